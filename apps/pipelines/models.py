@@ -1,0 +1,193 @@
+"""Pipelines, their versions, runs, steps of runs, and the windows that make incremental reading exact."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from apps.accounts.models import Project
+from apps.audit.ids import new_id
+from apps.audit.visibility import ProjectRow
+from apps.pipelines import states
+
+
+class Pipeline(ProjectRow):
+    """A document with a draft and published versions. `draft` is YAML as the operator wrote it; empty: no open draft."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="pipelines")
+    slug = models.SlugField(max_length=63)
+    title = models.CharField(max_length=200, blank=True)
+    draft = models.TextField(blank=True)
+    published = models.ForeignKey(
+        "PipelineVersion", on_delete=models.PROTECT, null=True, blank=True, related_name="published_for"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [models.UniqueConstraint(fields=["project", "slug"], name="pipeline_slug")]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class PipelineVersion(ProjectRow):
+    """One immutable copy of a document: the text as written and the document as understood."""
+
+    project_path = "pipeline__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    pipeline = models.ForeignKey(Pipeline, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    text = models.TextField()
+    document = models.JSONField()
+    published_at = models.DateTimeField(auto_now_add=True)
+    published_by = models.CharField(max_length=200)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [models.UniqueConstraint(fields=["pipeline", "number"], name="version_number")]
+
+    def __str__(self) -> str:
+        return f"{self.pipeline} v{self.number}"
+
+
+class Run(ProjectRow):
+    """One execution of one version. Its states are `states.RUN`; terminal rows never change (trigger)."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="runs")
+    pipeline = models.ForeignKey(Pipeline, on_delete=models.CASCADE, related_name="runs")
+    version = models.ForeignKey(PipelineVersion, on_delete=models.PROTECT, related_name="runs")
+    state = models.CharField(max_length=16, default="pending")
+    outcome = models.CharField(max_length=16, default="clean")
+    stop_reason = models.CharField(max_length=16, blank=True)
+    requested_mode = models.CharField(max_length=16, default="auto")
+    mode = models.CharField(max_length=16, blank=True)
+    mode_reason = models.CharField(max_length=500, blank=True)
+    trigger = models.CharField(max_length=16, default="manual")
+    trigger_key = models.CharField(max_length=200, null=True, blank=True)
+    actor_kind = models.CharField(max_length=16)
+    actor_id = models.UUIDField(null=True)
+    actor_name = models.CharField(max_length=200)
+    queue = models.CharField(max_length=16, default="default")
+    timeout_s = models.PositiveIntegerField(null=True, blank=True)
+    deadline_at = models.DateTimeField(null=True, blank=True)
+    start_before = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    error = models.JSONField(null=True, blank=True)
+    retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="retries")
+    root = models.UUIDField()
+    batch = models.UUIDField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["pipeline", "-id"]),
+            models.Index(fields=["state"], condition=~Q(state__in=sorted(states.RUN_TERMINAL)), name="run_open"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=sorted(states.RUN)), name="run_state_known"),
+            models.CheckConstraint(condition=Q(outcome__in=states.OUTCOMES), name="run_outcome_known"),
+            models.UniqueConstraint(
+                fields=["pipeline"], condition=Q(state__in=sorted(states.RUN_ACTIVE)), name="one_active_run_per_pipeline"
+            ),
+            models.UniqueConstraint(fields=["project", "trigger_key"], name="run_once_per_trigger_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pipeline} {self.id}"
+
+
+class StepRun(ProjectRow):
+    """One step of one run. `fence` rises with every claim; every later write of its worker names it."""
+
+    project_path = "run__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    key = models.CharField(max_length=63)
+    kind = models.CharField(max_length=32)
+    position = models.PositiveSmallIntegerField()
+    spec = models.JSONField(default=dict)
+    upstream = models.JSONField(default=list)
+    may_fail = models.BooleanField(default=False)
+    state = models.CharField(max_length=16, default="pending")
+    attempt = models.PositiveSmallIntegerField(default=0)
+    lost = models.PositiveSmallIntegerField(default=0)
+    fence = models.PositiveIntegerField(default=0)
+    worker = models.CharField(max_length=200, blank=True)
+    queue = models.CharField(max_length=16, default="default")
+    timeout_s = models.PositiveIntegerField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    queued_at = models.DateTimeField(null=True, blank=True)
+    published_at = models.DateTimeField(null=True, blank=True)
+    published = models.PositiveSmallIntegerField(default=0)
+    due_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    rows_in = models.BigIntegerField(default=0)
+    rows_out = models.BigIntegerField(default=0)
+    rows_rejected = models.BigIntegerField(default=0)
+    bytes_out = models.BigIntegerField(default=0)
+    peak_memory = models.BigIntegerField(default=0)
+    progress = models.JSONField(null=True, blank=True)
+    error = models.JSONField(null=True, blank=True)
+    output = models.JSONField(null=True, blank=True)
+    table = models.JSONField(null=True, blank=True)
+    reused_from = models.UUIDField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["position"]
+        indexes = [
+            models.Index(fields=["state", "due_at"], condition=Q(state__in=["ready", "running", "retry_wait"]), name="step_open")
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "key"], name="step_once_per_run"),
+            models.CheckConstraint(condition=Q(state__in=sorted(states.STEP)), name="step_state_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id}/{self.key}"
+
+
+class Window(ProjectRow):
+    """What one extract step reads in one batch: planned, staged, then done in the transaction of the last load it feeds.
+
+    The windows that one run plans share a `batch`; while one of them is open the next run repeats that batch exactly.
+    failed: closed, though a branch that was allowed to fail has not loaded it. forgotten: overtaken by a seed.
+    """
+
+    project_path = "pipeline__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    pipeline = models.ForeignKey(Pipeline, on_delete=models.CASCADE, related_name="windows")
+    step_key = models.CharField(max_length=63)
+    source = models.UUIDField()
+    stream = models.CharField(max_length=200)
+    batch = models.UUIDField()
+    bounds = models.JSONField()
+    replaces = models.BooleanField(default=False)
+    state = models.CharField(max_length=16, default="planned")
+    rows = models.BigIntegerField(null=True, blank=True)
+    seen = models.TextField(blank=True)
+    reason = models.CharField(max_length=300, blank=True)
+    planned_at = models.DateTimeField(auto_now_add=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["pipeline", "step_key", "state"])]
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "step_key"], name="window_once_per_batch"),
+            models.CheckConstraint(
+                condition=Q(state__in=["planned", "staged", "done", "failed", "forgotten"]), name="window_state_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pipeline}/{self.step_key} {self.state}"

@@ -1,0 +1,93 @@
+"""What is kept: datasets, their immutable numbered snapshots, and the files those consist of."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q
+
+from apps.accounts.models import Project
+from apps.audit.ids import new_id
+from apps.audit.visibility import ProjectRow
+
+
+class Dataset(ProjectRow):
+    """A named table of a project, written by one owning load step. Its head is the newest snapshot's number; 0 is none."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="datasets")
+    slug = models.CharField(max_length=100)
+    title = models.CharField(max_length=200, blank=True)
+    hidden = models.BooleanField(default=False)
+    owner_pipeline = models.UUIDField()
+    owner_step = models.CharField(max_length=63)
+    head = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [models.UniqueConstraint(fields=["project", "slug"], name="dataset_slug")]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Snapshot(ProjectRow):
+    """One immutable version of a dataset. It holds the files with added_in <= number < removed_in (or none)."""
+
+    project_path = "dataset__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="snapshots")
+    number = models.PositiveIntegerField()
+    parent = models.PositiveIntegerField(default=0)
+    mode = models.CharField(max_length=16)
+    rows = models.BigIntegerField()
+    bytes = models.BigIntegerField()
+    files = models.PositiveIntegerField()
+    schema = models.JSONField()
+    pipeline = models.UUIDField()
+    step_key = models.CharField(max_length=63)
+    load_key = models.CharField(max_length=80)
+    run = models.UUIDField()
+    reason = models.CharField(max_length=300, blank=True)
+    labels = models.JSONField(default=list)
+    locked = models.BooleanField(default=False)
+    golden = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["dataset", "number"], name="snapshot_number"),
+            models.UniqueConstraint(fields=["dataset", "load_key"], name="snapshot_once_per_load"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dataset}@{self.number}"
+
+
+class DataFile(ProjectRow):
+    """One Parquet file of a dataset, below the storage root, from the snapshot that added it to the one that removed it."""
+
+    project_path = "dataset__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="data_files")
+    path = models.TextField(unique=True)
+    rows = models.BigIntegerField()
+    bytes = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    added_in = models.PositiveIntegerField()
+    removed_in = models.PositiveIntegerField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["added_in", "path"]
+        indexes = [models.Index(fields=["dataset", "added_in", "removed_in"])]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(removed_in__isnull=True) | Q(removed_in__gt=F("added_in")), name="file_lives_forward"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.path

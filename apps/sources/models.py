@@ -1,0 +1,152 @@
+"""Where data comes from: sources, their credentials, streams, and every file ever seen."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from apps.accounts.models import Project
+from apps.audit.ids import new_id
+from apps.audit.visibility import ProjectRow
+
+
+class Credential(ProjectRow):
+    """Secret fields of a connector, each AES-256-GCM ciphertext bound to this table, row, field and key version."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="credentials")
+    slug = models.SlugField(max_length=63)
+    connector = models.CharField(max_length=32)
+    secrets = models.JSONField(default=dict)
+    key_version = models.PositiveIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [models.UniqueConstraint(fields=["project", "slug"], name="credential_slug")]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Health(models.TextChoices):
+    UNKNOWN = "unknown", "Unknown"
+    HEALTHY = "healthy", "Healthy"
+    ERROR = "error", "Error"
+
+
+class Source(ProjectRow):
+    """A place that holds data, reached by one connector. `params` holds no secret."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="sources")
+    slug = models.SlugField(max_length=63)
+    title = models.CharField(max_length=200)
+    connector = models.CharField(max_length=32)
+    params = models.JSONField(default=dict)
+    credential = models.ForeignKey(Credential, on_delete=models.PROTECT, null=True, blank=True, related_name="sources")
+    writable = models.BooleanField(default=False)
+    health = models.CharField(max_length=16, choices=Health, default=Health.UNKNOWN)
+    health_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [models.UniqueConstraint(fields=["project", "slug"], name="source_slug")]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Stream(ProjectRow):
+    """A table, view, query or set of files of a source, with its declared schema and what was sniffed once.
+
+    `config` is a `StreamConfig` as JSON: settings, columns, select, row_filter, query, cursor, lookback.
+    """
+
+    project_path = "source__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="streams")
+    name = models.CharField(max_length=200)
+    config = models.JSONField(default=dict)
+    rows = models.BigIntegerField(null=True, blank=True)
+    bytes = models.BigIntegerField(null=True, blank=True)
+    discovered_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["source", "name"], name="stream_name")]
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.name}"
+
+
+class SourceFile(ProjectRow):
+    """A file that was seen: its size, time, hash once it has been read, and whether it is ignored.
+
+    Pending, processed and failed are no columns: they derive from the windows of each pipeline's step.
+    """
+
+    project_path = "stream__source__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="files")
+    path = models.TextField()
+    size = models.BigIntegerField()
+    modified = models.DateTimeField()
+    file_date = models.DateField(null=True, blank=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    ignored = models.BooleanField(default=False)
+    first_seen_at = models.DateTimeField(auto_now_add=True)
+    last_seen_at = models.DateTimeField()
+    gone_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["path"]
+        constraints = [models.UniqueConstraint(fields=["stream", "path"], name="file_once_per_stream")]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class ConnectionCheck(ProjectRow):
+    """One test of a source, stage by stage, with times and errors in plain words."""
+
+    project_path = "source__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="checks")
+    at = models.DateTimeField(auto_now_add=True)
+    ok = models.BooleanField()
+    seconds = models.FloatField()
+    stages = models.JSONField()
+    actor_name = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["-at"]
+
+    def __str__(self) -> str:
+        return f"{self.source} at {self.at}"
+
+
+class SchemaVersion(ProjectRow):
+    """The columns of a stream as some read found them; a new row only when they differ from the last."""
+
+    project_path = "stream__source__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="schema_versions")
+    number = models.PositiveIntegerField()
+    columns = models.JSONField()
+    seen_at = models.DateTimeField(auto_now_add=True)
+    run = models.UUIDField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [models.UniqueConstraint(fields=["stream", "number"], name="schema_version_number")]
+
+    def __str__(self) -> str:
+        return f"{self.stream} schema {self.number}"

@@ -1,0 +1,230 @@
+"""What a connector is: one file, its declared capabilities, its parameter schema with secret fields, errors in its own words.
+
+A connector never sees a user, a run or a row of the catalogue. It is given parameters (with secrets already opened), says
+what there is (`discover`), what would be read (`plan`), and offers the rows as one SELECT on a DuckDB connection (`read`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import duckdb
+import pyarrow as pa
+from pydantic import BaseModel, Field
+
+from dataplane.errors import ManifoldError
+
+Family = Literal["file", "database", "api", "stream"]
+ReadMode = Literal["full_refresh", "incremental"]
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a connector can do; the matrix in the console, the API and the docs is made from it."""
+
+    full: bool = True
+    incremental: bool = False
+    query: bool = False
+    streaming: bool = False
+    schema_inference: bool = False
+    parallel: bool = False
+    resumable: bool = False
+    writable: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a stream. `type` is DuckDB's name of the type that arrives, `native` the source's own."""
+
+    name: str
+    type: str
+    nullable: bool = True
+    native: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class FileRef:
+    """A file as it was seen: `path` relative to the source, `size` in bytes, `modified` in RFC 3339 UTC."""
+
+    path: str
+    size: int
+    modified: str
+    file_date: str | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """Exactly what one extract reads, whether it is read once or again.
+
+    full: the whole stream. files: these files and no other. cursor: rows with lower < cursor <= upper as text in the
+    source's own notation (lower None: from the beginning); `reread_from` starts earlier than `lower` by the lookback, and
+    rows read before are taken out as a multiset of row hashes (`seen`, a Parquet path in the storage, or None).
+    """
+
+    kind: Literal["full", "files", "cursor"]
+    files: tuple[FileRef, ...] = ()
+    column: str | None = None
+    lower: str | None = None
+    upper: str | None = None
+    reread_from: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        if self.kind == "full":
+            return {"kind": "full"}
+        if self.kind == "files":
+            return {"kind": "files", "files": [vars(each) for each in self.files]}
+        return {
+            "kind": "cursor",
+            "column": self.column,
+            "lower": self.lower,
+            "upper": self.upper,
+            "reread_from": self.reread_from,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Window:
+        if value["kind"] == "files":
+            return cls("files", files=tuple(FileRef(**each) for each in value["files"]))
+        return cls(**value)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What earlier windows of a pipeline's extract step have read: files for file sources, `upper` for cursors."""
+
+    files: tuple[FileRef, ...] = ()
+    upper: str | None = None
+    ignored: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What an extract would read now. `window` None: nothing new, and `reason` says so in a sentence."""
+
+    window: Window | None
+    reason: str
+    rows: int | None = None
+    bytes: int | None = None
+    warnings: tuple[str, ...] = ()
+    listed: tuple[FileRef, ...] = ()
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """A stream as discovered: its columns, what it can be read by, and how large it seems to be."""
+
+    name: str
+    columns: tuple[Column, ...]
+    title: str = ""
+    primary_key: tuple[str, ...] = ()
+    cursor_candidates: tuple[str, ...] = ()
+    rows: int | None = None
+    bytes: int | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """A stream as an operator declared it: what `discover` found, after the operator's changes.
+
+    settings: what the connector sniffed (dialect, encoding, pattern). columns: the declared schema, in order; empty means
+    as found. select: the chosen columns (empty: all). row_filter: one SQL boolean in the source's own dialect. query: the
+    operator's own query instead of a table. cursor, lookback: for incremental reading (lookback in the cursor's own unit:
+    seconds for times, else a number).
+    """
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    columns: tuple[Column, ...] = ()
+    select: tuple[str, ...] = ()
+    row_filter: str | None = None
+    query: str | None = None
+    cursor: str | None = None
+    lookback: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a connection test (resolve, connect, authenticate, list, read a row), its time and its error."""
+
+    name: str
+    ok: bool
+    seconds: float
+    detail: str = ""
+    error: ManifoldError | None = None
+
+
+@dataclass
+class Reading:
+    """Rows on offer: run `query` on the connection it was opened on, to its end, then look at what was rejected.
+
+    query is one SELECT. `rejects` is asked after the query has run; it is a query on the same connection with the columns
+    file, row (line number), reason, raw; None where the connector cannot reject.
+    """
+
+    query: str
+    columns: tuple[Column, ...]
+    rejects: str | None = None
+    total_rows: int | None = None
+    total_bytes: int | None = None
+
+
+class Connector(ABC):
+    """Base of every connector. Instances are cheap and hold parameters only; nothing is opened before it is needed."""
+
+    key: ClassVar[str]
+    title: ClassVar[str]
+    family: ClassVar[Family]
+    summary: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+    Params: ClassVar[type[BaseModel]]
+    """The parameters' model. A secret field is declared with `secret_field()` and is never shown again once stored."""
+
+    def __init__(self, params: BaseModel) -> None:
+        self.params = params
+
+    @abstractmethod
+    def test(self) -> Iterator[Stage]:
+        """Yield each stage as it ends; stop after the first that fails. Never raises ManifoldError."""
+
+    @abstractmethod
+    def discover(self) -> list[StreamInfo]:
+        """What can be read, with schemas. Raises ManifoldError."""
+
+    @abstractmethod
+    def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
+        """What a read in this mode would read now, given what was read before. Reads no rows but what it must."""
+
+    @abstractmethod
+    def read(
+        self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection
+    ) -> AbstractContextManager[Reading]:
+        """Offer the rows of exactly this window on a *connector* instance of DuckDB."""
+
+    @abstractmethod
+    def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
+        """The first rows as they would arrive."""
+
+    def count(self, stream: StreamConfig, window: Window) -> int | None:
+        """How many rows the source holds for a window now; None where asking is as dear as reading."""
+        return None
+
+
+def secret_field(title: str, description: str = "", **extra: Any) -> Any:
+    """A parameter that is encrypted, write-only and redacted everywhere."""
+    return Field(default=None, title=title, description=description, json_schema_extra={"secret": True, **extra})
+
+
+def secret_names(model: type[BaseModel]) -> frozenset[str]:
+    """The names of a parameter model's secret fields."""
+    return frozenset(
+        name
+        for name, each in model.model_fields.items()
+        if isinstance(each.json_schema_extra, dict) and each.json_schema_extra.get("secret")
+    )
