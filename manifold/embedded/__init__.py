@@ -1,0 +1,1 @@
+"""PostgreSQL and Valkey from Python wheels, started by ourselves. Imports no Django."""

@@ -1,0 +1,260 @@
+"""Every setting of Manifold, declared once: name, type, default and what it is for.
+
+Settings are environment variables and nothing else. A secret may also come from a file named by `NAME_FILE`, or from
+`$MANIFOLD_HOME/secrets/`, where `manifold up` keeps what it generated. `docs/settings.md` and the test that guards it
+are made from `SETTINGS`, so a setting that is not declared here does not exist. This module imports no Django.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+_SIZES = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
+
+
+class SettingError(Exception):
+    """A setting has a value that cannot be used. The text names the setting and the remedy."""
+
+
+@dataclass(frozen=True)
+class Setting(Generic[T]):
+    """One environment variable. `read()` gives its typed value, or the default when it is unset or empty."""
+
+    name: str
+    kind: str
+    parse: Callable[[str], T]
+    default: T
+    doc: str
+    secret: bool = False
+
+    def read(self, env: Mapping[str, str] | None = None) -> T:
+        """The value in `env` (the process's own environment by default). Raises SettingError for a bad one."""
+        text = self.text(os.environ if env is None else env)
+        if not text:
+            return self.default
+        try:
+            return self.parse(text)
+        except ValueError as error:
+            shown = "its value" if self.secret else repr(text)
+            raise SettingError(f"{self.name}: {shown} is not {self.kind}: {error}. Correct it or unset it.") from error
+
+    def text(self, env: Mapping[str, str]) -> str:
+        """The value as it was written: the variable, else (for secrets) the named file, else what `up` left behind."""
+        if env.get(self.name):
+            return env[self.name]
+        if not self.secret:
+            return ""
+        named = env.get(f"{self.name}_FILE")
+        if named:
+            try:
+                return Path(named).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise SettingError(
+                    f"{self.name}_FILE: {named} cannot be read ({error.strerror}). Name a file that this account may read."
+                ) from error
+        kept = home(env) / "secrets" / self.name.removeprefix("MANIFOLD_").lower()
+        try:
+            return kept.read_text(encoding="utf-8").strip()
+        except OSError:
+            return ""
+
+
+def _boolean(text: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if text.lower() not in known:
+        raise ValueError("write true or false")
+    return known[text.lower()]
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("write a whole number above zero")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 65535:
+        raise ValueError("a port lies between 1 and 65535")
+    return number
+
+
+def _size(text: str) -> int:
+    digits = text.strip().upper().replace("IB", "B")
+    unit = digits.lstrip("0123456789. ")
+    if unit not in _SIZES:
+        raise ValueError("write bytes or a size like 512MB or 2GB")
+    return int(float(digits.removesuffix(unit)) * _SIZES[unit])
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _folders(text: str) -> list[Path]:
+    folders = [Path(part).expanduser() for part in _list(text)]
+    relative = [str(folder) for folder in folders if not folder.is_absolute()]
+    if relative:
+        raise ValueError(f"{relative[0]} is not an absolute path")
+    return folders
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in allowed:
+            raise ValueError(f"write one of {', '.join(allowed)}")
+        return text.lower()
+
+    return parse
+
+
+def home(env: Mapping[str, str] | None = None) -> Path:
+    """The absolute data folder of this installation."""
+    values = os.environ if env is None else env
+    return Path(values.get("MANIFOLD_HOME") or ".manifold").expanduser().absolute()
+
+
+def _text(name: str, default: str, doc: str, *, secret: bool = False) -> Setting[str]:
+    return Setting(name, "a text", str, default, doc, secret)
+
+
+def _flag(name: str, default: bool, doc: str) -> Setting[bool]:
+    return Setting(name, "true or false", _boolean, default, doc)
+
+
+def _count(name: str, default: int, doc: str) -> Setting[int]:
+    return Setting(name, "a whole number", _positive, default, doc)
+
+
+def _bytes(name: str, default: int, doc: str) -> Setting[int]:
+    return Setting(name, "a size", _size, default, doc)
+
+
+DATABASE_URL = _text(
+    "DATABASE_URL",
+    "",
+    "PostgreSQL of the platform, postgresql://user:password@host:port/name. Unset: the embedded one.",
+    secret=True,
+)
+DATABASE_ADMIN_URL = _text(
+    "DATABASE_ADMIN_URL",
+    "",
+    "The same database as a role that owns the tables: migrations run as it, and the role of DATABASE_URL owns no audit table.",
+    secret=True,
+)
+REDIS_URL = _text(
+    "REDIS_URL",
+    "",
+    "Redis or Valkey of the platform, redis://:password@host:port/0. Unset: the embedded one.",
+    secret=True,
+)
+HOME = Setting("MANIFOLD_HOME", "a folder", Path, Path(".manifold"), "Data folder of this installation.")
+STORAGE_URL = _text(
+    "MANIFOLD_STORAGE_URL",
+    "",
+    "Where data files are kept, file:///absolute/folder. Unset: the folder `storage` of MANIFOLD_HOME.",
+)
+SECRET_KEY = _text(
+    "MANIFOLD_SECRET_KEY", "", "Signs sessions and keys the digests of tokens. `manifold up` generates it.", secret=True
+)
+MASTER_KEY = _text(
+    "MANIFOLD_MASTER_KEY",
+    "",
+    "Encrypts credentials: 32 bytes in base64, optionally `version:key`, several separated by commas, the newest first. "
+    "`manifold up` generates it. Losing it loses every stored credential.",
+    secret=True,
+)
+FILE_ROOTS: Setting[list[Path]] = Setting(
+    "MANIFOLD_FILE_ROOTS",
+    "a list of absolute folders",
+    _folders,
+    [],
+    "Folders that file sources may read, separated by commas. Unset: the folder `files` of MANIFOLD_HOME.",
+)
+NET_ALLOW: Setting[list[str]] = Setting(
+    "MANIFOLD_NET_ALLOW",
+    "a list of networks",
+    _list,
+    [],
+    "Private networks (10.1.0.0/16, …) that HTTP connectors and webhooks may reach; they refuse private addresses otherwise.",
+)
+STRICT_STARTUP = _flag(
+    "MANIFOLD_STRICT_STARTUP", False, "Refuse to start while a check of `manifold doctor` fails, instead of warning."
+)
+STEP_MEMORY = _bytes(
+    "MANIFOLD_STEP_MEMORY", 1 * 2**30, "Memory that DuckDB may use in one step before it spills to disk."
+)
+SQL_MEMORY = _bytes("MANIFOLD_SQL_MEMORY", 1 * 2**30, "Memory that one interactive query may use.")
+STEP_THREADS = _count("MANIFOLD_STEP_THREADS", 2, "Threads of DuckDB in one step.")
+LEASE_SECONDS = _count(
+    "MANIFOLD_LEASE_SECONDS", 60, "After this long without a heartbeat a running step counts as lost."
+)
+HEARTBEAT_SECONDS = _count("MANIFOLD_HEARTBEAT_SECONDS", 10, "How often a running step renews its lease.")
+BIND = _text("MANIFOLD_BIND", "127.0.0.1", "Address on which `manifold up` serves the console and the API.")
+PORT = Setting("MANIFOLD_PORT", "a port", _port, 8480, "Port on which `manifold up` serves the console and the API.")
+WORKERS = _count("MANIFOLD_WORKERS", 2, "Steps that run at the same time on this machine.")
+WEB_WORKERS = _count("MANIFOLD_WEB_WORKERS", 2, "Processes that serve the console and the API.")
+WEB_THREADS = _count("MANIFOLD_WEB_THREADS", 8, "Threads of each of these processes.")
+WORKER_MAX_MEMORY = _bytes(
+    "MANIFOLD_WORKER_MAX_MEMORY", 2 * 2**30, "A worker process that holds more than this after a step is replaced."
+)
+HTTPS = _flag(
+    "MANIFOLD_HTTPS",
+    False,
+    "The console is reached through HTTPS (a proxy ends it): secure cookies, HSTS, redirect from HTTP.",
+)
+ALLOWED_HOSTS: Setting[list[str]] = Setting(
+    "MANIFOLD_ALLOWED_HOSTS",
+    "a list of names",
+    _list,
+    ["localhost", "127.0.0.1", "[::1]"],
+    "Host names under which the console may be reached, separated by commas.",
+)
+TRUSTED_ORIGINS: Setting[list[str]] = Setting(
+    "MANIFOLD_TRUSTED_ORIGINS",
+    "a list of origins",
+    _list,
+    [],
+    "Origins (https://manifold.example.org) whose forms are accepted when a proxy changes the host name.",
+)
+SESSION_HOURS = _count("MANIFOLD_SESSION_HOURS", 12, "A sign-in ends after this many hours without a request.")
+LOG_LEVEL = Setting(
+    "MANIFOLD_LOG_LEVEL",
+    "a level",
+    _choice("debug", "info", "warning", "error"),
+    "info",
+    "Least severe log line that is written.",
+)
+LOG_FORMAT = Setting(
+    "MANIFOLD_LOG_FORMAT",
+    "auto, json or text",
+    _choice("auto", "json", "text"),
+    "auto",
+    "`auto` writes readable lines to a terminal and JSON elsewhere.",
+)
+URL = _text(
+    "MANIFOLD_URL", "", "Address of the platform for the `manifold` command. Unset: what `manifold up` left behind."
+)
+TOKEN = _text(
+    "MANIFOLD_TOKEN", "", "API token of the `manifold` command. Unset: what `manifold up` left behind.", secret=True
+)
+PROJECT = _text("MANIFOLD_PROJECT", "default", "Project that the `manifold` command works in.")
+
+SETTINGS: list[Setting[Any]] = [value for value in list(globals().values()) if isinstance(value, Setting)]
+
+
+def storage_url(env: Mapping[str, str] | None = None) -> str:
+    """The storage root, with its default inside the data folder."""
+    return STORAGE_URL.read(env) or (home(env) / "storage").as_uri()
+
+
+def file_roots(env: Mapping[str, str] | None = None) -> list[Path]:
+    """The folders that file sources may read, with their default inside the data folder."""
+    return FILE_ROOTS.read(env) or [home(env) / "files"]

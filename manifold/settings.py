@@ -1,0 +1,228 @@
+"""Django's settings. What differs between installations is an environment variable, see `environment.py`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from manifold import environment, logs
+from manifold.database import django_database
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+MANIFOLD_HOME = environment.home()
+
+# --- Security -------------------------------------------------------------------------------------------------------
+SECRET_KEY = environment.SECRET_KEY.read()
+DEBUG = False
+ALLOWED_HOSTS = environment.ALLOWED_HOSTS.read()
+CSRF_TRUSTED_ORIGINS = environment.TRUSTED_ORIGINS.read()
+HTTPS = environment.HTTPS.read()
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|startupz|metrics)$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_NAME = "manifold_session"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = environment.SESSION_HOURS.read() * 3600
+# The twelve hours are hours without a request, so a request has to renew them.
+SESSION_SAVE_EVERY_REQUEST = True
+CSRF_COOKIE_NAME = "manifold_csrf"
+X_FRAME_OPTIONS = "DENY"
+# The console's Alpine evaluates its attributes, which needs 'unsafe-eval'; inline scripts stay forbidden.
+CONTENT_SECURITY_POLICY = {
+    "default-src": ["'self'"],
+    "script-src": ["'self'", "'unsafe-eval'"],
+    "style-src": ["'self'", "'unsafe-inline'"],
+    "img-src": ["'self'", "data:"],
+    "font-src": ["'self'", "data:"],
+    "connect-src": ["'self'"],
+    "object-src": ["'none'"],
+    "base-uri": ["'self'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+}
+
+# --- Applications ---------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    # First, so that its templates win over those of the theme.
+    "manifold.console",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "pgtrigger",
+    "django_filters",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "apps.audit",
+    "apps.accounts",
+    "apps.sources",
+    "apps.snapshots",
+    "apps.quality",
+    "apps.pipelines",
+]
+MIDDLEWARE = [
+    "manifold.middleware.RequestId",
+    "django.middleware.security.SecurityMiddleware",
+    "manifold.middleware.ContentSecurityPolicy",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "manifold.urls"
+WSGI_APPLICATION = "manifold.wsgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+STATIC_URL = "/static/"
+# Static files are served from where the packages keep them: nothing has to be collected before a start.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+# --- Database -------------------------------------------------------------------------------------------------------
+_ADMIN_URL = environment.DATABASE_ADMIN_URL.read()
+_URL = environment.DATABASE_URL.read() or "postgresql://manifold@127.0.0.1:5432/manifold"
+DATABASES = {"default": django_database(_URL)}
+if _ADMIN_URL:
+    # Only for migrations: `manage.py migrate --database admin`.
+    DATABASES["admin"] = django_database(_ADMIN_URL, application_name="manifold admin") | {
+        "TEST": {"MIRROR": "default"}
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- People ---------------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "/login/"
+LOGIN_REDIRECT_URL = "/"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+] + [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}}]
+
+# --- Language and time ----------------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# --- API ------------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "apps.accounts.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "manifold.api.CursorPagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "manifold.api.problem_handler",
+    "PAGE_SIZE": 50,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Manifold",
+    "DESCRIPTION": "Sources, checked and versioned pipelines, immutable snapshots, audit.",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- Console --------------------------------------------------------------------------------------------------------
+UNFOLD: dict[str, Any] = {"SITE_TITLE": "Manifold", "SITE_HEADER": "Manifold"}
+
+# --- Celery: it carries ids and says "wake up"; the truth is in PostgreSQL --------------------------------------------
+CELERY_BROKER_URL = environment.REDIS_URL.read() or "redis://127.0.0.1:6379/0"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = False
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_CREATE_MISSING_QUEUES = False
+CELERY_TASK_QUEUES = {
+    name: {"exchange": name, "routing_key": name} for name in ("critical", "default", "bulk", "system")
+}
+CELERY_TASK_DEFAULT_EXCHANGE = CELERY_TASK_DEFAULT_ROUTING_KEY = "default"
+# A publish that fails is repaired by the sweep; waiting long would hold up a request.
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 3,
+    "socket_timeout": 30,
+    "socket_keepalive": True,
+    "health_check_interval": 15,
+    "retry_on_timeout": True,
+    # The order in which a worker asks its queues.
+    "queue_order_strategy": "priority",
+}
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_DISABLE_PREFETCH = True
+CELERY_WORKER_MAX_MEMORY_PER_CHILD = environment.WORKER_MAX_MEMORY.read() // 1024
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 20.0
+CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_WORKER_SEND_TASK_EVENTS = True
+CELERY_TASK_SEND_SENT_EVENT = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+
+
+def _tick(task: str, seconds: float) -> dict[str, Any]:
+    """A tick nobody took before the next one is due is worth nothing, so it expires."""
+    return {"task": task, "schedule": timedelta(seconds=seconds), "options": {"queue": "system", "expires": seconds}}
+
+
+CELERY_BEAT_SCHEDULE = {
+    "sweep": _tick("apps.pipelines.tasks.sweep", 5),
+    "reap": _tick("apps.pipelines.tasks.reap", 10),
+    "seal": _tick("apps.audit.tasks.seal", 60),
+}
+
+# --- What the platform itself reads ---------------------------------------------------------------------------------
+STORAGE_URL = environment.storage_url()
+FILE_ROOTS = environment.file_roots()
+NET_ALLOW = environment.NET_ALLOW.read()
+STEP_MEMORY = environment.STEP_MEMORY.read()
+STEP_THREADS = environment.STEP_THREADS.read()
+SQL_MEMORY = environment.SQL_MEMORY.read()
+LEASE_SECONDS = environment.LEASE_SECONDS.read()
+HEARTBEAT_SECONDS = environment.HEARTBEAT_SECONDS.read()
+WORKERS = environment.WORKERS.read()
+
+# --- Logs -----------------------------------------------------------------------------------------------------------
+LOGGING = logs.logging_config(environment.LOG_LEVEL.read(), environment.LOG_FORMAT.read())
+logs.configure_structlog()
