@@ -56,7 +56,7 @@ class Setting(Generic[T]):
                 return Path(named).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise SettingError(
-                    f"{self.name}_FILE: {named} cannot be read ({error.strerror}). Name a file that this account may read."
+                    f"{self.name}_FILE: {named} cannot be read ({error.strerror}). Name a file this account may read."
                 ) from error
         kept = home(env) / "secrets" / self.name.removeprefix("MANIFOLD_").lower()
         try:
@@ -146,7 +146,8 @@ DATABASE_URL = _text(
 DATABASE_ADMIN_URL = _text(
     "DATABASE_ADMIN_URL",
     "",
-    "The same database as a role that owns the tables: migrations run as it, and the role of DATABASE_URL owns no audit table.",
+    "The same database as a role that owns the tables: migrations run as it, and the role of DATABASE_URL owns no "
+    "audit table.",
     secret=True,
 )
 REDIS_URL = _text(
@@ -167,8 +168,8 @@ SECRET_KEY = _text(
 MASTER_KEY = _text(
     "MANIFOLD_MASTER_KEY",
     "",
-    "Encrypts credentials: 32 bytes in base64, optionally `version:key`, several separated by commas, the newest first. "
-    "`manifold up` generates it. Losing it loses every stored credential.",
+    "Encrypts credentials: 32 bytes in base64, optionally `version:key`, several separated by commas, the newest "
+    "first. `manifold up` generates it. Losing it loses every stored credential.",
     secret=True,
 )
 FILE_ROOTS: Setting[list[Path]] = Setting(
@@ -183,7 +184,8 @@ NET_ALLOW: Setting[list[str]] = Setting(
     "a list of networks",
     _list,
     [],
-    "Private networks (10.1.0.0/16, …) that HTTP connectors and webhooks may reach; they refuse private addresses otherwise.",
+    "Private networks (10.1.0.0/16, …) that HTTP connectors and webhooks may reach; they refuse private addresses "
+    "otherwise.",
 )
 STRICT_STARTUP = _flag(
     "MANIFOLD_STRICT_STARTUP", False, "Refuse to start while a check of `manifold doctor` fails, instead of warning."

@@ -127,7 +127,7 @@ class Postgres:
             stderr=output,
             env=_environment(),
             start_new_session=True,
-            preexec_fn=preexec,
+            preexec_fn=preexec,  # noqa: PLW1509  callers have no threads
             **popen_options(self.account),
         )
 

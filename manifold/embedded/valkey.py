@@ -41,7 +41,7 @@ class Valkey:
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=preexec,
+            preexec_fn=preexec,  # noqa: PLW1509  callers have no threads
             cwd=self.data,
         )
         assert server.stdin is not None
