@@ -1,4 +1,4 @@
-"""How a command speaks: aligned text for people, the API's own JSON for programs, and one exit code for each kind of end."""
+"""How a command speaks: aligned text for people, the API's JSON for programs, one exit code for each kind of end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -136,10 +136,6 @@ def size(value: float | None) -> str:
 
 def seconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f} s"
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _cell(value: Any) -> str:

@@ -1,0 +1,128 @@
+"""What is kept: `manifold datasets`, `manifold snapshots` and `manifold sql`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from manifold.cli import output
+from manifold.client import Client
+
+
+@click.command()
+@output.command
+def datasets(client: Client, *, as_json: bool) -> None:
+    """The project's datasets and their newest snapshot."""
+    found = list(client.each("datasets/"))
+    if as_json:
+        output.print_json({"results": found, "next": None, "previous": None})
+        return
+    output.table(
+        (
+            (
+                each["slug"],
+                each["head"] or "–",
+                output.amount(each["rows"]),
+                output.size(each["bytes"]),
+                output.when(each["loaded_at"]),
+            )
+            for each in found
+        ),
+        ["dataset", "snapshot", "rows", "size", "loaded"],
+        "No datasets yet. A pipeline's `load` step makes one.",
+    )
+
+
+@click.group()
+def snapshots() -> None:
+    """List a dataset's snapshots, look at one, save it as a file."""
+
+
+@snapshots.command("list")
+@click.argument("dataset")
+@click.option("--limit", default=20, show_default=True)
+@output.command
+def list_snapshots(client: Client, *, dataset: str, limit: int, as_json: bool) -> None:
+    """The newest first."""
+    found = list(client.each(f"datasets/{dataset}/snapshots/", limit=limit))
+    if as_json:
+        output.print_json({"results": found, "next": None, "previous": None})
+        return
+    output.table(
+        (
+            (
+                each["number"],
+                each["mode"],
+                output.amount(each["rows"]),
+                output.size(each["bytes"]),
+                output.when(each["created_at"]),
+                each["reason"],
+            )
+            for each in found
+        ),
+        ["snapshot", "mode", "rows", "size", "created", "reason"],
+        "No snapshots yet. They are added by runs.",
+    )
+
+
+@snapshots.command()
+@click.argument("dataset")
+@click.argument("number", type=int)
+@click.option("--rows", default=10, show_default=True, help="How many rows to show.")
+@output.command
+def show(client: Client, *, dataset: str, number: int, rows: int, as_json: bool) -> None:
+    """One snapshot: its schema and first rows."""
+    path = f"datasets/{dataset}/snapshots/{number}/"
+    found = client.in_project("GET", path)
+    if as_json:
+        output.print_json(found)
+        return
+    output.pairs(
+        [
+            ("snapshot", f"{found['dataset']}@{found['number']}"),
+            ("rows", output.amount(found["rows"])),
+            ("size", output.size(found["bytes"])),
+            ("files", len(found["files"])),
+            ("created", output.when(found["created_at"])),
+            ("by run", found["created_by_run"]),
+        ]
+    )
+    click.echo()
+    output.table(((each["name"], each["type"]) for each in found["schema"]), ["column", "type"], "No columns.")
+    click.echo()
+    show_rows(client.in_project("GET", f"{path}preview/", params={"limit": rows}))
+
+
+@snapshots.command()
+@click.argument("dataset")
+@click.argument("number", type=int)
+@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
+@click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@output.command
+def export(client: Client, *, dataset: str, number: int, form: str, target: Path | None, as_json: bool) -> None:
+    """Save a snapshot as a file; in CSV, cells that a spreadsheet would run as formulas are made harmless."""
+    target = target or Path(f"{dataset}-{number}.{form}")
+    if target.exists():
+        output.stop(f"{target} exists already; name another file with -o.", output.USAGE)
+    written = client.download(f"datasets/{dataset}/snapshots/{number}/download/", target, format=form)
+    output.print_json({"file": str(target), "bytes": written}) if as_json else click.echo(
+        f"{target}  {output.size(written)}"
+    )
+
+
+@click.command()
+@click.argument("query")
+@output.command
+def sql(client: Client, *, query: str, as_json: bool) -> None:
+    """Run one read-only SELECT over the project's datasets; "flights@3" names a snapshot."""
+    answer = client.in_project("POST", "queries/", json={"sql": query})
+    output.print_json(answer) if as_json else show_rows(answer)
+
+
+def show_rows(answer: dict[str, Any]) -> None:
+    """A result in the shape `query`, with a last line that says how much there was."""
+    output.table(answer["rows"], [each["name"] for each in answer["columns"]], "No rows.")
+    more = "; there are more" if answer["truncated"] else ""
+    click.secho(f"{output.amount(answer['row_count'])} rows in {answer['seconds']:.2f} s{more}", dim=True, err=True)

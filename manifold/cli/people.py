@@ -1,0 +1,111 @@
+"""`manifold audit` and `manifold tokens`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from manifold.cli import output
+from manifold.client import Client
+
+
+@click.group()
+def audit() -> None:
+    """Who changed what; and whether the record is whole."""
+
+
+@audit.command("list")
+@click.option("--limit", default=30, show_default=True)
+@click.option("--verb", help="Only this verb, e.g. run.started or update.")
+@click.option("--actor", help="Only what this actor did.")
+@output.command
+def list_events(client: Client, *, limit: int, verb: str | None, actor: str | None, as_json: bool) -> None:
+    """The newest events of the project first."""
+    found = list(client.each("events/", limit=limit, verb=verb, actor=actor))
+    if as_json:
+        output.print_json({"results": found, "next": None, "previous": None})
+        return
+    output.table(
+        (
+            (
+                each["id"],
+                output.when(each["at"]),
+                each["actor_name"],
+                each["verb"],
+                each["object_type"],
+                each["object_name"] or each["object_id"],
+            )
+            for each in found
+        ),
+        ["event", "at", "who", "did", "to", "name"],
+        "No events.",
+    )
+
+
+@audit.command()
+@output.command
+def verify(client: Client, *, as_json: bool) -> None:
+    """Check the chain of seals; status 1 and the altered rows' numbers if any was edited."""
+    answer = client.call("GET", "events/verify/")
+    if as_json:
+        output.print_json(answer)
+    else:
+        click.echo(f"{output.amount(answer['events'])} events under {output.amount(answer['seals'])} seals: ", nl=False)
+        click.secho("whole" if answer["ok"] else "altered", fg="green" if answer["ok"] else "red")
+        for each in answer["problems"]:
+            click.echo(f"  {each}")
+    if not answer["ok"]:
+        sys.exit(output.FAILED)
+
+
+@click.group()
+def tokens() -> None:
+    """Keys to the API."""
+
+
+@tokens.command("list")
+@output.command
+def list_tokens(client: Client, *, as_json: bool) -> None:
+    """Your tokens; never the secret part."""
+    found = client.call("GET", "tokens/")
+    if as_json:
+        output.print_json(found)
+        return
+    output.table(
+        (
+            (
+                each["id"],
+                each["name"],
+                each["hint"],
+                each["role"],
+                each["project"],
+                output.when(each["expires_at"]),
+                output.when(each["last_used_at"]),
+            )
+            for each in found["results"]
+        ),
+        ["token", "name", "begins", "role", "project", "expires", "last used"],
+        "No tokens.",
+    )
+
+
+@tokens.command()
+@click.argument("name")
+@click.option("--role", type=click.Choice(["viewer", "operator", "admin"]), default="operator", show_default=True)
+@click.option("--project", help="Limit it to one project.")
+@click.option("--days", type=int, help="Let it expire after so many days.")
+@output.command
+def issue(client: Client, *, name: str, role: str, project: str | None, days: int | None, as_json: bool) -> None:
+    """Make a token; it is shown once."""
+    answer = client.call("POST", "tokens/", json={"name": name, "role": role, "project": project, "days": days})
+    output.print_json(answer) if as_json else click.echo(answer["token"])
+
+
+@tokens.command()
+@click.argument("token_id", metavar="TOKEN")
+@output.command
+def revoke(client: Client, *, token_id: str, as_json: bool) -> None:
+    """Make a token useless at once."""
+    answer = client.call("POST", f"tokens/{token_id}/revoke/")
+    output.print_json(answer) if as_json else click.echo("revoked")

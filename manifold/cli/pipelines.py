@@ -1,0 +1,65 @@
+"""Pipelines as files: `apply`, `export`, `validate`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from apps.pipelines.document import parse
+from manifold.cli import output
+from manifold.client import Client
+
+
+@click.command()
+@click.option(
+    "-f", "--file", "file", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The document."
+)
+@click.option("--publish", is_flag=True, help="Publish it at once (needs the role Admin).")
+@output.command
+def apply(client: Client, *, file: Path, publish: bool, as_json: bool) -> None:
+    """Write a document as its pipeline's draft; create the pipeline if there is none."""
+    answer = client.in_project(
+        "POST", "pipelines/apply/", json={"text": file.read_text(encoding="utf-8"), "publish": publish}
+    )
+    if as_json:
+        output.print_json(answer)
+        return
+    state = (
+        f"published as version {answer['published_version']}"
+        if publish
+        else "saved as draft; publish it with --publish"
+    )
+    click.echo(f"{answer['slug']}: {state}")
+
+
+@click.command()
+@click.argument("pipeline")
+@output.command
+def export(client: Client, *, pipeline: str, as_json: bool) -> None:
+    """Print a pipeline's document: its draft if there is one, else what is published."""
+    answer = client.in_project("GET", f"pipelines/{pipeline}/")
+    output.print_json(answer) if as_json else click.echo(answer["text"], nl=False)
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the errors as JSON.")
+def validate(file: Path, as_json: bool) -> None:
+    """Check a document without a server: keys, steps, inputs, cycles, rules."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        output.stop(f"{file} cannot be read: {error}", output.USAGE)
+    _, errors = parse(text)
+    if as_json:
+        output.print_json({"valid": not errors, "errors": [each.as_json() for each in errors]})
+    elif errors:
+        for each in errors:
+            click.echo(
+                f"{file}:{each.line}:{each.column}: {each.path}: {each.message} {each.remedy}".rstrip(), err=True
+            )
+    else:
+        click.echo(f"{file}: valid")
+    sys.exit(output.FAILED if errors else output.DONE)

@@ -1,0 +1,186 @@
+"""`manifold run` starts a run; `manifold runs` is the rest of its life."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from manifold.cli import output
+from manifold.client import RUN_OVER, Client
+
+GOOD_ENDS = frozenset({"succeeded", "skipped"})
+
+
+@click.command()
+@click.argument("pipeline")
+@click.option("--mode", type=click.Choice(["auto", "seed", "incremental", "repair"]), default="auto", show_default=True)
+@click.option("--dry-run", is_flag=True, help="Print what would be read and why; start nothing.")
+@click.option("--wait", is_flag=True, help="Wait for the end and leave with status 1 if it failed.")
+@output.command
+def run(client: Client, *, pipeline: str, mode: str, dry_run: bool, wait: bool, as_json: bool) -> None:
+    """Start a run of PIPELINE."""
+    if dry_run:
+        plan = client.in_project("POST", f"pipelines/{pipeline}/plan/", json={"mode": mode})
+        output.print_json(plan) if as_json else show_plan(plan)
+        return
+    started = client.in_project("POST", f"pipelines/{pipeline}/runs/", json={"mode": mode})
+    finished = client.wait(started["id"]) if wait else started
+    output.print_json(finished) if as_json else show_run(finished)
+    leave(finished)
+
+
+@click.group()
+def runs() -> None:
+    """List runs, look at one, cancel or retry it."""
+
+
+@runs.command("list")
+@click.option("--pipeline", help="Only runs of this pipeline.")
+@click.option("--state", help="Only runs in this state.")
+@click.option("--limit", default=20, show_default=True)
+@output.command
+def list_runs(client: Client, *, pipeline: str | None, state: str | None, limit: int, as_json: bool) -> None:
+    """The newest runs first."""
+    found = list(client.each("runs/", limit=limit, pipeline=pipeline, state=state))
+    if as_json:
+        output.print_json({"results": found, "next": None, "previous": None})
+        return
+    output.table(
+        (
+            (
+                each["id"],
+                each["pipeline"],
+                each["state"],
+                each["mode"] or "–",
+                output.amount(each["rows_written"]),
+                output.seconds(each["duration_s"]),
+                output.when(each["created_at"]),
+            )
+            for each in found
+        ),
+        ["run", "pipeline", "state", "mode", "rows written", "took", "created"],
+        "No runs yet. Start one with `manifold run PIPELINE`.",
+    )
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@output.command
+def show(client: Client, *, run_id: str, as_json: bool) -> None:
+    """One run with its steps, checks and error."""
+    found = client.in_project("GET", f"runs/{run_id}/")
+    output.print_json(found) if as_json else show_run(found)
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@output.command
+def cancel(client: Client, *, run_id: str, as_json: bool) -> None:
+    """Stop a run; its running steps end within seconds."""
+    found = client.in_project("POST", f"runs/{run_id}/cancel/")
+    output.print_json(found) if as_json else show_run(found)
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--wait", is_flag=True, help="Wait for the end and leave with status 1 if it failed.")
+@output.command
+def retry(client: Client, *, run_id: str, wait: bool, as_json: bool) -> None:
+    """Start a new run that reuses what still stands of an ended one."""
+    started = client.in_project("POST", f"runs/{run_id}/retry/")
+    finished = client.wait(started["id"]) if wait else started
+    output.print_json(finished) if as_json else show_run(finished)
+    leave(finished)
+
+
+def leave(run: dict[str, Any]) -> None:
+    """Status 1 for a run that is over and not good."""
+    if run["state"] in RUN_OVER - GOOD_ENDS:
+        sys.exit(output.FAILED)
+
+
+def show_plan(plan: dict[str, Any]) -> None:
+    output.pairs([("mode", plan["mode"]), ("because", plan["mode_reason"])])
+    output.table(
+        (
+            (
+                step["key"],
+                step["kind"],
+                step["skip_reason"] or "; ".join(_read(each) for each in step["reads"]) or "–",
+                output.amount((step["estimate"] or {}).get("rows")),
+                output.size((step["estimate"] or {}).get("bytes")),
+            )
+            for step in plan["steps"]
+        ),
+        ["step", "kind", "reads", "rows", "size"],
+        "The pipeline has no steps.",
+    )
+
+
+def _read(each: Any) -> str:
+    return each if isinstance(each, str) else str(each.get("path") or each.get("stream") or each)
+
+
+def show_run(run: dict[str, Any]) -> None:
+    """A run on one screen."""
+    output.pairs(
+        [
+            ("run", run["id"]),
+            ("pipeline", f"{run['pipeline']} v{run['version']}"),
+            ("state", run["state"]),
+            ("outcome", run["outcome"] if run["outcome"] != "clean" else None),
+            ("mode", run["mode"]),
+            ("because", run["mode_reason"]),
+            ("started", output.when(run["started_at"])),
+            ("took", output.seconds(run["duration_s"])),
+            ("rows read", output.amount(run["rows_read"])),
+            ("rows written", output.amount(run["rows_written"])),
+            ("rows rejected", output.amount(run["rows_rejected"])),
+        ]
+    )
+    steps = run.get("steps") or []
+    if steps:
+        click.echo()
+        output.table(
+            (
+                (
+                    step["key"],
+                    step["kind"],
+                    step["state"],
+                    output.amount(step["rows_in"]),
+                    output.amount(step["rows_out"]),
+                    output.seconds(step["duration_s"]),
+                    output.size(step["peak_memory"]),
+                )
+                for step in steps
+            ),
+            ["step", "kind", "state", "rows in", "rows out", "took", "memory"],
+            "",
+        )
+    _show_checks(steps)
+    if run["error"]:
+        click.echo()
+        output.show_error(run["error"])
+
+
+def _show_checks(steps: list[dict[str, Any]]) -> None:
+    failed = [(step["key"], each) for step in steps for each in step.get("checks") or [] if not each["passed"]]
+    if failed:
+        click.echo()
+        output.table(
+            (
+                (
+                    key,
+                    each["rule"],
+                    ", ".join(each["columns"]),
+                    each["action"],
+                    output.amount(each["failed_rows"]),
+                    f"{each['fraction']:.2%}",
+                )
+                for key, each in failed
+            ),
+            ["check", "rule", "columns", "action", "rows", "share"],
+            "",
+        )

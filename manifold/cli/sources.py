@@ -1,0 +1,182 @@
+"""`manifold sources`: where data comes from."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from manifold.cli import output
+from manifold.cli.datasets import show_rows
+from manifold.client import Client
+
+
+@click.group()
+def sources() -> None:
+    """List, add and test sources; discover and preview their streams."""
+
+
+@sources.command("list")
+@output.command
+def list_sources(client: Client, *, as_json: bool) -> None:
+    """Every source of the project and its health."""
+    found = list(client.each("sources/"))
+    if as_json:
+        output.print_json({"results": found, "next": None, "previous": None})
+        return
+    output.table(
+        (
+            (each["slug"], each["connector"], each["health"], output.when(each["health_at"]), each["title"])
+            for each in found
+        ),
+        ["source", "connector", "health", "tested", "title"],
+        "No sources yet. Add one with `manifold sources add SLUG --connector local_files --set path=/data`.",
+    )
+
+
+@sources.command()
+@click.argument("slug")
+@click.option("--connector", required=True, help="Its kind; `manifold sources connectors` lists them.")
+@click.option("--title", default="", help="A name for people.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter; may be repeated.")
+@click.option(
+    "--secret",
+    "secrets",
+    multiple=True,
+    metavar="NAME",
+    help="A secret parameter, asked for at a prompt or read from standard input.",
+)
+@output.command
+def add(
+    client: Client,
+    *,
+    slug: str,
+    connector: str,
+    title: str,
+    settings: tuple[str, ...],
+    secrets: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Add a source, test it, and discover its streams."""
+    params: dict[str, Any] = dict(_setting(each) for each in settings)
+    for name in secrets:
+        params[name] = click.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    body = {"slug": slug, "title": title or slug, "connector": connector, "params": params}
+    created = client.in_project("POST", "sources/", json=body)
+    check = client.in_project("POST", f"sources/{slug}/test/")
+    if as_json:
+        output.print_json({**created, "check": check})
+    else:
+        click.echo(f"{slug}: added")
+        _show_check(check)
+    if not check["ok"]:
+        sys.exit(output.FAILED)
+    if not as_json:
+        _show_streams(client.in_project("POST", f"sources/{slug}/discover/"))
+
+
+@sources.command()
+@output.command
+def connectors(client: Client, *, as_json: bool) -> None:
+    """The kinds of source and what each can do."""
+    found = client.call("GET", "connectors/")["results"]
+    if as_json:
+        output.print_json(found)
+        return
+    output.table(
+        (
+            (each["key"], each["title"], ", ".join(name for name, can in each["capabilities"].items() if can))
+            for each in found
+        ),
+        ["connector", "title", "can"],
+        "",
+    )
+
+
+@sources.command()
+@click.argument("slug")
+@output.command
+def test(client: Client, *, slug: str, as_json: bool) -> None:
+    """Test a source stage by stage; status 1 if one fails."""
+    check = client.in_project("POST", f"sources/{slug}/test/")
+    output.print_json(check) if as_json else _show_check(check)
+    if not check["ok"]:
+        sys.exit(output.FAILED)
+
+
+@sources.command()
+@click.argument("slug")
+@output.command
+def discover(client: Client, *, slug: str, as_json: bool) -> None:
+    """Find a source's streams and their schemas."""
+    found = client.in_project("POST", f"sources/{slug}/discover/")
+    output.print_json(found) if as_json else _show_streams(found)
+
+
+@sources.command()
+@click.argument("slug")
+@click.argument("stream")
+@output.command
+def preview(client: Client, *, slug: str, stream: str, as_json: bool) -> None:
+    """The first 50 rows of a stream, as they would arrive."""
+    answer = client.in_project("GET", f"sources/{slug}/streams/{stream}/preview/")
+    output.print_json(answer) if as_json else show_rows(answer)
+
+
+@sources.command()
+@click.argument("slug")
+@click.option("--limit", default=200, show_default=True)
+@output.command
+def files(client: Client, *, slug: str, limit: int, as_json: bool) -> None:
+    """Every file ever seen in a source, newest name last."""
+    found = list(client.each(f"sources/{slug}/files/", limit=limit))
+    if as_json:
+        output.print_json({"results": found, "next": None, "previous": None})
+        return
+    output.table(
+        (
+            (
+                each["path"],
+                each["stream"],
+                each["file_date"],
+                output.size(each["size"]),
+                output.when(each["modified"]),
+                "ignored" if each["ignored"] else "",
+            )
+            for each in found
+        ),
+        ["file", "stream", "date", "size", "modified", ""],
+        "No files seen yet. Discover the source or run a pipeline that reads it.",
+    )
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """`name=value`; a value that is JSON (a number, true, a list) is taken as such, everything else as text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _show_check(check: dict[str, Any]) -> None:
+    for stage in check["stages"]:
+        mark = click.style("ok    ", fg="green") if stage["ok"] else click.style("failed", fg="red")
+        click.echo(f"{mark}  {stage['name']:<14} {stage['seconds']:6.2f} s  {stage['detail']}".rstrip())
+        if stage.get("error"):
+            output.show_error(stage["error"])
+
+
+def _show_streams(found: dict[str, Any]) -> None:
+    output.table(
+        (
+            (each["name"], len(each["columns"]), output.amount(each["rows"]), output.size(each["bytes"]))
+            for each in found["results"]
+        ),
+        ["stream", "columns", "rows", "size"],
+        "Nothing to read was found. Check the folder, pattern or schema of the source.",
+    )
