@@ -248,6 +248,12 @@ TOKEN = _text(
     "MANIFOLD_TOKEN", "", "API token of the `manifold` command. Unset: what `manifold up` left behind.", secret=True
 )
 PROJECT = _text("MANIFOLD_PROJECT", "default", "Project that the `manifold` command works in.")
+DEMO_DATABASE_URL = _text(
+    "MANIFOLD_DEMO_DATABASE_URL",
+    "",
+    "Empty PostgreSQL database for the reference tables of `manifold demo`. Unset: a database of the embedded server.",
+    secret=True,
+)
 
 SETTINGS: list[Setting[Any]] = [value for value in list(globals().values()) if isinstance(value, Setting)]
 

@@ -1,0 +1,1 @@
+"""What is measured, beside its limit in the same run. `make bench` writes results.md and results.json here."""

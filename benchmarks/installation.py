@@ -1,0 +1,71 @@
+"""A whole platform in a folder of its own, for as long as a measurement lasts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+from manifold.client import Client
+from manifold.embedded.ports import free_port
+
+
+@dataclass
+class Installation:
+    """`manifold up` in `home`; `ready_after` is the time from its start to a served sign-in page, in seconds."""
+
+    home: Path
+    process: subprocess.Popen[bytes]
+    url: str
+    ready_after: float
+
+    @property
+    def client(self) -> Client:
+        return Client.from_environment(self.home)
+
+    def memory_mb(self) -> float:
+        """Proportional set size of every process of the platform."""
+        family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        return sum(each.memory_full_info().pss for each in family) / 2**20
+
+
+@contextmanager
+def installation(home: Path, environment: dict[str, str]) -> Iterator[Installation]:
+    """Start it, wait for the sign-in page, stop it cleanly at the end."""
+    port = free_port()
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "manifold", "up", "--home", str(home), "--port", str(port)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_for_page(url, process)
+        yield Installation(home, process, url, time.monotonic() - began)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _wait_for_page(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise RuntimeError(f"the platform stopped while starting (status {process.returncode})")
+        try:
+            answer = httpx.get(f"{url}/", follow_redirects=True, timeout=2, trust_env=False)
+        except httpx.HTTPError:
+            time.sleep(0.05)
+            continue
+        if answer.status_code == 200 and b"password" in answer.content:
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"no sign-in page at {url} after {seconds} s")
