@@ -85,6 +85,8 @@ def logging_config(level: str, log_format: str) -> dict[str, Any]:
             "django.request": {"level": "ERROR"},
             "httpx": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING"},
+            # A line for every tick says nothing.
+            "celery.beat": {"level": "WARNING"},
         },
     }
 

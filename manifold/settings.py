@@ -202,7 +202,11 @@ CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 
 def _tick(task: str, seconds: float) -> dict[str, Any]:
     """A tick nobody took before the next one is due is worth nothing, so it expires."""
-    return {"task": task, "schedule": timedelta(seconds=seconds), "options": {"queue": "system", "expires": seconds}}
+    return {
+        "task": task,
+        "schedule": timedelta(seconds=seconds),
+        "options": {"queue": "system", "expire_seconds": seconds},
+    }
 
 
 CELERY_BEAT_SCHEDULE = {

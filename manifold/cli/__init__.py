@@ -1,0 +1,46 @@
+"""The `manifold` command. A command's module is imported when it is called, so that each starts quickly."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+# Where each command is: module and name in it.
+COMMANDS = {
+    "up": "manifold.cli.up:up",
+    "doctor": "manifold.cli.doctor:doctor",
+    "status": "manifold.cli.status:status",
+    "run": "manifold.cli.runs:run",
+    "runs": "manifold.cli.runs:runs",
+    "apply": "manifold.cli.pipelines:apply",
+    "export": "manifold.cli.pipelines:export",
+    "validate": "manifold.cli.pipelines:validate",
+    "sources": "manifold.cli.sources:sources",
+    "datasets": "manifold.cli.datasets:datasets",
+    "snapshots": "manifold.cli.datasets:snapshots",
+    "sql": "manifold.cli.datasets:sql",
+    "audit": "manifold.cli.people:audit",
+    "tokens": "manifold.cli.people:tokens",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports only the one that is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Manifold: sources, checked and versioned pipelines, immutable snapshots, audit."""

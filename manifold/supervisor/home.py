@@ -1,0 +1,125 @@
+"""The data folder of an installation: who holds it, its secrets, its ports, and what it tells the command.
+
+lock             held by the running `manifold up`
+secrets/         generated keys, passwords and addresses, 0600
+ports.json       the ports of the last start, used again
+platform.json    while it runs: address, token, processes (0600)
+logs/ postgres/ valkey/ storage/ files/
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from manifold.embedded.binaries import SHARED
+
+
+class StartError(Exception):
+    """The platform cannot start. The text says why and what to do."""
+
+
+class Home:
+    """A data folder that this process holds until it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+        self.lock: int | None = None
+
+    def hold(self) -> None:
+        """Make the folder if needed and take its lock. Raises StartError while another `up` holds it.
+
+        The lock is the kernel's: it is gone with the process that held it, however that ended.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StartError(
+                f"{self.path} cannot be used ({error.strerror}). Name another folder with --home or MANIFOLD_HOME."
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            platform = self.platform()
+            where = f" at {platform['url']}" if platform.get("url") else ""
+            who = f" (process {platform['pid']})" if platform.get("pid") else ""
+            raise StartError(
+                f"Manifold is already running in {self.path}{where}{who}. "
+                "Stop it there with Ctrl-C, or start this one elsewhere with --home."
+            ) from None
+        self.lock = lock
+
+    def folder(self, name: str) -> Path:
+        """A folder inside, made when it is missing, closed to other accounts."""
+        folder = self.path / name
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o700)
+        return folder
+
+    def postgres_data(self, *, as_root: bool) -> Path:
+        """Where PostgreSQL keeps its data. Its account cannot enter a folder below a closed home of root's."""
+        if not as_root:
+            return self.path / "postgres"
+        digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
+        return SHARED / digest / "postgres"
+
+    def secret(self, name: str, *, make: bool = True) -> str:
+        """A secret that lasts as long as the folder; generated at the first call."""
+        file = self.folder("secrets") / name
+        if not file.exists():
+            if not make:
+                return ""
+            key = secrets.token_bytes(32)
+            self.keep_secret(name, base64.b64encode(key).decode() if name == "master_key" else key.hex())
+        return file.read_text(encoding="utf-8").strip()
+
+    def keep_secret(self, name: str, value: str) -> None:
+        """Write a secret so that nobody else may read it, not even for a moment."""
+        _write(self.folder("secrets") / name, value + "\n")
+
+    def forget_secret(self, name: str) -> None:
+        (self.path / "secrets" / name).unlink(missing_ok=True)
+
+    def ports(self) -> dict[str, int]:
+        """The ports of the last start."""
+        remembered = _read(self.path / "ports.json")
+        return {name: port for name, port in remembered.items() if isinstance(port, int)}
+
+    def remember_ports(self, ports: dict[str, int]) -> None:
+        _write(self.path / "ports.json", json.dumps(ports, indent=2) + "\n")
+
+    def platform(self) -> dict[str, Any]:
+        """What the running platform has written about itself; empty when none runs or ran to its end."""
+        return _read(self.path / "platform.json")
+
+    def write_platform(self, platform: dict[str, Any]) -> None:
+        _write(self.path / "platform.json", json.dumps(platform, indent=2) + "\n")
+
+    def remove_platform(self) -> None:
+        (self.path / "platform.json").unlink(missing_ok=True)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write(file: Path, text: str) -> None:
+    """Replace a file as a whole; readable by its owner only."""
+    descriptor, partial = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
+    with open(descriptor, "w", encoding="utf-8") as out:
+        out.write(text)
+    Path(partial).replace(file)

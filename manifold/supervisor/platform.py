@@ -1,0 +1,228 @@
+"""The order in which the platform starts and stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from manifold import environment
+from manifold.embedded import ports
+from manifold.embedded.errors import EmbeddedError
+from manifold.supervisor import leftovers
+from manifold.supervisor.children import Role, memory_of
+from manifold.supervisor.home import Home, StartError
+from manifold.supervisor.services import Services
+from manifold.supervisor.watch import Say, Stopped, Watch
+
+# Celery's cold shutdown with its soft time-out before: a step may finish or give its lease back.
+WORKER_STOP = signal.SIGQUIT
+
+
+@dataclass
+class Options:
+    """How to start. `companion` is run beside the ready platform, in a child with Django loaded and the terminal."""
+
+    home: Path
+    port: int | None = None
+    workers: int | None = None
+    companion: Callable[[Platform], int] | None = None
+    exit_with_companion: bool = False
+
+
+class Platform:
+    """One running installation. `run` returns the exit status when it has stopped."""
+
+    def __init__(self, options: Options, say: Say) -> None:
+        self.options = options
+        self.say = say
+        self.home = Home(options.home)
+        self.host = environment.BIND.read()
+        self.port = 0
+        self.began = time.monotonic()
+        self.admin: dict[str, Any] = {}
+        self.services: Services
+        self.watch: Watch
+        self.roles: Any = None
+
+    @property
+    def url(self) -> str:
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104  compared, not bound
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def run(self) -> int:
+        """Start everything, supervise it, stop it. Raises StartError when it cannot start."""
+        self.home.hold()
+        status = 0
+        try:
+            self._clear_leftovers()
+            self._prepare()
+            try:
+                self._start()
+                status = self._supervise()
+            except Stopped:
+                pass
+            finally:
+                self._stop()
+        except EmbeddedError as error:
+            raise StartError(str(error)) from error
+        finally:
+            self.home.remove_platform()
+        return status
+
+    def _clear_leftovers(self) -> None:
+        """An `up` that was killed left its notes behind, and where the kernel does not help, its children."""
+        recorded = self.home.platform().get("processes", {})
+        ended = leftovers.stop([each for name, each in recorded.items() if name != "postgres"])
+        if ended:
+            self.say(f"Stopped {ended} processes that an earlier start had left running.")
+
+    def _prepare(self) -> None:
+        os.environ["MANIFOLD_HOME"] = str(self.home.path)
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "manifold.settings")
+        if self.options.workers:
+            os.environ[environment.WORKERS.name] = str(self.options.workers)
+        for name in ("secret_key", "master_key"):
+            self.home.secret(name)
+        for name in ("storage", "files", "logs"):
+            self.home.folder(name)
+        self.port = self._web_port()
+        self.services = Services(self.home, self.say)
+        self.services.export()
+        self.home.remember_ports({**self.services.ports, "web": self.port})
+
+    def _web_port(self) -> int:
+        asked = self.options.port if self.options.port is not None else None
+        if asked == 0:
+            return ports.free_port()
+        named = environment.PORT.read() if os.environ.get(environment.PORT.name) else None
+        port = asked or named or self.home.ports().get("web") or environment.PORT.default
+        if not ports.is_free(port, self.host):
+            who = ports.holder(port) or "another program"
+            raise StartError(
+                f"Port {port} of {self.host} is taken by {who}. "
+                f"Stop that, or choose another port: manifold up --port {port + 1}"
+            )
+        return port
+
+    def _start(self) -> None:
+        assert self.home.lock is not None
+        self.watch = Watch(
+            self.home.folder("logs"), self.say, close_in_child=[self.home.lock], changed=self._write_platform
+        )
+        self.services.start_making()
+        self.services.start_valkey(self.watch)
+        # Django is imported here, once, while initdb works; every child inherits it.
+        self.roles = import_module("manifold.supervisor.roles")
+        self.roles.setup()
+        self.services.start_postgres(self.watch)
+        self.services.check_named()
+        self._write_platform()
+        migrating = self.watch.add("migrate", role=self.roles.migrate, once=True)
+        self.roles.preload()
+        if self.watch.until_done(migrating) != 0:
+            raise StartError(
+                "The database could not be brought up to date. The last lines of "
+                f"{migrating.log.path}:\n{migrating.log.tail(8)}"
+            )
+        self._start_children()
+        self._first_admin()
+        self._write_platform()
+        self._announce()
+
+    def _start_children(self) -> None:
+        """Web first: it is what a person waits for. Then the workers, then the ticks."""
+        roles, workers = self.roles, environment.WORKERS.read()
+        web = roles.web(self.host, self.port, environment.WEB_WORKERS.read(), environment.WEB_THREADS.read())
+        self._add("web", web, signal.SIGTERM, 15)
+        self._add("worker", roles.worker("worker", roles.WORK_QUEUES, workers), WORKER_STOP, 30)
+        self._add("system", roles.worker("system", roles.SYSTEM_QUEUES, 2), WORKER_STOP, 30)
+        self._add("beat", roles.beat, signal.SIGTERM, 10)
+        for name in ("web", "worker", "system", "beat"):
+            child = self.watch.children[name]
+            self.watch.until_ready(child, lambda child=child: child.ready)  # type: ignore[misc]
+
+    def _add(self, name: str, role: Role, number: signal.Signals, patience: float) -> None:
+        self.watch.add(name, role=role, stop_signal=number, patience=patience)
+
+    def _first_admin(self) -> None:
+        """Make the first administrator and the command's token. The answer comes through a pipe, past every log."""
+        reading, writing = os.pipe()
+        child = self.watch.add("bootstrap", role=self.roles.first_admin(writing), once=True)
+        os.close(writing)
+        failed = self.watch.until_done(child, 60) != 0
+        with open(reading, "rb") as answer:
+            text = answer.read()
+        if failed:
+            raise StartError(f"The first administrator could not be made: {child.log.tail(8)}")
+        self.admin = json.loads(text)
+        if self.admin.get("token"):
+            self.home.keep_secret("token", self.admin["token"])
+
+    def _announce(self) -> None:
+        self.say(f"Manifold is ready at {self.url} after {time.monotonic() - self.began:.1f} s.")
+        if self.admin.get("password"):
+            self.say(f"Sign in as {self.admin['username']} with the password {self.admin['password']}")
+            self.say("The password is shown only this once.")
+        self.say(f"Data and logs: {self.home.path}. Ctrl-C stops everything.")
+
+    def _write_platform(self) -> None:
+        self.home.write_platform(
+            {
+                "url": self.url,
+                "token": self.home.secret("token", make=False),
+                "pid": os.getpid(),
+                "ports": {**self.services.ports, "web": self.port},
+                "processes": {name: child.identity for name, child in self.watch.children.items() if child.running},
+            }
+        )
+
+    def _supervise(self) -> int:
+        if self.options.companion is not None:
+            status = self._run_companion(self.options.companion)
+            if self.options.exit_with_companion:
+                return status
+        while not self.watch.stop_requests:
+            self.watch.turn(1.0)
+            self.watch.restart_due()
+        return 0
+
+    def _run_companion(self, companion: Callable[[Platform], int]) -> int:
+        """Its output goes to the terminal, not to a log."""
+        terminal = os.dup(1)
+
+        def role(_ready: Callable[[], None]) -> int:
+            os.dup2(terminal, 1)
+            os.dup2(terminal, 2)
+            return companion(self)
+
+        child = self.watch.add("companion", role=role, once=True, patience=20)
+        os.close(terminal)
+        while child.status is None:
+            if self.watch.stop_requests:
+                raise Stopped
+            self.watch.turn(1.0)
+            self.watch.restart_due()
+        return child.status
+
+    def memory(self) -> dict[str, int]:
+        """Bytes (PSS) each child holds, with what it forked; the supervisor itself as `up`."""
+        held = {name: memory_of(child.identity) for name, child in self.watch.children.items() if child.running}
+        return {"up": memory_of(leftovers.record(os.getpid())), **held}
+
+    def _stop(self) -> None:
+        """First what makes new work, then what does it, PostgreSQL last."""
+        if not hasattr(self, "watch"):
+            return
+        self.watch.stop_requests = max(1, self.watch.stop_requests)
+        self.say("Stopping …")
+        self.watch.stop(["companion", "migrate", "bootstrap", "beat", "web", "worker", "system"])
+        self.watch.stop(["valkey"])
+        self.watch.stop(["postgres"])
+        self.say("Stopped.")
