@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -108,24 +107,25 @@ def _pipelines(client: Client) -> None:
 
 def _runs(client: Client, folder: Path, first_time: bool) -> bool:
     """Run every example. The first time also shows that a second run finds nothing, and a new file is found alone."""
-    good = all([_run(client, name, _said) for name in PIPELINES])
+    ends = [_run(client, name) for name in PIPELINES]
+    good = all(ends)
     if not first_time or not good:
         return good
     click.echo("\nOnce more: nothing has changed.")
-    good &= _run(client, "flights", _said)
+    good &= _run(client, "flights")
     click.echo("\nDecember arrives in the drop folder.")
     data.drop_months(folder, (DECEMBER,))
-    return good & _run(client, "flights", _said)
+    return good & _run(client, "flights")
 
 
-def _run(client: Client, pipeline: str, tell_of: Callable[[dict[str, Any]], None]) -> bool:
+def _run(client: Client, pipeline: str) -> bool:
     started = client.in_project("POST", f"pipelines/{pipeline}/runs/", json={"mode": "auto"})
     run = client.wait(started["id"], every=0.2)
-    tell_of(run)
+    _say(run)
     return run["state"] in ("succeeded", "skipped")
 
 
-def _said(run: dict[str, Any]) -> None:
+def _say(run: dict[str, Any]) -> None:
     """A run in one line, and what its checks found below it."""
     rows = f"{output.amount(run['rows_read'])} rows read, {output.amount(run['rows_rejected'])} set aside"
     took = f" in {run['duration_s']:.1f} s" if run["duration_s"] else ""
