@@ -109,12 +109,8 @@ class Child:
         if self._program is not None:
             self.status = self._program.poll()
         else:
-            try:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
-            except ChildProcessError:  # collected while its group was killed
-                self.status = -int(signal.SIGKILL)
-            else:
-                self.status = os.waitstatus_to_exitcode(status) if pid else None
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.status = os.waitstatus_to_exitcode(status) if pid else None
         return self.status is not None
 
     def plan_restart(self) -> None:

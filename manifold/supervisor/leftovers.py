@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -52,11 +53,27 @@ def stop(recorded: Iterable[Recorded], number: signal.Signals = signal.SIGTERM, 
     found = [process for each in recorded for process in members(each)]
     for process in found:
         _send(process, number)
-    _, alive = psutil.wait_procs(found, timeout=seconds)
-    for process in alive:
+    for process in _wait(found, seconds):
         _send(process, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=5)
+    _wait(found, 5)
     return len(found)
+
+
+def _wait(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that still run when the time is over. A process whose parent has not yet asked for its status has ended."""
+    deadline = time.monotonic() + seconds
+    alive = [process for process in processes if _runs(process)]
+    while alive and time.monotonic() < deadline:
+        time.sleep(0.02)
+        alive = [process for process in alive if _runs(process)]
+    return alive
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:

@@ -189,8 +189,7 @@ class Platform:
             if self.options.exit_with_companion:
                 return status
         while not self.watch.stop_requests:
-            self.watch.turn(1.0)
-            self.watch.restart_due()
+            self.watch.supervise()
         return 0
 
     def _run_companion(self, companion: Callable[[Platform], int]) -> int:
@@ -207,8 +206,7 @@ class Platform:
         while child.status is None:
             if self.watch.stop_requests:
                 raise Stopped
-            self.watch.turn(1.0)
-            self.watch.restart_due()
+            self.watch.supervise()
         return child.status
 
     def memory(self) -> dict[str, int]:

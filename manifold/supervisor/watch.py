@@ -139,8 +139,10 @@ class Watch:
             os.close(child.output)
             child.output = -1
 
-    def restart_due(self) -> None:
-        """Start again what has waited long enough."""
+    def supervise(self) -> None:
+        """One turn of a running platform: as `turn`, and what has waited long enough is started again."""
+        waiting = [child.restart_at for child in self.children.values() if child.restart_at is not None]
+        self.turn(max(0.0, min([1.0, *(at - time.monotonic() for at in waiting)])))
         due = [each for each in self.children.values() if each.restart_at and each.restart_at <= time.monotonic()]
         for child in due:
             self._start(child)
