@@ -1,0 +1,94 @@
+"""The graph of a document: who waits for whom, in which order, and which loads an extract feeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Node:
+    """A step as the graph sees it; `upstream` are the steps that it waits for."""
+
+    key: str
+    kind: str
+    upstream: tuple[str, ...]
+    may_fail: bool = False
+    incremental: bool = False
+
+
+class Graph:
+    """Nodes without a cycle. Every answer keeps the order in which the steps were written."""
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        self.nodes = {each.key: each for each in nodes}
+
+    @cached_property
+    def order(self) -> list[str]:
+        """Every step after all that it waits for; among equals, as written."""
+        placed: list[str] = []
+        waiting = dict(self.nodes)
+        while waiting:
+            ready = [key for key, node in waiting.items() if not any(each in waiting for each in node.upstream)]
+            if not ready:
+                raise ValueError(f"the steps {sorted(waiting)} form a circle")
+            placed += ready
+            for key in ready:
+                del waiting[key]
+        return placed
+
+    @cached_property
+    def _ancestors(self) -> dict[str, frozenset[str]]:
+        found: dict[str, frozenset[str]] = {}
+        for key in self.order:
+            upstream = self.nodes[key].upstream
+            found[key] = frozenset(upstream).union(*(found[each] for each in upstream))
+        return found
+
+    def ancestors(self, key: str) -> frozenset[str]:
+        """Every step that this one waits for, directly or not."""
+        return self._ancestors[key]
+
+    def incremental_above(self, key: str) -> list[str]:
+        """The incremental extracts whose rows reach a step, through datasets too."""
+        return [each.key for each in self.nodes.values() if each.incremental and each.key in self._ancestors[key]]
+
+    def incremental_direct(self, key: str) -> list[str]:
+        """The incremental extracts whose rows reach a step without resting in a dataset on the way."""
+        found: set[str] = set()
+        waiting = list(self.nodes[key].upstream)
+        while waiting:
+            each = self.nodes[waiting.pop()]
+            if each.key not in found and each.kind != "load":
+                found.add(each.key)
+                waiting += each.upstream
+        return [each.key for each in self.nodes.values() if each.incremental and each.key in found]
+
+    def loads_fed_by(self, key: str) -> list[str]:
+        """The load steps that an extract's rows reach: its window is done when the last of them is."""
+        return [each.key for each in self.nodes.values() if each.kind == "load" and key in self._ancestors[each.key]]
+
+
+def find_cycle(nodes: Iterable[Node]) -> list[str]:
+    """One cycle in the direction of the data, its first step named again at the end; empty when there is none."""
+    upstream = {each.key: each.upstream for each in nodes}
+    settled: set[str] = set()
+    for start in upstream:
+        trail: list[str] = []
+        stack: list[tuple[str, int]] = [(start, 0)]
+        while stack:
+            key, position = stack.pop()
+            if position == 0:
+                if key in settled:
+                    continue
+                if key in trail:
+                    circle = trail[trail.index(key) :]
+                    return [key, *reversed(circle[1:]), key]
+                trail.append(key)
+            if position < len(upstream[key]):
+                stack += [(key, position + 1), (upstream[key][position], 0)]
+            else:
+                settled.add(key)
+                trail.pop()
+    return []

@@ -1,0 +1,223 @@
+"""Every write on pipelines and runs that a person or a trigger asks for. Each is one transaction, with its actor."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+
+from apps.accounts.models import Project
+from apps.audit.context import Actor, acting
+from apps.pipelines import document as documents
+from apps.pipelines import planning, retrying, starting, validation
+from apps.pipelines import text as texts
+from apps.pipelines.document import Document
+from apps.pipelines.execution import closing, dispatch
+from apps.pipelines.models import Pipeline, PipelineVersion, Run
+from apps.pipelines.problems import Conflict, DocumentError, Problem
+from apps.pipelines.states import RUN_ACTIVE, RUN_TERMINAL
+from apps.snapshots import services as snapshots
+
+MODES = ("auto", "seed", "incremental", "repair")
+
+
+def validate(project: Project, text: str) -> tuple[Document | None, list[Problem]]:
+    """A document as understood, or None, and all that is wrong with it, in itself and within its project."""
+    return validation.validate(project, text)
+
+
+def create_pipeline(project: Project, slug: str, *, text: str = "", actor: Actor) -> Pipeline:
+    """A new pipeline with a draft. Raises Conflict where the slug is taken."""
+    with acting(actor):
+        if Pipeline.objects.filter(project=project, slug=slug).exists():
+            raise Conflict(f"There is a pipeline `{slug}` already. Choose another name.", code="slug_taken")
+        document, _ = documents.parse(text)
+        return Pipeline.objects.create(
+            project=project, slug=slug, title=document.title if document else "", draft=_storable(text)
+        )
+
+
+def save_draft(pipeline: Pipeline, text: str, *, actor: Actor) -> Pipeline:
+    """Keep a text as the draft, right or not yet; a text equal to what is published is no draft."""
+    with acting(actor):
+        locked = starting.lock_pipeline(pipeline.pk)
+        published = locked.published.text if locked.published else None
+        draft = "" if text == published else _storable(text)
+        if draft != locked.draft:
+            locked.draft = draft
+            locked.save(update_fields=["draft", "changed_at"])
+        return locked
+
+
+def apply_document(project: Project, text: str, *, actor: Actor, publish: bool = False) -> Pipeline:
+    """Write a document as the draft of the pipeline that it names, which is created when there is none; or publish it.
+
+    Raises DocumentError when it is wrong: unlike an editor's draft, an applied document has to be usable.
+    """
+    document, problems = validation.validate(project, text)
+    if document is None:
+        raise DocumentError(problems)
+    with acting(actor):
+        pipeline = Pipeline.objects.filter(project=project, slug=document.pipeline).first()
+        if pipeline is None:
+            pipeline = create_pipeline(project, document.pipeline, text=text, actor=actor)
+        else:
+            pipeline = save_draft(pipeline, text, actor=actor)
+        if publish and pipeline.draft:
+            publish_draft(pipeline, actor=actor)
+            pipeline.refresh_from_db()
+        return pipeline
+
+
+def publish_draft(pipeline: Pipeline, *, actor: Actor) -> PipelineVersion:
+    """Make the draft the version that runs use from now on; runs that have begun keep theirs.
+
+    Claims the datasets that its load steps name. Raises Conflict without a draft, DocumentError when it is wrong.
+    """
+    with acting(actor):
+        locked = starting.lock_pipeline(pipeline.pk)
+        if not locked.draft:
+            raise Conflict("There is no draft to publish. Edit the document first.", code="no_draft")
+        document, problems = validation.validate(locked.project, locked.draft, pipeline=locked)
+        if document is None:
+            raise DocumentError(problems)
+        newest = locked.versions.order_by("-number").values_list("number", flat=True).first() or 0
+        version = PipelineVersion.objects.create(
+            pipeline=locked,
+            number=newest + 1,
+            text=locked.draft,
+            document=document.as_json(),
+            published_by=actor.name,
+        )
+        for slug, step in document.loads().items():
+            snapshots.claim_dataset(locked.project, slug, pipeline=locked.pk, step_key=step.key, actor=actor)
+        locked.published, locked.draft, locked.title = version, "", document.title
+        locked.save(update_fields=["published", "draft", "title", "changed_at"])
+        return version
+
+
+def delete_pipeline(pipeline: Pipeline, *, actor: Actor) -> None:
+    """Remove a pipeline with its versions and runs. Its datasets stay, and may be claimed by another pipeline."""
+    with acting(actor):
+        locked = starting.lock_pipeline(pipeline.pk)
+        if locked.runs.exclude(state__in=RUN_TERMINAL).exists():
+            raise Conflict("A run of this pipeline has not ended. Cancel it first.", code="run_active")
+        locked.runs.all().delete()
+        locked.published = None
+        locked.save(update_fields=["published", "changed_at"])
+        locked.versions.all().delete()
+        locked.delete()
+
+
+def start_run(
+    pipeline: Pipeline,
+    *,
+    actor: Actor,
+    trigger: str = "manual",
+    mode: str = "auto",
+    trigger_key: str | None = None,
+    start_before: datetime | None = None,
+) -> Run:
+    """A new run of the published version, started at once or when its turn comes.
+
+    The same `trigger_key` in the same project gives the same run again. Raises Conflict when nothing is published, or when
+    the key was used for another pipeline.
+    """
+    with acting(actor):
+        locked = starting.lock_pipeline(pipeline.pk)
+        if trigger_key is not None:
+            # Two requests with one key for two pipelines hold different locks; this one they share.
+            starting.lock_trigger_key(locked.project_id, trigger_key)
+            known = Run.objects.filter(project_id=locked.project_id, trigger_key=trigger_key).first()
+            if known is not None:
+                return _same_request(known, locked, mode)
+        if locked.published is None:
+            raise Conflict(
+                f"The pipeline `{locked.slug}` has no published version. Publish its draft first.", code="not_published"
+            )
+        busy = locked.runs.filter(state__in=RUN_ACTIVE | {"pending"}).exists()
+        run = starting.create_run(
+            locked,
+            locked.published,
+            actor=actor,
+            trigger=trigger,
+            mode=mode,
+            trigger_key=trigger_key,
+            start_before=start_before,
+        )
+        if busy and documents.load(locked.published.document).header.if_running == "skip":
+            closing.skip_pending(run, "Another run of this pipeline had not ended, and it says `if_running: skip`.")
+        else:
+            _admit(locked.pk)
+        run.refresh_from_db()
+        return run
+
+
+def cancel_run(run: Run, *, actor: Actor) -> Run:
+    """Stop a run: a pending one at once, a running one as soon as its steps have let go. Raises Conflict when it is over."""
+    with acting(actor):
+        locked = Run.objects.select_for_update(no_key=True).get(pk=run.pk)
+        if locked.state in RUN_TERMINAL:
+            raise Conflict(f"The run is over: {locked.state}.", code="run_over")
+        closing.stop_run(locked, "cancelled")
+        locked.refresh_from_db()
+        return locked
+
+
+def retry_run(run: Run, *, actor: Actor, trigger_key: str | None = None) -> Run:
+    """A new run that repeats an ended one, with the same windows, reusing the steps whose outputs still stand.
+
+    Raises Conflict when it has not ended, has nothing to repeat, or others have since loaded what it had read.
+    """
+    with acting(actor):
+        locked = starting.lock_pipeline(run.pipeline_id)
+        if trigger_key is not None:
+            starting.lock_trigger_key(locked.project_id, trigger_key)
+            known = Run.objects.filter(project_id=locked.project_id, trigger_key=trigger_key).first()
+            if known is not None:
+                return _same_request(known, locked, known.requested_mode)
+        again = retrying.create_retry(run, locked, actor=actor, trigger_key=trigger_key)
+        _admit(locked.pk)
+        again.refresh_from_db()
+        return again
+
+
+def plan_run(pipeline: Pipeline, *, mode: str = "auto") -> dict[str, Any]:
+    """What a run would read and why, in the shape `plan`; asks the sources and writes nothing."""
+    if pipeline.published is None:
+        raise Conflict(
+            f"The pipeline `{pipeline.slug}` has no published version. Publish its draft first.", code="not_published"
+        )
+    return planning.dry_run(pipeline, pipeline.published, mode)
+
+
+def admit(pipeline_id: uuid.UUID) -> None:
+    """Start the oldest pending run of a pipeline when it may start. Called by the sweep and when a run has ended."""
+    with transaction.atomic():
+        _admit(pipeline_id)
+
+
+def _admit(pipeline_id: uuid.UUID) -> None:
+    _publish_after_commit(starting.admit(pipeline_id))
+
+
+def _publish_after_commit(steps: Sequence[uuid.UUID]) -> None:
+    if steps:
+        transaction.on_commit(partial(dispatch.publish, steps))
+
+
+def _same_request(known: Run, pipeline: Pipeline, mode: str) -> Run:
+    if known.pipeline_id != pipeline.pk or known.requested_mode != mode:
+        raise Conflict("This key was used for another request. Send a new one.", code="key_used")
+    return known
+
+
+def _storable(text: str) -> str:
+    """A draft may be wrong, but it has to be text that PostgreSQL and an editor can hold."""
+    if len(text) > texts.LARGEST:
+        raise Conflict(f"A document has at most {texts.LARGEST // 1024} KB.", code="document_too_long")
+    return text.replace("\0", "")

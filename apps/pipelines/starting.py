@@ -1,0 +1,131 @@
+"""How a run comes to be: its rows, and its turn. Nothing is sent from here; callers publish the ready steps after commit."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from datetime import datetime, timedelta
+
+from django.db import connection
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from apps.audit.context import Actor
+from apps.audit.ids import new_id
+from apps.audit.services import record
+from apps.pipelines import document as documents
+from apps.pipelines.document import PLAN
+from apps.pipelines.models import Pipeline, PipelineVersion, Run, StepRun
+from apps.pipelines.states import RUN_ACTIVE, STEP_DONE
+
+
+def lock_pipeline(pipeline_id: uuid.UUID) -> Pipeline:
+    """The pipeline's row, locked to the end of the transaction: runs of one pipeline are created and admitted in turn."""
+    return Pipeline.objects.select_for_update(no_key=True).get(pk=pipeline_id)
+
+
+def create_run(
+    pipeline: Pipeline,
+    version: PipelineVersion,
+    *,
+    actor: Actor,
+    trigger: str,
+    mode: str,
+    trigger_key: str | None = None,
+    start_before: datetime | None = None,
+    retry_of: Run | None = None,
+) -> Run:
+    """A pending run with all its steps, and the event. The caller holds the pipeline's lock."""
+    document = documents.load(version.document)
+    header = document.header
+    run_id = new_id()
+    run = Run.objects.create(
+        id=run_id,
+        project_id=pipeline.project_id,
+        pipeline=pipeline,
+        version=version,
+        requested_mode=mode,
+        trigger=trigger,
+        trigger_key=trigger_key,
+        actor_kind=actor.kind,
+        actor_id=actor.id,
+        actor_name=actor.name,
+        queue=header.priority,
+        timeout_s=header.timeout,
+        start_before=start_before,
+        retry_of=retry_of,
+        root=retry_of.root if retry_of else run_id,
+    )
+    graph = document.graph()
+    steps = [StepRun(run=run, key=PLAN, kind=PLAN, position=0, queue=header.priority)]
+    for position, key in enumerate(graph.order, start=1):
+        step, node = document.steps[key], graph.nodes[key]
+        steps.append(
+            StepRun(
+                run=run,
+                key=key,
+                kind=step.kind,
+                position=position,
+                spec=step.written,
+                upstream=list(node.upstream) or [PLAN],
+                may_fail=node.may_fail,
+                queue=header.priority,
+                timeout_s=step.settings.timeout,
+            )
+        )
+    StepRun.objects.bulk_create(steps)
+    record(
+        "run created",
+        object_type="run",
+        object_id=run.pk,
+        object_name=pipeline.slug,
+        project=pipeline.project_id,
+        data={"trigger": trigger, "mode": mode, "version": version.number}
+        | ({"retry_of": str(retry_of.pk)} if retry_of else {}),
+    )
+    return run
+
+
+def admit(pipeline_id: uuid.UUID) -> list[uuid.UUID]:
+    """Make the oldest pending run the running one, when no other is active; returns the ids of its ready steps.
+
+    The caller is in a transaction and publishes these steps after commit; the sweep does it if nobody did. A run that
+    waited beyond its `start_before` is expired instead.
+    """
+    lock_pipeline(pipeline_id)
+    pending = Run.objects.filter(pipeline_id=pipeline_id, state="pending")
+    pending.filter(start_before__lt=Now()).update(
+        state="expired", finished_at=Now(), mode_reason="It waited for its turn beyond its deadline."
+    )
+    if Run.objects.filter(pipeline_id=pipeline_id, state__in=RUN_ACTIVE).exists():
+        return []
+    run = pending.select_for_update(no_key=True).order_by("id").first()
+    if run is None:
+        return []
+    deadline = None if run.timeout_s is None else Now() + timedelta(seconds=run.timeout_s)
+    Run.objects.filter(pk=run.pk).update(state="running", started_at=Now(), deadline_at=deadline)
+    return _ready_first_steps(run)
+
+
+def _ready_first_steps(run: Run) -> list[uuid.UUID]:
+    """`plan` becomes ready; in a retry that reuses it, the steps behind the reused ones."""
+    steps = list(run.steps.all())
+    done = {each.key for each in steps if each.state in STEP_DONE}
+    ready = [each.pk for each in steps if each.state == "pending" and done.issuperset(each.upstream)]
+    run.steps.filter(pk__in=ready).update(state="ready", queued_at=Now())
+    return ready
+
+
+def waiting_pipelines() -> list[uuid.UUID]:
+    """Pipelines whose oldest pending run could start now; the sweep admits for them."""
+    active = Run.objects.filter(state__in=RUN_ACTIVE).values("pipeline_id")
+    late = Q(start_before__lt=Now())
+    found = Run.objects.filter(state="pending").filter(~Q(pipeline_id__in=active) | late)
+    return list(found.order_by("pipeline_id").values_list("pipeline_id", flat=True).distinct())
+
+
+def lock_trigger_key(project_id: uuid.UUID, trigger_key: str) -> None:
+    """Hold everybody else who comes with this key, for whichever pipeline, until the transaction ends."""
+    digest = hashlib.sha256(f"{project_id}/{trigger_key}".encode()).digest()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [int.from_bytes(digest[:8], "big", signed=True)])

@@ -1,0 +1,129 @@
+"""Windows: what each incremental extract has read, which of it has arrived, and what has to be read again.
+
+A window belongs to a pipeline's extract step and to a batch: the windows that one run planned together. It is open
+(planned, staged) until every load that its rows reach has taken them, and while one is open the next run repeats its whole
+batch. So a row is loaded exactly once, whatever happens between reading and loading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable
+
+from django.db.models.functions import Now
+
+from apps.pipelines.graph import Graph
+from apps.pipelines.models import Run, Window
+from apps.pipelines.states import STEP_DONE
+from dataplane.connectors.base import FileRef, Mark
+
+OPEN = ("planned", "staged")
+READ = ("done", "failed")
+
+
+def kept(pipeline_id: uuid.UUID) -> list[Window]:
+    """Every window of a pipeline that still counts, the oldest first."""
+    return list(Window.objects.filter(pipeline_id=pipeline_id).exclude(state="forgotten").order_by("id"))
+
+
+def in_batch(batch: uuid.UUID | None) -> dict[str, Window]:
+    """The windows of a batch by step."""
+    if batch is None:
+        return {}
+    return {each.step_key: each for each in Window.objects.filter(batch=batch).exclude(state="forgotten")}
+
+
+def mark_of(windows: Iterable[Window], ignored: frozenset[str]) -> Mark:
+    """What these windows of one step have read, as its connector wants to know it."""
+    files: dict[str, FileRef] = {}
+    upper: str | None = None
+    for each in sorted(windows, key=lambda window: window.id):
+        if each.bounds["kind"] == "files":
+            files |= {ref["path"]: FileRef(**ref) for ref in each.bounds["files"]}
+        else:
+            upper = each.bounds["upper"]
+    return Mark(files=tuple(files.values()), upper=upper, ignored=ignored)
+
+
+def seen_before(window: Window) -> str | None:
+    """The file of row hashes that the window before this one left, for the rows at the boundary; None if there is none."""
+    earlier = Window.objects.filter(
+        pipeline_id=window.pipeline_id,
+        step_key=window.step_key,
+        source=window.source,
+        stream=window.stream,
+        state__in=READ,
+        id__lt=window.id,
+    )
+    found = earlier.order_by("-id").values_list("seen", flat=True).first()
+    return found or None
+
+
+def load_key(graph: Graph, step_key: str, run: Run, batch: dict[str, Window]) -> str | None:
+    """What makes a load the same load again: the windows above it, or the root run where all above is read whole.
+
+    None: no incremental extract above it reads anything in this run, so there is nothing to load.
+    """
+    above = graph.incremental_above(step_key)
+    if not above:
+        return f"run:{run.root}"
+    ids = sorted(str(batch[each].pk) for each in above if each in batch)
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest() if ids else None
+
+
+def replaces(graph: Graph, step_key: str, batch: dict[str, Window]) -> bool:
+    """Whether a load has to replace its dataset because a seed reads everything above it again."""
+    return any(batch[each].replaces for each in graph.incremental_above(step_key) if each in batch)
+
+
+def overtaken(graph: Graph, step_key: str, batch: dict[str, Window]) -> bool:
+    """Whether newer windows have been read by all extracts that feed a load directly: replacing would bring back the past."""
+    direct = [batch[each] for each in graph.incremental_direct(step_key) if each in batch]
+    return any(
+        Window.objects.filter(pipeline_id=each.pipeline_id, step_key=each.step_key, id__gt=each.pk)
+        .exclude(state="forgotten")
+        .exists()
+        for each in direct
+    )
+
+
+def loaded(run: Run, graph: Graph, step_key: str) -> None:
+    """A load has taken its rows: windows whose last load this was are done. In the load's transaction, Run locked."""
+    done = set(run.steps.filter(kind="load", state__in=STEP_DONE).values_list("key", flat=True)) | {step_key}
+    complete = [
+        each.pk
+        for key, each in in_batch(run.batch).items()
+        if each.state in OPEN and key in graph.incremental_above(step_key) and done.issuperset(graph.loads_fed_by(key))
+    ]
+    Window.objects.filter(pk__in=complete, state__in=OPEN).update(state="done", closed_at=Now(), reason="")
+
+
+def close_with(run: Run, graph: Graph) -> bool:
+    """A run has succeeded: windows that a branch which was allowed to fail has not loaded are failed. Returns if any is.
+
+    A run that failed or was cancelled leaves its windows open: the next one repeats them.
+    """
+    done = set(run.steps.filter(kind="load", state__in=STEP_DONE).values_list("key", flat=True))
+    failed = False
+    for key, each in in_batch(run.batch).items():
+        missing = [load for load in graph.loads_fed_by(key) if load not in done]
+        if each.state not in OPEN or key not in graph.nodes:
+            continue
+        failed = failed or bool(missing)
+        each.state = "failed" if missing else "done"
+        each.reason = f"Not loaded by {', '.join(missing)}." if missing else ""
+        Window.objects.filter(pk=each.pk, state__in=OPEN).update(
+            state=each.state, reason=each.reason[:300], closed_at=Now()
+        )
+    return failed
+
+
+def reopen(batch: uuid.UUID) -> None:
+    """Failed windows of a batch are open again, to be repeated with it."""
+    Window.objects.filter(batch=batch, state="failed").update(state="planned", closed_at=None)
+
+
+def staged(window: Window, *, rows: int, seen: str | None) -> None:
+    """An extract has read an open window. One that is done stays as it is: it is only read again beside others."""
+    Window.objects.filter(pk=window.pk, state__in=OPEN).update(state="staged", rows=rows, seen=seen or "")
