@@ -1,0 +1,71 @@
+# Python 3.11 or newer and make are all it needs. `make help` lists the commands.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/runtime.stamp
+DEV := $(VENV)/dev.stamp
+SOURCES := apps dataplane manifold
+CHECKED := $(SOURCES) tests benchmarks manage.py
+ARGS ?=
+N ?= 10000
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test test-all lint format bench faults lock
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: $(RUNTIME) ## Start everything with the example pipelines and run them (ARGS=--exit stops when they are done)
+	$(BIN)/python -m manifold demo $(ARGS)
+
+up: $(RUNTIME) ## Start an empty instance (ARGS="--port 8500", …)
+	$(BIN)/python -m manifold up $(ARGS)
+
+test: $(DEV) ## What every change must pass: at most 10 minutes on two cores
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not all" $(ARGS)
+
+test-all: $(DEV) ## What needs more than that: a browser, root, minutes (does not repeat `make test`)
+	$(BIN)/python -m pytest -m all $(ARGS)
+
+lint: $(DEV) ## ruff, mypy, import contracts, templates, migrations, deployment checks
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/mypy $(SOURCES) tests benchmarks
+	$(BIN)/lint-imports
+	$(BIN)/djlint --lint --quiet $(SOURCES)
+	MANIFOLD_SECRET_KEY=only-for-this-check $(BIN)/python manage.py makemigrations --check --dry-run
+	MANIFOLD_HTTPS=true MANIFOLD_SECRET_KEY="$$($(BIN)/python -c 'import secrets; print(secrets.token_hex(32))')" \
+		$(BIN)/python manage.py check --deploy --fail-level WARNING
+
+format: $(DEV) ## Rewrite the code the way `make lint` wants it
+	$(BIN)/ruff check --fix-only $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
+
+bench: $(DEV) ## Measure, and write the results to benchmarks/
+	$(BIN)/python -m benchmarks $(ARGS)
+
+faults: $(DEV) ## Kill workers N times during runs; may be interrupted and goes on where it was
+	$(BIN)/python -m tests.faults --kills $(N) $(ARGS)
+
+lock: $(DEV) ## Renew requirements/*.lock from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra embedded $(LOCK_OPTIONS) -o requirements/runtime.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev -c requirements/runtime.lock $(LOCK_OPTIONS) -o requirements/dev.lock
+
+# A lock names no address of any registry, and holds for every platform.
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+
+# The locks are complete, so pip has nothing to resolve. Compiled on installation: without that imports take three times as long.
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --compile -r
+
+$(RUNTIME): requirements/runtime.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Manifold needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 …")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) requirements/runtime.lock
+	@echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/manifold.pth"
+	@printf '#!/bin/sh\nexec "%s/python" -m manifold "$$@"\n' "$(CURDIR)/$(BIN)" > $(BIN)/manifold && chmod +x $(BIN)/manifold
+	@$(BIN)/python -m compileall -q $(SOURCES)
+	@touch $@
+
+$(DEV): requirements/dev.lock $(RUNTIME)
+	$(INSTALL) requirements/dev.lock
+	@touch $@
