@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
+DEMO := $(VENV)/demo.stamp
 SOURCES := apps dataplane manifold
 CHECKED := $(SOURCES) tests benchmarks manage.py
 ARGS ?=
@@ -15,16 +16,16 @@ N ?= 10000
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-demo: $(RUNTIME) ## Start everything with the example pipelines and run them (ARGS=--exit stops when they are done)
+demo: $(DEMO) ## Start everything with the example pipelines and run them (ARGS=--exit stops when they are done)
 	$(BIN)/python -m manifold demo $(ARGS)
 
 up: $(RUNTIME) ## Start an empty instance (ARGS="--port 8500", …)
 	$(BIN)/python -m manifold up $(ARGS)
 
-test: $(DEV) ## What every change must pass: at most 10 minutes on two cores
+test: $(DEV) $(DEMO) ## What every change must pass: at most 10 minutes on two cores
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not all" $(ARGS)
 
-test-all: $(DEV) ## What needs more than that: a browser, root, minutes (does not repeat `make test`)
+test-all: $(DEV) $(DEMO) ## What needs more than that: a browser, root, minutes (does not repeat `make test`)
 	$(BIN)/python -m pytest -m all $(ARGS)
 
 lint: $(DEV) ## ruff, mypy, import contracts, templates, migrations, deployment checks
@@ -34,18 +35,21 @@ lint: $(DEV) ## ruff, mypy, import contracts, templates, migrations, deployment 
 	$(BIN)/lint-imports
 	$(BIN)/djlint --lint --quiet $(SOURCES)
 	MANIFOLD_SECRET_KEY=only-for-this-check $(BIN)/python manage.py makemigrations --check --dry-run
-	MANIFOLD_HTTPS=true MANIFOLD_SECRET_KEY="$$($(BIN)/python -c 'import secrets; print(secrets.token_hex(32))')" \
+	MANIFOLD_HTTPS=true MANIFOLD_SECRET_KEY=$(RANDOM_HEX) MANIFOLD_MASTER_KEY=$(RANDOM_KEY) \
 		$(BIN)/python manage.py check --deploy --fail-level WARNING
 
 format: $(DEV) ## Rewrite the code the way `make lint` wants it
 	$(BIN)/ruff check --fix-only $(CHECKED)
 	$(BIN)/ruff format $(CHECKED)
 
-bench: $(DEV) ## Measure, and write the results to benchmarks/
+bench: $(DEV) $(DEMO) ## Measure, and write the results to benchmarks/
 	$(BIN)/python -m benchmarks $(ARGS)
 
 faults: $(DEV) ## Kill workers N times during runs; may be interrupted and goes on where it was
 	$(BIN)/python -m tests.faults --kills $(N) $(ARGS)
+
+RANDOM_HEX = $$($(BIN)/python -c 'import secrets; print(secrets.token_hex(32))')
+RANDOM_KEY = $$($(BIN)/python -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())')
 
 lock: $(DEV) ## Renew requirements/*.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra embedded $(LOCK_OPTIONS) -o requirements/runtime.lock
@@ -68,4 +72,8 @@ $(RUNTIME): requirements/runtime.lock
 
 $(DEV): requirements/dev.lock $(RUNTIME)
 	$(INSTALL) requirements/dev.lock
+	@touch $@
+
+$(DEMO): requirements/demo.txt $(RUNTIME)
+	$(INSTALL) requirements/demo.txt
 	@touch $@

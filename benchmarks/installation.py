@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,11 @@ import httpx
 import psutil
 
 from manifold.client import Client
+from manifold.embedded import binaries, lifeline, postgres
+from manifold.embedded.account import give, server_account
 from manifold.embedded.ports import free_port
+
+ROLE = DATABASE = "bench"
 
 
 @dataclass
@@ -69,3 +75,26 @@ def _wait_for_page(url: str, process: subprocess.Popen[bytes], seconds: float = 
             return
         time.sleep(0.05)
     raise RuntimeError(f"no sign-in page at {url} after {seconds} s")
+
+
+@contextmanager
+def database(folder: Path) -> Iterator[str]:
+    """A PostgreSQL of its own to read from; yields the address of a role that is no superuser."""
+    account = server_account()
+    folder.mkdir()
+    give(folder, account)
+    program, password = binaries.postgres_bin(account), postgres.new_password()
+    server = postgres.Postgres(folder / "data", program, free_port(), password, account)
+    server.initialise()
+    with open(folder / "log", "ab") as log:
+        running = server.start(log, preexec=lifeline.before_exec(signal.SIGINT))
+    try:
+        server.wait_until_ready(running)
+        yield server.ensure_role(ROLE, postgres.new_password(), DATABASE)
+    finally:
+        postgres.stop(running)
+
+
+def open_folder() -> str:
+    """Where temporary folders go that another account can enter, too."""
+    return tempfile.gettempdir()

@@ -1,0 +1,72 @@
+"""Whole runs (plan, extract, load, commit) of five million rows, beside plain DuckDB."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks import limits
+from benchmarks.report import Row, in_turn
+from manifold.client import Client
+
+DOCUMENT = """
+manifold: 1
+pipeline: bench-{name}
+steps:
+  orders: {{extract: {{source: bench-{name}, stream: {stream}, mode: full_refresh}}}}
+  kept: {{load: {{input: orders, dataset: bench-{name}, mode: replace}}}}
+"""
+
+
+def csv_row(client: Client, file: Path, rounds: int) -> Row:
+    _prepare(client, "csv", "local_files", {"path": str(file.parent)}, "orders")
+    row = Row("CSV, 5 M rows × 10 → snapshot", [], 1.10, limit_name="plain DuckDB", memory_at_most_mb=350)
+    return _measured(client, row, "csv", rounds, ("csv", str(file), file.parent))
+
+
+def postgres_row(client: Client, url: str, folder: Path, rounds: int) -> Row:
+    place = urlsplit(url)
+    params = {
+        "host": place.hostname,
+        "port": place.port,
+        "database": place.path.strip("/"),
+        "user": place.username,
+        "password": place.password,
+    }
+    _prepare(client, "postgres", "postgresql", params, "public.orders")
+    row = Row("PostgreSQL, 5 M rows × 10 → snapshot", [], 1.10, limit_name="plain scanner", memory_at_most_mb=300)
+    return _measured(client, row, "postgres", rounds, ("postgres", url, folder))
+
+
+def _prepare(client: Client, name: str, connector: str, params: dict[str, Any], stream: str) -> None:
+    body = {"slug": f"bench-{name}", "title": name, "connector": connector, "params": params}
+    client.in_project("POST", "sources/", json=body)
+    client.in_project("POST", f"sources/bench-{name}/discover/")
+    text = DOCUMENT.format(name=name, stream=stream)
+    client.in_project("POST", "pipelines/apply/", json={"text": text, "publish": True})
+
+
+def _measured(client: Client, row: Row, name: str, rounds: int, limit: tuple[str, str, Path]) -> Row:
+    peaks: list[float] = []
+
+    def ours() -> float:
+        seconds, peak = _run(client, f"bench-{name}")
+        peaks.append(peak)
+        return seconds
+
+    row.ours, row.limit = in_turn(rounds, ours, lambda: limits.limit(*limit))
+    row.memory_mb = max(peaks)
+    return row
+
+
+def _run(client: Client, pipeline: str) -> tuple[float, float]:
+    """Seconds from the request to the end of the run, and the highest peak of a step in MB."""
+    started = client.in_project("POST", f"pipelines/{pipeline}/runs/", json={"mode": "auto"})
+    run = client.wait(started["id"], every=0.1)
+    if run["state"] != "succeeded":
+        raise RuntimeError(f"the run of {pipeline} {run['state']}: {run['error']}")
+    created, finished = (datetime.fromisoformat(run[each]) for each in ("created_at", "finished_at"))
+    peak = max(step["peak_memory"] or 0 for step in run["steps"])
+    return (finished - created).total_seconds(), peak / 2**20
