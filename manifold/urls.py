@@ -5,7 +5,11 @@ from __future__ import annotations
 from django.urls import path
 
 from manifold import health
+from manifold.metrics import metrics
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("startupz", health.startupz, name="startupz"),
+    path("metrics", metrics, name="metrics"),
 ]

@@ -11,8 +11,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import psutil
-
 from manifold.embedded import lifeline
 from manifold.supervisor import leftovers
 from manifold.supervisor.logfile import LogFile
@@ -160,14 +158,3 @@ def describe_exit(status: int) -> str:
         return f"was ended by {signal.Signals(-status).name}"
     except ValueError:
         return f"was ended by signal {-status}"
-
-
-def memory_of(identity: leftovers.Recorded) -> int:
-    """Proportional memory (PSS) in bytes of a child and what it forked, where the system tells; else 0."""
-    total = 0
-    for process in leftovers.members(identity):
-        try:
-            total += getattr(process.memory_full_info(), "pss", 0)
-        except psutil.Error:
-            continue
-    return total

