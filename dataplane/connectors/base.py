@@ -95,10 +95,15 @@ class Window:
 
 @dataclass(frozen=True)
 class Mark:
-    """What earlier windows of a pipeline's extract step have read: files for file sources, `upper` for cursors."""
+    """What earlier windows of a pipeline's extract step have read: files for file sources, `upper` for cursors.
+
+    boundary_rows: how many rows the last window's `seen` counts, so that rows which came late are noticed although `upper`
+    has not moved; None where nobody counted.
+    """
 
     files: tuple[FileRef, ...] = ()
     upper: str | None = None
+    boundary_rows: int | None = None
     ignored: frozenset[str] = frozenset()
 
 

@@ -1,0 +1,316 @@
+"""The connector: tests, discovers, plans and reads one PostgreSQL database, always read-only."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, TypeVar
+
+import duckdb
+import psycopg
+import pyarrow as pa
+
+from dataplane import net
+from dataplane.connectors.base import (
+    Capabilities,
+    Connector,
+    Mark,
+    Planned,
+    Reading,
+    ReadMode,
+    Stage,
+    StreamConfig,
+    StreamInfo,
+    Window,
+)
+from dataplane.connectors.postgresql import catalog, faults, reading, session
+from dataplane.connectors.postgresql.catalog import Connection
+from dataplane.connectors.postgresql.params import PostgreSQLParams
+from dataplane.connectors.postgresql.reading import Cursor, Prepared
+from dataplane.connectors.postgresql.types import quoted
+from dataplane.engine import connector_instance
+from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
+
+ASK_SECONDS = 20.0
+"""Limit of a statement that somebody waits for."""
+READ_SECONDS = 6 * 3600.0
+"""Limit of a statement that reads for a run; the step's own timeout usually ends it earlier."""
+_PREVIEW_MEMORY = 256 * 2**20
+
+Answer = TypeVar("Answer")
+
+
+class PostgreSQL(Connector):
+    """PostgreSQL 12 and later: tables, views, materialised views, partitioned and foreign tables, and queries."""
+
+    key = "postgresql"
+    title = "PostgreSQL"
+    family = "database"
+    summary = "Tables, views and queries of a PostgreSQL database, whole or by a cursor column."
+    capabilities = Capabilities(
+        full=True, incremental=True, query=True, schema_inference=True, parallel=True, resumable=True
+    )
+    Params: ClassVar[type[PostgreSQLParams]] = PostgreSQLParams
+    params: PostgreSQLParams
+
+    def test(self) -> Iterator[Stage]:
+        opened: list[Connection] = []
+        found: dict[str, Any] = {}
+        stages: list[tuple[str, Callable[[], str]]] = [
+            ("resolve", lambda: self._resolve(found)),
+            ("connect", lambda: self._connect(found)),
+            ("authenticate", lambda: self._authenticate(found, opened)),
+            ("list", lambda: self._list(found, opened[0])),
+            ("read a row", lambda: self._read_row(found, opened[0])),
+        ]
+        try:
+            for name, run in stages:
+                stage = _timed(name, run)
+                yield stage
+                if not stage.ok:
+                    return
+        finally:
+            for connection in opened:
+                connection.close()
+
+    def _resolve(self, found: dict[str, Any]) -> str:
+        found["addresses"] = net.resolve(self.params.host, self.params.port)
+        return ", ".join(found["addresses"])
+
+    def _connect(self, found: dict[str, Any]) -> str:
+        found["address"] = session.reachable(self.params)
+        return f"{found['address']}:{self.params.port}"
+
+    def _authenticate(self, found: dict[str, Any], opened: list[Connection]) -> str:
+        connection = session.sign_in(self.params, found["address"], ASK_SECONDS)
+        opened.append(connection)
+        row = connection.execute(
+            "SELECT current_setting('server_version'), current_setting('is_superuser') = 'on',"
+            " (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid())"
+        ).fetchone()
+        assert row is not None
+        version, superuser, encrypted = row
+        detail = f"PostgreSQL {version}, {'encrypted' if encrypted else 'not encrypted'}"
+        if superuser:
+            detail += (
+                f". Warning: {self.params.user} is a superuser, so a stream's query could read files of the database "
+                "server. Use a role that may only read the tables."
+            )
+        return detail
+
+    def _list(self, found: dict[str, Any], connection: Connection) -> str:
+        found["streams"] = self._asked(lambda: catalog.discover(connection, self.params), "the catalogue")
+        count = len(found["streams"])
+        if not count:
+            raise ConfigurationError(
+                f"User {self.params.user} sees no table or view in "
+                f"{', '.join(self.params.schemas) or 'any schema'}. Grant it USAGE on a schema and SELECT on its tables, "
+                "or mend the list of schemas.",
+                code="nothing_to_read",
+                evidence={"user": self.params.user, "schemas": list(self.params.schemas)},
+            )
+        return f"{count} {'table or view' if count == 1 else 'tables and views'}"
+
+    def _read_row(self, found: dict[str, Any], connection: Connection) -> str:
+        first: StreamInfo = found["streams"][0]
+        stream = StreamConfig(first.name, settings=first.settings)
+        self._asked(
+            lambda: connection.execute(reading.prepare(connection, self.params, stream).select(None, 1)).fetchall(),
+            first.name,
+        )
+        return first.name
+
+    def discover(self) -> list[StreamInfo]:
+        with session.connected(self.params, ASK_SECONDS) as connection:
+            return self._asked(lambda: catalog.discover(connection, self.params), "the catalogue")
+
+    def describe(self, stream: StreamConfig) -> StreamInfo:
+        """A stream's columns as they would arrive; for an operator's query, whose columns nobody discovered."""
+        with session.connected(self.params, ASK_SECONDS) as connection:
+            prepared = self._asked(lambda: reading.prepare(connection, self.params, stream), stream.name)
+            rows, size = self._estimate(connection, prepared, None)
+        warnings = tuple(f"{each.name}: {each.warning}" for each in prepared.columns if each.warning)
+        return StreamInfo(stream.name, prepared.columns, rows=rows, bytes=size, warnings=warnings)
+
+    def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
+        with session.connected(self.params, READ_SECONDS) as connection:
+            return self._asked(lambda: self._plan(connection, stream, mode, mark), stream.name)
+
+    def _plan(self, connection: Connection, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
+        prepared = reading.prepare(connection, self.params, stream)
+        if mode == "full_refresh":
+            rows, size = self._estimate(connection, prepared, None)
+            return Planned(Window("full"), f"All of {stream.name} is read.", rows, size, prepared.warnings)
+        if prepared.cursor is None:
+            raise ConfigurationError(
+                f"{stream.name} has no cursor, so it cannot be read incrementally. Choose the column that grows with every "
+                "new row, or read it with mode full_refresh.",
+                code="cursor_missing",
+                evidence={"stream": stream.name},
+            )
+        return self._plan_cursor(connection, prepared, prepared.cursor, mark)
+
+    def _plan_cursor(self, connection: Connection, prepared: Prepared, cursor: Cursor, mark: Mark) -> Planned:
+        stream = prepared.stream
+        upper = _one(connection, reading.newest(prepared, cursor))
+        warnings = prepared.warnings + self._null_cursors(connection, prepared, cursor)
+        if upper is None:
+            return Planned(None, f"{stream.name} has no row with a {cursor.name}.", 0, 0, warnings)
+        if mark.upper is None:
+            window = Window("cursor", column=cursor.name, upper=upper)
+            rows, size = self._estimate(connection, prepared, window)
+            return Planned(window, f"First read of {stream.name}, up to {cursor.name} {upper}.", rows, size, warnings)
+        start = _one(connection, reading.lookback(cursor, mark.upper, stream.lookback))
+        window = Window("cursor", column=cursor.name, lower=mark.upper, upper=upper, reread_from=start)
+        if not _one(connection, f"SELECT ({cursor.value(upper)} > {cursor.value(mark.upper)})::int"):
+            return self._late_rows(connection, prepared, window, mark, warnings)
+        rows, size = self._estimate(connection, prepared, window)
+        reason = f"Rows of {stream.name} with {cursor.name} after {mark.upper}, up to {upper}."
+        return Planned(window, reason, rows, size, warnings)
+
+    def _late_rows(
+        self, connection: Connection, prepared: Prepared, window: Window, mark: Mark, warnings: tuple[str, ...]
+    ) -> Planned:
+        """The newest cursor has not moved: rows may still have come at it, or within the lookback."""
+        name = prepared.stream.name
+        nothing = Planned(None, f"{name} has nothing after {window.column} {window.lower}.", 0, 0, warnings)
+        if mark.boundary_rows is None:
+            return nothing
+        again = Window(
+            "cursor", column=window.column, lower=window.lower, upper=window.lower, reread_from=window.reread_from
+        )
+        there = int(_one(connection, reading.counted(prepared, again)) or 0)
+        if there <= mark.boundary_rows:
+            return nothing
+        late = there - mark.boundary_rows
+        reason = f"{late} rows of {name} arrived late, at or before {window.column} {window.lower}."
+        return Planned(again, reason, there, None, warnings)
+
+    def _null_cursors(self, connection: Connection, prepared: Prepared, cursor: Cursor) -> tuple[str, ...]:
+        if not cursor.column.nullable:
+            return ()
+        found = int(_one(connection, reading.nulls(prepared, cursor)) or 0)
+        if not found:
+            return ()
+        many = "more than 1,000" if found > 1000 else str(found)
+        return (f"{many} rows of {prepared.stream.name} have no {cursor.name} and are not read incrementally.",)
+
+    def _estimate(
+        self, connection: Connection, prepared: Prepared, window: Window | None
+    ) -> tuple[int | None, int | None]:
+        """What PostgreSQL's planner expects; it knows of nothing but its statistics."""
+        row = connection.execute(f"EXPLAIN (FORMAT JSON) {prepared.select(window)}").fetchone()
+        assert row is not None
+        explained = row[0] if isinstance(row[0], list) else json.loads(row[0])
+        node = explained[0]["Plan"]
+        return int(node["Plan Rows"]), int(node["Plan Rows"]) * int(node["Plan Width"])
+
+    @contextmanager
+    def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:
+        """Everything read on `connection` until the context ends sees one snapshot of the source."""
+        with self._attached(stream, connection, READ_SECONDS, window) as (prepared, total):
+            scans = prepared.scannable(window)
+            if scans:
+                self._refuse_nan(prepared, connection)
+            query = prepared.scanned(window) if scans else prepared.queried(window)
+            yield Reading(query, prepared.columns, total_rows=total)
+
+    def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
+        with (
+            connector_instance(("postgres_scanner",), memory=_PREVIEW_MEMORY, threads=1) as duck,
+            self._attached(stream, duck, ASK_SECONDS, None) as (prepared, _),
+        ):
+            return duck.execute(prepared.queried(None, limit)).to_arrow_table()
+
+    def count(self, stream: StreamConfig, window: Window) -> int | None:
+        """Rows that belong to the window alone: after `lower`, up to `upper`."""
+        with session.connected(self.params, READ_SECONDS) as connection:
+            prepared = self._asked(lambda: reading.prepare(connection, self.params, stream), stream.name)
+            counted = self._asked(lambda: _one(connection, reading.counted(prepared, window, alone=True)), stream.name)
+            return int(counted or 0)
+
+    @contextmanager
+    def _attached(
+        self, stream: StreamConfig, duck: duckdb.DuckDBPyConnection, seconds: float, window: Window | None
+    ) -> Iterator[tuple[Prepared, int | None]]:
+        with session.connected(self.params, ASK_SECONDS) as connection:
+            prepared = self._asked(lambda: reading.prepare(connection, self.params, stream), stream.name)
+            total, _ = self._asked(lambda: self._estimate(connection, prepared, window), stream.name)
+            address = connection.info.hostaddr
+            checks = session.checks_clients(connection)
+        session.attach(duck, self.params, address, seconds, checks=checks)
+        try:
+            duck.execute("BEGIN TRANSACTION")
+            try:
+                yield prepared, total
+            finally:
+                duck.execute("ROLLBACK")
+        except duckdb.InterruptException:
+            raise
+        except duckdb.Error as error:
+            raise self._explained(error, prepared) from None
+        finally:
+            duck.execute(f"DETACH DATABASE IF EXISTS {session.CATALOG}")
+
+    def _refuse_nan(self, prepared: Prepared, duck: duckdb.DuckDBPyConnection) -> None:
+        query = reading.nan_query(prepared)
+        if query is None:
+            return
+        answer = duck.execute(query)
+        names = [each[0] for each in answer.description or []]
+        for name, holds in zip(names, answer.fetchone() or (), strict=False):
+            if holds:
+                raise faults.cannot_hold(prepared.stream.name, name, "NaN")
+
+    def _explained(self, error: duckdb.Error, prepared: Prepared) -> Exception:
+        """An error of DuckDB's that came from the source, in our words; one that did not is handed on as it is."""
+        said, name = faults.scrubbed(self.params, str(error)), prepared.stream.name
+        marked = faults.unreadable_value(name, said)
+        if marked is not None:
+            return marked
+        if isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException):
+            return DataError(
+                f"A value of {name} does not fit its declared type: {said.partition(chr(10))[0]}. "
+                "Declare the column as VARCHAR to keep every value as it is.",
+                code="value",
+                evidence={"stream": name, "said": said[:1000]},
+            )
+        if "ostgres" not in said and "ERROR:" not in said and "COPY" not in said:
+            return error
+        return self._asked_again(prepared.stream) or TransientError(
+            f"Reading {name} broke off: {said.partition(chr(10))[0]}. It is tried again.",
+            code="statement_timeout" if "statement timeout" in said else "connection_lost",
+            evidence={"stream": name, "said": said[:1000]},
+        )
+
+    def _asked_again(self, stream: StreamConfig) -> ManifoldError | None:
+        """Whether the source is still there as it was: if not, that is the reason, and it has an SQLSTATE."""
+        try:
+            with session.connected(self.params, ASK_SECONDS) as connection:
+                prepared = self._asked(lambda: reading.prepare(connection, self.params, stream), stream.name)
+                self._asked(lambda: connection.execute(prepared.select(None, 0)), stream.name)
+        except ManifoldError as error:
+            return error
+        return None
+
+    def _asked(self, ask: Callable[[], Answer], what: str) -> Answer:
+        try:
+            return ask()
+        except psycopg.Error as error:
+            raise faults.refused_statement(self.params, error, what) from None
+
+
+def _one(connection: Connection, sql: str) -> Any:
+    row = connection.execute(sql).fetchone()
+    return None if row is None else row[0]
+
+
+def _timed(name: str, run: Callable[[], str]) -> Stage:
+    began = time.monotonic()
+    try:
+        detail = run()
+    except ManifoldError as error:
+        return Stage(name, False, time.monotonic() - began, error.message, error)
+    return Stage(name, True, time.monotonic() - began, detail)

@@ -1,0 +1,236 @@
+"""From a declared stream and a window to SQL: what the server runs, and what DuckDB makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dataplane.connectors.base import Column, StreamConfig, Window
+from dataplane.connectors.postgresql import catalog, session
+from dataplane.connectors.postgresql.catalog import Connection, Relation
+from dataplane.connectors.postgresql.params import PostgreSQLParams
+from dataplane.connectors.postgresql.types import Arrival, SourceColumn, arrival, literal, quoted
+from dataplane.errors import ConfigurationError
+
+# These compare the same way in PostgreSQL and in DuckDB, so that DuckDB may send the bounds of a window along.
+_SAME_ORDER = frozenset({"int2", "int4", "int8", "date", "timestamp", "timestamptz", "uuid"})
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The column that a stream is read by, and how it is compared."""
+
+    name: str
+    column: SourceColumn
+
+    @property
+    def sql(self) -> str:
+        # Text is compared byte by byte, as DuckDB compares it afterwards; the database's own collation may differ.
+        return f'{quoted(self.name)} COLLATE "C"' if self.column.base in ("text", "varchar") else quoted(self.name)
+
+    def value(self, text: str) -> str:
+        return f"{literal(text)}::{self.column.cast}"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A stream as it will be read now: where from, which columns in which order, under which condition."""
+
+    stream: StreamConfig
+    relation: Relation
+    arrivals: tuple[Arrival, ...]
+    columns: tuple[Column, ...]
+    cursor: Cursor | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """What follows FROM: the relation, or the operator's query in brackets, with its filter."""
+        if self.stream.query:
+            # The line break ends a comment in the query's last line.
+            return f"(\n{bare(self.stream.query)}\n) AS stream"
+        return self.relation.sql
+
+    def where(self, window: Window | None) -> str:
+        conditions = [f"(\n{self.stream.row_filter}\n)"] if self.stream.row_filter else []
+        if window is not None and window.kind == "cursor":
+            conditions += self._bounds(window)
+        return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+    def _bounds(self, window: Window) -> list[str]:
+        cursor = self._cursor_of(window)
+        start = window.reread_from if window.reread_from is not None else window.lower
+        bounds = [f"{cursor.sql} >= {cursor.value(start)}"] if start is not None else []
+        if window.upper is not None:
+            bounds.append(f"{cursor.sql} <= {cursor.value(window.upper)}")
+        return bounds or [f"{cursor.sql} IS NOT NULL"]
+
+    def _cursor_of(self, window: Window) -> Cursor:
+        if self.cursor is None or self.cursor.name != window.column:
+            raise ConfigurationError(
+                f"The window of {self.stream.name} was planned by column {window.column}, but the stream's cursor is now "
+                f"{self.stream.cursor}. Run the pipeline with mode seed to begin anew.",
+                code="cursor_changed",
+                evidence={"stream": self.stream.name, "window": window.column, "cursor": self.stream.cursor},
+            )
+        return self.cursor
+
+    def select(self, window: Window | None, limit: int | None = None) -> str:
+        """One SELECT in PostgreSQL's dialect with every column as its arrival wants it."""
+        items = ", ".join(f"{each.server} AS {quoted(each.name)}" for each in self.arrivals)
+        tail = f" LIMIT {limit}" if limit is not None else ""
+        return f"SELECT {items} FROM {self.origin}{self.where(window)}{tail}"
+
+    def queried(self, window: Window | None, limit: int | None = None) -> str:
+        """The same as one SELECT of DuckDB's, run by the server as it stands."""
+        items = ", ".join(f"{each.local} AS {quoted(each.name)}" for each in self.arrivals)
+        inner = literal(self.select(window, limit))
+        return f"SELECT {items} FROM postgres_query('{session.CATALOG}', {inner})"
+
+    def scanned(self, window: Window) -> str:
+        """The same through DuckDB's scanner, in parallel ranges of pages on one snapshot."""
+        items = ", ".join(f"{each.local} AS {quoted(each.name)}" for each in self.arrivals)
+        here = f"{session.CATALOG}.{self.relation.sql}"
+        bound = ""
+        if window.kind == "cursor" and self.cursor is not None:
+            type_ = arrival(self.cursor.column).type
+            bound = f" WHERE {quoted(self.cursor.name)} <= CAST({literal(window.upper or '')} AS {type_})"
+        return f"SELECT {items} FROM {here}{bound}"
+
+    def scannable(self, window: Window) -> bool:
+        """Whether the scanner brings exactly these rows, and is the faster way.
+
+        A later window is a small part of the table: the server's index finds it, the scanner would read every page.
+        """
+        if self.relation.oid == 0 or not self.relation.parallel or self.stream.row_filter:
+            return False
+        if not all(each.scannable for each in self.arrivals):
+            return False
+        if window.kind == "full":
+            return True
+        first = window.lower is None and window.reread_from is None and window.upper is not None
+        return first and self.cursor is not None and self.cursor.column.base in _SAME_ORDER
+
+
+def bare(query: str) -> str:
+    """A query without the semicolon at its end."""
+    return query.strip().rstrip(";").rstrip()
+
+
+def prepare(connection: Connection, params: PostgreSQLParams, stream: StreamConfig) -> Prepared:
+    """Look at the source once: does it still have what was declared, and how does each column arrive?
+
+    Raises ConfigurationError for a stream that cannot be read as declared.
+    """
+    if stream.query:
+        here = catalog.query_relation(connection, params, stream, bare(stream.query))
+    else:
+        here = catalog.relation(connection, params, stream)
+    chosen, declared, warnings = _chosen(here, stream)
+    unknown = [each for each in chosen if not declared.get(each.name)]
+    sampled = {each.name: each for each in catalog.with_digits(connection, here, unknown)}
+    chosen = [sampled.get(each.name, each) for each in chosen]
+    prepared = Prepared(
+        stream=stream,
+        relation=here,
+        arrivals=tuple(arrival(each, declared.get(each.name)) for each in chosen),
+        columns=tuple(catalog.as_column(each, declared.get(each.name)) for each in chosen),
+        cursor=_cursor(here, stream),
+        warnings=warnings,
+    )
+    if stream.query or stream.row_filter:
+        # Parsed whole by the server, as one statement: nothing in it can leave the brackets it is put in.
+        session.described(connection, params, prepared.select(None), stream.name)
+    return prepared
+
+
+def _chosen(here: Relation, stream: StreamConfig) -> tuple[list[SourceColumn], dict[str, str], tuple[str, ...]]:
+    """The columns to read in the declared order, their declared types, and what the source has beyond them."""
+    there = {each.name: each for each in here.columns}
+    declared = {each.name: each.type for each in stream.columns}
+    names = [name for name in (declared or there) if not stream.select or name in stream.select]
+    missing = [name for name in [*names, *stream.select] if name not in there]
+    if missing:
+        raise ConfigurationError(
+            f"{stream.name} has no column {', '.join(dict.fromkeys(missing))} any more, or {here.name} keeps it from this "
+            "user. Discover the source again, or take the column out of the stream.",
+            code="column_missing",
+            evidence={"stream": stream.name, "missing": list(dict.fromkeys(missing)), "columns": list(there)},
+        )
+    new = [name for name in there if declared and name not in declared]
+    warning = f"{stream.name} has new columns that are not read: {', '.join(new)}. Discover it again to add them."
+    return [there[name] for name in names], declared, (warning,) if new else ()
+
+
+def _cursor(here: Relation, stream: StreamConfig) -> Cursor | None:
+    if not stream.cursor:
+        return None
+    column = next((each for each in here.columns if each.name == stream.cursor), None)
+    if column is None:
+        raise ConfigurationError(
+            f"{stream.name} has no column {stream.cursor}, which is its cursor. Choose another cursor.",
+            code="column_missing",
+            evidence={"stream": stream.name, "missing": [stream.cursor]},
+        )
+    if column.base not in catalog.CURSOR_TYPES or column.domain:
+        raise ConfigurationError(
+            f"Column {stream.cursor} of {stream.name} is {column.native}, which has no order to read by. "
+            "Choose a time, a number, a UUID or a text that only grows.",
+            code="cursor_type",
+            evidence={"stream": stream.name, "cursor": stream.cursor, "type": column.native},
+        )
+    return Cursor(stream.cursor, column)
+
+
+def nan_query(prepared: Prepared) -> str | None:
+    """What tells which columns hold a NaN, which the scanner would read as 0; None where none can hold one."""
+    names = [quoted(each.name) for each in prepared.arrivals if each.may_be_nan]
+    if not names:
+        return None
+    looks = ", ".join(f"coalesce(bool_or({name} = 'NaN'), false) AS {name}" for name in names)
+    sql = f"SELECT {looks} FROM {prepared.relation.sql}"
+    return f"SELECT * FROM postgres_query('{session.CATALOG}', {literal(sql)})"
+
+
+def newest(prepared: Prepared, cursor: Cursor) -> str:
+    """The largest cursor value as text; an index on the cursor answers it at once."""
+    filtered = prepared.where(None) or " WHERE true"
+    # ORDER BY takes a name of the output first; named otherwise, numbers would be sorted as their text.
+    return (
+        f"SELECT {quoted(cursor.name)}::text AS newest_value_of_cursor FROM {prepared.origin}{filtered} AND {quoted(cursor.name)} IS NOT NULL"
+        f"{_finite(cursor)} ORDER BY {cursor.sql} DESC LIMIT 1"
+    )
+
+
+def nulls(prepared: Prepared, cursor: Cursor) -> str:
+    """How many rows have no cursor value, counted up to 1,001."""
+    filtered = prepared.where(None) or " WHERE true"
+    inner = f"SELECT 1 FROM {prepared.origin}{filtered} AND {quoted(cursor.name)} IS NULL LIMIT 1001"
+    return f"SELECT count(*) FROM ({inner}) s"
+
+
+def counted(prepared: Prepared, window: Window, *, alone: bool = False) -> str:
+    """The rows of a window: all that it reads, or `alone`, without what is read again before `lower`."""
+    tail = ""
+    if alone and window.kind == "cursor" and window.lower is not None and prepared.cursor is not None:
+        tail = f" AND {prepared.cursor.sql} > {prepared.cursor.value(window.lower)}"
+    return f"SELECT count(*) FROM {prepared.origin}{prepared.where(window)}{tail}"
+
+
+def lookback(cursor: Cursor, upper: str, amount: float) -> str:
+    """Where reading begins again: the last bound, less the lookback in seconds for times and plainly for numbers."""
+    value = cursor.value(upper)
+    if not amount or cursor.column.base in ("uuid", "text", "varchar"):
+        return f"SELECT {value}::text"
+    if cursor.column.base in ("timestamp", "timestamptz"):
+        return f"SELECT ({value} - interval '1 second' * {amount!r})::text"
+    if cursor.column.base == "date":
+        return f"SELECT ({value} - ceil({amount!r} / 86400.0)::int)::text"
+    whole = "" if cursor.column.base == "numeric" else "::bigint"
+    return f"SELECT ({value} - ceil({amount!r}::numeric){whole})::text"
+
+
+def _finite(cursor: Cursor) -> str:
+    """An endless value as cursor would hide every row that comes later."""
+    if cursor.column.base in ("timestamp", "timestamptz", "date"):
+        return f" AND isfinite({quoted(cursor.name)})"
+    return f" AND {quoted(cursor.name)} <> 'NaN'" if cursor.column.base == "numeric" else ""

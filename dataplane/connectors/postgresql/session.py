@@ -1,0 +1,191 @@
+"""Two ways into a database: psycopg for questions about it, DuckDB for its rows. Both read-only, both with a name and limits.
+
+No connection string is ever shown: DuckDB gets the address and the password in a temporary secret that is dropped as soon
+as the database is attached.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+import psycopg
+from psycopg import pq
+
+from dataplane import net
+from dataplane.connectors.postgresql import faults
+from dataplane.connectors.postgresql.params import PostgreSQLParams
+from dataplane.connectors.postgresql.types import literal
+from dataplane.errors import ManifoldError, TransientError
+
+CATALOG = "source"
+"""The name under which DuckDB knows the attached database."""
+
+CONNECT_SECONDS = 10
+_ALWAYS = {
+    "default_transaction_read_only": "on",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "idle_in_transaction_session_timeout": "0",
+}
+
+
+def settings(seconds: float, version: int) -> str:
+    """Settings of a session that ends by itself: a statement has a limit, and one whose client is gone stops."""
+    chosen = _ALWAYS | {"statement_timeout": f"{int(seconds * 1000)}"}
+    if version >= 140000:
+        chosen["client_connection_check_interval"] = "5s"
+    return " ".join(f"-c {name}={value}" for name, value in chosen.items())
+
+
+def reachable(params: PostgreSQLParams) -> str:
+    """The first address that takes a connection. Raises ManifoldError."""
+    addresses = net.resolve(params.host, params.port)
+    failure: OSError | None = None
+    for address in addresses:
+        try:
+            socket.create_connection((address, params.port), timeout=CONNECT_SECONDS).close()
+        except OSError as error:
+            failure = error
+        else:
+            return address
+    raise _unreachable(params, failure)
+
+
+def _unreachable(params: PostgreSQLParams, error: OSError | None) -> ManifoldError:
+    evidence = {"host": params.host, "port": params.port}
+    if isinstance(error, ConnectionRefusedError):
+        return TransientError(
+            f"Nothing listens at {params.host}:{params.port}. Check the port, and that PostgreSQL runs and accepts "
+            "connections from other machines (listen_addresses).",
+            code="connection_refused",
+            evidence=evidence,
+        )
+    if isinstance(error, TimeoutError):
+        return TransientError(
+            f"{params.host}:{params.port} did not answer within {CONNECT_SECONDS} s. Check the address and that no "
+            "firewall is in between.",
+            code="connection_timeout",
+            evidence=evidence,
+        )
+    return TransientError(
+        f"{params.host}:{params.port} cannot be reached: {error and error.strerror}. Check the network between the machines.",
+        code="unreachable",
+        evidence=evidence,
+    )
+
+
+@contextmanager
+def connected(params: PostgreSQLParams, seconds: float = 20.0) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """A read-only session in one snapshot; no statement in it lasts longer than `seconds`. Raises ManifoldError."""
+    connection = sign_in(params, reachable(params), seconds)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def sign_in(params: PostgreSQLParams, address: str, seconds: float) -> psycopg.Connection[tuple[object, ...]]:
+    """Open a session at an address that `reachable` has found. Raises ManifoldError."""
+    try:
+        connection = psycopg.connect(**_arguments(params, address), options=settings(seconds, 0))
+        if connection.info.server_version >= 140000:
+            _stop_without_client(connection)
+    except psycopg.Error as error:
+        said = faults.server_text(params, error)
+        raise faults.missing_database(params, said) or faults.refused_connection(params, error) from None
+    connection.read_only = True
+    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    return connection
+
+
+def _arguments(params: PostgreSQLParams, address: str) -> dict[str, str | int | None]:
+    return {
+        "host": params.host,
+        "hostaddr": address,
+        "port": params.port,
+        "dbname": params.database,
+        "user": params.user,
+        "password": params.password or "",
+        "sslmode": params.sslmode,
+        # Without a certificate's file of one's own, the authorities that the machine trusts.
+        "sslrootcert": "system" if params.sslmode == "verify-full" else None,
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": "manifold",
+        "client_encoding": "utf8",
+    }
+
+
+def _stop_without_client(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    """Not every platform of a server can look whether its client is still there; one that cannot says so."""
+    try:
+        connection.execute("SET client_connection_check_interval = '5s'")
+        connection.commit()
+    except psycopg.Error:
+        connection.rollback()
+
+
+def checks_clients(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
+    """Whether this server stops the statements of a client that is gone."""
+    row = connection.execute("SELECT current_setting('client_connection_check_interval', true)").fetchone()
+    return row is not None and row[0] not in (None, "", "0")
+
+
+def attach(
+    duck: duckdb.DuckDBPyConnection, params: PostgreSQLParams, address: str, seconds: float, *, checks: bool
+) -> None:
+    """Attach the database as `source`, read-only. Raises ManifoldError."""
+    given: dict[str, str | int | None] = {
+        "HOST": params.host,
+        "HOSTADDR": address,
+        "PORT": params.port,
+        "DATABASE": params.database,
+        "USER": params.user,
+        "PASSWORD": params.password or "",
+        "SSLMODE": params.sslmode,
+        "SSLROOTCERT": "system" if params.sslmode == "verify-full" else None,
+        "CONNECT_TIMEOUT": CONNECT_SECONDS,
+        "APPLICATION_NAME": "manifold",
+        "OPTIONS": settings(seconds, 140000 if checks else 0),
+    }
+    parts = ", ".join(f"{name} {literal(str(value))}" for name, value in given.items() if value is not None)
+    try:
+        duck.execute(f"CREATE OR REPLACE TEMPORARY SECRET manifold_source (TYPE postgres, {parts})")
+        try:
+            duck.execute(f"ATTACH '' AS {CATALOG} (TYPE postgres, READ_ONLY, SECRET manifold_source)")
+        finally:
+            duck.execute("DROP SECRET manifold_source")
+    except duckdb.Error as error:
+        raise TransientError(
+            f"{params.host}:{params.port} closed the door while it was opened for reading. It is tried again.",
+            code="connection_lost",
+            evidence={"host": params.host, "server": faults.scrubbed(params, str(error))[:500]},
+        ) from None
+
+
+def described(
+    connection: psycopg.Connection[tuple[object, ...]], params: PostgreSQLParams, sql: str, what: str
+) -> list[tuple[str, int, int]]:
+    """Name, type and modifier of each column that a statement would return; nothing is executed.
+
+    The server parses it as exactly one statement: several are refused, which makes it safe to put in brackets afterwards.
+    """
+    raw = connection.pgconn
+    if raw.transaction_status == pq.TransactionStatus.IDLE:
+        connection.execute("SELECT 1")
+    parsed = raw.prepare(b"", sql.encode())
+    if parsed.status != pq.ExecStatus.COMMAND_OK:
+        state = (parsed.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+        said = (parsed.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or parsed.error_message).decode(
+            "utf8", "replace"
+        )
+        connection.rollback()
+        error = psycopg.errors.lookup(state)(said) if state else psycopg.OperationalError(said)
+        raise faults.refused_statement(params, error, what, sql)
+    columns = raw.describe_prepared(b"")
+    return [((columns.fname(i) or b"").decode(), columns.ftype(i), columns.fmod(i)) for i in range(columns.nfields)]
