@@ -7,7 +7,7 @@ what there is (`discover`), what would be read (`plan`), and offers the rows as 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -191,8 +191,10 @@ class Connector(ABC):
     Params: ClassVar[type[BaseModel]]
     """The parameters' model. A secret field is declared with `secret_field()` and is never shown again once stored."""
 
-    def __init__(self, params: BaseModel) -> None:
+    def __init__(self, params: BaseModel, *, roots: Sequence[str] = ()) -> None:
+        """roots: the folders that file sources may read; connectors of other families do not look at them."""
         self.params = params
+        self.roots = tuple(roots)
 
     @abstractmethod
     def test(self) -> Iterator[Stage]:

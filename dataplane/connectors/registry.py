@@ -1,0 +1,53 @@
+"""Every connector by key: one line each. A connector's module, and its driver, is imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from dataplane.connectors.base import Connector
+from dataplane.errors import ConfigurationError
+
+_CONNECTORS = {
+    "local_files": "dataplane.connectors.local_files.LocalFiles",
+    "postgresql": "dataplane.connectors.postgresql.PostgreSQL",
+}
+
+
+def keys() -> list[str]:
+    """The keys of all connectors."""
+    return list(_CONNECTORS)
+
+
+def connectors() -> dict[str, type[Connector]]:
+    """All connectors, for lists and forms."""
+    return {key: get(key) for key in _CONNECTORS}
+
+
+def get(key: str) -> type[Connector]:
+    """The connector's class. Raises ConfigurationError for an unknown key."""
+    path = _CONNECTORS.get(key)
+    if path is None:
+        raise ConfigurationError(
+            f"There is no connector {key!r}; choose one of {', '.join(_CONNECTORS)}.", code="connector_unknown"
+        )
+    return _imported(path)
+
+
+def build(key: str, params: Mapping[str, Any], *, roots: Sequence[str] = ()) -> Connector:
+    """A connector with its parameters, secrets already opened.
+
+    roots: the folders that file sources may read (MANIFOLD_FILE_ROOTS); other connectors do not look at them. Raises
+    ConfigurationError for an unknown key and pydantic's ValidationError for wrong parameters.
+    """
+    connector = get(key)
+    return connector(connector.Params.model_validate(dict(params)), roots=roots)
+
+
+@cache
+def _imported(path: str) -> type[Connector]:
+    module, _, name = path.rpartition(".")
+    connector: type[Connector] = getattr(import_module(module), name)
+    return connector

@@ -1,0 +1,81 @@
+"""What DuckDB and the operating system report, as the classes of `dataplane.errors`."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+
+from dataplane.errors import (
+    BugError,
+    CancelledError,
+    ConfigurationError,
+    DataError,
+    InfrastructureError,
+    ManifoldError,
+)
+
+_FULL = ("no space left on device", "disk quota exceeded", "max_temp_directory_size")
+
+
+@contextmanager
+def duckdb_errors() -> Iterator[None]:
+    """Translate what DuckDB raises within; an interrupt becomes CancelledError. Our own errors pass unchanged.
+
+    An error that was mapped before by somebody who knew more (a position in an operator's SQL, say) stays as it is.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        raise translated(error) from error
+    except MemoryError as error:
+        raise out_of_memory() from error
+    except RuntimeError as error:
+        # DuckDB's own objects raise plain RuntimeErrors for a failed allocation inside an extension.
+        if "bad_alloc" not in str(error):
+            raise
+        raise out_of_memory() from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise disk_full() from error
+
+
+def translated(error: duckdb.Error) -> ManifoldError | CancelledError:
+    """The same failure in our words."""
+    text = str(error)
+    if isinstance(error, duckdb.InterruptException):
+        return CancelledError()
+    if any(each in text.lower() for each in _FULL):
+        return disk_full()
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return out_of_memory()
+    first = text.split("\n", 1)[0]
+    evidence = {"detail": text}
+    if isinstance(error, duckdb.ConversionException | duckdb.OutOfRangeException):
+        return DataError(f"A value does not fit its type. {first}", code="conversion", evidence=evidence)
+    if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
+        return ConfigurationError(f"The SQL cannot be run. {first}", code="sql", evidence=evidence)
+    if isinstance(error, duckdb.PermissionException):
+        return ConfigurationError(f"The SQL reaches outside its inputs. {first}", code="sql_refused", evidence=evidence)
+    if isinstance(error, duckdb.IOException):
+        return InfrastructureError(f"A file could not be read or written. {first}", code="io", evidence=evidence)
+    if isinstance(error, duckdb.InvalidInputException | duckdb.DataError):
+        return DataError(f"The rows could not be read. {first}", code="invalid_input", evidence=evidence)
+    return BugError(f"DuckDB failed unexpectedly. {first}", code="duckdb", evidence=evidence)
+
+
+def disk_full() -> InfrastructureError:
+    return InfrastructureError(
+        "The disk is full. Free space or enlarge the disk of the storage; the step can then be tried again.",
+        code="disk_full",
+    )
+
+
+def out_of_memory() -> InfrastructureError:
+    return InfrastructureError(
+        "The step needed more memory than it may use. Raise MANIFOLD_STEP_MEMORY or let it work on fewer rows at once.",
+        code="out_of_memory",
+    )
