@@ -13,14 +13,15 @@ HIDDEN = "[hidden]"
 _SECRET_NAME = re.compile(
     r"pass(word|wd|phrase)?$|secret|token|api_?key|master_?key|private_?key|credential|authorization|cookie", re.I
 )
-# What is hidden inside a text: the password of an address, a bearer token, a `password=…` of a connection string.
+_NAMES = r"(?:\b|_)(?:password|passwd|secret|token|api_?key)"
+_QUOTED = r"'[^']*'|\"[^\"]*\""
+# What is hidden inside a text: the password of an address, a bearer token, a `password=…` of a connection string,
+# a `"password": "…"` of a document, a `PASSWORD '…'` of a statement.
 _SECRET_TEXT = [
     (re.compile(r"(\w[\w+.-]*://[^\s:/@]*:)[^\s@/]+@"), r"\1" + HIDDEN + "@"),
     (re.compile(r"(?i)(bearer\s+)[\w.~+/=-]+"), r"\1" + HIDDEN),
-    (
-        re.compile(r"(?i)(\b(?:password|passwd|secret|token|api_?key)\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s,;&'\"]+)"),
-        r"\1" + HIDDEN,
-    ),
+    (re.compile(rf"(?i)({_NAMES}[\"']?\s*[=:]\s*)({_QUOTED}|[^\s,;&'\"]+)"), r"\1" + HIDDEN),
+    (re.compile(rf"(?i)({_NAMES}\s+)({_QUOTED})"), r"\1" + HIDDEN),
 ]
 
 

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from apps.pipelines import states
 from apps.pipelines.models import Run, StepRun
+from manifold.probes import broker_client
 
 WINDOW_SECONDS = 3600
 QUANTILES = (0.5, 0.9, 0.99)
@@ -78,7 +79,7 @@ class Platform(Collector):
 
     def _from_broker(self) -> list[GaugeMetricFamily]:
         depth = GaugeMetricFamily("manifold_queue_messages", "Messages that wait in a queue.", labels=["queue"])
-        with redis.Redis.from_url(settings.CELERY_BROKER_URL, socket_connect_timeout=2, socket_timeout=2) as client:
+        with broker_client(settings.CELERY_BROKER_URL) as client:
             for queue in settings.CELERY_TASK_QUEUES:
                 depth.add_metric([queue], client.llen(queue))
         return [depth]

@@ -20,6 +20,8 @@ from urllib.parse import unquote, urlsplit
 import psutil
 import psycopg
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from manifold import environment
 
@@ -112,7 +114,7 @@ def broker() -> str:
     if not url:
         raise Unwell("No Redis is known.", "Start the platform with `manifold up`, or set REDIS_URL.")
     try:
-        with redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3) as client:
+        with broker_client(url) as client:
             client.ping()
             info = client.info("memory")
     except (redis.RedisError, ValueError, OSError) as error:
@@ -127,6 +129,11 @@ def broker() -> str:
             "Set `maxmemory-policy noeviction` in its configuration.",
         )
     return "answers"
+
+
+def broker_client(url: str) -> redis.Redis:
+    """A client that asks once: its own retries would turn a look at a broker that is down into seconds."""
+    return redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3, retry=Retry(NoBackoff(), 0))
 
 
 def storage() -> str:

@@ -40,7 +40,7 @@ class Services:
 
     def start(self) -> None:
         """Start what the environment does not name, and name it there."""
-        self.folder = Path(tempfile.mkdtemp(prefix="manifold-tests-", dir=_open_folder()))
+        self.folder = Path(tempfile.mkdtemp(prefix="manifold-tests-", dir=open_folder()))
         self.folder.chmod(0o755)
         atexit.register(self.stop)
         os.environ["MANIFOLD_HOME"] = str(self.folder / "home")
@@ -92,8 +92,13 @@ _services = Services()
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests() -> Generator[None, None, None]:
     """Runs around pytest-django's hook of this name, which reads the settings."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
         _services.start()
+    else:
+        # A Redis database of its own, so that nobody takes another's messages; pytest-django does it for PostgreSQL.
+        number = 1 + int(worker.removeprefix("gw")) % 15
+        os.environ["REDIS_URL"] = urlunsplit(urlsplit(os.environ["REDIS_URL"])._replace(path=f"/{number}"))
     yield
 
 
@@ -120,6 +125,6 @@ def postgres_url() -> Iterator[str]:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def _open_folder() -> str | None:
+def open_folder() -> str | None:
     """Where temporary folders go: PostgreSQL's account has to reach them, which a private TMPDIR of root forbids."""
     return "/tmp" if os.geteuid() == 0 else None

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import IO
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from manifold.embedded.errors import EmbeddedError
 
@@ -69,7 +71,9 @@ class Valkey:
 
     def is_ready(self) -> bool:
         """Whether it answers now; while it still loads its file it does not."""
-        client = redis.Redis.from_url(self.url, socket_connect_timeout=1, socket_timeout=1)
+        # One attempt: the client's own retries would make each look at a starting server take seconds.
+        once = Retry(NoBackoff(), 0)
+        client = redis.Redis.from_url(self.url, socket_connect_timeout=1, socket_timeout=1, retry=once)
         try:
             return bool(client.ping())
         except redis.RedisError:

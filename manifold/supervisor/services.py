@@ -12,7 +12,7 @@ import redis
 from manifold import environment
 from manifold.embedded import binaries, lifeline, ports, postgres, valkey
 from manifold.embedded.account import give, server_account
-from manifold.probes import place
+from manifold.probes import broker_client, place
 from manifold.supervisor.home import Home, StartError
 from manifold.supervisor.watch import Say, Watch
 
@@ -124,7 +124,7 @@ class Services:
         if self.valkey is None:
             url = environment.REDIS_URL.read()
             try:
-                with redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:
+                with broker_client(url) as client:
                     client.ping()
             except (redis.RedisError, ValueError) as error:
                 raise StartError(

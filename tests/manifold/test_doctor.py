@@ -1,0 +1,105 @@
+"""`manifold doctor` works without a server and says how to mend what is wrong."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner, Result
+
+from manifold import probes
+from manifold.cli import main
+from manifold.embedded.ports import free_port
+
+
+def doctor(home: Path, *arguments: str, **env: str) -> Result:
+    return CliRunner().invoke(main, ["doctor", "--home", str(home), *arguments], env=env)
+
+
+def test_it_works(tmp_path: Path) -> None:
+    result = doctor(tmp_path / "home", "--json", MANIFOLD_PORT=str(free_port()))
+    answer = json.loads(result.output)
+    assert (result.exit_code, answer["healthy"]) == (0, True)
+    found = {each["name"] for each in answer["components"]}
+    assert found == {"python", "home", "port", "disk", "memory", "storage", "keys", "database", "broker", "clock"}
+    assert not (tmp_path / "home").exists()
+
+
+def test_before_the_first_start_the_embedded_programs_are_enough(tmp_path: Path) -> None:
+    result = doctor(tmp_path / "home", "--json", DATABASE_URL="", REDIS_URL="", MANIFOLD_PORT=str(free_port()))
+    assert result.exit_code == 0
+    details = {each["name"]: each["detail"] for each in json.loads(result.output)["components"]}
+    assert "embedded" in details["database"]
+    assert "embedded" in details["broker"]
+
+
+def test_a_taken_port(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        result = doctor(tmp_path / "home", MANIFOLD_PORT=str(port))
+    assert result.exit_code == 3
+    assert f"Port {port} of 127.0.0.1 is taken" in result.output
+    assert f"manifold up --port {port + 1}" in result.output
+
+
+def test_services_that_do_not_answer(tmp_path: Path) -> None:
+    dead = free_port()
+    result = doctor(
+        tmp_path / "home",
+        DATABASE_URL=f"postgresql://me:canary@127.0.0.1:{dead}/x",
+        REDIS_URL=f"redis://:canary@127.0.0.1:{dead}/0",
+        MANIFOLD_PORT=str(free_port()),
+    )
+    assert result.exit_code == 3
+    assert f"PostgreSQL at 127.0.0.1:{dead} does not let us in" in result.output
+    assert f"Redis at 127.0.0.1:{dead} does not answer" in result.output
+    assert "canary" not in result.output
+
+
+def test_a_storage_nobody_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MANIFOLD_STORAGE_URL", (tmp_path / "file" / "storage").as_uri())
+    finding = probes.ask("storage", probes.storage)
+    assert not finding.up
+    assert "cannot be written: Not a directory" in finding.detail
+    assert "MANIFOLD_STORAGE_URL" in finding.remedy
+
+
+@pytest.mark.parametrize("key", ["", "short", base64.b64encode(b"x" * 31).decode(), "1:not base64!"])
+def test_a_broken_master_key(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("MANIFOLD_MASTER_KEY", key)
+    finding = probes.ask("keys", probes.keys)
+    assert not finding.up
+    assert "MANIFOLD_MASTER_KEY" in finding.detail + finding.remedy
+
+
+def test_several_versions_of_a_master_key_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = base64.b64encode(b"x" * 32).decode()
+    monkeypatch.setenv("MANIFOLD_MASTER_KEY", f"2:{key},1:{key}")
+    assert probes.ask("keys", probes.keys).up
+
+
+def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
+    finding = probes.ask("disk", probes.disk)
+    assert not finding.up
+    assert finding.detail.startswith("1.0 MB are free")
+
+
+def test_a_clock_that_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "LARGEST_CLOCK_DIFFERENCE", -1.0)
+    finding = probes.ask("clock", probes.clock)
+    assert not finding.up
+    assert "timedatectl" in finding.remedy
+
+
+def test_a_bad_setting_is_a_finding_not_a_traceback(tmp_path: Path) -> None:
+    result = doctor(tmp_path / "home", MANIFOLD_PORT="many")
+    assert result.exit_code == 3
+    assert "MANIFOLD_PORT: 'many' is not a port" in result.output

@@ -1,0 +1,124 @@
+"""The health pages, the metrics and the system checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings
+from django.core.checks import run_checks
+from django.db import connection
+from django.test import Client, override_settings
+from prometheus_client.parser import text_string_to_metric_families
+
+from manifold import health, probes
+from manifold.embedded.ports import free_port
+
+pytestmark = pytest.mark.django_db
+
+
+def states(answer: Any) -> dict[str, bool]:
+    return {each["name"]: each["up"] for each in answer.json()["dependencies"]}
+
+
+def test_it_lives_without_asking_anybody(client: Client, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        answer = client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_it_can_serve(client: Client) -> None:
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert states(answer) == {"database": True, "migrations": True}
+    assert all(each["seconds"] >= 0 for each in answer.json()["dependencies"])
+
+
+def test_it_cannot_serve_with_old_tables(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'sessions'")
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    assert states(answer) == {"database": True, "migrations": False}
+
+
+def test_every_dependency_is_named(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "WORKER_ANSWERS_WITHIN", 0.1)
+    answer = client.get("/startupz")
+    assert answer.status_code == 503
+    found = states(answer)
+    assert not found.pop("workers"), "no worker runs in this test"
+    found.pop("files")
+    assert found == dict.fromkeys(found, True)
+    assert "127.0.0.1" not in answer.content.decode()
+
+
+def test_a_broker_that_is_down(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    finding = probes.ask("broker", probes.broker)
+    assert not finding.up
+    assert finding.remedy
+
+
+def test_a_broker_that_may_forget_messages(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as broker:
+        broker.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            finding = probes.ask("broker", probes.broker)
+        finally:
+            broker.config_set("maxmemory-policy", "noeviction")
+    assert not finding.up
+    assert "noeviction" in finding.remedy
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/startupz", "/metrics"])
+def test_only_reading_is_allowed(client: Client, path: str) -> None:
+    assert client.post(path).status_code == 405
+
+
+def test_metrics_are_what_prometheus_reads(client: Client, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as broker:
+        broker.rpush("bulk", "a", "b")
+        try:
+            answer = client.get("/metrics")
+        finally:
+            broker.delete("bulk")
+    families = {each.name: each for each in text_string_to_metric_families(answer.content.decode())}
+    up = {sample.labels["component"]: sample.value for sample in families["manifold_up"].samples}
+    assert up == {"database": 1.0, "broker": 1.0}
+    waiting = {sample.labels["queue"]: sample.value for sample in families["manifold_queue_messages"].samples}
+    assert waiting["bulk"] == 2
+    assert {sample.labels["state"] for sample in families["manifold_runs"].samples} >= {"running", "failed"}
+
+
+def test_metrics_without_a_broker(client: Client) -> None:
+    with override_settings(CELERY_BROKER_URL=f"redis://127.0.0.1:{free_port()}/0"):
+        answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert b'manifold_up{component="broker"} 0.0' in answer.content
+    assert b"manifold_queue_messages{" not in answer.content
+
+
+def test_every_answer_has_an_id_and_a_policy(client: Client) -> None:
+    answer = client.get("/healthz")
+    assert len(answer.headers["X-Request-ID"]) == 32
+    assert "script-src 'self' 'unsafe-eval'" in answer.headers["Content-Security-Policy"]
+    assert "unsafe-inline" not in answer.headers["Content-Security-Policy"].split("style-src")[0]
+    assert (
+        client.get("/healthz", headers={"X-Request-ID": "from-the-proxy-1"}).headers["X-Request-ID"]
+        == "from-the-proxy-1"
+    )
+    forged = client.get("/healthz", headers={"X-Request-ID": "a b\tc<script>"}).headers["X-Request-ID"]
+    assert "<" not in forged
+
+
+def test_the_checks_pass_here_and_name_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not run_checks(tags=["manifold"], include_deployment_checks=True)
+    monkeypatch.setenv("MANIFOLD_MASTER_KEY", "broken")
+    monkeypatch.setenv("MANIFOLD_STORAGE_URL", "gopher://hole")
+    with override_settings(ALLOWED_HOSTS=["*"], LEASE_SECONDS=settings.HEARTBEAT_SECONDS):
+        found = run_checks(tags=["manifold"], include_deployment_checks=True)
+    assert {each.id for each in found} == {"manifold.E001", "manifold.E002", "manifold.W003", "manifold.E004"}
+    assert all(each.hint for each in found)

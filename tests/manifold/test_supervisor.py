@@ -1,0 +1,283 @@
+"""`manifold up`, for real: it starts, survives, refuses and stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from manifold.embedded.ports import free_port
+from manifold.supervisor import leftovers
+from manifold.supervisor.home import Home
+from manifold.supervisor.logfile import LogFile
+
+# One installation at a time: they share the machine with everybody else's tests.
+pytestmark = pytest.mark.xdist_group("up")
+
+NAMED = ("DATABASE_URL", "REDIS_URL", "MANIFOLD_SECRET_KEY", "MANIFOLD_MASTER_KEY", "MANIFOLD_HOME")
+
+
+class Up:
+    """`manifold up` in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.said = folder / "said"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *arguments: str, **env: str) -> None:
+        with open(self.said, "wb") as said:
+            self.process = subprocess.Popen(self.command(*arguments), env=environment(**env), stdout=said, stderr=said)
+        until(lambda: "is ready" in self.text() or self.ended, 60)
+        assert not self.ended, self.text()
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "manifold", "up", "--home", str(self.home), *arguments]
+
+    @property
+    def ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    @property
+    def platform(self) -> dict[str, Any]:
+        return Home(self.home).platform()
+
+    def text(self) -> str:
+        return self.said.read_text()
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.platform['url']}{path}", timeout=5, trust_env=False)
+
+    def answers(self, path: str = "/healthz") -> bool:
+        try:
+            return self.get(path).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def members(self) -> list[psutil.Process]:
+        return [process for each in self.platform["processes"].values() for process in leftovers.members(each)]
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        if self.process is None:
+            return 0
+        if not self.ended:
+            self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+def environment(**env: str) -> dict[str, str]:
+    return {**{name: value for name, value in os.environ.items() if name not in NAMED}, **env}
+
+
+def until(happened: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > deadline:
+            pytest.fail(f"it did not happen within {seconds} s")
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One installation for the module; each test finds it running and leaves it running."""
+    platform = Up(tmp_path_factory.mktemp("up"))
+    platform.start("--port", str(free_port()))
+    yield platform
+    platform.stop()
+    if os.geteuid() == 0:
+        shutil.rmtree(Home(platform.home).postgres_data(as_root=True).parent, ignore_errors=True)
+
+
+def test_it_works(up: Up) -> None:
+    assert re.search(r"Manifold is ready at http://127\.0\.0\.1:\d+ after \d+\.\d s\.", up.text())
+    assert re.search(r"Sign in as admin with the password \S{12,}", up.text())
+    until(lambda: up.answers("/startupz"))
+    found = {each["name"]: each["up"] for each in up.get("/startupz").json()["dependencies"]}
+    assert found == dict.fromkeys(found, True)
+    assert {"database", "broker", "workers", "storage", "keys", "clock"} <= set(found)
+    assert set(up.platform["processes"]) == {"postgres", "valkey", "web", "worker", "system", "beat"}
+
+
+def test_it_is_quick_and_small(up: Up) -> None:
+    seconds = re.search(r"after (\d+\.\d) s", up.text())
+    assert seconds is not None
+    assert float(seconds[1]) <= 10
+    assert up.process is not None
+    parent = psutil.Process(up.process.pid)
+    held = sum(each.memory_full_info().pss for each in [parent, *parent.children(recursive=True)])
+    assert held <= 600 * 2**20
+
+
+def test_secrets_are_closed_to_others_and_in_no_log(up: Up) -> None:
+    secrets = list((up.home / "secrets").iterdir())
+    assert {"secret_key", "master_key", "database_url", "redis_url"} <= {file.name for file in secrets}
+    for file in [*secrets, up.home / "platform.json"]:
+        assert file.stat().st_mode & 0o077 == 0
+    assert up.home.stat().st_mode & 0o077 == 0
+    texts = [file.read_text().strip() for file in secrets if not file.name.endswith("_url")]
+    password = re.search(r"with the password (\S+)", up.text())
+    assert password is not None
+    for log in (up.home / "logs").iterdir():
+        assert not [text for text in [*texts, password[1]] if text in log.read_text()], log.name
+
+
+def test_the_application_is_no_superuser(up: Up) -> None:
+    with psycopg.connect((up.home / "secrets" / "database_url").read_text().strip()) as connection:
+        assert connection.execute("SELECT current_setting('is_superuser')").fetchone() == ("off",)
+
+
+def test_a_second_one_in_the_same_home_is_refused(up: Up) -> None:
+    done = subprocess.run(up.command(), env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"already running in {up.home} at {up.platform['url']}" in done.stderr
+    assert "--home" in done.stderr
+    assert up.answers()
+
+
+def test_a_taken_port_is_named_with_its_remedy(up: Up, tmp_path: Path) -> None:
+    port = up.platform["ports"]["web"]
+    other = Up(tmp_path)
+    done = subprocess.run(
+        other.command("--port", str(port)), env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"Port {port} of 127.0.0.1 is taken by" in done.stderr
+    assert f"manifold up --port {port + 1}" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["web", "worker", "beat", "valkey", "postgres"])
+def test_a_dead_child_is_started_again(up: Up, name: str) -> None:
+    before = up.platform["processes"][name]["pid"]
+    os.kill(before, signal.SIGKILL)
+    until(lambda: up.platform["processes"].get(name, {}).get("pid", before) != before)
+    until(lambda: up.answers("/startupz"), 40)
+    assert f"{name} was ended by SIGKILL; it is started again" in up.text()
+
+
+def test_a_frozen_bystander_with_a_recorded_number_is_left_alone(tmp_path: Path) -> None:
+    bystander = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        recorded = leftovers.record(bystander.pid) | {"started": time.time() - 3600}
+        assert leftovers.stop([recorded], seconds=0.2) == 0
+        assert bystander.poll() is None
+        assert leftovers.stop([leftovers.record(bystander.pid)], seconds=5) == 1
+        assert bystander.wait(5) == -signal.SIGTERM
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_it_starts_again_after_everything_was_killed(up: Up) -> None:
+    assert up.process is not None
+    family = up.members()
+    up.process.kill()
+    up.process.wait()
+    up.start()
+    assert up.answers("/readyz")
+    assert "password" not in up.text()
+    assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_it_stops_a_postgresql_that_outlived_its_parent(up: Up) -> None:
+    """As on systems where no child learns of its parent's death."""
+    assert up.process is not None
+    postgres = psutil.Process(up.platform["processes"]["postgres"]["pid"])
+    others = [process for process in up.members() if process.pid != postgres.pid]
+    postgres.suspend()
+    up.process.kill()
+    up.process.wait()
+    for process in others:
+        process.kill()
+    up_again = subprocess.Popen(up.command(), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    postgres.resume()
+    up.process = up_again
+    until(lambda: up.platform.get("pid") == up_again.pid and up.answers("/readyz"), 60)
+    assert not postgres.is_running() or postgres.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_cleanly_and_starts_where_it_was(up: Up, number: signal.Signals) -> None:
+    ports, family = up.platform["ports"], up.members()
+    assert up.stop(number) == 0
+    assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert not (up.home / "platform.json").exists()
+    assert "database system is shut down" in (up.home / "logs" / "postgres.log").read_text()
+    up.start()
+    assert up.platform["ports"] == ports
+
+
+def test_a_port_taken_meanwhile_is_told(up: Up) -> None:
+    port = up.platform["ports"]["valkey"]
+    up.stop()
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        up.start()
+    assert f"Port {port} of the embedded valkey is taken by" in up.text()
+    assert up.platform["ports"]["valkey"] != port
+
+
+def test_with_both_addresses_nothing_embedded_starts(up: Up, tmp_path: Path) -> None:
+    """On the services of the other installation, which is what another machine would name."""
+    secrets = up.home / "secrets"
+    named = {
+        "DATABASE_URL": (secrets / "database_url").read_text().strip(),
+        "REDIS_URL": (secrets / "redis_url").read_text().strip(),
+    }
+    other = Up(tmp_path)
+    try:
+        other.start("--port", "0", **named)
+        assert set(other.platform["processes"]) == {"web", "worker", "system", "beat"}
+        assert not (other.home / "secrets" / "database_url").exists()
+    finally:
+        other.stop()
+
+
+def test_an_address_that_does_not_answer_is_told_without_its_password(tmp_path: Path) -> None:
+    dead = free_port()
+    done = subprocess.run(
+        Up(tmp_path).command("--port", "0"),
+        env=environment(
+            DATABASE_URL=f"postgresql://me:canary@127.0.0.1:{dead}/x", REDIS_URL=f"redis://127.0.0.1:{dead}/0"
+        ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"DATABASE_URL: PostgreSQL at 127.0.0.1:{dead} cannot be used" in done.stderr
+    assert "canary" not in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_log_moves_aside(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "web.log", max_bytes=100, keep=2)
+    for number in range(6):
+        log.write(f"{number}".encode() * 60 + b"\n")
+    log.close()
+    assert {file.name: file.read_text()[0] for file in tmp_path.iterdir()} == {
+        "web.log": "5",
+        "web.log.1": "4",
+        "web.log.2": "3",
+    }
+
+
+def test_platform_json_is_what_the_command_reads(up: Up) -> None:
+    left = json.loads((up.home / "platform.json").read_text())
+    assert left["url"].startswith("http://127.0.0.1:")
+    assert left["token"]
