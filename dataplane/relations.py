@@ -34,21 +34,21 @@ def empty_sql(columns: Iterable[ColumnType]) -> str:
 def relation_sql(table: Table, storage: Storage, *, positions: bool = False) -> str:
     """A staged table as one SELECT: its columns by name, in its order, in its types, over all its files.
 
-    Files are read by column name; a column that a file lacks is NULL. No file is an empty table. positions: two more columns,
-    `__file` (absolute path of the staged file) and `__ordinal` (0 for its first row), for `dataplane.provenance`.
+    Files are read by column name; a column that a file lacks, or all of them, is NULL. No file is an empty table.
+    positions: two more columns, `__file` (absolute path of the staged file) and `__ordinal` (0 for its first row), for
+    `dataplane.provenance`.
     """
-    places = ', filename AS "__file", file_row_number AS "__ordinal"' if positions else ""
+    places = [ColumnType("__file", "VARCHAR"), ColumnType("__ordinal", "BIGINT")] if positions else []
+    empty = empty_sql([*table.columns, *places])
     if not table.files:
-        columns = list(table.columns)
-        if positions:
-            columns += [ColumnType("__file", "VARCHAR"), ColumnType("__ordinal", "BIGINT")]
-        return empty_sql(columns)
+        return empty
     items = ", ".join(
-        f"CAST({identifier(each.name)} AS {each.type}) AS {identifier(each.name)}" for each in table.columns
+        f"CAST({identifier(each.name)} AS {each.type}) AS {identifier(each.name)}" for each in [*table.columns, *places]
     )
     paths = path_list(storage.absolute(each.path) for each in table.files)
     # The reader can add both columns only under these names, and a table's own column of such a name would hide them.
-    extra = ", filename = '__file_name', file_row_number = true" if positions else ""
-    if positions:
-        places = ', "__file_name" AS "__file", file_row_number AS "__ordinal"'
-    return f"SELECT {items}{places} FROM read_parquet({paths}, union_by_name = true{extra})"
+    extra = ", filename = '__file', file_row_number = true" if positions else ""
+    renamed = ' RENAME (file_row_number AS "__ordinal")' if positions else ""
+    scan = f"SELECT *{renamed} FROM read_parquet({paths}, union_by_name = true, hive_partitioning = false{extra})"
+    # The row that is never there gives a column to files that all lack it; the optimizer takes it out again.
+    return f"SELECT {items} FROM ({empty} UNION ALL BY NAME {scan})"

@@ -1,4 +1,4 @@
-"""Whatever an operator wrote in SQL, looked at before it runs: one SELECT or one expression, made of allowed parts only.
+"""What an operator wrote in SQL, looked at before it runs: one SELECT or one expression, made of allowed parts only.
 
 The tree that is walked is DuckDB's own (`json_serialize_sql`), so nothing can mean one thing here and another there.
 The walk is an allow-list: a kind of node it does not know is refused. Tables are the names that were given and the
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import os
 import re
 from collections.abc import Iterable
@@ -74,6 +73,7 @@ class StatementError(ConfigurationError):
         self, what: str, remedy: str, *, code: str, line: int | None = None, column: int | None = None
     ) -> None:
         self.line, self.column = line, column
+        self.what = what.rstrip(".")
         where = f"Line {line}, column {column}: " if line and column else f"Line {line}: " if line else ""
         said = what[:1].upper() + what[1:]
         super().__init__(
@@ -117,22 +117,6 @@ def pattern_fault(pattern: str) -> str | None:
     except duckdb.Error as error:
         return str(error).split(": ", 1)[-1].rstrip(".")
     return None
-
-
-def quote(name: str) -> str:
-    """A name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(value: str | int | float | bool) -> str:
-    """A plain value as an SQL literal. Numbers keep their digits: DuckDB reads 0.1 as an exact decimal."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"'{value}'::DOUBLE"
-    if isinstance(value, int | float):
-        return repr(value)
-    return "'" + value.replace("'", "''") + "'"
 
 
 def fault(error: duckdb.Error, text: str, before_lines: int = 0) -> StatementError:

@@ -128,7 +128,7 @@ class Rule(Spec):
     null_fraction: NullFraction | None = None
     expression: Annotated[str, StringConstraints(min_length=1, max_length=20_000)] | None = None
     action: Action = "stop"
-    name: Annotated[str, StringConstraints(max_length=200)] = ""
+    name: Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)] = ""
 
     @field_validator("expression")
     @classmethod
@@ -178,4 +178,5 @@ class Rule(Spec):
 
     def written(self) -> dict[str, Any]:
         """The rule as it stands in a document."""
-        return self.model_dump(mode="json", exclude_none=True, exclude_defaults=False)
+        unnamed = {"name"} if not self.name else set()
+        return self.model_dump(mode="json", exclude_none=True, exclude=unnamed)

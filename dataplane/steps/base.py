@@ -31,6 +31,16 @@ class ColumnType:
     nullable: bool = True
 
 
+# Every file of rejected rows has these columns, whoever wrote it, so that they can be read together for ever: where the
+# row came from, why it was set aside, and the row as it was (a line of the source, or the row's columns as JSON).
+REJECTED_COLUMNS = (
+    ColumnType("file", "VARCHAR"),
+    ColumnType("row", "BIGINT"),
+    ColumnType("reason", "VARCHAR"),
+    ColumnType("raw", "VARCHAR"),
+)
+
+
 @dataclass(frozen=True)
 class StagedFile:
     """One Parquet file: `path` relative to the storage root."""
