@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import pgtrigger
 from django.db import models
 from django.db.models import Q
 
 from apps.accounts.models import Project
 from apps.audit.ids import new_id
+from apps.audit.triggers import audited, frozen_when
 from apps.audit.visibility import ProjectRow
 from apps.pipelines import states
+
+
+def legal(table: dict[str, frozenset[str]]) -> pgtrigger.Trigger:
+    """The database itself refuses a transition that does not stand in the state table."""
+    pairs = [(old, new) for old, onward in table.items() for new in sorted(onward)]
+    return pgtrigger.FSM(name="legal_transitions", field="state", transitions=pairs)
 
 
 class Pipeline(ProjectRow):
@@ -28,6 +36,7 @@ class Pipeline(ProjectRow):
     class Meta:
         ordering = ["slug"]
         constraints = [models.UniqueConstraint(fields=["project", "slug"], name="pipeline_slug")]
+        triggers = audited(skip=["changed_at"])
 
     def __str__(self) -> str:
         return self.slug
@@ -49,6 +58,7 @@ class PipelineVersion(ProjectRow):
     class Meta:
         ordering = ["-number"]
         constraints = [models.UniqueConstraint(fields=["pipeline", "number"], name="version_number")]
+        triggers = audited(kind="version", name=["pipeline__slug", "number"], skip=["document"])
 
     def __str__(self) -> str:
         return f"{self.pipeline} v{self.number}"
@@ -83,6 +93,7 @@ class Run(ProjectRow):
     retry_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="retries")
     root = models.UUIDField()
     batch = models.UUIDField(null=True, blank=True)
+    collected_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -94,9 +105,15 @@ class Run(ProjectRow):
             models.CheckConstraint(condition=Q(state__in=sorted(states.RUN)), name="run_state_known"),
             models.CheckConstraint(condition=Q(outcome__in=states.OUTCOMES), name="run_outcome_known"),
             models.UniqueConstraint(
-                fields=["pipeline"], condition=Q(state__in=sorted(states.RUN_ACTIVE)), name="one_active_run_per_pipeline"
+                fields=["pipeline"],
+                condition=Q(state__in=sorted(states.RUN_ACTIVE)),
+                name="one_active_run_per_pipeline",
             ),
             models.UniqueConstraint(fields=["project", "trigger_key"], name="run_once_per_trigger_key"),
+        ]
+        triggers = [
+            legal(states.RUN),
+            *frozen_when(sorted(states.RUN_TERMINAL), ["state", "outcome", "stop_reason", "error", "finished_at"]),
         ]
 
     def __str__(self) -> str:
@@ -144,11 +161,17 @@ class StepRun(ProjectRow):
     class Meta:
         ordering = ["position"]
         indexes = [
-            models.Index(fields=["state", "due_at"], condition=Q(state__in=["ready", "running", "retry_wait"]), name="step_open")
+            models.Index(
+                fields=["state", "due_at"], condition=Q(state__in=["ready", "running", "retry_wait"]), name="step_open"
+            )
         ]
         constraints = [
             models.UniqueConstraint(fields=["run", "key"], name="step_once_per_run"),
             models.CheckConstraint(condition=Q(state__in=sorted(states.STEP)), name="step_state_known"),
+        ]
+        triggers = [
+            legal(states.STEP),
+            *frozen_when(sorted(states.STEP_TERMINAL), ["state", "fence", "attempt", "lost", "error", "output"]),
         ]
 
     def __str__(self) -> str:

@@ -34,6 +34,11 @@ def spill_root() -> Path:
     return Path(settings.MANIFOLD_HOME) / "spill"
 
 
+def spill_folder(step: StepRun) -> Path:
+    """What DuckDB spills in this execution; removed when it is over, by the reaper's tick when the worker died."""
+    return spill_root() / str(step.pk) / str(step.fence)
+
+
 def new_context(step: StepRun, inputs: dict[str, Table], extras: dict[str, Any] | None = None) -> StepContext:
     """The context of one execution; `inputs` by the names that the step's spec gives them."""
     return StepContext(
@@ -41,7 +46,7 @@ def new_context(step: StepRun, inputs: dict[str, Table], extras: dict[str, Any] 
         storage=storage(),
         inputs=inputs,
         output=output_folder(step),
-        spill=str(spill_root() / str(step.pk) / str(step.fence)),
+        spill=str(spill_folder(step)),
         memory=settings.STEP_MEMORY,
         threads=settings.STEP_THREADS,
         extras=extras or {},

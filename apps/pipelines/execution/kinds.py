@@ -1,7 +1,7 @@
 """What a kind of step adds on the database's side: what it reads before the work, and what it commits after it.
 
-The work itself, from files to files, is a `StepKind` of the data plane. An adapter of the same name stands on both of its
-sides: `prepare` reads rows and makes the context, `commit` writes rows in the one transaction that ends the step.
+The work itself, from files to files, is a `StepKind` of the data plane. An adapter of the same name stands on both of
+its sides: `prepare` reads rows and makes the context, `commit` writes rows in the one transaction that ends the step.
 Adapters are registered when the application is ready (`apps/pipelines/kinds`); tests and benchmarks add their own.
 """
 
@@ -68,7 +68,7 @@ class KindAdapter(ABC):
         """
 
     def execute(self, context: StepContext, spec: Any) -> StepResult:
-        """The work. It may last for hours and holds no transaction; everything it needs stands in `context` and `spec`."""
+        """The work. It may last for hours and holds no transaction; all it needs stands in `context` and `spec`."""
         return registry.get(self.kind).run(context, spec)
 
     @abstractmethod

@@ -1,0 +1,42 @@
+"""Claim a ready step, and keep what only the claimant may do: every later write names its fence."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from apps.pipelines.models import Run, StepRun
+
+# One statement in a transaction of its own: whoever changes no row leaves.
+_CLAIM = """
+UPDATE pipelines_steprun s
+SET state = 'running', fence = s.fence + 1, attempt = s.attempt + 1, worker = %(worker)s,
+    lease_until = clock_timestamp() + make_interval(secs => %(lease)s),
+    started_at = clock_timestamp(), finished_at = NULL, due_at = NULL, progress = NULL
+FROM pipelines_run r
+WHERE s.id = %(step)s AND s.state = 'ready' AND r.id = s.run_id AND r.state = 'running'
+RETURNING s.*
+"""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One execution of one step. The rows are as they were at the claim."""
+
+    step: StepRun
+    run: Run
+
+    @property
+    def fence(self) -> int:
+        return self.step.fence
+
+
+def claim(step: uuid.UUID, worker: str) -> Claim | None:
+    """Claim a step for this worker; None when it is not ready, or its run not running: a duplicate message, mostly."""
+    rows = StepRun.objects.raw(_CLAIM, {"step": step, "worker": worker, "lease": settings.LEASE_SECONDS})
+    claimed = next(iter(rows), None)
+    if claimed is None:
+        return None
+    return Claim(claimed, Run.objects.get(pk=claimed.run_id))

@@ -1,0 +1,32 @@
+"""Steps whose worker has died: their lease is over, so another worker gets them."""
+
+from __future__ import annotations
+
+import uuid
+
+import structlog
+from django.db.models.functions import Now
+
+from apps.pipelines.execution import settling
+from apps.pipelines.models import StepRun
+
+log = structlog.get_logger(__name__)
+
+
+def reap() -> int:
+    """Take every running step whose lease is over from its worker; how many there were.
+
+    Any number of copies may run: candidates are found without a lock, and each is looked at again under its Run's.
+    """
+    late = StepRun.objects.filter(state="running", lease_until__lt=Now()).order_by("lease_until")
+    return sum(settling.lose(step) for step in list(late.values_list("pk", flat=True)))
+
+
+def worker_died(step: uuid.UUID, message: str) -> None:
+    """A worker's child died with this step in hand, by the message it had taken: no need to wait for the lease.
+
+    A duplicate message that died is not the step's death, so the message has to be the one that holds the claim.
+    """
+    held = StepRun.objects.filter(pk=step, state="running", worker__endswith=f"/{message}")
+    if held.update(lease_until=Now()):
+        settling.lose(step)

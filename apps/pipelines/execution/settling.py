@@ -1,0 +1,197 @@
+"""The transaction that ends an execution: the step's row, what its kind commits, the next steps, and perhaps the run.
+
+Each begins with the Run's row, then the step's, by its fence: whoever finds another fence or another state changes
+nothing. The answer is the steps that are ready now; the messages are sent after commit.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from django.db import connection
+from django.db.models import F
+from django.db.models.functions import Now
+
+from apps.audit.context import SYSTEM, acting
+from apps.pipelines import failpoints
+from apps.pipelines.execution import closing, dispatch, failures, kinds, release
+from apps.pipelines.execution.claiming import Claim
+from apps.pipelines.execution.durable import persistently
+from apps.pipelines.execution.retry import Policy
+from apps.pipelines.models import Run, StepRun
+from apps.pipelines.states import LOST_AT_MOST
+from dataplane.errors import LostError, ManifoldError
+from dataplane.steps.base import StepResult
+
+log = structlog.get_logger(__name__)
+
+COMMIT_SECONDS = 20
+
+
+def succeed(claim: Claim, result: StepResult, peak_memory: int) -> None:
+    """Commit what a step has made. Raises what its kind raises (RunAgain among it), with nothing written."""
+    ready = persistently(lambda: _commit(claim, result, peak_memory))
+    failpoints.hit("committed")
+    dispatch.send(ready)
+
+
+def fail(claim: Claim, error: ManifoldError, peak_memory: int) -> None:
+    """The execution failed: try the step again later, or end it."""
+    dispatch.send(persistently(lambda: _fail_in_transaction(claim, error, peak_memory)))
+
+
+def hand_back(claim: Claim) -> None:
+    """Ready again at once, as if it had not been claimed: the worker shuts down, or the commit was overtaken."""
+    dispatch.send(persistently(lambda: _hand_back(claim)))
+
+
+def cancel(claim: Claim) -> None:
+    """The execution was interrupted because its run is stopping."""
+    persistently(lambda: _cancel(claim))
+
+
+def lose(step: uuid.UUID) -> bool:
+    """Take a running step from a worker whose lease is over; says whether there was one to take."""
+    ready = _lose(step)
+    dispatch.send(ready or [])
+    return ready is not None
+
+
+@contextmanager
+def _mine(claim: Claim) -> Iterator[tuple[Run, StepRun] | None]:
+    """A transaction with the Run and the step locked; None when the step is no longer this claim's."""
+    with acting(SYSTEM):
+        run = _lock_run(claim.step.run_id)
+        held = StepRun.objects.filter(pk=claim.step.pk, fence=claim.fence, state="running")
+        step = held.select_for_update(no_key=True).first()
+        if step is None:
+            log.info("step_no_longer_mine", step=str(claim.step.pk), fence=claim.fence)
+        yield None if step is None else (run, step)
+
+
+def _lock_run(run: uuid.UUID) -> Run:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = '{COMMIT_SECONDS}s'")
+    return Run.objects.select_for_update(no_key=True).get(pk=run)
+
+
+def _commit(claim: Claim, result: StepResult, peak_memory: int) -> list[dispatch.Ready]:
+    with _mine(claim) as held:
+        if held is None:
+            return []
+        run, step = held
+        failpoints.hit("in_commit")
+        verdict = kinds.get(step.kind).commit(step, run, result)
+        counts = {**_counts(result), "peak_memory": peak_memory, "output": verdict.output}
+        if isinstance(verdict, kinds.Refused):
+            return _end_failed(run, step, verdict.error, counts)
+        _leave(step, "succeeded", **counts, error=None)
+        if isinstance(verdict, kinds.SkipRun) and run.state == "running":
+            closing.skip_running(run, verdict.reason)
+            return []
+        if isinstance(verdict, kinds.Done) and verdict.warned and run.outcome == "clean":
+            run.outcome = "warned"
+            run.save(update_fields=["outcome"])
+        ready = release.release_next(run, step.key)
+        if not ready:
+            closing.close_if_over(run)
+        return ready
+
+
+def _fail_in_transaction(claim: Claim, error: ManifoldError, peak_memory: int) -> list[dispatch.Ready]:
+    with _mine(claim) as held:
+        if held is None:
+            return []
+        run, step = held
+        delay = Policy.of(run.version.document, step.key).delay(error, step.attempt)
+        if delay is None or run.state == "stopping":
+            return _end_failed(run, step, error, {"peak_memory": peak_memory})
+        due = Now() + timedelta(seconds=delay)
+        _leave(step, "retry_wait", due_at=due, error=failures.as_json(error, run), peak_memory=peak_memory)
+        return []
+
+
+def _end_failed(run: Run, step: StepRun, error: ManifoldError, fields: dict[str, Any]) -> list[dispatch.Ready]:
+    _leave(step, "failed", error=failures.as_json(error, run), **fields)
+    log.info("step_failed", run=str(run.pk), step=step.key, error_class=error.error_class, code=error.code)
+    release.skip_behind(run)
+    closing.close_if_over(run)
+    return []
+
+
+def _hand_back(claim: Claim) -> list[dispatch.Ready]:
+    with _mine(claim) as held:
+        if held is None:
+            return []
+        run, step = held
+        if run.state == "stopping":
+            _leave(step, "cancelled")
+            closing.close_if_over(run)
+            return []
+        return _ready_again(step, attempt=F("attempt") - 1)
+
+
+def _cancel(claim: Claim) -> None:
+    with _mine(claim) as held:
+        if held is not None:
+            run, step = held
+            _leave(step, "cancelled")
+            closing.close_if_over(run)
+
+
+def _lose(step_id: uuid.UUID) -> list[dispatch.Ready] | None:
+    run_id = StepRun.objects.filter(pk=step_id).values_list("run_id", flat=True).first()
+    if run_id is None:
+        return None
+    with acting(SYSTEM):
+        run = _lock_run(run_id)
+        late = StepRun.objects.filter(pk=step_id, state="running", lease_until__lt=Now())
+        step = late.select_for_update(no_key=True).first()
+        if step is None:
+            return None
+        log.warning("step_lost", run=str(run.pk), step=step.key, fence=step.fence, worker=step.worker)
+        if run.state == "stopping":
+            _leave(step, "cancelled")
+            closing.close_if_over(run)
+            return []
+        if step.lost >= LOST_AT_MOST:
+            return _end_failed(run, step, _lost_too_often(step), {})
+        return _ready_again(step, attempt=F("attempt") - 1, lost=F("lost") + 1)
+
+
+def _lost_too_often(step: StepRun) -> LostError:
+    return LostError(
+        f"The worker died {step.lost + 1} times while it ran this step; perhaps it needs more memory than there is. "
+        "Look at the worker's log and at the memory of its machine.",
+        code="worker_lost",
+        evidence={"lost": step.lost + 1, "worker": step.worker},
+    )
+
+
+def _ready_again(step: StepRun, **fields: Any) -> list[dispatch.Ready]:
+    _leave(step, "ready", finished_at=None, queued_at=Now(), published_at=Now(), published=1, **fields)
+    return [(step.pk, step.queue)]
+
+
+def _leave(step: StepRun, state: str, **fields: Any) -> None:
+    """The one write that takes a step out of `running`; its row is locked, so exactly one row changes."""
+    fields = {"finished_at": Now(), "lease_until": None, "state": state, **fields}
+    StepRun.objects.filter(pk=step.pk, fence=step.fence, state="running").update(**fields)
+
+
+def _counts(result: StepResult) -> dict[str, Any]:
+    table = result.table
+    if table is None:
+        return {"rows_in": result.rows_in}
+    return {
+        "rows_in": result.rows_in,
+        "rows_out": table.rows,
+        "bytes_out": table.bytes,
+        "rows_rejected": sum(each.rows for each in table.rejected),
+        "table": table.as_json(),
+    }

@@ -1,0 +1,83 @@
+"""One execution of one step, from the message to the committed row."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+
+import structlog
+
+from apps.pipelines import failpoints
+from apps.pipelines.execution import failures, frame, kinds, memory, settling
+from apps.pipelines.execution.claiming import Claim, claim
+from apps.pipelines.execution.heartbeat import Heartbeat, Wish
+from dataplane.errors import ManifoldError
+from dataplane.steps.base import StepResult
+
+log = structlog.get_logger(__name__)
+
+
+def run_step(step: uuid.UUID, worker: str, *, may_exit: bool) -> bool:
+    """Claim a step, do its work and settle it; False when there was nothing to claim.
+
+    `may_exit` says that this process is a worker's child, which ends itself when interrupted work does not come back.
+    Returns normally for every failure of the step: what happened stands in its row.
+    """
+    mine = claim(step, worker)
+    if mine is None:
+        return False
+    failpoints.hit("claimed")
+    memory.start_measuring()
+    result: StepResult | None = None
+    failure: BaseException | None = None
+    heartbeat = Heartbeat(mine, (lambda wish: _settle_interrupted(mine, wish)) if may_exit else None)
+    with heartbeat:
+        try:
+            result = _work(mine, heartbeat)
+            failpoints.hit("before_commit")
+        except Exception as error:
+            failure = error
+    try:
+        _settle(mine, result, failure, heartbeat.wish)
+    finally:
+        shutil.rmtree(frame.spill_folder(mine.step), ignore_errors=True)
+    return True
+
+
+def _work(mine: Claim, heartbeat: Heartbeat) -> StepResult:
+    adapter = kinds.get(mine.step.kind)
+    context, spec = adapter.prepare(mine.step, mine.run)
+    heartbeat.watch(context)
+    failpoints.hit("prepared")
+    result = adapter.execute(context, spec)
+    failpoints.hit("written")
+    return result
+
+
+def _settle(mine: Claim, result: StepResult | None, failure: BaseException | None, wish: Wish | None) -> None:
+    """Work that came to its end is committed whatever was wished meanwhile: the fence alone decides if it counts."""
+    if result is not None:
+        try:
+            settling.succeed(mine, result, memory.peak())
+        except kinds.RunAgain as again:
+            log.info("step_runs_again", step=str(mine.step.pk), reason=str(again))
+            settling.hand_back(mine)
+        except Exception as error:
+            settling.fail(mine, failures.classify(error), memory.peak())
+    elif wish is not None:
+        _settle_interrupted(mine, wish)
+    elif failure is not None:
+        settling.fail(mine, failures.classify(failure), memory.peak())
+
+
+def _settle_interrupted(mine: Claim, wish: Wish) -> None:
+    if wish == "cancel":
+        settling.cancel(mine)
+    elif wish == "timeout":
+        settling.fail(mine, _timeout(mine), memory.peak())
+    elif wish == "shutdown":
+        settling.hand_back(mine)
+
+
+def _timeout(mine: Claim) -> ManifoldError:
+    return failures.timed_out(mine.step.timeout_s or 0)
