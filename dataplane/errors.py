@@ -95,3 +95,11 @@ class BugError(ManifoldError):
 
 class CancelledError(Exception):
     """The step was told to stop; not a failure of the step."""
+
+
+def from_json(value: dict[str, Any]) -> ManifoldError:
+    """The error that `as_json` has written."""
+    kinds = (TransientError, DataError, ConfigurationError, InfrastructureError, LostError, BugError)
+    kind = next((each for each in kinds if each.error_class == value["class"]), BugError)
+    suggestions = [Suggestion(**each) for each in value["suggestions"]]
+    return kind(value["message"], code=value["code"], evidence=value["evidence"], suggestions=suggestions)

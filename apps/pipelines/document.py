@@ -154,19 +154,22 @@ def understand(value: Any, places: texts.Places) -> tuple[Document | None, list[
     if unknown:
         return None, [unknown]
     value = upgrade(value)
+    header: Header | None = None
+    problems: list[Problem] = []
     try:
         header = Header.model_validate(value)
     except ValidationError as error:
-        return None, explain(error, Header, value, (), places)
+        problems += explain(error, Header, value, (), places)
+    written = value.get("steps")
     steps: dict[str, Step] = {}
-    problems: list[Problem] = []
-    for key, written in header.steps.items():
-        step, wrong = _step(key, written, places)
-        problems += wrong
-        if step is not None:
-            steps[key] = step
-    problems += _wiring(header, steps, places)
-    if problems:
+    for key, each in written.items() if isinstance(written, dict) else ():
+        if isinstance(each, dict):
+            step, wrong = _step(key, each, places)
+            problems += wrong
+            if step is not None:
+                steps[key] = step
+    problems += _wiring(list(written) if isinstance(written, dict) else [], steps, places)
+    if header is None or problems:
         return None, problems
     return Document(header, steps), []
 
@@ -261,15 +264,15 @@ def _nodes(steps: dict[str, Step]) -> list[Node]:
     return nodes
 
 
-def _wiring(header: Header, steps: dict[str, Step], places: texts.Places) -> list[Problem]:
+def _wiring(keys: list[str], steps: dict[str, Step], places: texts.Places) -> list[Problem]:
     """What is wrong between steps. A step that is wrong in itself still counts as one that others may name."""
     problems = []
     for key, step in steps.items():
         for each in step.inputs.values():
-            if isinstance(each, str) and (each == key or each not in header.steps):
-                problems.append(_bad_input(step, each, list(header.steps), places))
+            if isinstance(each, str) and (each == key or each not in keys):
+                problems.append(_bad_input(step, each, keys, places))
     problems += _loaded_twice(steps, places)
-    if problems or len(steps) < len(header.steps):
+    if problems or len(steps) < len(keys):
         return problems
     nodes = _nodes(steps)
     cycle = find_cycle(nodes)

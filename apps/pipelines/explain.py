@@ -55,7 +55,8 @@ def _one(each: Any, path: Path, model: type[BaseModel], base: Path, places: Plac
         if each["ctx"]["pattern"] == r"^[a-z_]+$":
             remedy = "Write a class or a code of errors, such as transient or connection_timeout."
         return places.problem(full, f"{each['input']!r} cannot be used as a name.", remedy)
-    message = str(each["msg"]).removeprefix("Value error, ").rstrip(".")
+    message = str(each["msg"]).replace("valid tuple", "list").replace("valid dictionary", "mapping of keys")
+    message = message.removeprefix("Value error, ").rstrip(".")
     sentence, _, remedy = message.partition(". ")
     return places.problem(full, f"{sentence[:1].upper()}{sentence[1:]}.", f"{remedy}." if remedy else _remedy(each))
 

@@ -54,8 +54,8 @@ class Graph:
         """The incremental extracts whose rows reach a step, through datasets too."""
         return [each.key for each in self.nodes.values() if each.incremental and each.key in self._ancestors[key]]
 
-    def incremental_direct(self, key: str) -> list[str]:
-        """The incremental extracts whose rows reach a step without resting in a dataset on the way."""
+    def direct(self, key: str) -> frozenset[str]:
+        """The steps above a step whose rows reach it without resting in a dataset on the way."""
         found: set[str] = set()
         waiting = list(self.nodes[key].upstream)
         while waiting:
@@ -63,7 +63,12 @@ class Graph:
             if each.key not in found and each.kind != "load":
                 found.add(each.key)
                 waiting += each.upstream
-        return [each.key for each in self.nodes.values() if each.incremental and each.key in found]
+        return frozenset(found)
+
+    def incremental_direct(self, key: str) -> list[str]:
+        """The incremental extracts among `direct`."""
+        direct = self.direct(key)
+        return [each.key for each in self.nodes.values() if each.incremental and each.key in direct]
 
     def loads_fed_by(self, key: str) -> list[str]:
         """The load steps that an extract's rows reach: its window is done when the last of them is."""

@@ -13,7 +13,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault of a document. Lines and columns count from 1; `path` reads like `steps.sound.check.rules[1].range.min`."""
+    """One fault of a document. `path` reads like `steps.sound.check.rules[1].range`; lines and columns count from 1."""
 
     path: str
     line: int
@@ -36,12 +36,8 @@ class DocumentError(ConfigurationError):
         super().__init__(
             f"{where}: {first.message} {first.remedy}".rstrip() + more,
             code="document_invalid",
-            evidence={"errors": [each.as_json() for each in self.problems]},
+            evidence={"errors": [{"field": each.path, **each.as_json()} for each in self.problems]},
         )
-
-
-class Conflict(ConfigurationError):
-    """What was asked does not fit the state that the pipeline or run is in. The sentence says what to do instead."""
 
 
 def path_text(path: Path) -> str:

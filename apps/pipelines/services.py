@@ -12,13 +12,14 @@ from django.db import transaction
 
 from apps.accounts.models import Project
 from apps.audit.context import Actor, acting
+from apps.audit.refusals import Conflict, Invalid
 from apps.pipelines import document as documents
 from apps.pipelines import planning, retrying, starting, validation
 from apps.pipelines import text as texts
 from apps.pipelines.document import Document
 from apps.pipelines.execution import closing, dispatch
 from apps.pipelines.models import Pipeline, PipelineVersion, Run
-from apps.pipelines.problems import Conflict, DocumentError, Problem
+from apps.pipelines.problems import DocumentError, Problem
 from apps.pipelines.states import RUN_ACTIVE, RUN_TERMINAL
 from apps.snapshots import services as snapshots
 
@@ -124,8 +125,8 @@ def start_run(
 ) -> Run:
     """A new run of the published version, started at once or when its turn comes.
 
-    The same `trigger_key` in the same project gives the same run again. Raises Conflict when nothing is published, or when
-    the key was used for another pipeline.
+    The same `trigger_key` in the same project gives the same run again. Raises Conflict when nothing is published, or
+    when the key was used for another request.
     """
     with acting(actor):
         locked = starting.lock_pipeline(pipeline.pk)
@@ -158,8 +159,9 @@ def start_run(
 
 
 def cancel_run(run: Run, *, actor: Actor) -> Run:
-    """Stop a run: a pending one at once, a running one as soon as its steps have let go. Raises Conflict when it is over."""
+    """Stop a run: a pending one at once, a running one when its steps have let go. Raises Conflict when it is over."""
     with acting(actor):
+        starting.lock_pipeline(run.pipeline_id)
         locked = Run.objects.select_for_update(no_key=True).get(pk=run.pk)
         if locked.state in RUN_TERMINAL:
             raise Conflict(f"The run is over: {locked.state}.", code="run_over")
@@ -219,5 +221,5 @@ def _same_request(known: Run, pipeline: Pipeline, mode: str) -> Run:
 def _storable(text: str) -> str:
     """A draft may be wrong, but it has to be text that PostgreSQL and an editor can hold."""
     if len(text) > texts.LARGEST:
-        raise Conflict(f"A document has at most {texts.LARGEST // 1024} KB.", code="document_too_long")
+        raise Invalid("text", f"A document has at most {texts.LARGEST // 1024} KB.", code="document_too_long")
     return text.replace("\0", "")

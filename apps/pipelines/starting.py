@@ -1,4 +1,4 @@
-"""How a run comes to be: its rows, and its turn. Nothing is sent from here; callers publish the ready steps after commit."""
+"""How a run comes to be: its rows, and its turn. Nothing is sent from here: callers publish what is ready."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from apps.pipelines.states import RUN_ACTIVE, STEP_DONE
 
 
 def lock_pipeline(pipeline_id: uuid.UUID) -> Pipeline:
-    """The pipeline's row, locked to the end of the transaction: runs of one pipeline are created and admitted in turn."""
+    """The pipeline's row, locked until the transaction ends: runs of one pipeline are created and admitted in turn."""
     return Pipeline.objects.select_for_update(no_key=True).get(pk=pipeline_id)
 
 
@@ -112,7 +112,7 @@ def _ready_first_steps(run: Run) -> list[uuid.UUID]:
     steps = list(run.steps.all())
     done = {each.key for each in steps if each.state in STEP_DONE}
     ready = [each.pk for each in steps if each.state == "pending" and done.issuperset(each.upstream)]
-    run.steps.filter(pk__in=ready).update(state="ready", queued_at=Now())
+    run.steps.filter(pk__in=ready).update(state="ready", queued_at=Now(), published_at=Now(), published=1)
     return ready
 
 

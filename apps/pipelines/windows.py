@@ -1,8 +1,8 @@
 """Windows: what each incremental extract has read, which of it has arrived, and what has to be read again.
 
 A window belongs to a pipeline's extract step and to a batch: the windows that one run planned together. It is open
-(planned, staged) until every load that its rows reach has taken them, and while one is open the next run repeats its whole
-batch. So a row is loaded exactly once, whatever happens between reading and loading.
+(planned, staged) until every load that its rows reach has taken them, and while one is open the next run repeats its
+whole batch. So a row is loaded exactly once, whatever happens between reading and loading.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def mark_of(windows: Iterable[Window], ignored: frozenset[str]) -> Mark:
 
 
 def seen_before(window: Window) -> str | None:
-    """The file of row hashes that the window before this one left, for the rows at the boundary; None if there is none."""
+    """The file of row hashes that the window before this one left for the rows at its end; None if there is none."""
     earlier = Window.objects.filter(
         pipeline_id=window.pipeline_id,
         step_key=window.step_key,
@@ -78,7 +78,7 @@ def replaces(graph: Graph, step_key: str, batch: dict[str, Window]) -> bool:
 
 
 def overtaken(graph: Graph, step_key: str, batch: dict[str, Window]) -> bool:
-    """Whether newer windows have been read by all extracts that feed a load directly: replacing would bring back the past."""
+    """Whether the extracts that feed a load directly have newer windows: replacing would bring back the past."""
     direct = [batch[each] for each in graph.incremental_direct(step_key) if each in batch]
     return any(
         Window.objects.filter(pipeline_id=each.pipeline_id, step_key=each.step_key, id__gt=each.pk)
@@ -100,7 +100,7 @@ def loaded(run: Run, graph: Graph, step_key: str) -> None:
 
 
 def close_with(run: Run, graph: Graph) -> bool:
-    """A run has succeeded: windows that a branch which was allowed to fail has not loaded are failed. Returns if any is.
+    """A run has succeeded: windows that a branch which was allowed to fail has not loaded are failed; says if any is.
 
     A run that failed or was cancelled leaves its windows open: the next one repeats them.
     """

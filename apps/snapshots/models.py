@@ -7,11 +7,12 @@ from django.db.models import F, Q
 
 from apps.accounts.models import Project
 from apps.audit.ids import new_id
+from apps.audit.triggers import audited
 from apps.audit.visibility import ProjectRow
 
 
 class Dataset(ProjectRow):
-    """A named table of a project, written by one owning load step. Its head is the newest snapshot's number; 0 is none."""
+    """A named table of a project, written by one owning load step. `head` is its newest snapshot; 0 is none."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="datasets")
@@ -26,6 +27,7 @@ class Dataset(ProjectRow):
     class Meta:
         ordering = ["slug"]
         constraints = [models.UniqueConstraint(fields=["project", "slug"], name="dataset_slug")]
+        triggers = audited(only=["title", "hidden", "owner_pipeline", "owner_step"])
 
     def __str__(self) -> str:
         return self.slug
@@ -61,13 +63,14 @@ class Snapshot(ProjectRow):
             models.UniqueConstraint(fields=["dataset", "number"], name="snapshot_number"),
             models.UniqueConstraint(fields=["dataset", "load_key"], name="snapshot_once_per_load"),
         ]
+        triggers = audited(name=["dataset__slug", "number"], only=["labels", "locked", "golden"])
 
     def __str__(self) -> str:
         return f"{self.dataset}@{self.number}"
 
 
 class DataFile(ProjectRow):
-    """One Parquet file of a dataset, below the storage root, from the snapshot that added it to the one that removed it."""
+    """A Parquet file of a dataset, below the storage root, from the snapshot that added to the one that removed it."""
 
     project_path = "dataset__project_id"
 

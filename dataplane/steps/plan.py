@@ -1,4 +1,4 @@
-"""The first step of every run: ask each source what there is to read. What follows from the answers is decided by rows."""
+"""The first step of every run: ask each source what there is to read. What follows is decided above."""
 
 from __future__ import annotations
 

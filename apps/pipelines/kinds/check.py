@@ -1,0 +1,43 @@
+"""`check`: the outcome of every rule is kept, also when one of them stops the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.pipelines.execution.frame import new_context
+from apps.pipelines.execution.kinds import Done, KindAdapter, Refused, Verdict
+from apps.pipelines.kinds.inputs import input_tables, spec_of
+from apps.pipelines.models import Run, StepRun
+from apps.quality import services as quality
+from dataplane.checks.outcome import CheckFailed
+from dataplane.steps.base import StepContext, StepResult
+
+
+class CheckAdapter(KindAdapter):
+    kind = "check"
+
+    def prepare(self, step: StepRun, run: Run) -> tuple[StepContext, Any]:
+        spec = spec_of(step)
+        return new_context(step, input_tables(step, run, spec)), spec
+
+    def execute(self, context: StepContext, spec: Any) -> StepResult:
+        """A failed check is a result like any other here, so that `commit` keeps its outcomes."""
+        try:
+            return super().execute(context, spec)
+        except CheckFailed as failed:
+            return StepResult(rows_in=failed.rows, checks=failed.outcomes, facts={"failed": failed})
+
+    def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
+        quality.record_results(
+            project_id=run.project_id,
+            pipeline_id=run.pipeline_id,
+            run_id=run.pk,
+            step_id=step.pk,
+            step_key=step.key,
+            outcomes=result.checks,
+        )
+        failed = [each for each in result.checks if not each["passed"]]
+        output = {"rules": len(result.checks), "failed": len(failed)}
+        if "failed" in result.facts:
+            return Refused(result.facts["failed"], output)
+        return Done(output, warned=any(each["action"] == "warn" for each in failed))

@@ -1,0 +1,59 @@
+"""`extract`: reads exactly what `plan` has written down for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.pipelines import planning
+from apps.pipelines import windows as w
+from apps.pipelines.document import PLAN
+from apps.pipelines.execution.frame import new_context
+from apps.pipelines.execution.kinds import Done, KindAdapter, Verdict
+from apps.pipelines.kinds.inputs import spec_of
+from apps.pipelines.models import Run, StepRun
+from apps.sources import services as sources
+from dataplane.connectors.base import Window as Bounds
+from dataplane.errors import from_json
+from dataplane.steps.base import StepContext, StepResult
+
+
+class ExtractAdapter(KindAdapter):
+    kind = "extract"
+
+    def prepare(self, step: StepRun, run: Run) -> tuple[StepContext, Any]:
+        spec = spec_of(step)
+        output = run.steps.filter(key=PLAN).values_list("output", flat=True).first() or {}
+        planned = next((each for each in output.get("steps", ()) if each["key"] == step.key), {})
+        if planned.get("failed"):
+            raise from_json(planned["failed"])
+        stream = planning.stream_of(spec, run.project_id, step.key)
+        connector, config = sources.binding(stream)
+        extras: dict[str, Any] = {"connector": connector, "stream": config, "seen": None}
+        window = w.in_batch(run.batch).get(step.key) if spec.mode == "incremental" else None
+        bounds = window.bounds if window else planned.get("bounds")
+        if window is not None:
+            bounds = _without(bounds, planning.ignored_files(stream))
+            extras["seen"] = w.seen_before(window)
+        extras["window"] = Bounds.from_json(bounds) if bounds else None
+        return new_context(step, {}, extras), spec
+
+    def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
+        table = result.table
+        rejected = sum(each.rows for each in table.rejected) if table else 0
+        rows = table.rows if table else 0
+        spec = spec_of(step)
+        if spec.mode == "incremental":
+            window = w.in_batch(run.batch).get(step.key)
+            if window is not None:
+                w.staged(window, rows=rows + rejected, seen=result.facts.get("seen"))
+        if result.facts.get("files"):
+            sources.record_read(planning.stream_of(spec, run.project_id, step.key), result.facts["files"])
+        return Done({"rows": rows, "rejected": rejected, "warnings": result.facts.get("warnings", [])})
+
+
+def _without(bounds: dict[str, Any], ignored: frozenset[str]) -> dict[str, Any] | None:
+    """A window's files but those that were ignored since it was planned; None when none is left."""
+    if bounds["kind"] != "files":
+        return bounds
+    files = [each for each in bounds["files"] if each["path"] not in ignored]
+    return {"kind": "files", "files": files} if files else None

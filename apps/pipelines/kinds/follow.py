@@ -1,0 +1,30 @@
+"""What the end of a run means for its windows, and the run that has to follow it."""
+
+from __future__ import annotations
+
+from apps.audit.context import SYSTEM
+from apps.pipelines import document as documents
+from apps.pipelines import starting, windows
+from apps.pipelines.document import PLAN
+from apps.pipelines.models import Run
+
+
+def follow(run: Run) -> None:
+    """Close the windows of a run that has succeeded, and start what waits behind a repeated batch.
+
+    While a batch was repeated newer data may have come; nobody should wait for tomorrow's schedule to see it. A branch
+    that failed again is not repeated at once.
+    """
+    if run.state != "succeeded":
+        return
+    failed = windows.close_with(run, documents.load(run.version.document).graph())
+    output = run.steps.filter(key=PLAN).values_list("output", flat=True).first() or {}
+    mode = output.get("then")
+    version = run.pipeline.published
+    if mode is None or version is None or (mode == "repair" and failed):
+        return
+    if run.pipeline.runs.filter(state="pending").exists():
+        return
+    starting.create_run(
+        run.pipeline, version, actor=SYSTEM, trigger="follow_up", mode=mode, trigger_key=f"follow_up:{run.pk}"
+    )

@@ -1,0 +1,124 @@
+"""`load`: the rows of a step become a snapshot of a dataset, exactly once for the windows that they come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.pipelines import document as documents
+from apps.pipelines import windows as w
+from apps.pipelines.execution.frame import new_context
+from apps.pipelines.execution.kinds import Done, KindAdapter, RunAgain, Verdict
+from apps.pipelines.graph import Graph
+from apps.pipelines.kinds.inputs import input_tables, spec_of
+from apps.pipelines.models import Run, StepRun
+from apps.snapshots import queries as snapshots
+from apps.snapshots import services
+from apps.snapshots.models import Dataset, Snapshot
+from dataplane.errors import ConfigurationError
+from dataplane.steps.base import ColumnType, StagedFile, StepContext, StepResult, Table
+
+NOTHING_NEW = "nothing_new"
+ALREADY_DONE = "already_done"
+OVERTAKEN = "overtaken"
+
+
+class LoadAdapter(KindAdapter):
+    kind = "load"
+
+    def prepare(self, step: StepRun, run: Run) -> tuple[StepContext, Any]:
+        spec = spec_of(step)
+        graph = documents.load(run.version.document).graph()
+        batch = w.in_batch(run.batch)
+        dataset = _dataset(run, spec.dataset)
+        extras: dict[str, Any] = {
+            "load_key": w.load_key(graph, step.key, run, batch),
+            "mode": "replace" if spec.mode == "replace" or w.replaces(graph, step.key, batch) else "append",
+            "head": dataset.head,
+        }
+        extras["verdict"] = _idle(dataset, graph, step, batch, spec, extras["load_key"])
+        if extras["verdict"]:
+            return new_context(step, {}, extras), spec
+        table = input_tables(step, run, spec)["input"]
+        table = Table(table.columns, table.files, _set_aside(step, run, graph))
+        extras["columns"] = _columns(dataset) if extras["mode"] == "append" else ()
+        return new_context(step, {"input": table}, extras), spec
+
+    def execute(self, context: StepContext, spec: Any) -> StepResult:
+        """Nothing is written where there is nothing to load."""
+        extras = context.extras
+        result = StepResult() if extras["verdict"] else super().execute(context, spec)
+        result.facts |= {name: extras[name] for name in ("load_key", "mode", "head", "verdict")}
+        return result
+
+    def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
+        graph = documents.load(run.version.document).graph()
+        spec = spec_of(step)
+        dataset = services.lock([_dataset(run, spec.dataset).pk]).popitem()[1]
+        known = Snapshot.objects.filter(dataset=dataset, load_key=result.facts["load_key"] or "").first()
+        if known is not None:
+            output = {"status": ALREADY_DONE, "dataset": dataset.slug, "snapshot": known.number, "rows": 0}
+        elif result.facts["verdict"]:
+            output = {"status": result.facts["verdict"], "dataset": dataset.slug, "snapshot": None, "rows": 0}
+        else:
+            output = self._add(step, run, result, dataset)
+        w.loaded(run, graph, step.key)
+        return Done(output)
+
+    def _add(self, step: StepRun, run: Run, result: StepResult, dataset: Dataset) -> dict[str, Any]:
+        table = result.table
+        assert table is not None
+        load = services.Load(
+            pipeline=run.pipeline_id,
+            step_key=step.key,
+            run=run.pk,
+            load_key=result.facts["load_key"],
+            mode=result.facts["mode"],
+            columns=table.columns,
+            files=table.files,
+            reason=run.mode_reason,
+        )
+        try:
+            snapshot = services.commit_snapshot(dataset, load, parent=result.facts["head"])
+        except services.HeadMoved:
+            raise RunAgain from None
+        services.commit_rejected(dataset, load, table.rejected)
+        return {"status": "loaded", "dataset": dataset.slug, "snapshot": snapshot.number, "rows": table.rows}
+
+
+def _idle(
+    dataset: Dataset, graph: Graph, step: StepRun, batch: dict[str, w.Window], spec: Any, load_key: str | None
+) -> str | None:
+    """Why there is nothing to load, if so."""
+    if load_key is None:
+        return NOTHING_NEW
+    if dataset.snapshots.filter(load_key=load_key).exists():
+        return ALREADY_DONE
+    if spec.mode == "replace" and w.overtaken(graph, step.key, batch):
+        return OVERTAKEN
+    return None
+
+
+def _dataset(run: Run, slug: str) -> Dataset:
+    dataset = Dataset.objects.filter(project_id=run.project_id, slug=slug, hidden=False).first()
+    if dataset is None or dataset.owner_pipeline != run.pipeline_id:
+        raise ConfigurationError(
+            f"The dataset `{slug}` is no longer loaded by this pipeline. Publish its document again.",
+            code="dataset_not_owned",
+            evidence={"dataset": slug},
+        )
+    return dataset
+
+
+def _columns(dataset: Dataset) -> tuple[ColumnType, ...]:
+    if not dataset.head:
+        return ()
+    return tuple(ColumnType(**each) for each in snapshots.snapshot(dataset, dataset.head).schema)
+
+
+def _set_aside(step: StepRun, run: Run, graph: Graph) -> tuple[StagedFile, ...]:
+    """The rows that steps above this load have rejected or put in quarantine, up to the next dataset."""
+    above = graph.direct(step.key)
+    found: dict[str, StagedFile] = {}
+    for table in run.steps.filter(key__in=above, table__isnull=False).values_list("table", flat=True):
+        found |= {each.path: each for each in Table.from_json(table).rejected}
+    return tuple(found.values())

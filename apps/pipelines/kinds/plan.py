@@ -1,0 +1,85 @@
+"""`plan`: the first step of every run. It asks the sources, decides what is read and why, and writes the windows."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.db.models.functions import Now
+
+from apps.pipelines import document as documents
+from apps.pipelines import planning
+from apps.pipelines.execution.frame import new_context
+from apps.pipelines.execution.kinds import Done, KindAdapter, SkipRun, Verdict
+from apps.pipelines.models import Run, StepRun, Window
+from apps.pipelines.plans import Plan, Reading, conclude
+from apps.sources import services as sources
+from dataplane.steps.base import StepContext, StepResult
+from dataplane.steps.plan import PlanSpec
+
+
+class PlanAdapter(KindAdapter):
+    kind = "plan"
+
+    def prepare(self, step: StepRun, run: Run) -> tuple[StepContext, Any]:
+        document = documents.load(run.version.document)
+        reused = frozenset(run.steps.filter(kind="extract", state="reused").values_list("key", flat=True))
+        survey = planning.survey(
+            document, run.pipeline_id, run.project_id, run.requested_mode, batch=run.batch, reused=reused
+        )
+        return new_context(step, {}, {"asks": survey.asks, "survey": survey}), PlanSpec()
+
+    def execute(self, context: StepContext, spec: Any) -> StepResult:
+        result = super().execute(context, spec)
+        plan = conclude(context.extras["survey"], result.facts["answers"])
+        return StepResult(facts={"plan": plan})
+
+    def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
+        plan: Plan = result.facts["plan"]
+        output = planning.summary(plan, documents.load(run.version.document))
+        run.mode, run.mode_reason = plan.mode, plan.reason[:500]
+        for each in plan.readings:
+            sources.record_files(each.stream, each.listed)
+        if plan.skip:
+            run.save(update_fields=["mode", "mode_reason"])
+            return SkipRun(plan.skip[:500], output)
+        run.batch = plan.batch or run.pk
+        run.save(update_fields=["mode", "mode_reason", "batch"])
+        _forget(run, plan)
+        for each in plan.readings:
+            if each.incremental and each.bounds is not None:
+                _write_window(run, plan, each)
+        return Done(output)
+
+
+def _forget(run: Run, plan: Plan) -> None:
+    """A seed starts from nothing; otherwise only windows that the document no longer reads are forgotten."""
+    rows = Window.objects.filter(pipeline_id=run.pipeline_id).exclude(state="forgotten")
+    if not plan.replaces:
+        rows = rows.filter(pk__in=plan.stale)
+    rows.update(state="forgotten", closed_at=Now())
+
+
+def _write_window(run: Run, plan: Plan, reading: Reading) -> None:
+    """A new window; or one that is repeated, open again and with its files as they are now, unless it is done."""
+    window = reading.window
+    if window is None:
+        Window.objects.create(
+            pipeline_id=run.pipeline_id,
+            step_key=reading.key,
+            source=reading.stream.source_id,
+            stream=reading.stream.name,
+            batch=_id(run.batch),
+            bounds=reading.bounds,
+            replaces=plan.replaces,
+            reason=reading.reason[:300],
+        )
+    elif window.state != "done":
+        window.state = "planned" if window.state == "failed" else window.state
+        window.bounds, window.closed_at = reading.bounds, None
+        window.save(update_fields=["state", "bounds", "closed_at"])
+
+
+def _id(batch: uuid.UUID | None) -> uuid.UUID:
+    assert batch is not None
+    return batch

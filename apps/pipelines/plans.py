@@ -1,0 +1,212 @@
+"""From what the rows say and what the sources answer to what a run reads. Nothing here asks or writes anything."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from apps.pipelines import windows as w
+from apps.pipelines.document import Document
+from apps.pipelines.graph import Graph
+from apps.pipelines.models import Window
+from apps.sources.models import Stream
+from dataplane.connectors.base import FileRef
+from dataplane.connectors.base import Window as Bounds
+from dataplane.errors import DataError, Suggestion
+from dataplane.steps.plan import Answer, Ask
+
+Way = Literal["full", "new", "seed", "repeat", "verify", "overtaken"]
+
+SEED = Suggestion("seed", "Read everything again", "Replaces the datasets with what the sources hold now.", True)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the rows say before any source is asked.
+
+    windows: all that still count, by incremental extract, the oldest first. batch: the one that is repeated. stale: open
+    windows that the document no longer reads. then: the mode of the run that has to follow, if rows say so.
+    """
+
+    way: Way
+    document: Document
+    graph: Graph
+    streams: dict[str, Stream]
+    reason: str = ""
+    batch: uuid.UUID | None = None
+    retry: bool = False
+    windows: dict[str, list[Window]] = field(default_factory=dict)
+    stale: tuple[uuid.UUID, ...] = ()
+    reused: frozenset[str] = frozenset()
+    then: str | None = None
+    asks: dict[str, Ask] = field(default_factory=dict)
+
+    def repeated(self) -> dict[str, Window]:
+        """The windows of the batch that is repeated, by step."""
+        return {key: each for key, kept in self.windows.items() for each in kept if each.batch == self.batch}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one extract reads: `bounds` None is nothing. `window`: the row that already says so."""
+
+    key: str
+    stream: Stream
+    incremental: bool
+    bounds: dict[str, Any] | None
+    reason: str
+    rows: int | None = None
+    bytes: int | None = None
+    warnings: tuple[str, ...] = ()
+    listed: tuple[FileRef, ...] = ()
+    window: Window | None = None
+    failed: dict[str, Any] | None = None
+
+    def reads(self) -> list[Any]:
+        """For people: the files, or the stream with its bounds."""
+        if self.bounds is None:
+            return []
+        if self.bounds["kind"] == "files":
+            return [{"path": each["path"], "size": each["size"]} for each in self.bounds["files"]]
+        shown = {name: self.bounds[name] for name in ("column", "lower", "upper") if name in self.bounds}
+        return [{"stream": self.stream.name, **shown}]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does. `skip`: why it ends at once. `then`: the mode of the run that has to follow it, if any."""
+
+    mode: str
+    reason: str
+    readings: tuple[Reading, ...] = ()
+    batch: uuid.UUID | None = None
+    skip: str | None = None
+    stale: tuple[uuid.UUID, ...] = ()
+    replaces: bool = False
+    then: str | None = None
+
+
+def conclude(survey: Survey, answers: dict[str, Answer]) -> Plan:
+    """What the run does. Raises DataError where files of an open batch have vanished, or a closed window differs."""
+    if survey.way == "overtaken":
+        return Plan("repair", survey.reason, skip=survey.reason)
+    if survey.way == "verify":
+        for key in survey.windows:
+            _verify(survey, key, answers[key])
+        return Plan("repair", survey.reason, skip="Every window was loaded, and the sources still hold what was read.")
+    fresh = tuple(_fresh(survey, key, answers[key]) for key in survey.streams)
+    if survey.way == "repeat":
+        readings = tuple(_again(survey, each, answers[each.key]) for each in fresh)
+        if survey.retry or any(each.window and each.window.state != "done" for each in readings):
+            waits = any(each.incremental and each.bounds for each in fresh)
+            then = survey.then or ("auto" if waits else None)
+            return Plan("repair", survey.reason, readings, survey.batch, stale=survey.stale, then=then)
+        # Every file of the batch was ignored since: nothing of it is left to arrive.
+        gone = tuple(each.pk for each in survey.repeated().values() if each.state != "done")
+        survey = replace(survey, way="new", reason="", stale=survey.stale + gone)
+    return _go_on(survey, fresh)
+
+
+def _go_on(survey: Survey, readings: tuple[Reading, ...]) -> Plan:
+    """Read what is new, or everything again, or whole streams only; or nothing, when there is nothing new."""
+    incremental = [each for each in readings if each.incremental]
+    reading = [each for each in incremental if each.bounds is not None]
+    if incremental and not reading and not any(each.failed for each in readings):
+        why = " ".join(["Nothing new.", *(f"{each.key}: {each.reason}" for each in incremental)])
+        return Plan("incremental", why, readings, skip=why, stale=survey.stale)
+    first = survey.way == "new" and bool(reading) and not any(survey.windows[each.key] for each in reading)
+    mode = {"full": "full_refresh", "seed": "seed"}.get(survey.way, "seed" if first else "incremental")
+    said = [survey.reason, "First read." if first else "", *(f"{each.key}: {each.reason}" for each in reading)]
+    reason = " ".join(each for each in said if each)
+    return Plan(mode, reason, readings, stale=survey.stale, replaces=survey.way == "seed")
+
+
+def _fresh(survey: Survey, key: str, answer: Answer) -> Reading:
+    """What an extract would read if nothing had to be repeated."""
+    stream, incremental = survey.streams[key], survey.graph.nodes[key].incremental
+    planned = answer.planned
+    if planned is None:
+        failed = answer.failed.as_json() if answer.failed else None
+        return Reading(key, stream, incremental, None, "Its source does not answer.", failed=failed)
+    return Reading(
+        key,
+        stream,
+        incremental,
+        planned.window.as_json() if planned.window else None,
+        planned.reason,
+        rows=planned.rows,
+        bytes=planned.bytes,
+        warnings=planned.warnings,
+        listed=planned.listed,
+    )
+
+
+def _again(survey: Survey, fresh: Reading, answer: Answer) -> Reading:
+    """The same extract in a batch that is repeated: exactly its window, or nothing if it had none."""
+    if not fresh.incremental:
+        return fresh
+    window = survey.repeated().get(fresh.key)
+    if window is None:
+        reason = "It has no part in the batch that is repeated."
+        return replace(fresh, bounds=None, reason=reason, rows=None, bytes=None, failed=None)
+    bounds = _bounds_now(survey, window, answer)
+    if bounds is None:
+        return replace(fresh, bounds=None, reason="All its files are ignored.", rows=None, bytes=None)
+    return replace(fresh, bounds=bounds, reason="Read again.", window=window, rows=window.rows, bytes=None)
+
+
+def _bounds_now(survey: Survey, window: Window, answer: Answer) -> dict[str, Any] | None:
+    """An unfinished window with its files as they are now: ignored ones leave it, vanished ones are an error."""
+    bounds: dict[str, Any] = window.bounds
+    key = window.step_key
+    if bounds["kind"] != "files" or window.state == "done" or key in survey.reused or answer.planned is None:
+        return bounds
+    there = {each.path: each for each in answer.planned.listed}
+    wanted = [each["path"] for each in bounds["files"] if each["path"] not in survey.asks[key].mark.ignored]
+    missing = [path for path in wanted if path not in there]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of the files that the step `{key}` had begun to read have vanished, the first is "
+            f"{missing[0]}. Put them back, or ignore them.",
+            code="files_missing",
+            evidence={"step": key, "stream": window.stream, "files": missing[:100]},
+            suggestions=[Suggestion("ignore_files", "Ignore these files", "The run goes on without them.", True)],
+        )
+    return Bounds("files", files=tuple(there[path] for path in wanted)).as_json() if wanted else None
+
+
+def _verify(survey: Survey, key: str, answer: Answer) -> None:
+    """Compare what a step has read with what its source holds now. Raises DataError where they differ.
+
+    A closed window is not read again on its own: which of its rows were loaded cannot be told from rows that went
+    through checks and SQL since, so a second read would double some or lose some. A seed is exact.
+    """
+    kept = survey.windows[key]
+    if not kept or answer.planned is None:
+        return
+    evidence = _difference(kept, answer)
+    if evidence:
+        raise DataError(
+            f"What the step `{key}` has read differs from what its source holds now: {evidence.pop('said')}. Rows that "
+            "were loaded cannot be told apart any more; read everything again with mode seed.",
+            code="closed_window_differs",
+            evidence={"step": key, "stream": survey.streams[key].name, **evidence},
+            suggestions=[SEED],
+        )
+
+
+def _difference(kept: list[Window], answer: Answer) -> dict[str, Any] | None:
+    read = w.mark_of(kept, frozenset())
+    there = {each.path: each for each in (answer.planned.listed if answer.planned else ())}
+    changed = [each.path for each in read.files if each.path in there and there[each.path] != each]
+    if changed:
+        return {"said": f"{len(changed)} files have changed, the first is {changed[0]}", "files": changed[:100]}
+    then = sum(each.rows or 0 for each in kept)
+    if answer.count is not None and answer.count != then:
+        return {
+            "said": f"{answer.count:,} rows there, {then:,} were read",
+            "rows_there": answer.count,
+            "rows_read": then,
+        }
+    return None

@@ -1,0 +1,276 @@
+"""Reads of pipelines and runs that more than one door needs, and the shapes in which every door shows them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import BigIntegerField, Count, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from apps.accounts.models import Project
+from apps.pipelines.models import Pipeline, Run, StepRun, Window
+from apps.pipelines.states import RUN_ACTIVE, RUN_TERMINAL, STEP_TERMINAL
+from apps.quality import queries as quality
+from apps.snapshots import queries as snapshots
+from apps.snapshots.models import Dataset
+from apps.sources.models import SourceFile
+
+
+def with_totals(runs: QuerySet[Run]) -> QuerySet[Run]:
+    """Runs with what their steps add up to: rows read, written and set aside, and how many steps have ended."""
+    extracts, loads = Q(steps__kind="extract"), Q(steps__kind="load")
+    ours = Q(steps__reused_from__isnull=True)
+
+    def total(field: str, which: Q) -> Coalesce:
+        return Coalesce(Sum(f"steps__{field}", filter=which & ours), 0, output_field=BigIntegerField())
+
+    return runs.select_related("pipeline", "version").annotate(
+        rows_read=total("rows_out", extracts) + total("rows_rejected", extracts),
+        rows_written=total("rows_out", loads),
+        rows_rejected=total("rows_rejected", ~loads),
+        bytes_written=total("bytes_out", loads),
+        steps_total=Count("steps"),
+        steps_ended=Count("steps", filter=Q(steps__state__in=STEP_TERMINAL)),
+    )
+
+
+def run_json(run: Run, *, steps: Sequence[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """The shape `run`, from a row of `with_totals`. Lists leave out `steps`."""
+    row: Any = run
+    shown: dict[str, Any] = {
+        "id": str(run.pk),
+        "pipeline": run.pipeline.slug,
+        "version": run.version.number,
+        "state": run.state,
+        "outcome": run.outcome,
+        "mode": run.mode or run.requested_mode,
+        "mode_reason": run.mode_reason,
+        "trigger": run.trigger,
+        "actor": run.actor_name,
+        "created_at": _time(run.created_at),
+        "started_at": _time(run.started_at),
+        "finished_at": _time(run.finished_at),
+        "duration_s": _seconds(run.started_at, run.finished_at),
+        "rows_read": row.rows_read,
+        "rows_written": row.rows_written,
+        "rows_rejected": row.rows_rejected,
+        "bytes_written": row.bytes_written,
+        "progress": _run_progress(run),
+        "error": run.error,
+        "retry_of": str(run.retry_of_id) if run.retry_of_id else None,
+    }
+    return shown if steps is None else shown | {"steps": list(steps)}
+
+
+def run_detail(run: Run) -> dict[str, Any]:
+    """A run with its steps and the outcomes of its checks, in three queries."""
+    full = with_totals(Run.objects.filter(pk=run.pk)).get()
+    return run_json(full, steps=steps_json(full))
+
+
+def steps_json(run: Run) -> list[dict[str, Any]]:
+    """The steps of a run in the shape `step`; a step that was reused shows the checks of the one that did the work."""
+    steps = list(run.steps.order_by("position"))
+    checks = quality.results_of([each.reused_from or each.pk for each in steps if each.kind == "check"])
+    return [step_json(each, checks.get(each.reused_from or each.pk, [])) for each in steps]
+
+
+def step_json(step: StepRun, checks: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
+    """The shape `step`."""
+    return {
+        "id": str(step.pk),
+        "key": step.key,
+        "kind": step.kind,
+        "state": step.state,
+        "attempt": step.attempt,
+        "fence": step.fence,
+        "upstream": step.upstream,
+        "queued_at": _time(step.queued_at),
+        "started_at": _time(step.started_at),
+        "finished_at": _time(step.finished_at),
+        "duration_s": _seconds(step.started_at, step.finished_at),
+        "rows_in": step.rows_in,
+        "rows_out": step.rows_out,
+        "rows_rejected": step.rows_rejected,
+        "bytes_out": step.bytes_out,
+        "peak_memory": step.peak_memory,
+        "progress": step.progress,
+        "error": step.error,
+        "output": step.output,
+        "checks": list(checks),
+    }
+
+
+def with_last_run(pipelines: QuerySet[Pipeline]) -> QuerySet[Pipeline]:
+    """Pipelines with the state and time of their newest run, and the end of their last good one."""
+    newest = Run.objects.filter(pipeline=OuterRef("pk")).order_by("-id")
+    good = newest.filter(state="succeeded")
+    return pipelines.select_related("published").annotate(
+        last_run_id=Subquery(newest.values("id")[:1]),
+        last_run_state=Subquery(newest.values("state")[:1]),
+        last_run_outcome=Subquery(newest.values("outcome")[:1]),
+        last_run_at=Subquery(newest.values("created_at")[:1]),
+        last_good_at=Subquery(good.values("finished_at")[:1]),
+        active_runs=Count("runs", filter=Q(runs__state__in=RUN_ACTIVE)),
+    )
+
+
+def health_of(pipeline: Any) -> str:
+    """One word for a row of `with_last_run`: draft, idle, running, healthy, warning or failing."""
+    if pipeline.published_id is None:
+        return "draft"
+    if pipeline.active_runs:
+        return "running"
+    if pipeline.last_run_state in ("failed", "timed_out"):
+        return "failing"
+    if pipeline.last_run_state == "succeeded" and pipeline.last_run_outcome != "clean":
+        return "warning"
+    return "idle" if pipeline.last_run_state is None else "healthy"
+
+
+def pipeline_json(pipeline: Pipeline) -> dict[str, Any]:
+    """A row of `with_last_run` as the API shows it in lists."""
+    row: Any = pipeline
+    last = None
+    if row.last_run_id:
+        last = {
+            "id": str(row.last_run_id),
+            "state": row.last_run_state,
+            "outcome": row.last_run_outcome,
+            "created_at": _time(row.last_run_at),
+        }
+    return {
+        "slug": pipeline.slug,
+        "title": pipeline.title,
+        "published_version": pipeline.published.number if pipeline.published else None,
+        "has_draft": bool(pipeline.draft),
+        "health": health_of(pipeline),
+        "last_run": last,
+        "last_good_at": _time(row.last_good_at),
+        "created_at": _time(pipeline.created_at),
+        "changed_at": _time(pipeline.changed_at),
+    }
+
+
+def pipeline_detail(pipeline: Pipeline) -> dict[str, Any]:
+    """A pipeline with its text: the draft if there is one, else what is published."""
+    row = with_last_run(Pipeline.objects.filter(pk=pipeline.pk)).get()
+    published = row.published.text if row.published else ""
+    return pipeline_json(row) | {"text": row.draft or published, "draft": row.draft, "published_text": published}
+
+
+def windows_of_files(project: Project, stream: str, source: uuid.UUID) -> dict[str, str]:
+    """The state of each file of a stream that a pipeline of the project has taken: processed, failed or pending."""
+    shown = {"done": "processed", "failed": "failed"}
+    states: dict[str, str] = {}
+    rows = Window.objects.filter(pipeline__project=project, source=source, stream=stream).exclude(state="forgotten")
+    for bounds, state in rows.order_by("id").values_list("bounds", "state"):
+        states |= {each["path"]: shown.get(state, "pending") for each in bounds.get("files", ())}
+    return states
+
+
+def pending_files(project: Project) -> int:
+    """Files that were seen and that a published pipeline reads incrementally, but no window of it has finished."""
+    waiting = 0
+    for source, stream, pipeline, key in _incremental_steps(project):
+        files = SourceFile.objects.filter(
+            stream__source__slug=source,
+            stream__source__project=project,
+            stream__name=stream,
+            ignored=False,
+            gone_at=None,
+        )
+        taken: set[str] = set()
+        rows = Window.objects.filter(pipeline_id=pipeline, step_key=key, state="done")
+        for bounds in rows.values_list("bounds", flat=True):
+            taken |= {each["path"] for each in bounds.get("files", ())}
+        waiting += files.exclude(path__in=taken).count()
+    return waiting
+
+
+def currency(project: Project) -> dict[str, Any]:
+    """Whether a project's data is current: its last runs, what waits, and each dataset's age; advice in sentences."""
+    pipelines = list(with_last_run(Pipeline.objects.filter(project=project)))
+    ended = Run.objects.filter(project=project, state__in=RUN_TERMINAL).select_related("pipeline").order_by("-id")
+    good, last = ended.filter(state="succeeded").first(), ended.first()
+    failing = [each for each in pipelines if health_of(each) == "failing"]
+    owners = {each.pk: each for each in pipelines}
+    datasets = []
+    for each in snapshots.with_head(Dataset.objects.filter(project=project, hidden=False)):
+        row: Any = each
+        owner = owners.get(each.owner_pipeline)
+        stale = row.loaded_at is None or (owner is not None and owner in failing)
+        datasets.append({"dataset": each.slug, "rows": row.rows, "age_s": _age(row.loaded_at), "fresh": not stale})
+    advice = [f"The last run of {each.slug} failed: `manifold runs show {_last_id(each)}`." for each in failing]
+    advice += [f"Publish the draft of {each.slug}." for each in pipelines if each.draft and each.published is None]
+    pending = pending_files(project)
+    if pending:
+        advice.append(f"{pending} files wait to be read: run their pipeline.")
+    return {
+        "last_good_run": _brief(good),
+        "last_run": _brief(last),
+        "pending_files": pending,
+        "datasets": datasets,
+        "failing": [each.slug for each in failing],
+        "advice": advice,
+    }
+
+
+def _last_id(pipeline: Any) -> str:
+    return str(pipeline.last_run_id)
+
+
+def _incremental_steps(project: Project) -> list[tuple[str, str, uuid.UUID, str]]:
+    """Source, stream, pipeline and step of every extract of a published document that reads only what is new."""
+    found = []
+    for pipeline in Pipeline.objects.filter(project=project, published__isnull=False).select_related("published"):
+        steps = pipeline.published.document["steps"] if pipeline.published else {}
+        for key, step in steps.items():
+            extract = step.get("extract")
+            if extract and extract.get("mode") == "incremental":
+                found.append((extract["source"], extract["stream"], pipeline.pk, key))
+    return found
+
+
+def _brief(run: Run | None) -> dict[str, Any] | None:
+    if run is None:
+        return None
+    return {
+        "id": str(run.pk),
+        "pipeline": run.pipeline.slug,
+        "state": run.state,
+        "outcome": run.outcome,
+        "finished_at": _time(run.finished_at),
+    }
+
+
+def _run_progress(run: Any) -> float | None:
+    if run.state in ("pending", "expired"):
+        return None
+    if run.state in ("succeeded", "skipped"):
+        return 1.0
+    return round(run.steps_ended / run.steps_total, 3) if run.steps_total else None
+
+
+def _time(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat().replace("+00:00", "Z")
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    if start is None:
+        return None
+    return round(((end or timezone.now()) - start).total_seconds(), 3)
+
+
+def _age(value: datetime | None) -> float | None:
+    return None if value is None else round((timezone.now() - value).total_seconds(), 1)
+
+
+def can_retry(run: Run) -> bool:
+    """Whether `services.retry_run` may have something to repeat."""
+    partly = run.state == "succeeded" and run.outcome == "partial"
+    return partly or run.state in ("failed", "cancelled", "timed_out")

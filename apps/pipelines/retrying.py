@@ -1,0 +1,97 @@
+"""A retry: a new run that repeats an ended one with the same windows, and takes over what still stands of it."""
+
+from __future__ import annotations
+
+import uuid
+
+from apps.audit.context import Actor
+from apps.audit.refusals import Conflict
+from apps.pipelines import starting, windows
+from apps.pipelines.document import PLAN
+from apps.pipelines.models import Pipeline, Run, StepRun, Window
+from apps.pipelines.states import RUN_TERMINAL, STEP_DONE
+
+_TAKEN_OVER = (
+    "output",
+    "table",
+    "started_at",
+    "finished_at",
+    "rows_in",
+    "rows_out",
+    "rows_rejected",
+    "bytes_out",
+    "peak_memory",
+)
+
+
+def create_retry(run: Run, pipeline: Pipeline, *, actor: Actor, trigger_key: str | None = None) -> Run:
+    """The rows of a retry, pending. The caller holds the pipeline's lock. Raises Conflict if nothing can be repeated."""
+    # Locked, so that the files of its steps are not collected at this moment.
+    run = Run.objects.select_related("version").select_for_update(no_key=True, of=("self",)).get(pk=run.pk)
+    _refuse_if_pointless(run)
+    again = starting.create_run(
+        pipeline,
+        run.version,
+        actor=actor,
+        trigger="retry",
+        mode=run.requested_mode,
+        trigger_key=trigger_key,
+        retry_of=run,
+    )
+    standing = _standing(list(run.steps.all()))
+    again.batch = run.batch
+    if PLAN in standing:
+        again.mode, again.mode_reason = run.mode, run.mode_reason
+        if run.batch:
+            windows.reopen(run.batch)
+    again.save(update_fields=["batch", "mode", "mode_reason"])
+    _take_over(again, standing)
+    return again
+
+
+def _refuse_if_pointless(run: Run) -> None:
+    if run.state not in RUN_TERMINAL:
+        raise Conflict("The run has not ended. Cancel it first, or wait.", code="run_active")
+    if run.state in ("skipped", "expired") or (run.state == "succeeded" and run.outcome != "partial"):
+        raise Conflict(
+            f"The run is {run.state}, so there is nothing to repeat. Start a new one.", code="nothing_to_retry"
+        )
+    if run.batch is None or not Window.objects.filter(batch=run.batch).exists():
+        return
+    states = set(Window.objects.filter(batch=run.batch).values_list("state", flat=True))
+    if states == {"forgotten"}:
+        raise Conflict("A seed has read everything again since. Start a new run instead.", code="overtaken")
+    if not states & {*windows.OPEN, "failed"}:
+        raise Conflict(
+            "Another run has loaded since what this one had read. Start a new run instead.", code="overtaken"
+        )
+
+
+def _standing(steps: list[StepRun]) -> dict[str, StepRun]:
+    """The steps whose outputs still stand. The plan stands only with all its extracts, which it tells what to read."""
+    found = {
+        each.key: each
+        for each in steps
+        if each.state in STEP_DONE and each.kind != PLAN and (each.table is not None or each.kind == "load")
+    }
+    plan = next((each for each in steps if each.kind == PLAN and each.state in STEP_DONE), None)
+    if plan is not None and all(each.key in found for each in steps if each.kind == "extract"):
+        found[PLAN] = plan
+    return found
+
+
+def _take_over(again: Run, standing: dict[str, StepRun]) -> None:
+    steps: list[StepRun] = []
+    for step in again.steps.filter(key__in=standing):
+        old = standing[step.key]
+        step.state = "reused"
+        step.reused_from = _first(old)
+        for name in _TAKEN_OVER:
+            setattr(step, name, getattr(old, name))
+        steps.append(step)
+    StepRun.objects.bulk_update(steps, ["state", "reused_from", *_TAKEN_OVER])
+
+
+def _first(step: StepRun) -> uuid.UUID:
+    """The step that did the work, through any number of retries."""
+    return step.reused_from or step.pk

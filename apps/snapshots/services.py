@@ -1,0 +1,179 @@
+"""Every write on datasets: who owns one, and what a load adds to it. Snapshots themselves never change."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from django.db.models import Sum
+
+from apps.accounts.models import Project, User
+from apps.audit.context import Actor, acting
+from apps.audit.services import record
+from apps.snapshots import queries
+from apps.snapshots.models import DataFile, Dataset, Snapshot
+from dataplane import export, sandbox
+from dataplane.steps.base import ColumnType, StagedFile
+
+LoadMode = Literal["append", "replace"]
+REJECTED = ".rejected"
+
+
+class HeadMoved(Exception):
+    """The dataset has a newer snapshot than the one that a replacing load looked at: the load has to run again."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a load step hands over: whose it is, what makes it unique, and its files, which exist on disk already."""
+
+    pipeline: uuid.UUID
+    step_key: str
+    run: uuid.UUID
+    load_key: str
+    mode: LoadMode
+    columns: tuple[ColumnType, ...]
+    files: tuple[StagedFile, ...]
+    reason: str = ""
+
+
+def claim_dataset(project: Project, slug: str, *, pipeline: uuid.UUID, step_key: str, actor: Actor) -> Dataset:
+    """The dataset of this name, owned from now on by this load step; created when there is none.
+
+    The caller has made sure that no other pipeline still loads it.
+    """
+    with acting(actor):
+        dataset, _ = Dataset.objects.get_or_create(
+            project=project, slug=slug, defaults={"owner_pipeline": pipeline, "owner_step": step_key}
+        )
+        if (dataset.owner_pipeline, dataset.owner_step) != (pipeline, step_key):
+            dataset.owner_pipeline, dataset.owner_step = pipeline, step_key
+            dataset.save(update_fields=["owner_pipeline", "owner_step"])
+        return dataset
+
+
+def set_title(dataset: Dataset, title: str, *, actor: Actor) -> Dataset:
+    """Call a dataset by a title of its own."""
+    with acting(actor):
+        dataset.title = title
+        dataset.save(update_fields=["title"])
+        return dataset
+
+
+def lock(dataset_ids: list[uuid.UUID]) -> dict[uuid.UUID, Dataset]:
+    """Lock datasets, by id, to the end of the transaction."""
+    rows = Dataset.objects.select_for_update(no_key=True).filter(pk__in=dataset_ids).order_by("id")
+    return {each.pk: each for each in rows}
+
+
+def commit_snapshot(dataset: Dataset, load: Load, *, parent: int | None = None) -> Snapshot:
+    """Add one snapshot to a dataset that the caller has locked, in the caller's transaction.
+
+    append adds to whatever the head is by now; replace removes every file of the head, and raises HeadMoved when
+    `parent` is given and no longer the head. A `load_key` may come only once: look for it first, under the same lock.
+    """
+    if load.mode == "replace" and parent is not None and parent != dataset.head:
+        raise HeadMoved
+    number = dataset.head + 1
+    before = queries.snapshot(dataset, dataset.head) if dataset.head else None
+    if load.mode == "replace":
+        dataset.data_files.filter(removed_in__isnull=True).update(removed_in=number)
+    DataFile.objects.bulk_create(
+        DataFile(dataset=dataset, path=each.path, rows=each.rows, bytes=each.bytes, sha256=each.sha256, added_in=number)
+        for each in load.files
+    )
+    kept = before if before is not None and load.mode == "append" else None
+    snapshot = Snapshot.objects.create(
+        dataset=dataset,
+        number=number,
+        parent=dataset.head,
+        mode=load.mode,
+        rows=sum(each.rows for each in load.files) + (kept.rows if kept else 0),
+        bytes=sum(each.bytes for each in load.files) + (kept.bytes if kept else 0),
+        files=len(load.files) + (kept.files if kept else 0),
+        schema=merged_schema(kept.schema if kept else [], load.columns),
+        pipeline=load.pipeline,
+        step_key=load.step_key,
+        load_key=load.load_key,
+        run=load.run,
+        reason=load.reason[:300],
+    )
+    Dataset.objects.filter(pk=dataset.pk).update(head=number)
+    dataset.head = number
+    return snapshot
+
+
+def commit_rejected(dataset: Dataset, load: Load, files: tuple[StagedFile, ...]) -> Snapshot | None:
+    """What a load set aside, as a snapshot of the hidden dataset beside the locked one; None where there is nothing."""
+    slug = f"{dataset.slug}{REJECTED}"
+    hidden = Dataset.objects.select_for_update(no_key=True).filter(project_id=dataset.project_id, slug=slug).first()
+    held = hidden is not None and hidden.data_files.filter(removed_in__isnull=True).exists()
+    if not files and not (load.mode == "replace" and held):
+        return None
+    if hidden is None:
+        hidden = Dataset.objects.create(
+            project_id=dataset.project_id,
+            slug=slug,
+            title=f"Rows set aside by {dataset.slug}",
+            hidden=True,
+            owner_pipeline=dataset.owner_pipeline,
+            owner_step=dataset.owner_step,
+        )
+    return commit_snapshot(hidden, replace(load, files=files, columns=REJECTED_COLUMNS))
+
+
+def merged_schema(before: list[dict[str, Any]], columns: tuple[ColumnType, ...]) -> list[dict[str, Any]]:
+    """The columns of a dataset after an append: the old ones in their order, then new ones, which old rows lack."""
+    arriving = {each.name: each for each in columns}
+    merged = []
+    for old in before:
+        new = arriving.pop(old["name"], None)
+        if new is None:
+            merged.append({**old, "nullable": True})
+        else:
+            merged.append({"name": new.name, "type": new.type, "nullable": old["nullable"] or new.nullable})
+    added = [
+        {"name": each.name, "type": each.type, "nullable": each.nullable or bool(before)} for each in arriving.values()
+    ]
+    return merged + added
+
+
+def run_sql(project: Project, sql: str, *, user: User, actor: Actor) -> sandbox.QueryResult:
+    """Answer one read-only SELECT over the project's datasets that the user may read; recorded before it runs.
+
+    A dataset goes by its slug, an older snapshot by `"slug@number"`, a name with dots or dashes in double quotes.
+    Raises ManifoldError with the place of whatever is wrong.
+    """
+    tables = queries.named_in(sql, Dataset.objects.visible_to(user, "read").filter(project=project))
+    with acting(actor):
+        record(
+            "query run",
+            object_type="project",
+            object_id=project.pk,
+            object_name=project.slug,
+            project=project.pk,
+            data={"sql": sql[:10_000], "tables": sorted(tables)},
+        )
+    return queries.ask(sql, tables)
+
+
+def open_download(snapshot: Snapshot, form: export.Format, *, actor: Actor) -> export.Export:
+    """A snapshot as one CSV (harmless in spreadsheets) or Parquet file, to be streamed; recorded before it begins."""
+    table = queries.table_of(snapshot)
+    with acting(actor):
+        record(
+            "snapshot downloaded",
+            object_type="snapshot",
+            object_id=snapshot.pk,
+            object_name=str(snapshot),
+            project=snapshot.dataset.project_id,
+            data={"format": form, "rows": snapshot.rows},
+        )
+    return export.open_export(table, queries.storage(), form)
+
+
+def totals(dataset: Dataset) -> dict[str, int]:
+    """Rows and bytes of the head, counted from its files; equal to what its snapshot says."""
+    found = dataset.data_files.filter(removed_in__isnull=True).aggregate(rows=Sum("rows"), bytes=Sum("bytes"))
+    return {"rows": found["rows"] or 0, "bytes": found["bytes"] or 0}
