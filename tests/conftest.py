@@ -1,3 +1,14 @@
 """What all tests share. The services themselves are started by `tests/services.py`."""
 
 from __future__ import annotations
+
+from tests.people import (  # noqa: F401  fixtures
+    admin,
+    api,
+    lifted_append_only,
+    operator,
+    project,
+    stranger,
+    superuser,
+    viewer,
+)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
+from typing import Any, ClassVar
 
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
+from django.db.models import Q
 
 from apps.audit.ids import new_id
-from apps.audit.visibility import Action
+from apps.audit.triggers import audited
+from apps.audit.visibility import Action, ProjectRow, VisibleQuerySet
 
 
 class Role(models.TextChoices):
@@ -24,6 +27,21 @@ ROLES_FOR: dict[Action, tuple[Role, ...]] = {
     "operate": (Role.OPERATOR, Role.ADMIN),
     "manage": (Role.ADMIN,),
 }
+# From the least to the most that one may do.
+RANK = [Role.VIEWER, Role.OPERATOR, Role.ADMIN]
+
+
+class UserQuerySet(VisibleQuerySet["User"]):
+    def visible_to(self, user: Any, action: Action = "see") -> UserQuerySet:
+        """Oneself, and everybody one shares a project with; everybody for whoever administers the platform."""
+        if user.administers_platform():
+            return self
+        shared = Membership.objects.visible_to(user, action).values("user_id")
+        return self.filter(Q(pk=user.pk) | Q(pk__in=shared))
+
+
+class People(UserManager["User"].from_queryset(UserQuerySet)):  # type: ignore[misc]
+    """Django's manager of users, with `visible_to`."""
 
 
 class User(AbstractUser):
@@ -31,14 +49,46 @@ class User(AbstractUser):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
 
+    objects: ClassVar[People] = People()  # type: ignore[misc]
+
+    # The token this user was authenticated with, which narrows what they may do; None for a session.
+    token: ApiToken | None = None
+
+    class Meta(AbstractUser.Meta):
+        ordering = ["username"]
+        triggers = audited(secret=["password"], skip=["last_login"], project="")
+
     def project_ids(self, action: Action) -> Collection[uuid.UUID]:
-        """The projects in which this user may do `action`."""
-        memberships = self.memberships.filter(role__in=ROLES_FOR[action])
-        return memberships.values_list("project_id", flat=True)
+        """The projects in which this user, with the token they sent, may do `action`."""
+        return self._memberships(action).values_list("project_id", flat=True)
+
+    def role_in(self, project: Project) -> Role | None:
+        """What this user, with the token they sent, is in a project; None for no member."""
+        roles = self._memberships("see").filter(project=project).values_list("role", flat=True)
+        role = next((Role(each) for each in roles), None)
+        if role is None or self.token is None:
+            return role
+        return min(role, Role(self.token.role), key=RANK.index)
+
+    def administers_platform(self) -> bool:
+        """Whether this is a superuser, not narrowed by a token to a project or a lesser role."""
+        if not (self.is_active and self.is_superuser):
+            return False
+        return self.token is None or (self.token.project_id is None and self.token.role == Role.ADMIN)
+
+    def _memberships(self, action: Action) -> models.QuerySet[Membership]:
+        if not self.is_active or (self.token is not None and self.token.role not in ROLES_FOR[action]):
+            return Membership.objects.none()
+        found = Membership.objects.filter(user=self, role__in=ROLES_FOR[action])
+        if self.token is not None and self.token.project_id is not None:
+            found = found.filter(project=self.token.project_id)
+        return found
 
 
-class Project(models.Model):
-    """A room of its own: sources, pipelines and data that only its members see."""
+class Project(ProjectRow):
+    """A room of its own: sources, pipelines and data that only its members see. Its slug never changes."""
+
+    project_path = "id"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     slug = models.SlugField(max_length=63, unique=True)
@@ -47,22 +97,37 @@ class Project(models.Model):
 
     class Meta:
         ordering = ["slug"]
+        triggers = audited()
 
     def __str__(self) -> str:
         return self.slug
 
 
-class Membership(models.Model):
+class Membership(ProjectRow):
+    """What a user is in a project."""
+
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role)
 
     class Meta:
+        ordering = ["id"]
         constraints = [models.UniqueConstraint(fields=["user", "project"], name="one_membership_per_project")]
+        triggers = audited(name=["user__username", "project__slug"])
 
     def __str__(self) -> str:
         return f"{self.user} is {self.role} of {self.project}"
+
+
+class TokenQuerySet(VisibleQuerySet["ApiToken"]):
+    def visible_to(self, user: Any, action: Action = "see") -> TokenQuerySet:
+        """One's own, and those that others have limited to a project one manages; a narrowed token sees no further."""
+        managed = Q(project__in=user.project_ids("manage"))
+        own = Q(user=user.pk)
+        if user.token is not None and user.token.project_id is not None:
+            own &= Q(project=user.token.project_id)
+        return self.filter(own | managed)
 
 
 class ApiToken(models.Model):
@@ -83,8 +148,11 @@ class ApiToken(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
 
+    objects = TokenQuerySet.as_manager()
+
     class Meta:
-        ordering = ["-created_at"]
+        ordering = ["-id"]
+        triggers = audited(kind="token", secret=["digest"], skip=["last_used_at"])
 
     def __str__(self) -> str:
         return self.name

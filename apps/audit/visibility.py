@@ -1,7 +1,7 @@
 """`visible_to` is the only way a request reaches a row.
 
-This module knows of a user only `user.project_ids(action)`. The four actions are the verbs of the role table: everybody in
-a project may `see` and `read` (data), operators may `operate`, administrators may `manage`.
+This module knows of a user only `user.project_ids(action)`. The four actions are the verbs of the role table: everybody
+in a project may `see` and `read` (data), operators may `operate`, administrators may `manage`.
 """
 
 from __future__ import annotations

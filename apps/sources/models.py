@@ -6,6 +6,7 @@ from django.db import models
 
 from apps.accounts.models import Project
 from apps.audit.ids import new_id
+from apps.audit.triggers import audited
 from apps.audit.visibility import ProjectRow
 
 
@@ -24,6 +25,7 @@ class Credential(ProjectRow):
     class Meta:
         ordering = ["slug"]
         constraints = [models.UniqueConstraint(fields=["project", "slug"], name="credential_slug")]
+        triggers = audited(secret=["secrets"], skip=["changed_at"])
 
     def __str__(self) -> str:
         return self.slug
@@ -54,6 +56,7 @@ class Source(ProjectRow):
     class Meta:
         ordering = ["slug"]
         constraints = [models.UniqueConstraint(fields=["project", "slug"], name="source_slug")]
+        triggers = audited(skip=["health", "health_at", "changed_at"])
 
     def __str__(self) -> str:
         return self.slug
@@ -79,6 +82,7 @@ class Stream(ProjectRow):
     class Meta:
         ordering = ["name"]
         constraints = [models.UniqueConstraint(fields=["source", "name"], name="stream_name")]
+        triggers = audited(name=["source__slug", "name"], skip=["rows", "bytes", "changed_at"])
 
     def __str__(self) -> str:
         return f"{self.source}/{self.name}"

@@ -1,0 +1,89 @@
+"""The base of every endpoint: who asks, in which project, and whether they may do what the endpoint does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.http import Http404
+from rest_framework import viewsets
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.routers import SimpleRouter
+
+from apps.accounts.actors import actor_of
+from apps.accounts.models import Project
+from apps.audit.context import Actor
+from apps.audit.visibility import Action
+
+_READING: dict[str, Action] = {"list": "see", "retrieve": "see", "metadata": "see"}
+
+
+class PlatformViewSet(viewsets.GenericViewSet[Any]):
+    """Base of endpoints above the projects. `self.actor` is for the services; rows come from `visible_to`."""
+
+    @property
+    def actor(self) -> Actor:
+        return actor_of(self.request.user)
+
+    @property
+    def schema_only(self) -> bool:
+        """True while the OpenAPI document is made: there is no request then."""
+        return bool(getattr(self, "swagger_fake_view", False))
+
+
+class ProjectViewSet(PlatformViewSet):
+    """Base of what lives under `/api/v1/projects/{project}/`.
+
+    A subclass names its `model` and, for each of its actions beyond list and retrieve, the verb of the role table that
+    it needs: `action_needed = {"create": "manage", "test": "operate"}`. Before the action runs, `self.project` is the
+    project of the address: 404 for whoever may not see it, 403 for whoever may not do this. `get_queryset()` holds the
+    rows of this project that are visible to the user for this verb. Writes are calls of services with
+    `actor=self.actor`, and every service opens its own transaction.
+    """
+
+    model: ClassVar[type[models.Model]]
+    action_needed: ClassVar[Mapping[str, Action]] = {}
+    lookup_field = "slug"
+    project: Project
+
+    @property
+    def needed(self) -> Action:
+        """The verb that the current action needs. A forgotten declaration is an error, not an open door."""
+        name = self.action or "metadata"
+        try:
+            return ({**_READING, **self.action_needed})[name]
+        except KeyError:
+            raise ImproperlyConfigured(f"{type(self).__name__}.action_needed does not name `{name}`.") from None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        self.project = self._enter(kwargs["project"])
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        rows: Any = self.model._default_manager
+        if self.schema_only:
+            return rows.none()
+        path = getattr(self.model, "project_path", "project_id")
+        return rows.visible_to(self.request.user, self.needed).filter(**{path: self.project.pk})
+
+    def _enter(self, slug: str) -> Project:
+        user, needed = self.request.user, self.needed
+        project = Project.objects.visible_to(user, needed).filter(slug=slug).first()
+        if project is not None:
+            return project
+        if needed != "see" and Project.objects.visible_to(user, "see").filter(slug=slug).exists():
+            raise PermissionDenied(f"Your role in the project `{slug}` does not allow this: it needs to `{needed}`.")
+        raise Http404(f"There is no project `{slug}`.")
+
+
+def project_router(**viewsets_by_prefix: type[ProjectViewSet]) -> SimpleRouter:
+    """Routes under `projects/{project}/`: `project_router(sources=SourceViewSet).urls`; an underscore is a hyphen."""
+    router = SimpleRouter()
+    for prefix, viewset in viewsets_by_prefix.items():
+        router.register(
+            rf"projects/(?P<project>[a-z0-9-]+)/{prefix.replace('_', '-')}", viewset, basename=f"project-{prefix}"
+        )
+    return router

@@ -1,0 +1,57 @@
+"""Who sends a request to the API: `Authorization: Bearer mf_…`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from apps.accounts import tokens
+from apps.accounts.models import ApiToken, User
+
+_NOTE_USE_EVERY = timedelta(minutes=1)
+
+
+class TokenAuthentication(BaseAuthentication):
+    """The user of a token, narrowed to it: `user.token` limits the projects and the role for the whole request."""
+
+    def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
+        parts = get_authorization_header(request).split()
+        if not parts or parts[0].lower() != b"bearer":
+            return None
+        if len(parts) != 2:
+            raise AuthenticationFailed("Write the header as `Authorization: Bearer <token>`.")
+        token = self._find(parts[1].decode("latin-1"))
+        _note_use(token)
+        token.user.token = token
+        return token.user, token
+
+    def authenticate_header(self, request: Request) -> str:
+        """What makes a missing or wrong token 401 instead of 403."""
+        return 'Bearer realm="manifold"'
+
+    def _find(self, text: str) -> ApiToken:
+        token = ApiToken.objects.select_related("user").filter(digest=tokens.digest(text)).first()
+        if token is None:
+            raise AuthenticationFailed(
+                "This token is not known. Issue a new one, in the console or with `manifold tokens`."
+            )
+        if token.revoked_at is not None:
+            raise AuthenticationFailed("This token was revoked. Issue a new one.")
+        if token.expires_at is not None and token.expires_at <= timezone.now():
+            raise AuthenticationFailed("This token has expired. Issue a new one.")
+        if not token.user.is_active:
+            raise AuthenticationFailed("The user of this token is deactivated.")
+        return token
+
+
+def _note_use(token: ApiToken) -> None:
+    """Once a minute is enough to tell a token that is used from one that is not."""
+    now = timezone.now()
+    if token.last_used_at is None or token.last_used_at < now - _NOTE_USE_EVERY:
+        stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=now - _NOTE_USE_EVERY)
+        ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)

@@ -1,0 +1,93 @@
+"""Who acts. Every write stands in `with acting(actor):`, so that the triggers of the audit log know whom to name."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+from django.db import connection, transaction
+
+ActorKind = Literal["user", "token", "system", "schedule", "command", "anonymous"]
+
+# Transaction-local, so a pooled or reused connection can never carry one person's name into another's work.
+SETTING = "manifold.actor"
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Whoever is answerable for a write: a person, a token of theirs, a schedule, a command, or the platform itself."""
+
+    kind: ActorKind
+    id: uuid.UUID | None
+    name: str
+
+
+SYSTEM = Actor("system", None, "manifold")
+
+
+@dataclass(frozen=True)
+class _Acting:
+    actor: Actor
+    request_id: str
+
+
+_current: ContextVar[_Acting | None] = ContextVar("acting", default=None)
+
+
+@contextmanager
+def acting(actor: Actor, request_id: str = "") -> Iterator[None]:
+    """A transaction in which `actor` is the author of every change.
+
+    The request id is that of the request being answered unless one is given. Nested with the same actor it is one
+    transaction with the outer one: no savepoint, and an exception that leaves it undoes the whole. With another actor
+    it is a savepoint, and the outer actor is in force again afterwards.
+    """
+    outer = _current.get() if connection.in_atomic_block else None
+    mine = _Acting(actor, request_id or (outer.request_id if outer else "") or _request_id())
+    if outer is not None and outer.actor == actor:
+        with transaction.atomic(savepoint=False):
+            yield
+        return
+    inside_another = connection.in_atomic_block
+    with transaction.atomic():
+        _announce(mine)
+        token = _current.set(mine)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+        if inside_another:
+            # A rollback restores the setting by itself; only what goes on has to be told.
+            _announce(outer)
+
+
+def current_actor() -> Actor | None:
+    """Whoever acts in the transaction of this thread, if anybody does."""
+    state = _current.get() if connection.in_atomic_block else None
+    return state.actor if state else None
+
+
+def _announce(state: _Acting | None) -> None:
+    value = ""
+    if state is not None:
+        actor = state.actor
+        value = json.dumps(
+            {
+                "kind": actor.kind,
+                "id": str(actor.id) if actor.id else None,
+                "name": actor.name[:200],
+                "request": state.request_id[:64],
+            }
+        )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, value])
+
+
+def _request_id() -> str:
+    return str(structlog.contextvars.get_contextvars().get("request", ""))

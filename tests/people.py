@@ -1,0 +1,96 @@
+"""People and projects for tests, and a client of the API for each: `api(viewer).get(...)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db.backends.postgresql.operations import DatabaseOperations
+from rest_framework.test import APIClient
+
+from apps.accounts import services
+from apps.accounts.models import Project, Role, User
+from apps.audit.context import SYSTEM
+
+PASSWORD = "correct-horse-battery-staple"
+
+Api = Callable[[User | None], APIClient]
+
+
+def make_user(username: str, *, superuser: bool = False) -> User:
+    """A user without the cost of hashing a password; those who sign in set one."""
+    user = User(username=username, is_superuser=superuser, is_staff=superuser)
+    user.set_unusable_password()
+    user.save()
+    return user
+
+
+def member(username: str, project: Project, role: Role) -> User:
+    user = make_user(username)
+    services.set_membership(project, user, role=role, actor=SYSTEM)
+    return user
+
+
+@pytest.fixture
+def admin(db: None) -> User:
+    """Administrator of `project`, no superuser."""
+    return make_user("ada")
+
+
+@pytest.fixture
+def project(admin: User) -> Project:
+    return services.create_project(slug="flights", name="Flights", admin=admin, actor=SYSTEM)
+
+
+@pytest.fixture
+def operator(project: Project) -> User:
+    return member("olga", project, Role.OPERATOR)
+
+
+@pytest.fixture
+def viewer(project: Project) -> User:
+    return member("vera", project, Role.VIEWER)
+
+
+@pytest.fixture
+def superuser(db: None) -> User:
+    """Administers the platform and is a member of nothing."""
+    return make_user("root", superuser=True)
+
+
+@pytest.fixture
+def stranger(db: None) -> User:
+    """Administrator of another project, `elsewhere`."""
+    user = make_user("stan")
+    services.create_project(slug="elsewhere", name="Elsewhere", admin=user, actor=SYSTEM)
+    return user
+
+
+@pytest.fixture
+def api() -> Api:
+    """A client of the API for a user, or for nobody. Errors come back as answers."""
+
+    def client(user: User | None) -> APIClient:
+        made = APIClient(raise_request_exception=False)
+        if user is not None:
+            made.force_authenticate(user)
+        return made
+
+    return client
+
+
+@pytest.fixture(autouse=True, scope="session")
+def lifted_append_only() -> Iterator[None]:
+    """Tests with real transactions empty the tables afterwards, which the audit log refuses: lift that meanwhile."""
+    flush = DatabaseOperations.sql_flush
+
+    def lifted(self: Any, style: Any, tables: Any, **options: Any) -> list[str]:
+        guarded = [each for each in ("audit_event", "audit_seal") if each in set(tables)]
+        off = [f"ALTER TABLE {each} DISABLE TRIGGER USER" for each in guarded]
+        on = [f"ALTER TABLE {each} ENABLE TRIGGER USER" for each in guarded]
+        return [*off, *flush(self, style, tables, **options), *on]
+
+    DatabaseOperations.sql_flush = lifted  # type: ignore[method-assign]
+    yield
+    DatabaseOperations.sql_flush = flush  # type: ignore[method-assign]
