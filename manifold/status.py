@@ -1,0 +1,80 @@
+"""Is my data current? One answer for the command, the API and whoever watches."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.accounts.api_base import ProjectViewSet, project_router
+from apps.accounts.models import Project
+from apps.pipelines.models import Pipeline
+from apps.pipelines.queries import currency
+from manifold import health
+
+
+class BriefRunSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    pipeline = serializers.CharField()
+    state = serializers.CharField()
+    outcome = serializers.CharField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+
+class DatasetAgeSerializer(serializers.Serializer[Any]):
+    dataset = serializers.CharField()
+    rows = serializers.IntegerField(allow_null=True)
+    age_s = serializers.FloatField(allow_null=True)
+    fresh = serializers.BooleanField()
+
+
+class ComponentSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    up = serializers.BooleanField()
+    detail = serializers.CharField(allow_blank=True)
+    seconds = serializers.FloatField()
+    remedy = serializers.CharField(allow_blank=True)
+
+
+class StatusSerializer(serializers.Serializer[Any]):
+    healthy = serializers.BooleanField()
+    last_good_run = BriefRunSerializer(allow_null=True)
+    last_run = BriefRunSerializer(allow_null=True)
+    pending_files = serializers.IntegerField()
+    datasets = DatasetAgeSerializer(many=True)
+    components = ComponentSerializer(many=True)
+    advice = serializers.ListField(child=serializers.CharField())
+
+
+def status_of(project: Project) -> dict[str, Any]:
+    """The shape `status`: healthy when every component is up, no pipeline's last run failed and no dataset is stale."""
+    current = currency(project)
+    failing = current.pop("failing")
+    components = [asdict(each) for each in health.components()]
+    down = [each for each in components if not each["up"]]
+    stale = [each for each in current["datasets"] if not each["fresh"]]
+    remedies = [f"{each['name']}: {each['detail']} {each['remedy']}".strip() for each in down]
+    return {
+        "healthy": not (failing or down or stale),
+        **current,
+        "components": components,
+        "advice": [*remedies, *current["advice"]],
+    }
+
+
+class StatusViewSet(ProjectViewSet):
+    """Last good run, pending files, age of each dataset, health of each component, and what to do next."""
+
+    model = Pipeline
+    serializer_class = StatusSerializer
+
+    @extend_schema(responses=StatusSerializer, filters=False)
+    def list(self, request: Request, project: str) -> Response:
+        return Response(status_of(self.project))
+
+
+urlpatterns = project_router(status=StatusViewSet).urls
