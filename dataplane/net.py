@@ -1,7 +1,7 @@
 """Where an outside address leads, before anybody connects to it.
 
-Databases may live in private networks, so only what never holds a database is refused: the metadata services of clouds and
-link-local addresses, which would hand the machine's own credentials to whoever names them as a host.
+Databases may live in private networks, so only what never holds a database is refused: the metadata services of clouds
+and link-local addresses, which would hand the machine's own credentials to whoever names them as a host.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def resolve(host: str, port: int) -> list[str]:
     except (OSError, UnicodeError) as error:
         if isinstance(error, socket.gaierror) and error.errno in _TEMPORARY:
             raise TransientError(
-                f"The name service did not answer for {host}. It is tried again; if it stays, look at this machine's DNS.",
+                f"This machine's name service did not answer for {host}. It is tried again; if it stays, mend it.",
                 code="name_service",
                 evidence={"host": host},
             ) from None

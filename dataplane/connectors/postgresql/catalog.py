@@ -115,12 +115,12 @@ def relation(connection: Connection, params: PostgreSQLParams, stream: StreamCon
         [schema, table],
     ).fetchone()
     if found is None:
-        error = psycopg.errors.UndefinedTable(f'relation "{schema}.{table}" does not exist')
-        raise faults.refused_statement(params, error, f"{schema}.{table}")
+        missing = psycopg.errors.UndefinedTable(f'relation "{schema}.{table}" does not exist')
+        raise faults.refused_statement(params, missing, f"{schema}.{table}")
     oid, kind, rows, allowed = found
     if not allowed:
-        error = psycopg.errors.InsufficientPrivilege(f"permission denied for {schema}.{table}")
-        raise faults.refused_statement(params, error, f"{schema}.{table}")
+        denied = psycopg.errors.InsufficientPrivilege(f"permission denied for {schema}.{table}")
+        raise faults.refused_statement(params, denied, f"{schema}.{table}")
     columns = _columns(connection, [oid]).get(oid, ())
     return Relation(oid, schema, table, kind, columns, rows if rows >= 0 else None)
 
@@ -132,7 +132,8 @@ def query_relation(connection: Connection, params: PostgreSQLParams, stream: Str
     twice = sorted({name for name in names if names.count(name) > 1} | ({"?column?"} & set(names)))
     if twice or not names:
         raise ConfigurationError(
-            f"The query of {stream.name} has no columns, or several called {', '.join(twice)}. Name each column with AS.",
+            f"The query of {stream.name} has no columns, or several called {', '.join(twice)}. "
+            "Name each column with AS.",
             code="query_columns",
             evidence={"stream": stream.name, "columns": twice},
         )
@@ -165,12 +166,10 @@ def with_digits(connection: Connection, here: Relation, columns: Iterable[Source
     ]
     if not open_ended or here.oid == 0:
         return tuple(columns)
+    endless = "('NaN', 'Infinity', '-Infinity')" if connection.info.server_version >= 140000 else "('NaN')"
     looks = ", ".join(
-        f"max(length(trunc(abs({quoted(each.name)}))::text)), max(scale({quoted(each.name)})),"
-        f" bool_or({quoted(each.name)} IN ('NaN', 'Infinity', '-Infinity'))"
-        if connection.info.server_version >= 140000
-        else f"max(length(trunc(abs({quoted(each.name)}))::text)), max(scale({quoted(each.name)})), bool_or({quoted(each.name)} = 'NaN')"
-        for each in open_ended
+        f"max(length(trunc(abs({name}))::text)), max(scale({name})), bool_or({name} IN {endless})"
+        for name in (quoted(each.name) for each in open_ended)
     )
     try:
         with connection.transaction():

@@ -29,7 +29,6 @@ from dataplane.connectors.postgresql import catalog, faults, reading, session
 from dataplane.connectors.postgresql.catalog import Connection
 from dataplane.connectors.postgresql.params import PostgreSQLParams
 from dataplane.connectors.postgresql.reading import Cursor, Prepared
-from dataplane.connectors.postgresql.types import quoted
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 
@@ -106,8 +105,8 @@ class PostgreSQL(Connector):
         if not count:
             raise ConfigurationError(
                 f"User {self.params.user} sees no table or view in "
-                f"{', '.join(self.params.schemas) or 'any schema'}. Grant it USAGE on a schema and SELECT on its tables, "
-                "or mend the list of schemas.",
+                f"{', '.join(self.params.schemas) or 'any schema'}. Grant it USAGE on a schema and SELECT on its "
+                "tables, or mend the list of schemas.",
                 code="nothing_to_read",
                 evidence={"user": self.params.user, "schemas": list(self.params.schemas)},
             )
@@ -145,8 +144,8 @@ class PostgreSQL(Connector):
             return Planned(Window("full"), f"All of {stream.name} is read.", rows, size, prepared.warnings)
         if prepared.cursor is None:
             raise ConfigurationError(
-                f"{stream.name} has no cursor, so it cannot be read incrementally. Choose the column that grows with every "
-                "new row, or read it with mode full_refresh.",
+                f"{stream.name} has no cursor, so it cannot be read incrementally. Choose the column that grows with "
+                "every new row, or read it with mode full_refresh.",
                 code="cursor_missing",
                 evidence={"stream": stream.name},
             )
@@ -219,7 +218,7 @@ class PostgreSQL(Connector):
 
     def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
         with (
-            connector_instance(("postgres_scanner",), memory=_PREVIEW_MEMORY, threads=1) as duck,
+            connector_instance(extensions=("postgres_scanner",), memory=_PREVIEW_MEMORY, threads=1) as duck,
             self._attached(stream, duck, ASK_SECONDS, None) as (prepared, _),
         ):
             return duck.execute(prepared.queried(None, limit)).to_arrow_table()
@@ -247,10 +246,8 @@ class PostgreSQL(Connector):
                 yield prepared, total
             finally:
                 duck.execute("ROLLBACK")
-        except duckdb.InterruptException:
-            raise
-        except duckdb.Error as error:
-            raise self._explained(error, prepared) from None
+        except (duckdb.Error, ManifoldError) as error:
+            raise self._explained(error, prepared) from error
         finally:
             duck.execute(f"DETACH DATABASE IF EXISTS {session.CATALOG}")
 
@@ -264,13 +261,16 @@ class PostgreSQL(Connector):
             if holds:
                 raise faults.cannot_hold(prepared.stream.name, name, "NaN")
 
-    def _explained(self, error: duckdb.Error, prepared: Prepared) -> Exception:
+    def _explained(self, error: duckdb.Error | ManifoldError, prepared: Prepared) -> Exception:
         """An error of DuckDB's that came from the source, in our words; one that did not is handed on as it is."""
-        said, name = faults.scrubbed(self.params, str(error)), prepared.stream.name
+        raised = error if isinstance(error, duckdb.Error) else error.__cause__
+        if not isinstance(raised, duckdb.Error) or isinstance(raised, duckdb.InterruptException):
+            return error
+        said, name = faults.scrubbed(self.params, str(raised)), prepared.stream.name
         marked = faults.unreadable_value(name, said)
         if marked is not None:
             return marked
-        if isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException):
+        if isinstance(raised, duckdb.ConversionException | duckdb.InvalidInputException):
             return DataError(
                 f"A value of {name} does not fit its declared type: {said.partition(chr(10))[0]}. "
                 "Declare the column as VARCHAR to keep every value as it is.",

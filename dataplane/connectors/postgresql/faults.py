@@ -1,7 +1,7 @@
 """What PostgreSQL refuses, in our words: each refusal its own code, sentence and remedy.
 
-Statements fail with an SQLSTATE, and that decides. A connection that is refused has none in libpq, so there, and only there,
-the text decides; a text in another language still says in which stage it happened and what the server said.
+Statements fail with an SQLSTATE, and that decides. A connection that is refused has none in libpq, so there, and only
+there, the text decides; a text in another language still says in which stage it happened and what the server said.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _REFUSALS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("password authentication failed", "no password supplied", "authentication failed"),
         "authentication",
-        "{host} does not accept the password of user {user}. Enter the right user and password in the source's credentials.",
+        "{host} does not accept the password of user {user}. Enter the right user and password in the source.",
     ),
     (
         ("server does not support SSL", "certificate", "SSL error", "SSL is required", "no encryption"),
@@ -54,8 +54,8 @@ _REFUSALS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("no pg_hba.conf entry", "pg_hba.conf rejects"),
         "not_admitted",
-        "{host} admits no connection of user {user} to database {database} from this machine. Ask its administrator for an "
-        "entry in pg_hba.conf, or choose another encryption.",
+        "{host} admits no connection of user {user} to database {database} from this machine. Ask for "
+        "an entry in pg_hba.conf, or choose another encryption.",
     ),
     (
         ("permission denied for database", "User does not have CONNECT privilege"),
@@ -112,26 +112,26 @@ def refused_statement(params: PostgreSQLParams, error: psycopg.Error, what: str,
         evidence["statement"] = sql[:2000]
     if state in _STATEMENTS:
         code, sentence = _STATEMENTS[state]
-        message = sentence.format(what=what, user=params.user, said=said.partition("\n")[0])
+        message = sentence.format(what=what, user=params.user, said=_first(said))
         return ConfigurationError(message, code=code, evidence=evidence)
     if state == "57014":
         return TransientError(
-            f"Reading {what} took longer than the time limit. Read less at a time, or index the column it is filtered by.",
+            f"Reading {what} took longer than the time limit. Read less at a time, or index what it is filtered by.",
             code="statement_timeout",
             evidence=evidence,
         )
     if state == "" or state.startswith("08") or state in _SECONDS_RANGE:
         return TransientError(
-            f"The connection to {params.host} broke while reading {what}: {said.partition(chr(10))[0]}. It is tried again.",
+            f"The connection to {params.host} broke while reading {what}: {_first(said)}. It is tried again.",
             code="connection_lost",
             evidence=evidence,
         )
     if state.startswith("22"):
         return unreadable_value(what, said) or DataError(
-            f"A value of {what} could not be read: {said.partition(chr(10))[0]}.", code="value", evidence=evidence
+            f"A value of {what} could not be read: {_first(said)}.", code="value", evidence=evidence
         )
     return ConfigurationError(
-        f"{params.host} refused to read {what}: {said.partition(chr(10))[0]}. Mend the query or the filter of the stream.",
+        f"{params.host} refused to read {what}: {_first(said)}. Mend the query or the filter of the stream.",
         code="statement_refused",
         evidence=evidence,
     )
@@ -146,7 +146,8 @@ _STATEMENTS: dict[str, tuple[str, str]] = {
     "42703": ("column_missing", "{what} has no such column: {said}. Discover the source again, or mend the stream."),
     "42501": (
         "missing_grant",
-        "User {user} may not read {what}. Its owner can allow it: GRANT SELECT ON the table (and USAGE ON its schema) TO {user}.",
+        "User {user} may not read {what}. Its owner can allow it: GRANT SELECT ON the table, and USAGE ON its schema, "
+        "TO {user}.",
     ),
     "42601": ("query_syntax", "The query or filter of {what} is not one valid SELECT: {said}. Mend it in the stream."),
     "25006": ("query_writes", "The query of {what} tries to change data. A source is only read: write a plain SELECT."),
@@ -187,3 +188,7 @@ def server_text(params: PostgreSQLParams, error: psycopg.Error) -> str:
 
 def scrubbed(params: PostgreSQLParams, text: str) -> str:
     return text.replace(params.password, "********") if params.password else text
+
+
+def _first(text: str) -> str:
+    return text.partition("\n")[0]

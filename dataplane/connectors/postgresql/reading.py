@@ -67,8 +67,8 @@ class Prepared:
     def _cursor_of(self, window: Window) -> Cursor:
         if self.cursor is None or self.cursor.name != window.column:
             raise ConfigurationError(
-                f"The window of {self.stream.name} was planned by column {window.column}, but the stream's cursor is now "
-                f"{self.stream.cursor}. Run the pipeline with mode seed to begin anew.",
+                f"The window of {self.stream.name} was planned by column {window.column}, but the stream's cursor is "
+                f"now {self.stream.cursor}. Run the pipeline with mode seed to begin anew.",
                 code="cursor_changed",
                 evidence={"stream": self.stream.name, "window": window.column, "cursor": self.stream.cursor},
             )
@@ -151,8 +151,8 @@ def _chosen(here: Relation, stream: StreamConfig) -> tuple[list[SourceColumn], d
     missing = [name for name in [*names, *stream.select] if name not in there]
     if missing:
         raise ConfigurationError(
-            f"{stream.name} has no column {', '.join(dict.fromkeys(missing))} any more, or {here.name} keeps it from this "
-            "user. Discover the source again, or take the column out of the stream.",
+            f"{stream.name} has no column {', '.join(dict.fromkeys(missing))} any more, or this user may not read it. "
+            "Discover the source again, or take the column out of the stream.",
             code="column_missing",
             evidence={"stream": stream.name, "missing": list(dict.fromkeys(missing)), "columns": list(there)},
         )
@@ -196,8 +196,8 @@ def newest(prepared: Prepared, cursor: Cursor) -> str:
     filtered = prepared.where(None) or " WHERE true"
     # ORDER BY takes a name of the output first; named otherwise, numbers would be sorted as their text.
     return (
-        f"SELECT {quoted(cursor.name)}::text AS newest_value_of_cursor FROM {prepared.origin}{filtered} AND {quoted(cursor.name)} IS NOT NULL"
-        f"{_finite(cursor)} ORDER BY {cursor.sql} DESC LIMIT 1"
+        f"SELECT {quoted(cursor.name)}::text AS newest_value_of_cursor FROM {prepared.origin}{filtered}"
+        f" AND {quoted(cursor.name)} IS NOT NULL{_finite(cursor)} ORDER BY {cursor.sql} DESC LIMIT 1"
     )
 
 

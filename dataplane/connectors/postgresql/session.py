@@ -1,7 +1,7 @@
-"""Two ways into a database: psycopg for questions about it, DuckDB for its rows. Both read-only, both with a name and limits.
+"""Two ways into a database: psycopg for questions about it, DuckDB for its rows; both read-only and with limits.
 
-No connection string is ever shown: DuckDB gets the address and the password in a temporary secret that is dropped as soon
-as the database is attached.
+No connection string is ever shown: DuckDB gets the address and the password in a temporary secret that is dropped as
+soon as the database is attached.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import duckdb
 import psycopg
@@ -74,7 +75,8 @@ def _unreachable(params: PostgreSQLParams, error: OSError | None) -> ManifoldErr
             evidence=evidence,
         )
     return TransientError(
-        f"{params.host}:{params.port} cannot be reached: {error and error.strerror}. Check the network between the machines.",
+        f"{params.host}:{params.port} cannot be reached: {error and error.strerror}. "
+        "Check the network between the machines.",
         code="unreachable",
         evidence=evidence,
     )
@@ -104,7 +106,7 @@ def sign_in(params: PostgreSQLParams, address: str, seconds: float) -> psycopg.C
     return connection
 
 
-def _arguments(params: PostgreSQLParams, address: str) -> dict[str, str | int | None]:
+def _arguments(params: PostgreSQLParams, address: str) -> dict[str, Any]:
     return {
         "host": params.host,
         "hostaddr": address,
@@ -173,7 +175,7 @@ def described(
 ) -> list[tuple[str, int, int]]:
     """Name, type and modifier of each column that a statement would return; nothing is executed.
 
-    The server parses it as exactly one statement: several are refused, which makes it safe to put in brackets afterwards.
+    The server parses it as exactly one statement: several are refused, so it is safe to put in brackets afterwards.
     """
     raw = connection.pgconn
     if raw.transaction_status == pq.TransactionStatus.IDLE:

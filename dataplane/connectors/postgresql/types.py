@@ -1,8 +1,8 @@
 """How each type of PostgreSQL arrives, and what keeps it from arriving changed.
 
-DuckDB's scanner reads most types exactly, and fastest. Where it would change a value silently (a numeric without precision
-becomes a DOUBLE, a numeric NaN becomes 0, Parquet drops the microseconds of an interval) the server is asked for another
-expression, or a guard in that expression makes the read fail and name the value.
+DuckDB's scanner reads most types exactly, and fastest. Where it would change a value silently (a numeric without
+precision becomes a DOUBLE, a numeric NaN becomes 0, Parquet drops the microseconds of an interval) the server is asked
+for another expression, or a guard in that expression makes the read fail and name the value.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_ ]*(\([0-9 ,]+\))?( WITH TIME ZONE)?(\[\
 class SourceColumn:
     """A column as PostgreSQL describes it, its domain already followed down to the base type.
 
-    kind: pg_type.typtype of the base type. element: base type of an array's elements, or "". digits: what a numeric without
-    precision was seen to need, (whole, fraction), or None where nothing was looked at.
+    kind: pg_type.typtype of the base type. element: base type of an array's elements, or "". digits: what a numeric
+    without precision was seen to need, (whole, fraction), or None where nothing was looked at.
     """
 
     name: str
@@ -108,8 +108,8 @@ def arrival(column: SourceColumn, declared: str | None = None) -> Arrival:
         return natural
     if not _TYPE.fullmatch(wanted):
         raise ConfigurationError(
-            f"{declared!r} is no type that column {column.name} can be declared as; use one of DuckDB's, such as VARCHAR, "
-            "BIGINT or DECIMAL(18,4).",
+            f"{declared!r} is no type that column {column.name} can be declared as; use one of DuckDB's, such as "
+            "VARCHAR, BIGINT or DECIMAL(18,4).",
             code="type_unknown",
             evidence={"column": column.name, "type": declared},
         )
@@ -185,7 +185,7 @@ def _as_json(column: SourceColumn) -> Arrival:
 
 
 def _numeric(column: SourceColumn) -> Arrival:
-    """A bounded numeric is a DECIMAL; one without bounds becomes the DECIMAL that what was seen fits into, else text."""
+    """A bounded numeric is a DECIMAL; one without becomes the DECIMAL that what was seen fits into, else text."""
     precision, scale = _bounds(column.modifier)
     if column.modifier >= 0 and precision <= 38:
         if 0 <= scale <= precision and not column.domain:
@@ -193,9 +193,9 @@ def _numeric(column: SourceColumn) -> Arrival:
         return _exact(column, max(precision - min(scale, 0), scale), max(scale, 0))
     fitted = _fitting(column.digits)
     if fitted is None:
-        note = f"{column.native} is not certain to fit 38 digits and arrives as text; declare a DECIMAL or DOUBLE if it may"
+        note = f"{column.native} may not fit 38 digits and arrives as text; declare it as DECIMAL or DOUBLE if it does"
         return Arrival(column.name, "VARCHAR", f"{quoted(column.name)}::text", quoted(column.name), False, warning=note)
-    note = f"{column.native} arrives as DECIMAL(38,{fitted}); a value that does not fit exactly fails the read and is named"
+    note = f"{column.native} arrives as DECIMAL(38,{fitted}); a value that does not fit fails the read and is named"
     return replace(_exact(column, 38, fitted), warning=note)
 
 
@@ -230,7 +230,8 @@ def _exact(column: SourceColumn, precision: int, scale: int) -> Arrival:
             column.name, "VARCHAR", f"{itself}::text", itself, False, warning=f"{column.native} arrives as text"
         )
     itself, bounded = quoted(column.name), f"numeric({precision},{scale})"
-    fits = f"abs({itself}) < 1e{precision - scale}::numeric AND (scale({itself}) <= {scale} OR {itself} = round({itself}, {scale}))"
+    whole = f"abs({itself}) < 1e{precision - scale}::numeric"
+    fits = f"{whole} AND (scale({itself}) <= {scale} OR {itself} = round({itself}, {scale}))"
     # A NULL fails the condition and stays NULL in the alarm.
     server = f"CASE WHEN {fits} THEN {itself}::{bounded} ELSE {_alarm(column.name)}::{bounded} END"
     return Arrival(column.name, f"DECIMAL({precision},{scale})", server, itself, scannable=False)

@@ -1,0 +1,49 @@
+"""A source's parameters: checked by its connector's model, and parted into what is stored in clear and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from dataplane.connectors.base import Connector, secret_names
+from dataplane.errors import ConfigurationError
+
+
+class InvalidFields(ConfigurationError):
+    """What was entered is wrong; `fields` says where and what, and never repeats a value."""
+
+    def __init__(self, fields: Mapping[str, list[str]]) -> None:
+        where = ", ".join(sorted(fields))
+        super().__init__(f"These fields are not valid: {where}.", code="invalid", evidence={"fields": dict(fields)})
+        self.fields = dict(fields)
+
+
+def checked(connector: type[Connector], params: Mapping[str, Any]) -> BaseModel:
+    """The parameters as the connector understands them. Raises InvalidFields."""
+    try:
+        return connector.Params.model_validate(dict(params))
+    except ValidationError as error:
+        raise InvalidFields(_by_field(connector, error)) from None
+
+
+def parted(connector: type[Connector], params: BaseModel) -> tuple[dict[str, Any], dict[str, str]]:
+    """What may be stored in clear, and the secrets that were entered."""
+    hidden = secret_names(connector.Params)
+    values = params.model_dump(mode="json")
+    clear = {name: value for name, value in values.items() if name not in hidden}
+    secrets = {name: str(values[name]) for name in hidden if values.get(name) not in (None, "")}
+    return clear, secrets
+
+
+def _by_field(connector: type[Connector], error: ValidationError) -> dict[str, list[str]]:
+    fields: dict[str, list[str]] = {}
+    for each in error.errors(include_input=False, include_url=False, include_context=False):
+        path = ".".join(str(part) for part in each["loc"]) or "params"
+        message = each["msg"]
+        if each["type"] == "extra_forbidden":
+            known = ", ".join(connector.Params.model_fields)
+            message = f"{connector.title} has no such parameter; it has {known}."
+        fields.setdefault(path, []).append(message)
+    return fields

@@ -1,0 +1,44 @@
+"""Every write on sources, credentials, streams and the files that were seen.
+
+What asks a source over the network (test, discover, preview) does so before its transaction begins. Whether a pipeline
+still reads a source is asked upstairs, before `delete_source` or `delete_stream` is called.
+"""
+
+from __future__ import annotations
+
+from apps.sources.services.asking import discover_streams, preview_stream, test_source
+from apps.sources.services.connectors import binding, connector_class, connector_of
+from apps.sources.services.credentials import (
+    create_credential,
+    delete_credential,
+    opened,
+    rotate_credentials,
+    set_secrets,
+)
+from apps.sources.services.files import ignore_file, record_files, record_read
+from apps.sources.services.sources import create_source, delete_source, update_source
+from apps.sources.services.streams import declare_stream, delete_stream, note_schema, update_stream
+
+__all__ = [
+    "binding",
+    "connector_class",
+    "connector_of",
+    "create_credential",
+    "create_source",
+    "declare_stream",
+    "delete_credential",
+    "delete_source",
+    "delete_stream",
+    "discover_streams",
+    "ignore_file",
+    "note_schema",
+    "opened",
+    "preview_stream",
+    "record_files",
+    "record_read",
+    "rotate_credentials",
+    "set_secrets",
+    "test_source",
+    "update_source",
+    "update_stream",
+]

@@ -1,0 +1,118 @@
+"""Asking a source over the network, before any transaction begins: is it reachable, what does it hold?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from apps.audit.context import Actor, acting
+from apps.audit.services import record
+from apps.sources.models import ConnectionCheck, Health, Source, Stream
+from apps.sources.services.connectors import binding, connector_of
+from apps.sources.services.files import record_files
+from apps.sources.services.streams import note_schema
+from apps.sources.streams import config_json, configured, refreshed
+from dataplane.cells import rows_of
+from dataplane.connectors.base import Mark, Stage, StreamInfo
+from dataplane.errors import ManifoldError
+
+
+def test_source(*, source: Source, actor: Actor) -> ConnectionCheck:
+    """Test a source stage by stage, keep the outcome, and set the source's health by it. Never raises ManifoldError."""
+    began = time.monotonic()
+    stages = _stages(source)
+    check = ConnectionCheck(
+        source=source,
+        ok=all(each.ok for each in stages),
+        seconds=round(time.monotonic() - began, 4),
+        stages=[_stage_json(each) for each in stages],
+        actor_name=actor.name[:200],
+    )
+    with acting(actor):
+        check.save(force_insert=True)
+        source.health = Health.HEALTHY if check.ok else Health.ERROR
+        source.health_at = check.at
+        Source.objects.filter(pk=source.pk).update(health=source.health, health_at=source.health_at)
+        record(
+            "source tested",
+            object_type="source",
+            object_id=source.pk,
+            object_name=source.slug,
+            project=source.project_id,
+            data={"ok": check.ok, "seconds": check.seconds},
+        )
+    return check
+
+
+def _stages(source: Source) -> list[Stage]:
+    try:
+        return list(connector_of(source).test())
+    except ManifoldError as error:
+        return [Stage("settings", False, 0.0, error.message, error)]
+
+
+def _stage_json(stage: Stage) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "ok": stage.ok,
+        "seconds": round(stage.seconds, 4),
+        "detail": stage.detail,
+        "error": stage.error.as_json() if stage.error else None,
+    }
+
+
+def discover_streams(*, source: Source, actor: Actor, names: Sequence[str] | None = None) -> list[Stream]:
+    """Look at the source and keep its streams with their schemas; only the named ones, when names are given.
+
+    A stream that is there already keeps what an operator declared: cursor, filter, chosen columns, changed types. Files
+    that are there are recorded as seen. Raises ManifoldError.
+    """
+    connector = connector_of(source)
+    found = [each for each in connector.discover() if names is None or each.name in names]
+    kept = []
+    with acting(actor):
+        Source.objects.select_for_update().get(pk=source.pk)
+        known = {each.name: each for each in Stream.objects.filter(source=source)}
+        for info in found:
+            kept.append(_keep_stream(source, known.get(info.name), info))
+        record(
+            "source discovered",
+            object_type="source",
+            object_id=source.pk,
+            object_name=source.slug,
+            project=source.project_id,
+            data={"streams": len(kept)},
+        )
+    if connector.family == "file":
+        for stream in kept:
+            record_files(stream, connector.plan(configured(stream), "full_refresh", Mark()).listed)
+    return kept
+
+
+def _keep_stream(source: Source, stream: Stream | None, info: StreamInfo) -> Stream:
+    if stream is None:
+        stream = Stream(source=source, name=info.name)
+    else:
+        stream.source = source
+    stream.config = config_json(refreshed(configured(stream), info))
+    stream.rows, stream.bytes = info.rows, info.bytes
+    stream.save()
+    note_schema(stream, stream.config["columns"])
+    return stream
+
+
+def preview_stream(*, stream: Stream, limit: int = 50) -> dict[str, Any]:
+    """The first rows of a stream as they would arrive, in the shape `query`. Raises ManifoldError."""
+    began = time.monotonic()
+    connector, config = binding(stream)
+    table = connector.preview(config, limit)
+    columns, rows = rows_of(table)
+    return {
+        "columns": columns,
+        "rows": rows,
+        "row_count": len(rows),
+        "truncated": len(rows) >= limit,
+        "seconds": round(time.monotonic() - began, 4),
+        "bytes_scanned": table.nbytes,
+    }

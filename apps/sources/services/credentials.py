@@ -1,0 +1,103 @@
+"""Credentials: entered, replaced, encrypted under a new master key; never shown again."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+from django.db import IntegrityError, transaction
+
+from apps.accounts.models import Project
+from apps.audit.context import Actor, acting
+from apps.sources import crypto
+from apps.sources.models import Credential, Health, Source
+from apps.sources.parameters import InvalidFields
+from apps.sources.services.slugs import check_slug
+from dataplane.connectors import registry
+from dataplane.connectors.base import secret_names
+from dataplane.errors import ConfigurationError
+
+
+def create_credential(
+    *, project: Project, slug: str, connector: str, secrets: Mapping[str, str], actor: Actor
+) -> Credential:
+    """Add a credential that several sources may share. Raises InvalidFields."""
+    check_slug(slug)
+    registry.get(connector)
+    credential = Credential(project=project, slug=slug, connector=connector, key_version=crypto.provider().current())
+    with acting(actor):
+        try:
+            with transaction.atomic():
+                credential.save(force_insert=True)
+        except IntegrityError:
+            raise InvalidFields({"slug": [f"There is a credential {slug} already. Choose another name."]}) from None
+        return set_secrets(credential=credential, secrets=secrets, actor=actor)
+
+
+def set_secrets(*, credential: Credential, secrets: Mapping[str, str], actor: Actor) -> Credential:
+    """Replace the named secrets of a credential; an empty one is removed. Raises InvalidFields for unknown names."""
+    known = secret_names(registry.get(credential.connector).Params)
+    unknown = sorted(set(secrets) - known)
+    if unknown:
+        names = ", ".join(sorted(known)) or "none"
+        raise InvalidFields({name: [f"There is no such secret; there are: {names}."] for name in unknown})
+    with acting(actor):
+        credential = Credential.objects.select_for_update().get(pk=credential.pk)
+        reseal(credential, {**opened(credential), **secrets})
+        credential.save()
+        credential.sources.update(health=Health.UNKNOWN, health_at=None)
+    return credential
+
+
+def delete_credential(*, credential: Credential, actor: Actor) -> None:
+    """Remove a credential. Raises ConfigurationError while a source uses it."""
+    with acting(actor):
+        used = list(credential.sources.values_list("slug", flat=True)[:5])
+        if used:
+            raise ConfigurationError(
+                f"The credential {credential.slug} is used by {', '.join(used)}. Give these sources another one first.",
+                code="in_use",
+                evidence={"sources": used},
+            )
+        credential.delete()
+
+
+def rotate_credentials(*, actor: Actor, keys: crypto.KeyProvider | None = None) -> int:
+    """Encrypt every credential again under the newest master key, row by row; returns how many were changed."""
+    keys = keys or crypto.provider()
+    rows = Credential.objects.exclude(key_version=keys.current()).values_list("pk", flat=True)
+    changed = 0
+    for pk in list(rows):
+        with acting(actor):
+            credential = Credential.objects.select_for_update().filter(pk=pk).first()
+            if credential is not None and credential.key_version != keys.current():
+                secrets = crypto.unseal(credential.pk, credential.secrets, credential.key_version, keys)
+                credential.secrets, credential.key_version = crypto.seal(credential.pk, secrets, keys)
+                credential.save(update_fields=["secrets", "key_version"])
+                changed += 1
+    return changed
+
+
+def opened(credential: Credential | None) -> dict[str, str]:
+    """A credential's secrets in clear; for connectors, never for an answer. Raises ConfigurationError."""
+    if credential is None or not credential.secrets:
+        return {}
+    return crypto.unseal(credential.pk, credential.secrets, credential.key_version, crypto.provider())
+
+
+def new_credential(source: Source, secrets: Mapping[str, str]) -> Credential | None:
+    """A credential of a source's own, in the caller's transaction; None when there is no secret."""
+    if not secrets:
+        return None
+    taken = set(Credential.objects.filter(project_id=source.project_id).values_list("slug", flat=True))
+    slug = next(each for each in [source.slug, f"{source.slug[:50]}-{uuid.uuid4().hex[:8]}"] if each not in taken)
+    credential = Credential(project_id=source.project_id, slug=slug, connector=source.connector)
+    reseal(credential, secrets)
+    credential.save(force_insert=True)
+    return credential
+
+
+def reseal(credential: Credential, secrets: Mapping[str, str]) -> None:
+    """Put these secrets, and no others, into a credential that the caller saves."""
+    kept = {name: text for name, text in secrets.items() if text}
+    credential.secrets, credential.key_version = crypto.seal(credential.pk, kept, crypto.provider())

@@ -1,0 +1,71 @@
+"""Files that were seen: a catalogue of sight, hash and what is to be ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from apps.audit.context import Actor, acting
+from apps.audit.services import record
+from apps.sources.models import SourceFile, Stream
+from dataplane.connectors.base import FileRef
+
+
+def record_files(stream: Stream, listed: Iterable[FileRef]) -> None:
+    """Keep which files there are now, in one statement whatever their number; those that are gone are marked.
+
+    An empty listing says nothing: a stream may have no files, or nobody asked. Belongs to the caller's transaction.
+    """
+    files = list(listed)
+    if not files:
+        return
+    with transaction.atomic():
+        rows = [
+            SourceFile(
+                stream=stream,
+                path=each.path,
+                size=each.size,
+                modified=datetime.fromisoformat(each.modified),
+                file_date=date.fromisoformat(each.file_date) if each.file_date else None,
+                last_seen_at=Now(),
+            )
+            for each in files
+        ]
+        SourceFile.objects.bulk_create(
+            rows,
+            batch_size=5000,
+            update_conflicts=True,
+            unique_fields=["stream", "path"],
+            update_fields=["size", "modified", "file_date", "last_seen_at", "gone_at"],
+        )
+        gone = SourceFile.objects.filter(stream=stream, gone_at__isnull=True)
+        gone.exclude(path__in=[each.path for each in files]).update(gone_at=Now())
+
+
+def record_read(stream: Stream, files: Iterable[Mapping[str, Any]]) -> None:
+    """Keep the hashes of files as they were read: rows of {path, sha256, size, modified, …}."""
+    hashes = {each["path"]: each["sha256"] for each in files if each.get("sha256")}
+    rows = list(SourceFile.objects.filter(stream=stream, path__in=hashes))
+    for row in rows:
+        row.sha256 = hashes[row.path]
+    SourceFile.objects.bulk_update(rows, ["sha256"], batch_size=1000)
+
+
+def ignore_file(*, file: SourceFile, ignored: bool, actor: Actor) -> SourceFile:
+    """Leave a file out of every later read, or take it in again."""
+    with acting(actor):
+        SourceFile.objects.filter(pk=file.pk).update(ignored=ignored)
+        file.ignored = ignored
+        record(
+            "file ignored" if ignored else "file taken in",
+            object_type="sourcefile",
+            object_id=file.pk,
+            object_name=file.path,
+            project=file.stream.source.project_id,
+            data={"stream": str(file.stream)},
+        )
+    return file

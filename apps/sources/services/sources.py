@@ -1,0 +1,108 @@
+"""Sources: added, changed, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from apps.accounts.models import Project
+from apps.audit.context import Actor, acting
+from apps.sources.models import Credential, Health, Source
+from apps.sources.parameters import InvalidFields, checked, parted
+from apps.sources.services.connectors import connector_class
+from apps.sources.services.credentials import new_credential, opened, reseal
+from apps.sources.services.slugs import check_slug
+from dataplane.connectors.base import Connector, secret_names
+
+
+def create_source(
+    *,
+    project: Project,
+    slug: str,
+    title: str,
+    connector: str,
+    params: Mapping[str, Any],
+    actor: Actor,
+    credential: Credential | None = None,
+    writable: bool = False,
+) -> Source:
+    """Add a source. Secrets among `params` are encrypted into a credential of its own, unless one is named.
+
+    Raises InvalidFields.
+    """
+    kind = connector_class(connector)
+    check_slug(slug)
+    if writable and not kind.capabilities.writable:
+        raise InvalidFields({"writable": [f"{kind.title} cannot be written to."]})
+    clear, secrets = parted(kind, checked(kind, _with_credential(params, credential, kind)))
+    source = Source(
+        project=project, slug=slug, title=title or slug, connector=connector, params=clear, writable=writable
+    )
+    with acting(actor):
+        source.credential = credential or new_credential(source, secrets)
+        try:
+            with transaction.atomic():
+                source.save(force_insert=True)
+        except IntegrityError:
+            raise InvalidFields({"slug": [f"There is a source {slug} already. Choose another name."]}) from None
+    return source
+
+
+def update_source(
+    *,
+    source: Source,
+    actor: Actor,
+    title: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    credential: Credential | None = None,
+    writable: bool | None = None,
+) -> Source:
+    """Change what is given and keep the rest; a parameter given as None is taken out. Raises InvalidFields."""
+    kind = connector_class(source.connector)
+    if writable and not kind.capabilities.writable:
+        raise InvalidFields({"writable": [f"{kind.title} cannot be written to."]})
+    with acting(actor):
+        source = Source.objects.select_for_update().select_related("project").get(pk=source.pk)
+        source.credential = credential or source.credential
+        if params is not None or credential is not None:
+            _change_params(source, kind, params or {})
+            source.health, source.health_at = Health.UNKNOWN, None
+        source.title = source.title if title is None else title or source.slug
+        source.writable = source.writable if writable is None else writable
+        source.save()
+    return source
+
+
+def delete_source(*, source: Source, actor: Actor) -> None:
+    """Remove a source with its streams, and its credential when nobody else uses it. The data that was read stays."""
+    with acting(actor):
+        credential = source.credential
+        source.delete()
+        if credential is not None and not credential.sources.exists():
+            credential.delete()
+
+
+def _change_params(source: Source, kind: type[Connector], params: Mapping[str, Any]) -> None:
+    hidden = secret_names(kind.Params)
+    before = {**source.params, **opened(source.credential)}
+    wanted = {name: value for name, value in {**before, **params}.items() if value is not None}
+    source.params, secrets = parted(kind, checked(kind, wanted))
+    if not hidden & set(params):
+        return
+    if source.credential is None:
+        source.credential = new_credential(source, secrets)
+    else:
+        reseal(source.credential, secrets)
+        source.credential.save()
+
+
+def _with_credential(params: Mapping[str, Any], credential: Credential | None, kind: type[Connector]) -> dict[str, Any]:
+    if credential is None:
+        return dict(params)
+    if credential.connector != kind.key:
+        raise InvalidFields({"credential": [f"It belongs to the connector {credential.connector}, not to {kind.key}."]})
+    if secret_names(kind.Params) & set(params):
+        raise InvalidFields({"credential": ["Name a credential or enter the secrets, not both."]})
+    return {**params, **opened(credential)}

@@ -1,0 +1,74 @@
+"""Streams: declared, changed, removed; and the schemas they have had."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from apps.audit.context import Actor, acting
+from apps.sources.models import SchemaVersion, Source, Stream
+from apps.sources.parameters import InvalidFields
+from apps.sources.services.connectors import connector_of
+from apps.sources.streams import config_json, configured, merged, refreshed
+from dataplane.connectors.base import Connector, StreamConfig, StreamInfo
+from dataplane.errors import ConfigurationError
+
+
+def declare_stream(*, source: Source, name: str, config: Mapping[str, Any], actor: Actor) -> Stream:
+    """Add a stream of one's own: a query, a pattern of files, a table under another name. Raises ManifoldError.
+
+    Columns that are not given are looked up in the source.
+    """
+    if not name.strip() or len(name) > 200 or "/" in name:
+        raise InvalidFields({"name": ["Give it a name of up to 200 characters without a slash."]})
+    connector = connector_of(source)
+    wanted = merged(StreamConfig(name), config)
+    if not wanted.columns:
+        wanted = refreshed(wanted, _described(connector, wanted))
+    stream = Stream(source=source, name=name, config=config_json(wanted))
+    with acting(actor):
+        try:
+            with transaction.atomic():
+                stream.save(force_insert=True)
+        except IntegrityError:
+            raise InvalidFields({"name": [f"There is a stream {name} already. Choose another name."]}) from None
+        note_schema(stream, stream.config["columns"])
+    return stream
+
+
+def update_stream(*, stream: Stream, config: Mapping[str, Any], actor: Actor) -> Stream:
+    """Change the given parts of a stream's declaration and keep the rest. Raises InvalidFields."""
+    with acting(actor):
+        stream = Stream.objects.select_for_update(of=("self",)).select_related("source__credential").get(pk=stream.pk)
+        wanted = merged(configured(stream), config)
+        stream.config = config_json(wanted)
+        stream.save()
+        note_schema(stream, stream.config["columns"])
+    return stream
+
+
+def delete_stream(*, stream: Stream, actor: Actor) -> None:
+    """Remove a stream and what was seen of it. The data that was read stays."""
+    with acting(actor):
+        stream.delete()
+
+
+def note_schema(stream: Stream, columns: list[dict[str, Any]], run: uuid.UUID | None = None) -> SchemaVersion | None:
+    """Keep these columns as the stream's newest schema, if they differ from the last one."""
+    last = stream.schema_versions.order_by("-number").first()
+    if (last is not None and last.columns == columns) or not columns:
+        return None
+    return SchemaVersion.objects.create(stream=stream, number=last.number + 1 if last else 1, columns=columns, run=run)
+
+
+def _described(connector: Connector, wanted: StreamConfig) -> StreamInfo:
+    describe = getattr(connector, "describe", None)
+    if describe is None:
+        raise ConfigurationError(
+            f"The columns of {wanted.name} are not known. Declare them, or discover the source.", code="columns_missing"
+        )
+    info: StreamInfo = describe(wanted)
+    return info

@@ -1,0 +1,131 @@
+"""A stream's declaration: how it is kept as JSON, changed in part, and brought up to date with what was discovered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import duckdb
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from apps.sources.models import Stream
+from apps.sources.parameters import InvalidFields
+from dataplane.connectors.base import Column, StreamConfig, StreamInfo
+
+
+class DeclaredColumn(BaseModel):
+    """A column as an operator declares it; `type` is one of DuckDB's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1)
+    type: str = Field(min_length=1, max_length=500)
+    nullable: bool = True
+    native: str = ""
+    warning: str = ""
+
+
+class Declaration(BaseModel):
+    """What may be declared of a stream; what is not given stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    settings: dict[str, Any] | None = None
+    columns: list[DeclaredColumn] | None = None
+    select: list[str] | None = None
+    row_filter: str | None = None
+    query: str | None = None
+    cursor: str | None = None
+    lookback: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+
+def configured(stream: Stream) -> StreamConfig:
+    """A stream's declaration as connectors read it."""
+    kept = dict(stream.config)
+    columns = tuple(Column(**each) for each in kept.pop("columns", ()))
+    return StreamConfig(stream.name, columns=columns, select=tuple(kept.pop("select", ())), **kept)
+
+
+def config_json(config: StreamConfig) -> dict[str, Any]:
+    """The declaration as it is stored, without the stream's name."""
+    kept = asdict(config)
+    del kept["name"]
+    kept["columns"], kept["select"] = list(kept["columns"]), list(kept["select"])
+    return kept
+
+
+def merged(config: StreamConfig, changes: Mapping[str, Any]) -> StreamConfig:
+    """The declaration with some parts changed. `settings` are merged, too. Raises InvalidFields."""
+    try:
+        given = Declaration.model_validate(dict(changes))
+    except ValidationError as error:
+        raise InvalidFields(
+            {".".join(str(part) for part in each["loc"]): [each["msg"]] for each in error.errors(include_input=False)}
+        ) from None
+    parts: dict[str, Any] = {name: getattr(given, name) for name in given.model_fields_set}
+    if "settings" in parts:
+        parts["settings"] = {**config.settings, **(parts["settings"] or {})}
+    if "columns" in parts:
+        parts["columns"] = _columns(given.columns or [])
+    parts["select"] = tuple(parts["select"] or ()) if "select" in parts else config.select
+    parts["lookback"] = (parts["lookback"] or 0.0) if "lookback" in parts else config.lookback
+    for name in ("row_filter", "query", "cursor"):
+        if name in parts:
+            parts[name] = (parts[name] or "").strip() or None
+    return _consistent(replace(config, **parts))
+
+
+def refreshed(config: StreamConfig, info: StreamInfo) -> StreamConfig:
+    """The declaration after the source was looked at again.
+
+    A type that an operator chose stays while the column's own type does; new columns are added, and missing ones go.
+    """
+    before = {each.name: each for each in config.columns}
+    columns = tuple(
+        replace(each, type=before[each.name].type)
+        if each.name in before and before[each.name].native == each.native and before[each.name].type != each.type
+        else each
+        for each in info.columns
+    )
+    there = {each.name for each in columns}
+    return replace(
+        config,
+        columns=columns,
+        settings={**config.settings, **info.settings},
+        select=tuple(name for name in config.select if name in there),
+        cursor=config.cursor if config.cursor in there else None,
+    )
+
+
+def _columns(given: list[DeclaredColumn]) -> tuple[Column, ...]:
+    faults: dict[str, list[str]] = {}
+    columns: list[Column] = []
+    for place, each in enumerate(given):
+        try:
+            type_ = str(duckdb.sqltype(each.type))
+        except duckdb.Error:
+            faults[f"columns.{place}.type"] = [f"{each.type!r} is no type of DuckDB's; try VARCHAR, BIGINT or DATE."]
+            continue
+        if any(each.name == other.name for other in columns):
+            faults[f"columns.{place}.name"] = [f"The column {each.name} is declared twice."]
+        columns.append(Column(each.name, type_, each.nullable, each.native, each.warning))
+    if faults:
+        raise InvalidFields(faults)
+    return tuple(columns)
+
+
+def _consistent(config: StreamConfig) -> StreamConfig:
+    """Raises InvalidFields where a part names a column that is not declared."""
+    there = {each.name for each in config.columns}
+    faults: dict[str, list[str]] = {}
+    unknown = [name for name in config.select if name not in there]
+    if there and unknown:
+        faults["select"] = [f"There is no column {', '.join(unknown)}."]
+    if there and config.cursor and config.cursor not in there:
+        faults["cursor"] = [f"There is no column {config.cursor}."]
+    if there and config.cursor and config.select and config.cursor not in config.select:
+        faults["select"] = [f"The cursor {config.cursor} has to be among the chosen columns."]
+    if faults:
+        raise InvalidFields(faults)
+    return config
