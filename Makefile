@@ -11,7 +11,7 @@ ARGS ?=
 N ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all lint format bench faults lock
+.PHONY: help demo up test test-all lint format docs bench faults lock
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ lint: $(DEV) ## ruff, mypy, import contracts, templates, migrations, deployment 
 format: $(DEV) ## Rewrite the code the way `make lint` wants it
 	$(BIN)/ruff check --fix-only $(CHECKED)
 	$(BIN)/ruff format $(CHECKED)
+
+docs: $(DEV) ## Write docs/settings.md from the declared settings
+	$(BIN)/python -c 'from manifold.environment import as_markdown; print(as_markdown(), end="")' > docs/settings.md
 
 bench: $(DEV) $(DEMO) ## Measure, and write the results to benchmarks/
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -188,7 +188,9 @@ NET_ALLOW: Setting[list[str]] = Setting(
     "otherwise.",
 )
 STRICT_STARTUP = _flag(
-    "MANIFOLD_STRICT_STARTUP", False, "Refuse to start while a check of `manifold doctor` fails, instead of warning."
+    "MANIFOLD_STRICT_STARTUP",
+    False,
+    "Refuse to start while disk, memory, storage, keys or clock are not well, instead of saying so.",
 )
 STEP_MEMORY = _bytes(
     "MANIFOLD_STEP_MEMORY", 1 * 2**30, "Memory that DuckDB may use in one step before it spills to disk."
@@ -241,6 +243,11 @@ LOG_FORMAT = Setting(
     "auto",
     "`auto` writes readable lines to a terminal and JSON elsewhere.",
 )
+FAILPOINTS = _text(
+    "MANIFOLD_FAILPOINTS",
+    "",
+    "Only for the fault tests: where a step stops or dies on purpose. Never set it elsewhere.",
+)
 URL = _text(
     "MANIFOLD_URL", "", "Address of the platform for the `manifold` command. Unset: what `manifold up` left behind."
 )
@@ -272,3 +279,31 @@ def storage_url(env: Mapping[str, str] | None = None) -> str:
 def file_roots(env: Mapping[str, str] | None = None) -> list[Path]:
     """The folders that file sources may read, with their default inside the data folder."""
     return FILE_ROOTS.read(env) or [home(env) / "files"]
+
+
+def _shown(setting: Setting[Any]) -> str:
+    value = setting.default
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if setting.kind == "a size":
+        return f"{value // 2**20}MB"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def as_markdown() -> str:
+    """The page docs/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "Environment variables and nothing else. A secret may also come from a file named by `NAME_FILE`;",
+        "`manifold up` keeps what it generates in `$MANIFOLD_HOME/secrets/`. Sizes are bytes or `512MB`, `2GB`; lists",
+        "are separated by commas. `make docs` writes this page.",
+        "",
+        "| name | value | default | what it is for |",
+        "|---|---|---|---|",
+    ]
+    for setting in sorted(SETTINGS, key=lambda each: each.name):
+        default = f"`{_shown(setting)}`" if _shown(setting) else ""
+        kind = f"{setting.kind}, secret" if setting.secret else setting.kind
+        lines.append(f"| `{setting.name}` | {kind} | {default} | {setting.doc} |")
+    return "\n".join(lines) + "\n"

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from manifold import environment
+from manifold import environment, probes
 from manifold.embedded import ports
 from manifold.embedded.errors import EmbeddedError
 from manifold.supervisor import leftovers
@@ -123,6 +123,7 @@ class Platform:
         self.roles.setup()
         self.services.start_postgres(self.watch)
         self.services.check_named()
+        self._examine()
         self._write_platform()
         migrating = self.watch.add("migrate", role=self.roles.migrate, once=True)
         self.roles.preload()
@@ -135,6 +136,16 @@ class Platform:
         self._first_admin()
         self._write_platform()
         self._announce()
+
+    def _examine(self) -> None:
+        """What may go wrong later is said now; with MANIFOLD_STRICT_STARTUP it keeps the platform from starting."""
+        asked = [("disk", probes.disk), ("memory", probes.memory), ("storage", probes.storage), ("keys", probes.keys)]
+        wrong = [each for each in probes.ask_all([*asked, ("clock", probes.clock)]) if not each.up]
+        told = "\n".join(f"{each.name}: {each.detail} {each.remedy}" for each in wrong)
+        if wrong and environment.STRICT_STARTUP.read():
+            raise StartError(f"MANIFOLD_STRICT_STARTUP is set, and not all is well.\n{told}")
+        if wrong:
+            self.say(f"Not all is well:\n{told}")
 
     def _start_children(self) -> None:
         """Web first: it is what a person waits for. Then the workers, then the ticks."""

@@ -22,7 +22,7 @@ from celery.utils.nodenames import default_nodename, host_format
 from django.conf import settings
 from django.core.management import call_command
 
-from manifold import celery
+from manifold import celery, tables
 
 Ready = Callable[[], None]
 
@@ -47,8 +47,7 @@ def setup() -> None:
 
 def migrate(_ready: Ready) -> int:
     """Bring the tables up to date; prints what was done."""
-    database = "admin" if "admin" in settings.DATABASES else "default"
-    call_command("migrate", interactive=False, verbosity=1, database=database)
+    tables.prepare()
     return 0
 
 

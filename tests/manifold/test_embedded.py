@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -26,15 +27,22 @@ from tests.services import open_folder
 FAST = {"fsync": "off", "max_connections": "20", "shared_buffers": "16MB"}
 
 
+@contextmanager
+def new_folder() -> Iterator[Path]:
+    """A folder that belongs to the account PostgreSQL runs as."""
+    folder = Path(tempfile.mkdtemp(prefix="manifold-cluster-", dir=open_folder()))
+    account.give(folder, account.server_account())
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[postgres.Postgres]:
-    folder = Path(tempfile.mkdtemp(prefix="manifold-cluster-", dir=open_folder()))
-    owner = account.server_account()
-    account.give(folder, owner)
-    made = postgres.Postgres(folder / "data", binaries.postgres_bin(owner), ports.free_port(), "owner", owner, FAST)
-    made.initialise()
-    yield made
-    shutil.rmtree(folder)
+    with new_folder() as folder:
+        owner = account.server_account()
+        made = postgres.Postgres(folder / "data", binaries.postgres_bin(owner), ports.free_port(), "owner", owner, FAST)
+        made.initialise()
+        yield made
 
 
 @pytest.fixture

@@ -113,3 +113,7 @@ def test_a_database_address_becomes_djangos() -> None:
 def test_another_database_is_refused(url: str) -> None:
     with pytest.raises(SettingError, match="postgresql://user:password@host:port/name"):
         django_database(url)
+
+
+def test_every_setting_is_documented() -> None:
+    assert (SOURCE / "docs" / "settings.md").read_text(encoding="utf-8") == environment.as_markdown(), "run: make docs"

@@ -1,0 +1,37 @@
+"""The `manifold` command as a whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from manifold.cli import COMMANDS, main
+
+
+def test_it_works() -> None:
+    result = CliRunner().invoke(main, ["--help"])
+    assert result.exit_code == 0
+    assert all(f"\n  {name}" in result.output for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()[2].strip()) > 10
+
+
+def test_an_unknown_command_is_wrong_usage() -> None:
+    result = CliRunner().invoke(main, ["fly"])
+    assert result.exit_code == 2
+    assert "No such command 'fly'" in result.output
+
+
+@pytest.mark.parametrize("name", ["up", "doctor", "status"])
+def test_a_command_starts_without_django(name: str) -> None:
+    module = COMMANDS[name].partition(":")[0]
+    program = f"import sys, {module}; sys.exit('django' in sys.modules or 'celery' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
