@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -45,6 +46,18 @@ class Storage:
         """Hex digest of a file's bytes."""
         with open(self.absolute(path), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def link(self, path: str, target: str) -> None:
+        """Give a file a second name that lives by itself; where the file system cannot, a copy. `target` must be new."""
+        absolute = self.absolute(target)
+        os.makedirs(os.path.dirname(absolute), exist_ok=True)
+        try:
+            os.link(self.absolute(path), absolute)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK):
+                raise
+            with open(self.absolute(path), "rb") as source, open(absolute, "xb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
 
     def size(self, path: str) -> int:
         return os.stat(self.absolute(path)).st_size

@@ -51,7 +51,8 @@ class CheckFailed(DataError):
         self.outcomes, self.rows = outcomes, rows
         failed = [each for each in outcomes if each["action"] == "stop" and not each["passed"]]
         first = failed[0]
-        more = f" {len(failed) - 1} more rules that stop the run failed." if len(failed) > 1 else ""
+        others = len(failed) - 1
+        more = f" {others} more {'rules' if others > 1 else 'rule'} failed that stop the run." if others else ""
         super().__init__(
             f"The check {first['name']} failed: {_found(first)}.{more}",
             code="check_failed",

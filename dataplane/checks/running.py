@@ -31,8 +31,6 @@ LONGEST = 200
 
 Place = tuple[str, int]
 """Where a row stands: the absolute path of its staged file, and its number there, from 0."""
-Locate = Callable[[Sequence[Place]], list[tuple[str, int]]]
-"""From places to what people are shown: a source file and a row of it."""
 
 _OURS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
 _ROWS = (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException)
@@ -47,7 +45,6 @@ class Check:
     storage: Storage
     references: Mapping[str, Table]
     place: str
-    locate: Locate
 
     def __post_init__(self) -> None:
         self.plain = f"({relation_sql(self.table, self.storage)})"
@@ -92,9 +89,12 @@ class Check:
     def bad(self) -> str:
         """The SELECT of the rows in `BAD`, as rejected rows are kept."""
         values = ", ".join(f"{identifier(each.name)} := {_kept(each.name, each.type)}" for each in self.table.columns)
+        known = ", ".join(f"({literal(path)}, {rows})" for path, rows in self._rows_before().items())
         return (
-            f"SELECT {AT}, reason, CAST(to_json(struct_pack({values})) AS VARCHAR) AS raw "
-            f"FROM {self.positioned} AS input JOIN {BAD} USING ({AT})"
+            f"SELECT '' AS file, rows_before + __ordinal + 1 AS row, reason, "
+            f"CAST(to_json(struct_pack({values})) AS VARCHAR) AS raw "
+            f"FROM {self.positioned} AS input JOIN {BAD} USING ({AT}) "
+            f"JOIN (VALUES {known}) AS origin(__file, rows_before) USING (__file) ORDER BY row"
         )
 
     def _asked(self, rule: Rule, position: int) -> Asked:
@@ -156,11 +156,24 @@ class Check:
         if not wanted:
             return
         rows = self._rows(wanted)
-        shown = dict(zip(wanted, self.locate(wanted), strict=True))
+        shown = self._located(wanted)
         for outcome, group in zip(outcomes, places, strict=True):
             outcome.samples = [
                 {"file": shown[each][0], "row": shown[each][1], "values": rows[each]} for each in group if each in rows
             ]
+
+    def _located(self, places: Sequence[Place]) -> dict[Place, tuple[str, int]]:
+        """What people are shown of a place: the source's file, where there is one, and the row, from 1."""
+        before = self._rows_before()
+        return {(file, row): ("", before[file] + row + 1) for file, row in places}
+
+    def _rows_before(self) -> dict[str, int]:
+        """By absolute path of a staged file: the rows of the table in the files before it."""
+        before, rows = {}, 0
+        for each in self.table.files:
+            before[self.storage.absolute(each.path)] = rows
+            rows += each.rows
+        return before
 
     def _rows(self, wanted: Sequence[Place]) -> dict[Place, dict[str, Any]]:
         """Rows by place, each value as JSON has it; long texts are cut, for samples are read by people."""

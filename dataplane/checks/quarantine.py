@@ -1,0 +1,23 @@
+"""Rows that a rule refuses leave the table: the good ones are written again, the bad ones kept with where and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dataplane.checks.outcome import Outcome
+from dataplane.checks.running import Check
+from dataplane.engine import write_parquet
+from dataplane.steps.base import Table
+from dataplane.storage import Storage
+
+
+def set_aside(check: Check, outcomes: Sequence[Outcome], storage: Storage, folder: str) -> Table:
+    """The table without the rows that these failed rules refuse; they are its `rejected` rows.
+
+    A row that several rules refuse is kept once, with all reasons. Of rows that share a key, `unique` lets the first
+    stay.
+    """
+    check.tell_apart(outcomes)
+    good = write_parquet(check.connection, check.good(), storage=storage, folder=folder, name="good")
+    bad = write_parquet(check.connection, check.bad(), storage=storage, folder=folder, name="rejected")
+    return Table(check.table.columns, good, bad)
