@@ -18,7 +18,7 @@ from dataplane.connectors.base import Mark, Stage, StreamInfo
 from dataplane.errors import ManifoldError
 
 
-def test_source(*, source: Source, actor: Actor) -> ConnectionCheck:
+def test_source(source: Source, *, actor: Actor) -> ConnectionCheck:
     """Test a source stage by stage, keep the outcome, and set the source's health by it. Never raises ManifoldError."""
     began = time.monotonic()
     stages = _stages(source)
@@ -62,7 +62,7 @@ def _stage_json(stage: Stage) -> dict[str, Any]:
     }
 
 
-def discover_streams(*, source: Source, actor: Actor, names: Sequence[str] | None = None) -> list[Stream]:
+def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | None = None) -> list[Stream]:
     """Look at the source and keep its streams with their schemas; only the named ones, when names are given.
 
     A stream that is there already keeps what an operator declared: cursor, filter, chosen columns, changed types. Files
@@ -102,7 +102,7 @@ def _keep_stream(source: Source, stream: Stream | None, info: StreamInfo) -> Str
     return stream
 
 
-def preview_stream(*, stream: Stream, limit: int = 50) -> dict[str, Any]:
+def preview_stream(stream: Stream, *, limit: int = 50) -> dict[str, Any]:
     """The first rows of a stream as they would arrive, in the shape `query`. Raises ManifoldError."""
     began = time.monotonic()
     connector, config = binding(stream)

@@ -12,14 +12,13 @@ from apps.audit.context import Actor, acting
 from apps.sources import crypto
 from apps.sources.models import Credential, Health, Source
 from apps.sources.parameters import InvalidFields
-from apps.sources.services.slugs import check_slug
+from apps.sources.services.rules import check_slug, refuse_used
 from dataplane.connectors import registry
 from dataplane.connectors.base import secret_names
-from dataplane.errors import ConfigurationError
 
 
 def create_credential(
-    *, project: Project, slug: str, connector: str, secrets: Mapping[str, str], actor: Actor
+    project: Project, *, slug: str, connector: str, secrets: Mapping[str, str], actor: Actor
 ) -> Credential:
     """Add a credential that several sources may share. Raises InvalidFields."""
     check_slug(slug)
@@ -31,10 +30,10 @@ def create_credential(
                 credential.save(force_insert=True)
         except IntegrityError:
             raise InvalidFields({"slug": [f"There is a credential {slug} already. Choose another name."]}) from None
-        return set_secrets(credential=credential, secrets=secrets, actor=actor)
+        return set_secrets(credential, secrets=secrets, actor=actor)
 
 
-def set_secrets(*, credential: Credential, secrets: Mapping[str, str], actor: Actor) -> Credential:
+def set_secrets(credential: Credential, *, secrets: Mapping[str, str], actor: Actor) -> Credential:
     """Replace the named secrets of a credential; an empty one is removed. Raises InvalidFields for unknown names."""
     known = secret_names(registry.get(credential.connector).Params)
     unknown = sorted(set(secrets) - known)
@@ -49,16 +48,10 @@ def set_secrets(*, credential: Credential, secrets: Mapping[str, str], actor: Ac
     return credential
 
 
-def delete_credential(*, credential: Credential, actor: Actor) -> None:
-    """Remove a credential. Raises ConfigurationError while a source uses it."""
+def delete_credential(credential: Credential, *, actor: Actor) -> None:
+    """Remove a credential. Raises ConflictError while a source uses it."""
     with acting(actor):
-        used = list(credential.sources.values_list("slug", flat=True)[:5])
-        if used:
-            raise ConfigurationError(
-                f"The credential {credential.slug} is used by {', '.join(used)}. Give these sources another one first.",
-                code="in_use",
-                evidence={"sources": used},
-            )
+        refuse_used(f"The credential {credential.slug}", list(credential.sources.values_list("slug", flat=True)))
         credential.delete()
 
 

@@ -55,7 +55,7 @@ def record_read(stream: Stream, files: Iterable[Mapping[str, Any]]) -> None:
     SourceFile.objects.bulk_update(rows, ["sha256"], batch_size=1000)
 
 
-def ignore_file(*, file: SourceFile, ignored: bool, actor: Actor) -> SourceFile:
+def ignore_file(file: SourceFile, *, ignored: bool, actor: Actor) -> SourceFile:
     """Leave a file out of every later read, or take it in again."""
     with acting(actor):
         SourceFile.objects.filter(pk=file.pk).update(ignored=ignored)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -13,13 +13,13 @@ from apps.sources.models import Credential, Health, Source
 from apps.sources.parameters import InvalidFields, checked, parted
 from apps.sources.services.connectors import connector_class
 from apps.sources.services.credentials import new_credential, opened, reseal
-from apps.sources.services.slugs import check_slug
+from apps.sources.services.rules import check_slug, refuse_used
 from dataplane.connectors.base import Connector, secret_names
 
 
 def create_source(
-    *,
     project: Project,
+    *,
     slug: str,
     title: str,
     connector: str,
@@ -51,8 +51,8 @@ def create_source(
 
 
 def update_source(
-    *,
     source: Source,
+    *,
     actor: Actor,
     title: str | None = None,
     params: Mapping[str, Any] | None = None,
@@ -75,8 +75,13 @@ def update_source(
     return source
 
 
-def delete_source(*, source: Source, actor: Actor) -> None:
-    """Remove a source with its streams, and its credential when nobody else uses it. The data that was read stays."""
+def delete_source(source: Source, *, actor: Actor, used_by: Sequence[str]) -> None:
+    """Remove a source with its streams, and its credential when nobody else uses it. The data that was read stays.
+
+    used_by: the pipelines whose published version names the source, which only the caller can know (no app looks
+    up). Raises ConflictError while there are any.
+    """
+    refuse_used(f"The source {source.slug}", used_by)
     with acting(actor):
         credential = source.credential
         source.delete()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -12,12 +12,13 @@ from apps.audit.context import Actor, acting
 from apps.sources.models import SchemaVersion, Source, Stream
 from apps.sources.parameters import InvalidFields
 from apps.sources.services.connectors import connector_of
+from apps.sources.services.rules import refuse_used
 from apps.sources.streams import config_json, configured, merged, refreshed
 from dataplane.connectors.base import Connector, StreamConfig, StreamInfo
 from dataplane.errors import ConfigurationError
 
 
-def declare_stream(*, source: Source, name: str, config: Mapping[str, Any], actor: Actor) -> Stream:
+def declare_stream(source: Source, *, name: str, config: Mapping[str, Any], actor: Actor) -> Stream:
     """Add a stream of one's own: a query, a pattern of files, a table under another name. Raises ManifoldError.
 
     Columns that are not given are looked up in the source.
@@ -39,7 +40,7 @@ def declare_stream(*, source: Source, name: str, config: Mapping[str, Any], acto
     return stream
 
 
-def update_stream(*, stream: Stream, config: Mapping[str, Any], actor: Actor) -> Stream:
+def update_stream(stream: Stream, *, config: Mapping[str, Any], actor: Actor) -> Stream:
     """Change the given parts of a stream's declaration and keep the rest. Raises InvalidFields."""
     with acting(actor):
         stream = Stream.objects.select_for_update(of=("self",)).select_related("source__credential").get(pk=stream.pk)
@@ -50,8 +51,12 @@ def update_stream(*, stream: Stream, config: Mapping[str, Any], actor: Actor) ->
     return stream
 
 
-def delete_stream(*, stream: Stream, actor: Actor) -> None:
-    """Remove a stream and what was seen of it. The data that was read stays."""
+def delete_stream(stream: Stream, *, actor: Actor, used_by: Sequence[str]) -> None:
+    """Remove a stream and what was seen of it. The data that was read stays.
+
+    used_by: as in `delete_source`. Raises ConflictError while there are any.
+    """
+    refuse_used(f"The stream {stream.name}", used_by)
     with acting(actor):
         stream.delete()
 

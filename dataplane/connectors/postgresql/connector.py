@@ -52,6 +52,7 @@ class PostgreSQL(Connector):
         full=True, incremental=True, query=True, schema_inference=True, parallel=True, resumable=True
     )
     Params: ClassVar[type[PostgreSQLParams]] = PostgreSQLParams
+    extensions = ("postgres_scanner",)
     params: PostgreSQLParams
 
     def test(self) -> Iterator[Stage]:
@@ -218,7 +219,7 @@ class PostgreSQL(Connector):
 
     def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
         with (
-            connector_instance(extensions=("postgres_scanner",), memory=_PREVIEW_MEMORY, threads=1) as duck,
+            connector_instance(extensions=self.extensions, memory=_PREVIEW_MEMORY, threads=1) as duck,
             self._attached(stream, duck, ASK_SECONDS, None) as (prepared, _),
         ):
             return duck.execute(prepared.queried(None, limit)).to_arrow_table()

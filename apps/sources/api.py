@@ -1,0 +1,292 @@
+"""The API of sources: connectors above the projects; sources, credentials, streams and files within them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Count, QuerySet
+from django.http import Http404
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import mixins, serializers, status
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.routers import SimpleRouter
+
+from apps.accounts.api_base import PlatformViewSet, ProjectViewSet
+from apps.sources import services
+from apps.sources import shapes as s
+from apps.sources.models import ConnectionCheck, Credential, Source, SourceFile, Stream
+from apps.sources.parameters import InvalidFields
+from dataplane.connectors import registry
+
+_IN_PROJECT = r"projects/(?P<project>[a-z0-9-]+)"
+_IN_SOURCE = _IN_PROJECT + r"/sources/(?P<source>[a-z0-9-]+)"
+_NAME = "[^/]+"
+
+
+class RefusesFields:
+    """Turns InvalidFields of a service into the answer that names each field where the body has it."""
+
+    fields_below = ""
+    own_fields: frozenset[str] = frozenset()
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, InvalidFields):
+            exc = self.refusal(exc)
+        answer: Response = super().handle_exception(exc)  # type: ignore[misc]
+        return answer
+
+    def refusal(self, error: InvalidFields) -> serializers.ValidationError:
+        named = {
+            name if name in self.own_fields or not self.fields_below else f"{self.fields_below}.{name}": texts
+            for name, texts in error.fields.items()
+        }
+        return serializers.ValidationError(named)
+
+
+class ConnectorViewSet(PlatformViewSet):
+    """The kinds of source: what each can do, and the JSON Schema of its parameters."""
+
+    serializer_class = s.ConnectorShape
+    pagination_class = None
+    filter_backends = ()
+    lookup_field = "key"
+    lookup_value_regex = "[a-z0-9_]+"
+
+    def list(self, request: Request) -> Response:
+        found = [s.connector_shape(each) for each in registry.connectors().values()]
+        return Response({"results": found, "next": None, "previous": None})
+
+    def retrieve(self, request: Request, key: str) -> Response:
+        if key not in registry.connectors():
+            raise Http404(f"There is no connector `{key}`.")
+        return Response(s.connector_shape(registry.get(key)))
+
+
+class CredentialViewSet(RefusesFields, mixins.ListModelMixin, mixins.RetrieveModelMixin, ProjectViewSet):
+    """Secrets of connectors. They can be written and replaced, and are never shown."""
+
+    model = Credential
+    serializer_class = s.CredentialShape
+    action_needed = {"create": "manage", "partial_update": "manage", "destroy": "manage"}
+    fields_below = "secrets"
+    own_fields = frozenset({"slug", "connector"})
+
+    def get_queryset(self) -> QuerySet[Any]:
+        return super().get_queryset().prefetch_related("sources")
+
+    @extend_schema(request=s.CredentialBody, responses={201: s.CredentialShape})
+    def create(self, request: Request, **_: Any) -> Response:
+        body = s.valid(s.CredentialBody, request)
+        made = services.create_credential(self.project, actor=self.actor, **body)
+        return Response(s.CredentialShape(made).data, status.HTTP_201_CREATED)
+
+    @extend_schema(request=s.SecretsBody)
+    def partial_update(self, request: Request, **_: Any) -> Response:
+        body = s.valid(s.SecretsBody, request)
+        changed = services.set_secrets(self.get_object(), secrets=body["secrets"], actor=self.actor)
+        return Response(s.CredentialShape(changed).data)
+
+    def destroy(self, request: Request, **_: Any) -> Response:
+        services.delete_credential(self.get_object(), actor=self.actor)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class SourceFilter(filters.FilterSet):
+    class Meta:
+        model = Source
+        fields = ["connector", "health"]
+
+
+class SourceViewSet(RefusesFields, mixins.ListModelMixin, mixins.RetrieveModelMixin, ProjectViewSet):
+    """Sources: where data comes from."""
+
+    model = Source
+    serializer_class = s.SourceShape
+    filterset_class = SourceFilter
+    action_needed = {
+        "create": "manage",
+        "partial_update": "manage",
+        "test": "operate",
+        "discover": "operate",
+        "checks": "see",
+        "files": "see",
+    }
+    fields_below = "params"
+    own_fields = frozenset({"slug", "title", "connector", "credential", "writable"})
+
+    def get_queryset(self) -> QuerySet[Any]:
+        return super().get_queryset().select_related("credential").annotate(stream_count=Count("streams"))
+
+    @extend_schema(request=s.SourceBody, responses={201: s.SourceShape})
+    def create(self, request: Request, **_: Any) -> Response:
+        body = self._with_credential(s.valid(s.SourceBody, request))
+        made = services.create_source(self.project, actor=self.actor, **body)
+        return Response(s.SourceShape(made).data, status.HTTP_201_CREATED)
+
+    @extend_schema(request=s.SourceChanges)
+    def partial_update(self, request: Request, **_: Any) -> Response:
+        body = self._with_credential(s.valid(s.SourceChanges, request))
+        changed = services.update_source(self.get_object(), actor=self.actor, **body)
+        return Response(s.SourceShape(changed).data)
+
+    @extend_schema(request=None, responses=s.CheckShape)
+    @action(detail=True, methods=["post"])
+    def test(self, request: Request, **_: Any) -> Response:
+        """Test it now, stage by stage. A source that fails its test is a good answer: 200 with `ok` false."""
+        return Response(s.CheckShape(services.test_source(self.get_object(), actor=self.actor)).data)
+
+    @extend_schema(request=s.DiscoverBody, responses=s.StreamShape(many=True))
+    @action(detail=True, methods=["post"], filter_backends=[])
+    def discover(self, request: Request, **_: Any) -> Response:
+        """Look what it holds, and keep the streams (those that `streams` names, or all) with their schemas."""
+        body = s.valid(s.DiscoverBody, request)
+        found = services.discover_streams(self.get_object(), actor=self.actor, names=body.get("streams"))
+        return Response({"results": s.StreamShape(found, many=True).data, "next": None, "previous": None})
+
+    @extend_schema(responses=s.CheckShape(many=True))
+    @action(detail=True, filter_backends=[])
+    def checks(self, request: Request, **_: Any) -> Response:
+        """Its tests, the newest first."""
+        rows = ConnectionCheck.objects.visible_to(request.user).filter(source=self.get_object())
+        self.paginator.ordering = ("-at", "-id")  # type: ignore[union-attr]
+        return self.get_paginated_response(s.CheckShape(self.paginate_queryset(rows), many=True).data)
+
+    @extend_schema(responses=s.FileShape(many=True))
+    @action(detail=True, filter_backends=[])
+    def files(self, request: Request, **_: Any) -> Response:
+        """Every file that was ever seen in it."""
+        rows = SourceFile.objects.visible_to(request.user).filter(stream__source=self.get_object())
+        self.paginator.ordering = ("path", "id")  # type: ignore[union-attr]
+        page = self.paginate_queryset(rows.select_related("stream"))
+        return self.get_paginated_response(s.FileShape(page, many=True).data)
+
+    def _with_credential(self, body: dict[str, Any]) -> dict[str, Any]:
+        if body.get("credential"):
+            rows = Credential.objects.visible_to(self.request.user, self.needed).filter(project=self.project)
+            named = rows.filter(slug=body["credential"]).first()
+            if named is None:
+                raise serializers.ValidationError({"credential": [f"There is no credential `{body['credential']}`."]})
+            body["credential"] = named
+        return body
+
+
+class _InSource(RefusesFields, ProjectViewSet):
+    """Base of what hangs below one source."""
+
+    def source_or_404(self) -> Source:
+        rows = Source.objects.visible_to(self.request.user, self.needed).select_related("credential")
+        found = rows.filter(project=self.project, slug=self.kwargs["source"]).first()
+        if found is None:
+            raise Http404(f"There is no source `{self.kwargs['source']}`.")
+        return found
+
+
+class StreamViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
+    """Streams of a source: what may be read from it, as it is declared."""
+
+    model = Stream
+    serializer_class = s.StreamShape
+    filter_backends = ()
+    lookup_field = "name"
+    lookup_value_regex = _NAME
+    action_needed = {
+        "create": "manage",
+        "partial_update": "manage",
+        "preview": "read",
+        "schemas": "see",
+    }
+    fields_below = "config"
+    own_fields = frozenset({"name"})
+
+    def get_queryset(self) -> QuerySet[Any]:
+        if self.schema_only:
+            return Stream.objects.none()
+        rows = super().get_queryset().filter(source=self.source_or_404())
+        return rows.select_related("source__credential")
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        self.paginator.ordering = ("name", "id")  # type: ignore[union-attr]
+        return super().paginate_queryset(queryset)
+
+    @extend_schema(request=s.StreamBody, responses={201: s.StreamShape})
+    def create(self, request: Request, **_: Any) -> Response:
+        body = s.valid(s.StreamBody, request)
+        made = services.declare_stream(self.source_or_404(), actor=self.actor, **body)
+        return Response(s.StreamShape(made).data, status.HTTP_201_CREATED)
+
+    @extend_schema(request=s.StreamChanges)
+    def partial_update(self, request: Request, **_: Any) -> Response:
+        body = s.valid(s.StreamChanges, request)
+        changed = services.update_stream(self.get_object(), config=body["config"], actor=self.actor)
+        return Response(s.StreamShape(changed).data)
+
+    @extend_schema(
+        parameters=[OpenApiParameter("limit", int, description="Rows, 50 unless told; at most 500.")],
+        responses=s.QueryShape,
+    )
+    @action(detail=True)
+    def preview(self, request: Request, **_: Any) -> Response:
+        """The first rows as they would arrive, in the shape `query`."""
+        limit = s.whole_number(request.query_params.get("limit", "50"), "limit", 1, 500)
+        return Response(services.preview_stream(self.get_object(), limit=limit))
+
+    @extend_schema(responses=s.SchemaShape(many=True))
+    @action(detail=True)
+    def schemas(self, request: Request, **_: Any) -> Response:
+        """The schemas it has had, the newest first."""
+        found = self.get_object().schema_versions.all()[:100]
+        return Response({"results": s.SchemaShape(found, many=True).data, "next": None, "previous": None})
+
+
+class FileFilter(filters.FilterSet):
+    seen_since = filters.IsoDateTimeFilter(field_name="last_seen_at", lookup_expr="gte")
+    gone = filters.BooleanFilter(field_name="gone_at", lookup_expr="isnull", exclude=True)
+    path = filters.CharFilter(field_name="path", lookup_expr="icontains")
+
+    class Meta:
+        model = SourceFile
+        fields = ["ignored", "file_date"]
+
+
+class FileViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
+    """Files of a stream as they were seen. Whether one was loaded is told by a pipeline's windows."""
+
+    model = SourceFile
+    serializer_class = s.FileShape
+    filterset_class = FileFilter
+    lookup_field = "id"
+    action_needed = {"ignore": "operate"}
+
+    def get_queryset(self) -> QuerySet[Any]:
+        if self.schema_only:
+            return SourceFile.objects.none()
+        rows = super().get_queryset().filter(stream__source=self.source_or_404(), stream__name=self.kwargs["stream"])
+        return rows.select_related("stream__source")
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        self.paginator.ordering = ("path", "id")  # type: ignore[union-attr]
+        return super().paginate_queryset(queryset)
+
+    @extend_schema(request=s.IgnoreBody)
+    @action(detail=True, methods=["post"])
+    def ignore(self, request: Request, **_: Any) -> Response:
+        """Leave a file out of every later read, or take it in again with `ignored` false."""
+        body = s.valid(s.IgnoreBody, request)
+        changed = services.ignore_file(self.get_object(), ignored=body["ignored"], actor=self.actor)
+        return Response(s.FileShape(changed).data)
+
+
+def _router() -> SimpleRouter:
+    router = SimpleRouter()
+    router.register("connectors", ConnectorViewSet, basename="connector")
+    router.register(f"{_IN_PROJECT}/credentials", CredentialViewSet, basename="project-credentials")
+    router.register(f"{_IN_PROJECT}/sources", SourceViewSet, basename="project-sources")
+    router.register(f"{_IN_SOURCE}/streams", StreamViewSet, basename="project-streams")
+    router.register(f"{_IN_SOURCE}/streams/(?P<stream>{_NAME})/files", FileViewSet, basename="project-files")
+    return router
+
+
+urls = _router().urls

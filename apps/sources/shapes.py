@@ -1,0 +1,221 @@
+"""The shapes of the sources' API: what is answered, and what may be sent. No shape holds a secret on its way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from apps.sources.models import ConnectionCheck, Credential, SchemaVersion, Source, SourceFile, Stream
+from dataplane.connectors.base import Connector, secret_names
+
+
+def valid(shape: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+    """The body as a shape understands it. Raises ValidationError; a key that it does not know is named."""
+    given = shape(data=request.data)
+    given.is_valid(raise_exception=True)
+    unknown = sorted(set(request.data) - set(given.fields)) if isinstance(request.data, dict) else []
+    if unknown:
+        known = ", ".join(given.fields)
+        raise serializers.ValidationError({name: [f"Unknown; there are {known}."] for name in unknown})
+    return dict(given.validated_data)
+
+
+def whole_number(text: str, name: str, least: int, most: int) -> int:
+    """A number of the address. Raises ValidationError."""
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or not least <= int(text) <= most:
+        raise serializers.ValidationError({name: [f"Give a whole number from {least} to {most}."]})
+    return int(text)
+
+
+def connector_shape(kind: type[Connector]) -> dict[str, Any]:
+    return {
+        "key": kind.key,
+        "title": kind.title,
+        "family": kind.family,
+        "summary": kind.summary,
+        "capabilities": vars(kind.capabilities),
+        "secrets": sorted(secret_names(kind.Params)),
+        "schema": kind.Params.model_json_schema(),
+    }
+
+
+class ConnectorShape(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    title = serializers.CharField()
+    family = serializers.CharField()
+    summary = serializers.CharField()
+    capabilities = serializers.DictField(child=serializers.BooleanField())
+    secrets = serializers.ListField(child=serializers.CharField(), help_text="Parameters that are write-only.")
+    schema = serializers.DictField(help_text="JSON Schema of the parameters.")
+
+
+class CredentialShape(serializers.ModelSerializer[Credential]):
+    secrets = serializers.SerializerMethodField(help_text="The names of the secrets that are set; never a value.")
+    sources = serializers.SlugRelatedField[Source](slug_field="slug", many=True, read_only=True)
+
+    class Meta:
+        model = Credential
+        fields = ["id", "slug", "connector", "secrets", "sources", "key_version", "created_at", "changed_at"]
+
+    def get_secrets(self, credential: Credential) -> list[str]:
+        return sorted(credential.secrets)
+
+
+class CredentialBody(serializers.Serializer[Any]):
+    slug = serializers.CharField()
+    connector = serializers.CharField()
+    secrets = serializers.DictField(child=serializers.CharField(trim_whitespace=False), write_only=True)
+
+
+class SecretsBody(serializers.Serializer[Any]):
+    secrets = serializers.DictField(
+        child=serializers.CharField(trim_whitespace=False, allow_blank=True),
+        write_only=True,
+        help_text="Replaces what is named; an empty text removes it.",
+    )
+
+
+class SourceShape(serializers.ModelSerializer[Source]):
+    credential = serializers.SlugRelatedField[Credential](slug_field="slug", read_only=True)
+    secrets = serializers.SerializerMethodField(help_text="The names of the secrets that are set; never a value.")
+    streams = serializers.SerializerMethodField(help_text="How many streams are known.")
+
+    class Meta:
+        model = Source
+        fields = [
+            "id",
+            "slug",
+            "title",
+            "connector",
+            "params",
+            "credential",
+            "secrets",
+            "writable",
+            "health",
+            "health_at",
+            "streams",
+            "created_at",
+            "changed_at",
+        ]
+
+    def get_secrets(self, source: Source) -> list[str]:
+        return sorted(source.credential.secrets) if source.credential else []
+
+    def get_streams(self, source: Source) -> int:
+        counted = getattr(source, "stream_count", None)
+        return source.streams.count() if counted is None else int(counted)
+
+
+class SourceChanges(serializers.Serializer[Any]):
+    title = serializers.CharField(required=False, allow_blank=True, max_length=200)
+    params = serializers.DictField(
+        required=False,
+        help_text="Merged into what is there; null takes a parameter out. Secrets go here, too, and never come back.",
+    )
+    credential = serializers.CharField(required=False, help_text="Slug of a credential that several sources share.")
+    writable = serializers.BooleanField(required=False)
+
+
+class SourceBody(SourceChanges):
+    slug = serializers.CharField()
+    title = serializers.CharField(required=False, allow_blank=True, max_length=200, default="")
+    connector = serializers.CharField()
+    params = serializers.DictField(required=False, default=dict)
+
+
+class StageShape(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    ok = serializers.BooleanField()
+    seconds = serializers.FloatField()
+    detail = serializers.CharField(allow_blank=True)
+    error = serializers.DictField(allow_null=True, help_text="The shape `error`, without `last_good_run`.")
+
+
+class CheckShape(serializers.ModelSerializer[ConnectionCheck]):
+    stages = StageShape(many=True)
+
+    class Meta:
+        model = ConnectionCheck
+        fields = ["id", "at", "ok", "seconds", "stages", "actor_name"]
+
+
+class DiscoverBody(serializers.Serializer[Any]):
+    streams = serializers.ListField(child=serializers.CharField(), required=False, allow_null=True)
+
+
+class ColumnShape(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    type = serializers.CharField(help_text="DuckDB's name of the type that arrives.")
+    nullable = serializers.BooleanField()
+    native = serializers.CharField(help_text="The source's own type.")
+    warning = serializers.CharField(help_text="What this type does not bring over as it was, if anything.")
+
+
+class StreamShape(serializers.ModelSerializer[Stream]):
+    columns = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Stream
+        fields = ["id", "name", "columns", "config", "rows", "bytes", "discovered_at", "changed_at"]
+
+    def get_columns(self, stream: Stream) -> list[dict[str, Any]]:
+        return list(stream.config.get("columns", []))
+
+    def to_representation(self, instance: Stream) -> dict[str, Any]:
+        shown = super().to_representation(instance)
+        shown["config"] = {name: value for name, value in instance.config.items() if name != "columns"}
+        return shown
+
+
+class StreamChanges(serializers.Serializer[Any]):
+    config = serializers.DictField(
+        help_text="Any of settings, columns, select, row_filter, query, cursor, lookback; the rest stays as it is."
+    )
+
+
+class StreamBody(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    config = serializers.DictField(required=False, default=dict)
+
+
+class SchemaShape(serializers.ModelSerializer[SchemaVersion]):
+    columns = ColumnShape(many=True)
+
+    class Meta:
+        model = SchemaVersion
+        fields = ["number", "columns", "seen_at", "run"]
+
+
+class FileShape(serializers.ModelSerializer[SourceFile]):
+    stream = serializers.SlugRelatedField[Stream](slug_field="name", read_only=True)
+
+    class Meta:
+        model = SourceFile
+        fields = [
+            "id",
+            "path",
+            "stream",
+            "size",
+            "modified",
+            "file_date",
+            "sha256",
+            "ignored",
+            "first_seen_at",
+            "last_seen_at",
+            "gone_at",
+        ]
+
+
+class IgnoreBody(serializers.Serializer[Any]):
+    ignored = serializers.BooleanField(default=True)
+
+
+class QueryShape(serializers.Serializer[Any]):
+    columns = serializers.ListField(child=serializers.DictField())
+    rows = serializers.ListField(child=serializers.ListField())
+    row_count = serializers.IntegerField()
+    truncated = serializers.BooleanField()
+    seconds = serializers.FloatField()
+    bytes_scanned = serializers.IntegerField()
