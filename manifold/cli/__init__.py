@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
+from typing import Any
 
 import click
+
+from manifold import environment
 
 # Where each command is: module and name in it.
 COMMANDS = {
     "up": "manifold.cli.up:up",
     "demo": "manifold.cli.demo:demo",
     "doctor": "manifold.cli.doctor:doctor",
-    "status": "manifold.cli.status:status",
-    "run": "manifold.cli.runs:run",
-    "runs": "manifold.cli.runs:runs",
-    "apply": "manifold.cli.pipelines:apply",
-    "export": "manifold.cli.pipelines:export",
-    "validate": "manifold.cli.pipelines:validate",
-    "sources": "manifold.cli.sources:sources",
-    "datasets": "manifold.cli.datasets:datasets",
-    "snapshots": "manifold.cli.datasets:snapshots",
-    "sql": "manifold.cli.datasets:sql",
-    "audit": "manifold.cli.people:audit",
-    "tokens": "manifold.cli.people:tokens",
     "status": "manifold.cli.status:status",
     "run": "manifold.cli.runs:run",
     "runs": "manifold.cli.runs:runs",
@@ -52,6 +45,25 @@ class LazyGroup(click.Group):
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """A mistake of ours is one sentence; MANIFOLD_LOG_LEVEL=debug shows where it is."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+        except Exception as error:
+            if environment.LOG_LEVEL.read() == "debug":
+                raise
+            click.echo(
+                f"manifold: this should not have happened: {type(error).__name__}: {error}. "
+                "Please report it with what MANIFOLD_LOG_LEVEL=debug shows.",
+                err=True,
+            )
+            ctx.exit(1)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
