@@ -119,9 +119,9 @@ def pattern_fault(pattern: str) -> str | None:
     return None
 
 
-def fault(error: duckdb.Error, text: str, before_lines: int = 0) -> StatementError:
+def fault(said: str, text: str, before_lines: int = 0) -> StatementError:
     """DuckDB's refusal of a checked statement, placed in the operator's text that began after `before_lines` lines."""
-    message, _, rest = str(error).partition("\n\nLINE ")
+    message, _, rest = said.partition("\n\nLINE ")
     line = column = None
     found = re.match(r"(\d+): (.*)\n( *)\^", rest)
     if found:

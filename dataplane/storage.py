@@ -48,7 +48,7 @@ class Storage:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def link(self, path: str, target: str) -> None:
-        """Give a file a second name that lives by itself; where the file system cannot, a copy. `target` must be new."""
+        """Give a file a second name of its own; a copy where the file system cannot. `target` must be new."""
         absolute = self.absolute(target)
         os.makedirs(os.path.dirname(absolute), exist_ok=True)
         try:

@@ -204,7 +204,7 @@ class Check:
     def _refused(self, asked: Asked, error: duckdb.Error) -> ManifoldError:
         if asked.rule.expression is None:
             return asked.wrong(_sentence(error).rstrip("."), "Correct the rule.")
-        placed = fault(error, asked.rule.expression)
+        placed = fault(str(error), asked.rule.expression)
         path = f"{asked.place}.expression"
         return ConfigurationError(
             f"{path}: {placed.what}. Columns are: {', '.join(each.name for each in self.table.columns)}.",

@@ -81,11 +81,8 @@ def _queried(connection: duckdb.DuckDBPyConnection, context: StepContext, query:
             connection, f"SELECT {items} FROM (\n{query}\n)", storage=context.storage, folder=context.output
         )
     except DataError as error:
-        raise DataError(
-            f"{place}: {error.message} Use TRY_CAST where a value may not fit.",
-            code=error.code,
-            evidence=error.evidence,
-        ) from error
+        said = f"{place}: {error.message.rstrip('.')}. Use TRY_CAST where a value may not fit."
+        raise DataError(said, code=error.code, evidence=error.evidence) from error
     return StepResult(table=Table(columns, files), rows_in=rows_in)
 
 
@@ -94,7 +91,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, query: str, place: str) -> t
     try:
         described = connection.execute(f"DESCRIBE (\n{query}\n)").fetchall()
     except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
-        found = statements.fault(error, query, before_lines=1)
+        found = statements.fault(str(error), query, before_lines=1)
         raise ConfigurationError(f"{place}: {found.message}", code=found.code, evidence=found.evidence) from error
     names = [str(row[0]).lower() for row in described]
     twice = sorted({each for each in names if names.count(each) > 1})

@@ -1,0 +1,211 @@
+"""An operator's query in a confined child process: an instance of its own that sees the given tables and nothing else.
+
+DuckDB's settings are no sandbox, so there are four walls: the statement is walked before it runs (`statements`); the
+instance may read the tables' files only and cannot be reconfigured; the process has no environment, may write no file
+and has limits of memory and time that the kernel holds; and its parent kills it at the deadline. The answer comes back
+as lines of JSON, never as anything that could run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from dataplane import statements
+from dataplane.errors import ConfigurationError, InfrastructureError, ManifoldError
+from dataplane.relations import identifier, path_list, relation_sql
+from dataplane.steps.base import Table
+from dataplane.storage import Storage
+
+_SCRIPT = Path(__file__).with_name("confined.py")
+_PACKAGES = str(Path(duckdb.__file__).parent.parent)
+_THREADS = 2
+# Beside what a query needs: DuckDB's threads, each with its stack, are mapped before a byte of data is read.
+_HEADROOM = 512 << 20
+_PLAIN = (
+    "BOOLEAN VARCHAR FLOAT DOUBLE TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT UHUGEINT"
+)
+_MEMORY = ("OutOfMemoryException", "MemoryError")
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """The `query` shape of the API. Values are what JSON has; whatever is no number, text or truth is written as text."""
+
+    columns: list[dict[str, str]]
+    rows: list[list[Any]]
+    truncated: bool
+    seconds: float
+    bytes_scanned: int
+
+    @property
+    def row_count(self) -> int:
+        return len(self.rows)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "columns": self.columns,
+            "rows": self.rows,
+            "row_count": self.row_count,
+            "truncated": self.truncated,
+            "seconds": self.seconds,
+            "bytes_scanned": self.bytes_scanned,
+        }
+
+
+def run_query(
+    sql: str,
+    tables: Mapping[str, Table],
+    storage: Storage,
+    *,
+    memory: int,
+    limit_rows: int = 1000,
+    limit_bytes: int = 8 << 20,
+    seconds: int = 30,
+) -> QueryResult:
+    """Answer one SELECT over these tables (by the names they have in it).
+
+    memory in bytes; the answer is cut at `limit_rows` and `limit_bytes`, and says so. Raises StatementError with line
+    and column for SQL that is refused or wrong, ConfigurationError `query_timeout` and `query_memory` for a query that
+    asks for too much.
+    """
+    started = time.perf_counter()
+    query = statements.check_select(sql, tables)
+    request = {
+        **confinement(tables, storage, memory=memory, seconds=seconds),
+        "query": query,
+        "copy": None,
+        "limit_rows": limit_rows,
+        "limit_bytes": limit_bytes,
+        "plain_types": _PLAIN.split(),
+    }
+    with child(request) as process:
+        killer = threading.Timer(seconds, process.kill)
+        killer.daemon = True
+        killer.start()
+        assert process.stdout is not None
+        # What the child may send is bounded here too, should it no longer be what we started.
+        answer = process.stdout.read(limit_bytes + (4 << 20))
+        if killer.is_alive():
+            killer.cancel()
+            process.kill()
+        else:
+            raise _too_long(seconds)
+    columns, rows, truncated = _understood(answer.splitlines(), query, memory, limit_bytes)
+    scanned = sum(each.bytes for each in tables.values())
+    return QueryResult(columns, rows, truncated, round(time.perf_counter() - started, 3), scanned)
+
+
+def confinement(tables: Mapping[str, Table], storage: Storage, *, memory: int, seconds: int) -> dict[str, Any]:
+    """What a child is told: its instance's settings, the views on the tables, and its limits."""
+    files = sorted({storage.absolute(file.path) for table in tables.values() for file in table.files})
+    return {
+        "packages": [_PACKAGES],
+        "config": {
+            "threads": _THREADS,
+            "memory_limit": f"{memory}B",
+            "temp_directory": "",
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "allow_community_extensions": False,
+            "allow_persistent_secrets": False,
+            "python_enable_replacements": False,
+        },
+        "setup": [
+            "SET TimeZone = 'UTC'",
+            f"SET allowed_paths = {path_list(files)}",
+            *(
+                f"CREATE VIEW {identifier(name)} AS {relation_sql(table, storage)}"
+                for name, table in sorted(tables.items())
+            ),
+            "SET enable_external_access = false",
+            "SET lock_configuration = true",
+        ],
+        "memory": memory + _HEADROOM,
+        "seconds": seconds * _THREADS,
+    }
+
+
+@contextmanager
+def child(request: Mapping[str, Any], *, stderr: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
+    """A confined interpreter that has been told what to do; killed, if it still lives, at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-B", str(_SCRIPT)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env={},
+        cwd=os.sep,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(request).encode())
+        process.stdin.close()
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def _understood(
+    lines: list[bytes], query: str, memory: int, limit_bytes: int
+) -> tuple[list[dict[str, str]], list[list[Any]], bool]:
+    """The columns, the rows, and whether there were more. Raises ManifoldError for whatever else the child said."""
+    columns: list[dict[str, str]] = []
+    rows: list[list[Any]] = []
+    for line in lines:
+        value = json.loads(line, parse_constant=str) if line.endswith((b"]", b"}")) else None
+        if isinstance(value, list):
+            rows.append(value)
+        elif isinstance(value, dict) and "columns" in value:
+            columns = [{"name": name, "type": type_} for name, type_ in value["columns"]]
+        elif isinstance(value, dict) and "error" in value:
+            raise _refused(value["error"], query, memory)
+        elif isinstance(value, dict) and "end" in value:
+            if value["end"]["bytes"] and not rows:
+                raise ConfigurationError(
+                    f"The first row alone is larger than {limit_bytes >> 20} MB. Select fewer or shorter columns.",
+                    code="query_large",
+                )
+            return columns, rows, bool(value["end"]["truncated"])
+    # The child died without a word: the kernel has held a limit.
+    raise _too_much(memory)
+
+
+def _refused(error: dict[str, str], query: str, memory: int) -> ManifoldError:
+    kind, message = error["kind"], error["message"]
+    if kind in _MEMORY or "bad_alloc" in message:
+        return _too_much(memory)
+    if kind == "IOException":
+        return InfrastructureError("A file of the dataset could not be read.", code="io", evidence={"detail": message})
+    return statements.fault(message, query, before_lines=1)
+
+
+def _too_much(memory: int) -> ConfigurationError:
+    return ConfigurationError(
+        f"The query needed more than the {memory >> 20} MB of memory that a query may use. Select fewer rows or "
+        "columns, aggregate earlier, or raise MANIFOLD_SQL_MEMORY.",
+        code="query_memory",
+    )
+
+
+def _too_long(seconds: int) -> ConfigurationError:
+    return ConfigurationError(
+        f"The query took longer than {seconds} seconds and was stopped. Narrow it with WHERE, or make it a sql step.",
+        code="query_timeout",
+    )
