@@ -1,13 +1,14 @@
-"""What a connector is: one file, its declared capabilities, its parameter schema with secret fields, errors in its own words.
+"""What a connector is: declared capabilities, a parameter schema with secret fields, errors in its own words.
 
-A connector never sees a user, a run or a row of the catalogue. It is given parameters (with secrets already opened), says
-what there is (`discover`), what would be read (`plan`), and offers the rows as one SELECT on a DuckDB connection (`read`).
+A connector never sees a user, a run or a row of the catalogue. It is given parameters (with secrets already opened),
+says what there is (`discover`), what would be read (`plan`), and offers the rows as one SELECT on a DuckDB connection
+(`read`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -62,8 +63,8 @@ class Window:
     """Exactly what one extract reads, whether it is read once or again.
 
     full: the whole stream. files: these files and no other. cursor: rows with lower < cursor <= upper as text in the
-    source's own notation (lower None: from the beginning); `reread_from` starts earlier than `lower` by the lookback, and
-    rows read before are taken out as a multiset of row hashes (`seen`, a Parquet path in the storage, or None).
+    source's own notation (lower None: from the beginning); `reread_from` starts earlier than `lower` by the lookback,
+    and rows read before are taken out as a multiset of row hashes (`seen`, a Parquet path in the storage, or None).
     """
 
     kind: Literal["full", "files", "cursor"]
@@ -97,8 +98,8 @@ class Window:
 class Mark:
     """What earlier windows of a pipeline's extract step have read: files for file sources, `upper` for cursors.
 
-    boundary_rows: how many rows the last window's `seen` counts, so that rows which came late are noticed although `upper`
-    has not moved; None where nobody counted.
+    boundary_rows: how many rows the last window's `seen` counts, so that rows which came late are noticed although
+    `upper` has not moved; None where nobody counted.
     """
 
     files: tuple[FileRef, ...] = ()
@@ -138,10 +139,10 @@ class StreamInfo:
 class StreamConfig:
     """A stream as an operator declared it: what `discover` found, after the operator's changes.
 
-    settings: what the connector sniffed (dialect, encoding, pattern). columns: the declared schema, in order; empty means
-    as found. select: the chosen columns (empty: all). row_filter: one SQL boolean in the source's own dialect. query: the
-    operator's own query instead of a table. cursor, lookback: for incremental reading (lookback in the cursor's own unit:
-    seconds for times, else a number).
+    settings: what the connector sniffed (dialect, encoding, pattern). columns: the declared schema, in order; empty
+    means as found. select: the chosen columns (empty: all). row_filter: one SQL boolean in the source's own dialect.
+    query: the operator's own query instead of a table. cursor, lookback: for incremental reading (lookback in the
+    cursor's own unit: seconds for times, else a number).
     """
 
     name: str
@@ -165,12 +166,43 @@ class Stage:
     error: ManifoldError | None = None
 
 
+@dataclass(frozen=True)
+class SourceFile:
+    """A file behind a part of a reading: as it was planned, and where it lies now (absolute; never shown to
+    anybody)."""
+
+    ref: FileRef
+    absolute: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One SELECT of a reading, run to its end before the next part is asked for.
+
+    files: what it reads, in the order in which its rows come. origin: with several files, the column of `query` that
+    holds the position (0, 1, …) of a row's file in `files`; it is taken out before the rows are staged. careful: the
+    query to run instead when `query` fails with a value that does not fit its type exactly; rows that do not fit are
+    left out there. rejects: run after the query on the same connection (file, row, reason, raw). check: called at the
+    end; raises when what was read is not what was planned.
+    """
+
+    query: str
+    rejects: str | None = None
+    files: tuple[SourceFile, ...] = ()
+    origin: str | None = None
+    careful: Part | None = None
+    prepare: tuple[str, ...] = ()
+    check: Callable[[], None] | None = None
+
+
 @dataclass
 class Reading:
     """Rows on offer: run `query` on the connection it was opened on, to its end, then look at what was rejected.
 
-    query is one SELECT. `rejects` is asked after the query has run; it is a query on the same connection with the columns
-    file, row (line number), reason, raw; None where the connector cannot reject.
+    query is one SELECT. `rejects` is asked after the query has run; it is a query on the same connection with the
+    columns file, row (line number), reason, raw; None where the connector cannot reject. A source of many files offers
+    `parts` instead (then `query` is empty): they are prepared one after the other while they are asked for. warnings:
+    sentences that may grow while the parts are read.
     """
 
     query: str
@@ -178,6 +210,12 @@ class Reading:
     rejects: str | None = None
     total_rows: int | None = None
     total_bytes: int | None = None
+    parts: Iterable[Part] = ()
+    warnings: list[str] = field(default_factory=list)
+
+    def in_parts(self) -> Iterable[Part]:
+        """The parts; a reading that is one query is one part."""
+        return [Part(self.query, rejects=self.rejects)] if self.query else self.parts
 
 
 class Connector(ABC):
@@ -188,8 +226,14 @@ class Connector(ABC):
     family: ClassVar[Family]
     summary: ClassVar[str]
     capabilities: ClassVar[Capabilities]
+    extensions: ClassVar[tuple[str, ...]] = ()
+    """DuckDB extensions that `read` needs on its connection."""
+    ordered: ClassVar[bool] = False
+    """Whether rows come in an order that means something: the lines of a file."""
     Params: ClassVar[type[BaseModel]]
     """The parameters' model. A secret field is declared with `secret_field()` and is never shown again once stored."""
+    extensions: ClassVar[tuple[str, ...]] = ()
+    """DuckDB's extensions that the connection given to `read` needs, such as `postgres_scanner`."""
 
     def __init__(self, params: BaseModel, *, roots: Sequence[str] = ()) -> None:
         """roots: the folders that file sources may read; connectors of other families do not look at them."""
