@@ -198,6 +198,7 @@ class Window(ProjectRow):
     state = models.CharField(max_length=16, default="planned")
     rows = models.BigIntegerField(null=True, blank=True)
     seen = models.TextField(blank=True)
+    boundary_rows = models.BigIntegerField(null=True, blank=True)
     reason = models.CharField(max_length=300, blank=True)
     planned_at = models.DateTimeField(auto_now_add=True)
     closed_at = models.DateTimeField(null=True, blank=True)

@@ -22,6 +22,7 @@ from apps.sources.models import SourceFile, Stream
 from dataplane.connectors.base import Mark
 from dataplane.connectors.base import Window as Bounds
 from dataplane.errors import ConfigurationError
+from dataplane.steps.extract import narrowed
 from dataplane.steps.plan import Ask, answer
 
 
@@ -165,6 +166,7 @@ def _questions(base: Survey) -> dict[str, Ask]:
     ignored = _ignored(base.streams.values())
     for key, stream in base.streams.items():
         connector, config = sources.binding(stream)
+        config = narrowed(config, base.document.steps[key].spec)
         node = base.graph.nodes[key]
         skip = ignored.get(stream.pk, frozenset())
         if not node.incremental:
@@ -183,8 +185,8 @@ def _questions(base: Survey) -> dict[str, Ask]:
 
 def _cursor_changed(key: str, stream: Stream, before: str, now: str | None) -> ConfigurationError:
     return ConfigurationError(
-        f"The step `{key}` has read `{stream.name}` by the column `{before}` and is to read it by `{now}` now, so nobody "
-        "can say what is new. Read everything again with mode seed, or choose the old column again.",
+        f"The step `{key}` has read `{stream.name}` by the column `{before}` and is to read it by `{now}` now, so "
+        "nobody can say what is new. Read everything again with mode seed, or choose the old column again.",
         code="cursor_changed",
         evidence={"step": key, "stream": stream.name, "before": before, "now": now},
         suggestions=[SEED],

@@ -25,8 +25,8 @@ SEED = Suggestion("seed", "Read everything again", "Replaces the datasets with w
 class Survey:
     """What the rows say before any source is asked.
 
-    windows: all that still count, by incremental extract, the oldest first. batch: the one that is repeated. stale: open
-    windows that the document no longer reads. then: the mode of the run that has to follow, if rows say so.
+    windows: all that still count, by incremental extract, the oldest first. batch: the one that is repeated. stale:
+    open windows that the document no longer reads. then: the mode of the run that has to follow, if rows say so.
     """
 
     way: Way

@@ -51,9 +51,9 @@ def run_json(run: Run, *, steps: Sequence[dict[str, Any]] | None = None) -> dict
         "mode_reason": run.mode_reason,
         "trigger": run.trigger,
         "actor": run.actor_name,
-        "created_at": _time(run.created_at),
-        "started_at": _time(run.started_at),
-        "finished_at": _time(run.finished_at),
+        "created_at": shown_time(run.created_at),
+        "started_at": shown_time(run.started_at),
+        "finished_at": shown_time(run.finished_at),
         "duration_s": _seconds(run.started_at, run.finished_at),
         "rows_read": row.rows_read,
         "rows_written": row.rows_written,
@@ -89,9 +89,9 @@ def step_json(step: StepRun, checks: Iterable[dict[str, Any]] = ()) -> dict[str,
         "attempt": step.attempt,
         "fence": step.fence,
         "upstream": step.upstream,
-        "queued_at": _time(step.queued_at),
-        "started_at": _time(step.started_at),
-        "finished_at": _time(step.finished_at),
+        "queued_at": shown_time(step.queued_at),
+        "started_at": shown_time(step.started_at),
+        "finished_at": shown_time(step.finished_at),
         "duration_s": _seconds(step.started_at, step.finished_at),
         "rows_in": step.rows_in,
         "rows_out": step.rows_out,
@@ -141,7 +141,7 @@ def pipeline_json(pipeline: Pipeline) -> dict[str, Any]:
             "id": str(row.last_run_id),
             "state": row.last_run_state,
             "outcome": row.last_run_outcome,
-            "created_at": _time(row.last_run_at),
+            "created_at": shown_time(row.last_run_at),
         }
     return {
         "slug": pipeline.slug,
@@ -150,9 +150,9 @@ def pipeline_json(pipeline: Pipeline) -> dict[str, Any]:
         "has_draft": bool(pipeline.draft),
         "health": health_of(pipeline),
         "last_run": last,
-        "last_good_at": _time(row.last_good_at),
-        "created_at": _time(pipeline.created_at),
-        "changed_at": _time(pipeline.changed_at),
+        "last_good_at": shown_time(row.last_good_at),
+        "created_at": shown_time(pipeline.created_at),
+        "changed_at": shown_time(pipeline.changed_at),
     }
 
 
@@ -244,7 +244,7 @@ def _brief(run: Run | None) -> dict[str, Any] | None:
         "pipeline": run.pipeline.slug,
         "state": run.state,
         "outcome": run.outcome,
-        "finished_at": _time(run.finished_at),
+        "finished_at": shown_time(run.finished_at),
     }
 
 
@@ -256,7 +256,7 @@ def _run_progress(run: Any) -> float | None:
     return round(run.steps_ended / run.steps_total, 3) if run.steps_total else None
 
 
-def _time(value: datetime | None) -> str | None:
+def shown_time(value: datetime | None) -> str | None:
     return None if value is None else value.isoformat().replace("+00:00", "Z")
 
 

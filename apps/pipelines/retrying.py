@@ -25,7 +25,7 @@ _TAKEN_OVER = (
 
 
 def create_retry(run: Run, pipeline: Pipeline, *, actor: Actor, trigger_key: str | None = None) -> Run:
-    """The rows of a retry, pending. The caller holds the pipeline's lock. Raises Conflict if nothing can be repeated."""
+    """The rows of a retry, pending. The caller holds the pipeline's lock. Raises Conflict if none can be."""
     # Locked, so that the files of its steps are not collected at this moment.
     run = Run.objects.select_related("version").select_for_update(no_key=True, of=("self",)).get(pk=run.pk)
     _refuse_if_pointless(run)

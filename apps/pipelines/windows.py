@@ -38,12 +38,13 @@ def mark_of(windows: Iterable[Window], ignored: frozenset[str]) -> Mark:
     """What these windows of one step have read, as its connector wants to know it."""
     files: dict[str, FileRef] = {}
     upper: str | None = None
+    boundary_rows: int | None = None
     for each in sorted(windows, key=lambda window: window.id):
         if each.bounds["kind"] == "files":
             files |= {ref["path"]: FileRef(**ref) for ref in each.bounds["files"]}
         else:
-            upper = each.bounds["upper"]
-    return Mark(files=tuple(files.values()), upper=upper, ignored=ignored)
+            upper, boundary_rows = each.bounds["upper"], each.boundary_rows
+    return Mark(files=tuple(files.values()), upper=upper, boundary_rows=boundary_rows, ignored=ignored)
 
 
 def seen_before(window: Window) -> str | None:
@@ -124,6 +125,8 @@ def reopen(batch: uuid.UUID) -> None:
     Window.objects.filter(batch=batch, state="failed").update(state="planned", closed_at=None)
 
 
-def staged(window: Window, *, rows: int, seen: str | None) -> None:
+def staged(window: Window, *, rows: int, seen: str | None, boundary_rows: int | None) -> None:
     """An extract has read an open window. One that is done stays as it is: it is only read again beside others."""
-    Window.objects.filter(pk=window.pk, state__in=OPEN).update(state="staged", rows=rows, seen=seen or "")
+    Window.objects.filter(pk=window.pk, state__in=OPEN).update(
+        state="staged", rows=rows, seen=seen or "", boundary_rows=boundary_rows
+    )

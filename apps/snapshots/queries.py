@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from django.conf import settings
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
@@ -14,6 +15,8 @@ from dataplane.errors import ConfigurationError
 from dataplane.sandbox import QueryResult
 from dataplane.steps.base import ColumnType, StagedFile, Table
 from dataplane.storage import Storage
+
+MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 
 _AT = re.compile(r"@(\d{1,9})")
 
@@ -108,3 +111,42 @@ def named_paths(paths: Iterable[str]) -> set[str]:
 def newest(dataset: Dataset) -> QuerySet[Snapshot]:
     """The snapshots of a dataset, the newest first."""
     return dataset.snapshots.order_by(F("number").desc())
+
+
+def dataset_json(dataset: Dataset) -> dict[str, Any]:
+    """A row of `with_head` as every door shows it."""
+    row: Any = dataset
+    return {
+        "slug": dataset.slug,
+        "title": dataset.title,
+        "hidden": dataset.hidden,
+        "head": dataset.head,
+        "rows": row.rows,
+        "bytes": row.bytes,
+        "loaded_at": row.loaded_at,
+        "loaded_by_run": row.loaded_by,
+        "owner_step": dataset.owner_step,
+        "created_at": dataset.created_at,
+    }
+
+
+def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
+    """The shape `snapshot`."""
+    return {
+        "id": snapshot.pk,
+        "dataset": snapshot.dataset.slug,
+        "number": snapshot.number,
+        "state": "head" if snapshot.number == snapshot.dataset.head else "past",
+        "created_at": snapshot.created_at,
+        "created_by_run": snapshot.run,
+        "mode": snapshot.mode,
+        "rows": snapshot.rows,
+        "bytes": snapshot.bytes,
+        "files": snapshot.files,
+        "schema": snapshot.schema,
+        "labels": snapshot.labels,
+        "locked": snapshot.locked,
+        "golden": snapshot.golden,
+        "parent": snapshot.parent,
+        "reason": snapshot.reason,
+    }

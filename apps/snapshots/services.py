@@ -15,6 +15,7 @@ from apps.snapshots import queries
 from apps.snapshots.models import DataFile, Dataset, Snapshot
 from dataplane import export, sandbox
 from dataplane.steps.base import ColumnType, StagedFile
+from dataplane.types import widest
 
 LoadMode = Literal["append", "replace"]
 REJECTED = ".rejected"
@@ -104,7 +105,9 @@ def commit_snapshot(dataset: Dataset, load: Load, *, parent: int | None = None) 
     return snapshot
 
 
-def commit_rejected(dataset: Dataset, load: Load, files: tuple[StagedFile, ...]) -> Snapshot | None:
+def commit_rejected(
+    dataset: Dataset, load: Load, files: tuple[StagedFile, ...], columns: tuple[ColumnType, ...]
+) -> Snapshot | None:
     """What a load set aside, as a snapshot of the hidden dataset beside the locked one; None where there is nothing."""
     slug = f"{dataset.slug}{REJECTED}"
     hidden = Dataset.objects.select_for_update(no_key=True).filter(project_id=dataset.project_id, slug=slug).first()
@@ -120,11 +123,15 @@ def commit_rejected(dataset: Dataset, load: Load, files: tuple[StagedFile, ...])
             owner_pipeline=dataset.owner_pipeline,
             owner_step=dataset.owner_step,
         )
-    return commit_snapshot(hidden, replace(load, files=files, columns=REJECTED_COLUMNS))
+    return commit_snapshot(hidden, replace(load, files=files, columns=columns))
 
 
 def merged_schema(before: list[dict[str, Any]], columns: tuple[ColumnType, ...]) -> list[dict[str, Any]]:
-    """The columns of a dataset after an append: the old ones in their order, then new ones, which old rows lack."""
+    """The columns of a dataset after an append: the old ones in their order, then new ones, which old rows lack.
+
+    A load has merged them already, with the head that it looked at; here only what came in between is added. A type that
+    differs becomes one that holds both.
+    """
     arriving = {each.name: each for each in columns}
     merged = []
     for old in before:
@@ -132,10 +139,10 @@ def merged_schema(before: list[dict[str, Any]], columns: tuple[ColumnType, ...])
         if new is None:
             merged.append({**old, "nullable": True})
         else:
-            merged.append({"name": new.name, "type": new.type, "nullable": old["nullable"] or new.nullable})
-    added = [
-        {"name": each.name, "type": each.type, "nullable": each.nullable or bool(before)} for each in arriving.values()
-    ]
+            type_ = widest(old["type"], new.type) or "VARCHAR"
+            merged.append({"name": new.name, "type": type_, "nullable": old["nullable"] or new.nullable})
+    late = bool(before)
+    added = [{"name": each.name, "type": each.type, "nullable": each.nullable or late} for each in arriving.values()]
     return merged + added
 
 

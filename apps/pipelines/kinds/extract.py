@@ -45,7 +45,9 @@ class ExtractAdapter(KindAdapter):
         if spec.mode == "incremental":
             window = w.in_batch(run.batch).get(step.key)
             if window is not None:
-                w.staged(window, rows=rows + rejected, seen=result.facts.get("seen"))
+                facts = result.facts
+                seen, count = facts.get("seen"), facts.get("boundary_rows")
+                w.staged(window, rows=rows + rejected, seen=seen, boundary_rows=count)
         if result.facts.get("files"):
             sources.record_read(planning.stream_of(spec, run.project_id, step.key), result.facts["files"])
         return Done({"rows": rows, "rejected": rejected, "warnings": result.facts.get("warnings", [])})

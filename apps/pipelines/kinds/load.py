@@ -15,6 +15,7 @@ from apps.snapshots import queries as snapshots
 from apps.snapshots import services
 from apps.snapshots.models import Dataset, Snapshot
 from dataplane.errors import ConfigurationError
+from dataplane.rejected import described
 from dataplane.steps.base import ColumnType, StagedFile, StepContext, StepResult, Table
 
 NOTHING_NEW = "nothing_new"
@@ -35,7 +36,8 @@ class LoadAdapter(KindAdapter):
             "mode": "replace" if spec.mode == "replace" or w.replaces(graph, step.key, batch) else "append",
             "head": dataset.head,
         }
-        extras["verdict"] = _idle(dataset, graph, step, batch, spec, extras["load_key"])
+        overtaken = spec.mode == "replace" and w.overtaken(graph, step.key, batch)
+        extras["verdict"] = _idle(dataset, extras["load_key"], overtaken)
         if extras["verdict"]:
             return new_context(step, {}, extras), spec
         table = input_tables(step, run, spec)["input"]
@@ -48,6 +50,8 @@ class LoadAdapter(KindAdapter):
         extras = context.extras
         result = StepResult() if extras["verdict"] else super().execute(context, spec)
         result.facts |= {name: extras[name] for name in ("load_key", "mode", "head", "verdict")}
+        rejected = result.table.rejected if result.table else ()
+        result.facts["rejected_columns"] = described(rejected, context.storage)
         return result
 
     def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
@@ -81,21 +85,17 @@ class LoadAdapter(KindAdapter):
             snapshot = services.commit_snapshot(dataset, load, parent=result.facts["head"])
         except services.HeadMoved:
             raise RunAgain from None
-        services.commit_rejected(dataset, load, table.rejected)
+        services.commit_rejected(dataset, load, table.rejected, result.facts["rejected_columns"])
         return {"status": "loaded", "dataset": dataset.slug, "snapshot": snapshot.number, "rows": table.rows}
 
 
-def _idle(
-    dataset: Dataset, graph: Graph, step: StepRun, batch: dict[str, w.Window], spec: Any, load_key: str | None
-) -> str | None:
+def _idle(dataset: Dataset, load_key: str | None, overtaken: bool) -> str | None:
     """Why there is nothing to load, if so."""
     if load_key is None:
         return NOTHING_NEW
     if dataset.snapshots.filter(load_key=load_key).exists():
         return ALREADY_DONE
-    if spec.mode == "replace" and w.overtaken(graph, step.key, batch):
-        return OVERTAKEN
-    return None
+    return OVERTAKEN if overtaken else None
 
 
 def _dataset(run: Run, slug: str) -> Dataset:

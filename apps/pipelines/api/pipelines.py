@@ -1,0 +1,181 @@
+"""`/pipelines/`: documents with drafts and versions, and the runs that they start."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.generics import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.accounts.api_base import ProjectViewSet
+from apps.accounts.models import Project
+from apps.pipelines import document as documents
+from apps.pipelines import queries, services
+from apps.pipelines.api import shapes
+from apps.pipelines.api.bodies import body, trigger_key
+from apps.pipelines.models import Pipeline, PipelineVersion, Run
+
+KEY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key again gives the same run again."
+)
+
+
+class PipelineViewSet(ProjectViewSet):
+    """Pipelines of a project, by slug."""
+
+    model = Pipeline
+    serializer_class = shapes.Pipeline
+    lookup_value_regex = "[a-z0-9-]+"
+    filter_backends = ()
+    orderings: dict[str, tuple[str, ...]] = {"slug": ("slug", "id"), "-slug": ("-slug", "-id")}
+    action_needed: ClassVar[dict[str, Any]] = {
+        "create": "operate",
+        "destroy": "manage",
+        "apply": "operate",
+        "validate": "see",
+        "document_schema": "see",
+        "draft": "operate",
+        "publish": "manage",
+        "versions": "see",
+        "version": "see",
+        "export": "see",
+        "plan": "operate",
+        "runs": "see",
+        "start": "operate",
+    }
+
+    @extend_schema(responses=shapes.Pipeline(many=True))
+    def list(self, request: Request, **kwargs: Any) -> Response:
+        page = self.paginate_queryset(queries.with_last_run(self.get_queryset()))
+        return self.get_paginated_response([queries.pipeline_json(each) for each in page or ()])
+
+    @extend_schema(responses=shapes.PipelineDetail)
+    def retrieve(self, request: Request, **kwargs: Any) -> Response:
+        return Response(queries.pipeline_detail(self.get_object()))
+
+    @extend_schema(request=shapes.CreateBody, responses={201: shapes.PipelineDetail})
+    def create(self, request: Request, **kwargs: Any) -> Response:
+        given = body(shapes.CreateBody, request)
+        made = services.create_pipeline(self.project, given["slug"], text=given["text"], actor=self.actor)
+        return Response(queries.pipeline_detail(made), status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=None, responses={204: None})
+    def destroy(self, request: Request, **kwargs: Any) -> Response:
+        services.delete_pipeline(self.get_object(), actor=self.actor)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(request=shapes.ApplyBody, responses=shapes.PipelineDetail)
+    @action(detail=False, methods=["post"])
+    def apply(self, request: Request, **kwargs: Any) -> Response:
+        """Write a document as the draft of the pipeline that it names, or publish it at once."""
+        given = body(shapes.ApplyBody, request)
+        if given["publish"] and not self._may_manage():
+            raise PermissionDenied("Publishing needs the role Admin. Apply the document without `publish`.")
+        applied = services.apply_document(self.project, given["text"], publish=given["publish"], actor=self.actor)
+        return Response(queries.pipeline_detail(applied))
+
+    @extend_schema(request=shapes.DraftBody, responses=shapes.Validation)
+    @action(detail=False, methods=["post"])
+    def validate(self, request: Request, **kwargs: Any) -> Response:
+        """Everything that is wrong with a document, in itself and within this project."""
+        _, problems = services.validate(self.project, body(shapes.DraftBody, request)["text"])
+        return Response({"valid": not problems, "errors": [each.as_json() for each in problems]})
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @action(detail=False, methods=["get"], url_path="document-schema")
+    def document_schema(self, request: Request, **kwargs: Any) -> Response:
+        """The JSON Schema of a pipeline's document."""
+        return Response(documents.json_schema())
+
+    @extend_schema(request=shapes.DraftBody, responses=shapes.PipelineDetail)
+    @action(detail=True, methods=["put"])
+    def draft(self, request: Request, **kwargs: Any) -> Response:
+        """Keep a text as the draft, right or not yet."""
+        saved = services.save_draft(self.get_object(), body(shapes.DraftBody, request)["text"], actor=self.actor)
+        return Response(queries.pipeline_detail(saved))
+
+    @extend_schema(request=None, responses=shapes.PipelineDetail)
+    @action(detail=True, methods=["post"])
+    def publish(self, request: Request, **kwargs: Any) -> Response:
+        """Make the draft the version that runs use from now on."""
+        pipeline = self.get_object()
+        services.publish_draft(pipeline, actor=self.actor)
+        return Response(queries.pipeline_detail(pipeline))
+
+    @extend_schema(responses=shapes.Version(many=True))
+    @action(detail=True, methods=["get"], pagination_class=None)
+    def versions(self, request: Request, **kwargs: Any) -> Response:
+        """The published versions, the newest first; the latest hundred."""
+        found = [_version(each) for each in self.get_object().versions.order_by("-number")[:100]]
+        return Response({"results": found, "next": None, "previous": None})
+
+    @extend_schema(responses=shapes.Version)
+    @action(detail=True, methods=["get"], url_path=r"versions/(?P<number>[0-9]{1,9})")
+    def version(self, request: Request, number: str, **kwargs: Any) -> Response:
+        """One published version, as it was written and as it was understood."""
+        return Response(_version(get_object_or_404(self.get_object().versions, number=int(number))))
+
+    @extend_schema(responses={(200, "application/yaml"): OpenApiTypes.STR})
+    @action(detail=True, methods=["get"])
+    def export(self, request: Request, **kwargs: Any) -> HttpResponse:
+        """The document as a file: the draft if there is one, else what is published."""
+        pipeline = self.get_object()
+        text = pipeline.draft or (pipeline.published.text if pipeline.published else "")
+        name = f'attachment; filename="{pipeline.slug}.yaml"'
+        return HttpResponse(text, content_type="application/yaml", headers={"Content-Disposition": name})
+
+    @extend_schema(request=shapes.ModeBody, responses=shapes.Plan)
+    @action(detail=True, methods=["post"])
+    def plan(self, request: Request, **kwargs: Any) -> Response:
+        """What a run would read now, and why; starts nothing."""
+        mode = body(shapes.ModeBody, request)["mode"]
+        return Response(services.plan_run(self.get_object(), mode=mode))
+
+    @extend_schema(responses=shapes.RunRow(many=True))
+    @action(detail=True, methods=["get"])
+    def runs(self, request: Request, **kwargs: Any) -> Response:
+        """The runs of this pipeline, the newest first."""
+        return self._page_of_runs(Run.objects.visible_to(request.user).filter(pipeline=self.get_object()))
+
+    @extend_schema(
+        request=shapes.ModeBody,
+        parameters=[KEY],
+        responses={201: OpenApiResponse(shapes.RunDetail, "The run; one that was started before under the same key.")},
+    )
+    @runs.mapping.post
+    def start(self, request: Request, **kwargs: Any) -> Response:
+        """Start a run."""
+        run = services.start_run(
+            self.get_object(),
+            actor=self.actor,
+            trigger="api",
+            mode=body(shapes.ModeBody, request)["mode"],
+            trigger_key=trigger_key(request),
+        )
+        return Response(queries.run_detail(run), status=status.HTTP_201_CREATED)
+
+    def _page_of_runs(self, runs: QuerySet[Run]) -> Response:
+        self.orderings = {"-id": ("-id",)}
+        page = self.paginate_queryset(queries.with_totals(runs))
+        return self.get_paginated_response([queries.run_json(each) for each in page or ()])
+
+    def _may_manage(self) -> bool:
+        return Project.objects.visible_to(self.request.user, "manage").filter(pk=self.project.pk).exists()
+
+
+def _version(version: PipelineVersion) -> dict[str, Any]:
+    return {
+        "number": version.number,
+        "text": version.text,
+        "document": version.document,
+        "published_at": queries.shown_time(version.published_at),
+        "published_by": version.published_by,
+    }

@@ -1,0 +1,74 @@
+"""`/runs/`: a run's life, by id."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.accounts.api_base import ProjectViewSet
+from apps.pipelines import queries, services, states
+from apps.pipelines.api import shapes
+from apps.pipelines.api.bodies import trigger_key
+from apps.pipelines.api.pipelines import KEY
+from apps.pipelines.models import Run
+
+
+class RunFilter(filters.FilterSet):
+    """Runs of one pipeline, in one state, by one trigger."""
+
+    pipeline = filters.CharFilter(field_name="pipeline__slug")
+    state = filters.ChoiceFilter(choices=[(each, each) for each in sorted(states.RUN)])
+    trigger = filters.CharFilter()
+
+    class Meta:
+        model = Run
+        fields: ClassVar[list[str]] = []
+
+
+class RunViewSet(ProjectViewSet):
+    """Runs of a project, the newest first."""
+
+    model = Run
+    serializer_class = shapes.RunRow
+    lookup_field = "pk"
+    lookup_value_regex = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    filterset_class = RunFilter
+    action_needed: ClassVar[dict[str, Any]] = {"cancel": "operate", "retry": "operate", "steps": "see"}
+
+    def get_queryset(self) -> QuerySet[Run]:
+        return super().get_queryset().select_related("pipeline", "version")
+
+    @extend_schema(responses=shapes.RunRow(many=True))
+    def list(self, request: Request, **kwargs: Any) -> Response:
+        page = self.paginate_queryset(queries.with_totals(self.filter_queryset(self.get_queryset())))
+        return self.get_paginated_response([queries.run_json(each) for each in page or ()])
+
+    @extend_schema(responses=shapes.RunDetail)
+    def retrieve(self, request: Request, **kwargs: Any) -> Response:
+        return Response(queries.run_detail(self.get_object()))
+
+    @extend_schema(request=None, responses=shapes.RunDetail)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, **kwargs: Any) -> Response:
+        """Stop a run; its running steps end within seconds."""
+        return Response(queries.run_detail(services.cancel_run(self.get_object(), actor=self.actor)))
+
+    @extend_schema(request=None, parameters=[KEY], responses={201: shapes.RunDetail})
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, **kwargs: Any) -> Response:
+        """Start a new run that repeats an ended one and reuses the steps whose outputs still stand."""
+        again = services.retry_run(self.get_object(), actor=self.actor, trigger_key=trigger_key(request))
+        return Response(queries.run_detail(again), status=status.HTTP_201_CREATED)
+
+    @extend_schema(responses=shapes.Step(many=True), filters=False)
+    @action(detail=True, methods=["get"], pagination_class=None)
+    def steps(self, request: Request, **kwargs: Any) -> Response:
+        """The steps of a run with the outcomes of their checks."""
+        return Response({"results": queries.steps_json(self.get_object()), "next": None, "previous": None})

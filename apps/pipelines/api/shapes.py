@@ -1,0 +1,193 @@
+"""The shapes of pipelines, runs and plans, for bodies and for the OpenAPI document. The answers come from `queries`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers as s
+
+from apps.pipelines import states
+from apps.pipelines.services import MODES
+from apps.pipelines.text import LARGEST
+
+
+class Shape(s.Serializer[Any]):
+    """A shape that is read from a dictionary; it writes nothing by itself."""
+
+
+class TextBody(Shape):
+    text = s.CharField(trim_whitespace=False, max_length=LARGEST, help_text="The document, as YAML.")
+
+
+class ApplyBody(TextBody):
+    publish = s.BooleanField(default=False, help_text="Publish it at once; needs the role Admin.")
+
+
+class CreateBody(Shape):
+    slug = s.RegexField(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*\Z", max_length=63)
+    text = s.CharField(trim_whitespace=False, max_length=LARGEST, default="", allow_blank=True)
+
+
+class DraftBody(Shape):
+    text = s.CharField(trim_whitespace=False, max_length=LARGEST, allow_blank=True)
+
+
+class ModeBody(Shape):
+    mode = s.ChoiceField(MODES, default="auto")
+
+
+class LastRun(Shape):
+    id = s.UUIDField()
+    state = s.ChoiceField(sorted(states.RUN))
+    outcome = s.ChoiceField(states.OUTCOMES)
+    created_at = s.DateTimeField()
+
+
+class Pipeline(Shape):
+    slug = s.CharField()
+    title = s.CharField()
+    published_version = s.IntegerField(allow_null=True)
+    has_draft = s.BooleanField()
+    health = s.ChoiceField(["draft", "idle", "running", "healthy", "warning", "failing"])
+    last_run = LastRun(allow_null=True)
+    last_good_at = s.DateTimeField(allow_null=True)
+    created_at = s.DateTimeField()
+    changed_at = s.DateTimeField()
+
+
+class PipelineDetail(Pipeline):
+    text = s.CharField(help_text="The draft if there is one, else what is published.")
+    draft = s.CharField()
+    published_text = s.CharField()
+
+
+class DocumentProblem(Shape):
+    path = s.CharField()
+    line = s.IntegerField()
+    column = s.IntegerField()
+    message = s.CharField()
+    remedy = s.CharField()
+
+
+class Validation(Shape):
+    valid = s.BooleanField()
+    errors = DocumentProblem(many=True)
+
+
+class Version(Shape):
+    number = s.IntegerField()
+    text = s.CharField()
+    document = s.DictField()
+    published_at = s.DateTimeField()
+    published_by = s.CharField()
+
+
+class Estimate(Shape):
+    rows = s.IntegerField(allow_null=True)
+    bytes = s.IntegerField(allow_null=True)
+
+
+class PlanStep(Shape):
+    key = s.CharField()
+    kind = s.CharField()
+    reads = s.ListField(child=s.JSONField())
+    estimate = Estimate(allow_null=True)
+    skip_reason = s.CharField(allow_null=True)
+
+
+class Plan(Shape):
+    mode = s.ChoiceField(["seed", "incremental", "repair", "full_refresh", "skip"])
+    mode_reason = s.CharField()
+    steps = PlanStep(many=True)
+
+
+class Suggestion(Shape):
+    id = s.CharField()
+    title = s.CharField()
+    effect = s.CharField()
+    applicable = s.BooleanField()
+
+
+_ERROR_CLASSES = ["transient", "data", "configuration", "infrastructure", "lost", "bug"]
+# `class` is no name that Python allows for an attribute of a class body.
+Error: Any = type(
+    "Error",
+    (Shape,),
+    {
+        "class": s.ChoiceField(_ERROR_CLASSES),
+        "code": s.CharField(),
+        "message": s.CharField(),
+        "evidence": s.DictField(),
+        "retryable": s.BooleanField(),
+        "suggestions": Suggestion(many=True),
+        "last_good_run": s.UUIDField(allow_null=True),
+    },
+)
+
+
+class Sample(Shape):
+    file = s.CharField(allow_null=True)
+    row = s.IntegerField(allow_null=True)
+    values = s.DictField()
+
+
+class Check(Shape):
+    rule = s.CharField()
+    columns = s.ListField(child=s.CharField())
+    action = s.ChoiceField(["stop", "warn", "quarantine"])
+    passed = s.BooleanField()
+    failed_rows = s.IntegerField()
+    total_rows = s.IntegerField()
+    fraction = s.FloatField()
+    samples = Sample(many=True)
+    seconds = s.FloatField()
+
+
+class Step(Shape):
+    id = s.UUIDField()
+    key = s.CharField()
+    kind = s.CharField()
+    state = s.ChoiceField(sorted(states.STEP))
+    attempt = s.IntegerField()
+    fence = s.IntegerField()
+    upstream = s.ListField(child=s.CharField())
+    queued_at = s.DateTimeField(allow_null=True)
+    started_at = s.DateTimeField(allow_null=True)
+    finished_at = s.DateTimeField(allow_null=True)
+    duration_s = s.FloatField(allow_null=True)
+    rows_in = s.IntegerField()
+    rows_out = s.IntegerField()
+    rows_rejected = s.IntegerField()
+    bytes_out = s.IntegerField()
+    peak_memory = s.IntegerField()
+    progress = s.DictField(allow_null=True)
+    error = Error(allow_null=True)
+    output = s.DictField(allow_null=True)
+    checks = Check(many=True)
+
+
+class RunRow(Shape):
+    id = s.UUIDField()
+    pipeline = s.CharField()
+    version = s.IntegerField()
+    state = s.ChoiceField(sorted(states.RUN))
+    outcome = s.ChoiceField(states.OUTCOMES)
+    mode = s.CharField()
+    mode_reason = s.CharField()
+    trigger = s.CharField()
+    actor = s.CharField()
+    created_at = s.DateTimeField()
+    started_at = s.DateTimeField(allow_null=True)
+    finished_at = s.DateTimeField(allow_null=True)
+    duration_s = s.FloatField(allow_null=True)
+    rows_read = s.IntegerField()
+    rows_written = s.IntegerField()
+    rows_rejected = s.IntegerField()
+    bytes_written = s.IntegerField()
+    progress = s.FloatField(allow_null=True)
+    error = Error(allow_null=True)
+    retry_of = s.UUIDField(allow_null=True)
+
+
+class RunDetail(RunRow):
+    steps = Step(many=True)

@@ -1,0 +1,75 @@
+"""The shapes of datasets, snapshots and query results, for bodies and for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers as s
+
+
+class Shape(s.Serializer[Any]):
+    """A shape that is read from a dictionary; it writes nothing by itself."""
+
+
+class Dataset(Shape):
+    slug = s.CharField()
+    title = s.CharField()
+    hidden = s.BooleanField(help_text="Rows that checks have set aside, beside the dataset that they come from.")
+    head = s.IntegerField(help_text="The number of the newest snapshot; 0 when there is none.")
+    rows = s.IntegerField(allow_null=True)
+    bytes = s.IntegerField(allow_null=True)
+    loaded_at = s.DateTimeField(allow_null=True)
+    loaded_by_run = s.UUIDField(allow_null=True)
+    owner_step = s.CharField()
+    created_at = s.DateTimeField()
+
+
+class Column(Shape):
+    name = s.CharField()
+    type = s.CharField()
+    nullable = s.BooleanField()
+
+
+class Snapshot(Shape):
+    id = s.UUIDField()
+    dataset = s.CharField()
+    number = s.IntegerField()
+    state = s.ChoiceField(["head", "past"])
+    created_at = s.DateTimeField()
+    created_by_run = s.UUIDField()
+    mode = s.ChoiceField(["append", "replace"])
+    rows = s.IntegerField()
+    bytes = s.IntegerField()
+    files = s.IntegerField()
+    schema = Column(many=True)
+    labels = s.ListField(child=s.CharField())
+    locked = s.BooleanField()
+    golden = s.BooleanField()
+    parent = s.IntegerField(help_text="The number of the snapshot before it; 0 when it is the first.")
+    reason = s.CharField()
+
+
+class QueryBody(Shape):
+    sql = s.CharField(max_length=100_000, trim_whitespace=False, help_text="One SELECT over the project's datasets.")
+
+
+class QueryColumn(Shape):
+    name = s.CharField()
+    type = s.CharField()
+
+
+class QueryResult(Shape):
+    columns = QueryColumn(many=True)
+    rows = s.ListField(child=s.ListField(child=s.JSONField(allow_null=True)))
+    row_count = s.IntegerField()
+    truncated = s.BooleanField()
+    seconds = s.FloatField()
+    bytes_scanned = s.IntegerField()
+
+
+class PreviewParameters(Shape):
+    limit = s.IntegerField(min_value=1, max_value=1000, default=50)
+
+
+class DownloadParameters(Shape):
+    format = s.ChoiceField(["csv", "parquet"], default="csv")
