@@ -41,7 +41,7 @@ _MEMORY = ("OutOfMemoryException", "MemoryError")
 
 @dataclass(frozen=True)
 class QueryResult:
-    """The `query` shape of the API. Values are what JSON has; whatever is no number, text or truth is written as text."""
+    """The `query` shape of the API. Values are what JSON has: what is no number, text or truth is written as text."""
 
     columns: list[dict[str, str]]
     rows: list[list[Any]]

@@ -91,7 +91,7 @@ class Check:
         values = ", ".join(f"{identifier(each.name)} := {_kept(each.name, each.type)}" for each in self.table.columns)
         known = ", ".join(f"({literal(path)}, {rows})" for path, rows in self._rows_before().items())
         return (
-            f"SELECT '' AS file, rows_before + __ordinal + 1 AS row, reason, "
+            f"SELECT CAST(NULL AS VARCHAR) AS file, rows_before + __ordinal + 1 AS row, reason, "
             f"CAST(to_json(struct_pack({values})) AS VARCHAR) AS raw "
             f"FROM {self.positioned} AS input JOIN {BAD} USING ({AT}) "
             f"JOIN (VALUES {known}) AS origin(__file, rows_before) USING (__file) ORDER BY row"
@@ -162,10 +162,10 @@ class Check:
                 {"file": shown[each][0], "row": shown[each][1], "values": rows[each]} for each in group if each in rows
             ]
 
-    def _located(self, places: Sequence[Place]) -> dict[Place, tuple[str, int]]:
+    def _located(self, places: Sequence[Place]) -> dict[Place, tuple[str | None, int]]:
         """What people are shown of a place: the source's file, where there is one, and the row, from 1."""
         before = self._rows_before()
-        return {(file, row): ("", before[file] + row + 1) for file, row in places}
+        return {(file, row): (None, before[file] + row + 1) for file, row in places}
 
     def _rows_before(self) -> dict[str, int]:
         """By absolute path of a staged file: the rows of the table in the files before it."""

@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
                 ('step_key', models.CharField(max_length=63)),
                 ('position', models.PositiveSmallIntegerField()),
                 ('rule', models.CharField(max_length=32)),
+                ('name', models.CharField(max_length=200)),
                 ('columns', models.JSONField(default=list)),
                 ('definition', models.JSONField()),
                 ('action', models.CharField(max_length=16)),
