@@ -1,7 +1,7 @@
 """The two kinds of DuckDB instance, and how rows become Parquet.
 
-A *connector* instance runs only our own SQL and may load extensions. An *operator* instance runs what an operator wrote:
-it never loads an extension, reads only its inputs, writes only below its output, and cannot be reconfigured.
+A *connector* instance runs only our own SQL and may load extensions. An *operator* instance runs what an operator
+wrote: it never loads an extension, reads only its inputs, writes only below its output, and cannot be reconfigured.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ def connector_instance(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """An instance for our own SQL against a source, closed at the end.
 
-    extensions: names such as `postgres_scanner`, loaded from the installed wheel by path; nothing is downloaded. memory in
-    bytes. spill: an absolute folder for temporary files, made here, and removed with what is in it. ordered: rows are
-    written in the order in which they are read (file sources: the n-th row of a staged file is the n-th of its source).
+    extensions: names such as `postgres_scanner`, loaded from the installed wheel by path; nothing is downloaded.
+    memory in bytes. spill: an absolute folder for temporary files, made here, and removed with what is in it. ordered:
+    rows are written in the order in which they are read (file sources: the n-th row of a staged file is the n-th of
+    its source).
     """
     with _opened(memory, threads, spill, ordered=ordered) as connection:
         for name in extensions:
@@ -137,11 +138,13 @@ def write_parquet(
     split: bool = False,
     parameters: Sequence[object] | None = None,
 ) -> tuple[StagedFile, ...]:
-    """Write a SELECT's rows as Parquet into `folder` (below the storage root; made when missing) and flush them to disk.
+    """Write a SELECT's rows as Parquet into `folder` (below the storage root; made when missing) and flush them to
+    disk.
 
-    Returns the files with rows and bytes; an empty result leaves no file. One file, `<name>.parquet`, in the order of the
-    rows where the instance is `ordered`. split: one file a thread instead, in a new subfolder `<name>`: for reads that come in
-    parallel and in no order. hashed: with the SHA-256 of each file. Raises ManifoldError or CancelledError.
+    Returns the files with rows and bytes; an empty result leaves no file. One file, `<name>.parquet`, in the order of
+    the rows where the instance is `ordered`. split: one file a thread instead, in a new subfolder `<name>`: for reads
+    that come in parallel and in no order. hashed: with the SHA-256 of each file. Raises ManifoldError or
+    CancelledError.
     """
     target = f"{folder}/{name}" if split else f"{folder}/{name}.parquet"
     absolute = storage.absolute(target)

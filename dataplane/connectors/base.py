@@ -168,11 +168,16 @@ class Stage:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file behind a part of a reading: as it was planned, and where it lies now (absolute; never shown to
-    anybody)."""
+    """A file behind a part of a reading: as it was planned, and where it lies now (absolute; never shown to anybody).
+
+    first_line: the line of its first row, counted from 1; None for formats without lines. plain: its lines can be
+    counted as they lie there, uncompressed and with one byte for a line break.
+    """
 
     ref: FileRef
     absolute: str
+    first_line: int | None = None
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -226,8 +231,6 @@ class Connector(ABC):
     family: ClassVar[Family]
     summary: ClassVar[str]
     capabilities: ClassVar[Capabilities]
-    extensions: ClassVar[tuple[str, ...]] = ()
-    """DuckDB extensions that `read` needs on its connection."""
     ordered: ClassVar[bool] = False
     """Whether rows come in an order that means something: the lines of a file."""
     Params: ClassVar[type[BaseModel]]

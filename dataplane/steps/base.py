@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from dataplane.provenance import Origin
 from dataplane.storage import Storage
 
 
@@ -53,11 +54,15 @@ class StagedFile:
 
 @dataclass(frozen=True)
 class Table:
-    """What one step hands to the next: files that share one schema. No file at all is an empty table of that schema."""
+    """What one step hands to the next: files that share one schema. No file at all is an empty table of that schema.
+
+    origins: which source files the rows of a staged file came from, where they came from files.
+    """
 
     columns: tuple[ColumnType, ...]
     files: tuple[StagedFile, ...] = ()
     rejected: tuple[StagedFile, ...] = ()
+    origins: tuple[Origin, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -72,6 +77,7 @@ class Table:
             "columns": [vars(each) for each in self.columns],
             "files": [vars(each) for each in self.files],
             "rejected": [vars(each) for each in self.rejected],
+            "origins": [each.as_json() for each in self.origins],
         }
 
     @classmethod
@@ -80,6 +86,7 @@ class Table:
             columns=tuple(ColumnType(**each) for each in value["columns"]),
             files=tuple(StagedFile(**each) for each in value["files"]),
             rejected=tuple(StagedFile(**each) for each in value["rejected"]),
+            origins=tuple(Origin.from_json(each) for each in value.get("origins", ())),
         )
 
 
@@ -97,10 +104,11 @@ class Progress:
 class StepContext:
     """Everything a step may use. It reaches no database and no catalogue.
 
-    inputs: by the name the step's spec gives them. output: folder below the storage root that contains the fence; the step
-    creates it. spill: an absolute folder for DuckDB's temporary files, of this step alone. memory: bytes for DuckDB.
-    extras: what a kind needs beyond its spec and inputs (the extract's connector and window, for instance), made by its
-    adapter in the run engine. on_cancel: register a callable that interrupts the work; it may be called from another thread.
+    inputs: by the name the step's spec gives them. output: folder below the storage root that contains the fence; the
+    step creates it. spill: an absolute folder for DuckDB's temporary files, of this step alone. memory: bytes for
+    DuckDB. extras: what a kind needs beyond its spec and inputs (the extract's connector and window, for instance),
+    made by its adapter in the run engine. on_cancel: register a callable that interrupts the work; it may be called
+    from another thread.
     """
 
     key: str

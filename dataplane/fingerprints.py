@@ -1,0 +1,62 @@
+"""SHA-256 and line count of the files that are being read, made in a thread beside the read."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+
+from dataplane.connectors.base import FileRef, SourceFile
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a file's bytes are: their digest, and how many lines they make when they are plain text."""
+
+    sha256: str
+    lines: int
+
+
+class Fingerprints:
+    """Collects fingerprints in the background; closing it stops a file that is still being read."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fingerprints")
+        self._stopped = threading.Event()
+        self._futures: dict[str, tuple[FileRef, Future[Fingerprint]]] = {}
+
+    def __enter__(self) -> Fingerprints:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def add(self, files: Iterable[SourceFile]) -> None:
+        """Begin to read these files too."""
+        for each in files:
+            self._futures[each.ref.path] = (each.ref, self._pool.submit(self._of, each.absolute))
+
+    def of(self, path: str) -> Fingerprint:
+        """The fingerprint of a file that was added, by its path in the source; waits for it."""
+        return self._futures[path][1].result()
+
+    def results(self) -> list[tuple[FileRef, str]]:
+        """All files with their digests, in the order in which they were added."""
+        return [(ref, future.result().sha256) for ref, future in self._futures.values()]
+
+    def _of(self, absolute: str) -> Fingerprint:
+        digest, lines, last = hashlib.sha256(), 0, b"\n"
+        with open(absolute, "rb", buffering=0) as file:
+            while (chunk := file.read(_CHUNK)) and not self._stopped.is_set():
+                digest.update(chunk)
+                lines += chunk.count(b"\n")
+                last = chunk[-1:]
+        return Fingerprint(digest.hexdigest(), lines + (last != b"\n"))

@@ -1,0 +1,167 @@
+"""Reading again around the last mark without doubling a row.
+
+A cursor's last value may belong to rows that came after the last read, so every window begins at the mark itself (or
+earlier, by the lookback). What was read before is known as a multiset of row hashes; it is taken out of the part of the
+rows at or below the mark, and only there, so the bulk costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from dataplane.connectors.base import Column, Window
+from dataplane.engine import COMPRESSION, flush, write_parquet
+from dataplane.errors import ConfigurationError
+from dataplane.failures import duckdb_errors
+from dataplane.relations import identifier, literal, path_list
+from dataplane.steps.base import StagedFile, StepContext
+
+_FLUSH_ROWS = 122_880
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The column that a window is read by, its DuckDB type, and the window's bounds."""
+
+    column: str
+    type: str
+    lower: str | None
+    upper: str | None
+    columns: tuple[Column, ...]
+
+    @property
+    def sql(self) -> str:
+        return identifier(self.column)
+
+    def value(self, text: str) -> str:
+        return f"CAST({literal(text)} AS {self.type})"
+
+
+def cursor_of(window: Window, columns: Sequence[Column]) -> Cursor | None:
+    """The cursor of a window; None for windows of other kinds. Raises ConfigurationError when it is not read along."""
+    if window.kind != "cursor" or window.column is None:
+        return None
+    found = next((each for each in columns if each.name == window.column), None)
+    if found is None:
+        raise ConfigurationError(
+            f"The cursor column {window.column} is not among the columns that are read. Add it to the step's columns.",
+            code="cursor_not_selected",
+            evidence={"cursor": window.column, "columns": [each.name for each in columns]},
+        )
+    return Cursor(window.column, found.type, window.lower, window.upper, tuple(columns))
+
+
+def write(
+    context: StepContext, connection: duckdb.DuckDBPyConnection, query: str, cursor: Cursor
+) -> tuple[tuple[StagedFile, ...], dict[str, Any]]:
+    """Stage the rows of a window that were not read before. Returns the files, and the facts for the next window.
+
+    `extras["seen"]` is the previous window's file of hashes below the storage root; without one, nothing at or below
+    the mark is taken. `extras["stream"]` has the lookback.
+    """
+    query = f"SELECT * FROM ({query}) WHERE {cursor.sql} IS NOT NULL"
+    if cursor.lower is None:
+        files = write_parquet(
+            connection, query, storage=context.storage, folder=context.output, name="rows", split=True
+        )
+        return files, _remember(context, connection, cursor, [each.path for each in files])
+    fresh, again = _parted(context, connection, query, cursor)
+    facts = _remember(context, connection, cursor, [each.path for each in fresh] + again)
+    late = _late(context, connection, cursor, again, context.extras.get("seen"))
+    for path in again:
+        context.storage.remove(path)
+    return fresh + late, facts
+
+
+def _parted(
+    context: StepContext, connection: duckdb.DuckDBPyConnection, query: str, cursor: Cursor
+) -> tuple[tuple[StagedFile, ...], list[str]]:
+    """One write of all rows into two sets of files: those after the mark, and those that may have been read before."""
+    target = f"{context.output}/window"
+    with duckdb_errors():
+        connection.execute(f"SET partitioned_write_flush_threshold = {_FLUSH_ROWS}")
+        written = connection.execute(
+            f"COPY (SELECT *, {cursor.sql} <= {cursor.value(cursor.lower or '')} AS __again FROM ({query})) "
+            f"TO {literal(context.storage.absolute(target))} (FORMAT parquet, COMPRESSION {COMPRESSION}, "
+            f"PARTITION_BY (__again), RETURN_STATS true)"
+        ).fetchall()
+    fresh, again = [], []
+    for path, rows, size, *_ in written:
+        relative = path.removeprefix(f"{context.storage.root}/")
+        if "/__again=true/" in relative:
+            again.append(relative)
+        else:
+            flush(context.storage, relative)
+            fresh.append(StagedFile(relative, rows, size))
+    return tuple(sorted(fresh, key=lambda each: each.path)), sorted(again)
+
+
+def _late(
+    context: StepContext, connection: duckdb.DuckDBPyConnection, cursor: Cursor, again: list[str], seen: str | None
+) -> tuple[StagedFile, ...]:
+    """Of the rows at or below the mark, those that the previous windows did not have."""
+    if not again or seen is None:
+        return ()
+    known = f"SELECT hash, count FROM {_parquet(context, [seen])}"
+    query = (
+        f"SELECT * EXCLUDE (__hash, __n, hash, count) FROM ("
+        f"SELECT *, row_number() OVER (PARTITION BY __hash) AS __n FROM ("
+        f"SELECT *, {row_hash(cursor.columns)} AS __hash FROM {_parquet(context, again)})) "
+        f"LEFT JOIN ({known}) AS known ON known.hash = __hash WHERE __n > coalesce(known.count, 0)"
+    )
+    return write_parquet(connection, query, storage=context.storage, folder=context.output, name="late")
+
+
+def _remember(
+    context: StepContext, connection: duckdb.DuckDBPyConnection, cursor: Cursor, paths: list[str]
+) -> dict[str, Any]:
+    """Write the multiset that the next window needs: every row that it will read again."""
+    lookback: float = context.extras["stream"].lookback
+    if not paths:
+        return {"seen": None, "boundary_rows": 0}
+    upper = cursor.value(cursor.upper) if cursor.upper is not None else None
+    rows = _parquet(context, paths)
+    bound = _earlier(upper or f"(SELECT max({cursor.sql}) FROM {rows})", cursor.type, lookback)
+    query = (
+        f"SELECT hash, count(*) AS count FROM (SELECT {row_hash(cursor.columns)} AS hash FROM {rows} "
+        f"WHERE {cursor.sql} >= {bound}) GROUP BY hash"
+    )
+    files = write_parquet(connection, query, storage=context.storage, folder=context.output, name="seen")
+    if not files:
+        return {"seen": None, "boundary_rows": 0}
+    with duckdb_errors():
+        counted = connection.execute(f"SELECT sum(count)::BIGINT FROM {_parquet(context, [files[0].path])}").fetchone()
+    return {"seen": files[0].path, "boundary_rows": counted[0] if counted else 0}
+
+
+def _parquet(context: StepContext, paths: Sequence[str]) -> str:
+    absolute = path_list(context.storage.absolute(each) for each in paths)
+    return f"read_parquet({absolute}, hive_partitioning = false)"
+
+
+def _earlier(value: str, type_: str, lookback: float) -> str:
+    """A cursor's value less the lookback: seconds for times, days rounded up for dates, else a number."""
+    if not lookback:
+        return value
+    upper = type_.upper()
+    if upper.startswith("TIMESTAMP"):
+        return f"{value} - to_microseconds({round(lookback * 1_000_000)})"
+    if upper == "DATE":
+        return f"CAST({value} - to_microseconds({round(lookback * 1_000_000)}) AS DATE)"
+    return f"{value} - {lookback:.15g}"
+
+
+def row_hash(columns: Sequence[Column]) -> str:
+    """A row's hash as SQL: the same in every version of DuckDB and order of columns, and with new columns of NULLs."""
+    parts = []
+    for each in sorted(columns, key=lambda column: column.name):
+        name, text = identifier(each.name), f"CAST({identifier(each.name)} AS VARCHAR)"
+        parts.append(
+            f"CASE WHEN {name} IS NULL THEN '' "
+            f"ELSE {literal(each.name)} || '=' || strlen({text}) || ':' || {text} || ';' END"
+        )
+    return f"md5({' || '.join(parts)})"

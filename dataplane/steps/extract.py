@@ -1,0 +1,199 @@
+"""The extract step: exactly the rows of one window, from a source into staged Parquet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+import duckdb
+from pydantic import Field, StringConstraints
+
+from dataplane.connectors.base import Column, Connector, Part, Reading, StreamConfig, Window
+from dataplane.engine import connector_instance, write_parquet
+from dataplane.errors import DataError
+from dataplane.failures import duckdb_errors
+from dataplane.fingerprints import Fingerprints
+from dataplane.provenance import Origin
+from dataplane.relations import identifier
+from dataplane.steps import boundary
+from dataplane.steps.base import ColumnType, Spec, StagedFile, StepContext, StepKind, StepResult, Table
+from dataplane.steps.origins import origins_of
+from dataplane.steps.watching import Share, watched
+
+Name = Annotated[str, StringConstraints(min_length=1)]
+
+
+class ExtractSpec(Spec):
+    """A stream of a source, all of it or what is new; chosen columns; a filter in the source's own SQL."""
+
+    source: Name
+    stream: Name
+    mode: Literal["incremental", "full_refresh"] = "full_refresh"
+    columns: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    filter: Name | None = None
+
+
+@dataclass
+class Staging:
+    """What has been written so far."""
+
+    context: StepContext
+    files: list[StagedFile] = field(default_factory=list)
+    rejected: list[StagedFile] = field(default_factory=list)
+    origins: list[Origin] = field(default_factory=list)
+    parts: int = 0
+    share: Share = field(default_factory=Share)
+
+
+class ExtractStep(StepKind):
+    """Needs `extras`: connector (an instance), stream (StreamConfig), window (Window or None), seen (path or None).
+
+    Facts: files (what was read, with SHA-256 and rows), seen and boundary_rows (for the next window of a cursor),
+    warnings. Where each row came from stands in the table's `origins`.
+    """
+
+    kind = "extract"
+    Spec = ExtractSpec
+
+    @classmethod
+    def inputs(cls, spec: Any) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def run(cls, context: StepContext, spec: Any) -> StepResult:
+        connector: Connector = context.extras["connector"]
+        window: Window | None = context.extras["window"]
+        stream = narrowed(context.extras["stream"], spec)
+        if window is None:
+            return StepResult(table=Table(_types(_chosen(stream))), facts={"files": [], "warnings": []})
+        context.storage.new_folder(context.output)
+        with (
+            connector_instance(
+                extensions=connector.extensions,
+                memory=context.memory,
+                threads=context.threads,
+                spill=context.spill,
+                ordered=connector.ordered,
+            ) as connection,
+            watched(context, connection) as share,
+            connector.read(stream, window, connection) as reading,
+            Fingerprints() as fingerprints,
+        ):
+            return _extract(Staging(context, share=share), connection, reading, window, fingerprints)
+
+
+def narrowed(stream: StreamConfig, spec: ExtractSpec) -> StreamConfig:
+    """A stream with the columns and the filter that a step asks for on top of the stream's own."""
+    both = [each for each in (stream.row_filter, spec.filter) if each]
+    row_filter = both[0] if len(both) == 1 else " AND ".join(f"(\n{each}\n)" for each in both)
+    return replace(stream, select=spec.columns or stream.select, row_filter=row_filter or None)
+
+
+def _extract(
+    staging: Staging,
+    connection: duckdb.DuckDBPyConnection,
+    reading: Reading,
+    window: Window,
+    fingerprints: Fingerprints,
+) -> StepResult:
+    facts: dict[str, Any]
+    cursor = boundary.cursor_of(window, reading.columns)
+    if cursor is not None:
+        files, facts = boundary.write(staging.context, connection, reading.query, cursor)
+        staging.files += files
+    else:
+        facts = {}
+        for part in reading.in_parts():
+            fingerprints.add(part.files)
+            _stage(staging, connection, part, reading, fingerprints)
+    table = Table(_types(reading.columns), tuple(staging.files), tuple(staging.rejected), tuple(staging.origins))
+    rows = {each.path: each.rows for origin in staging.origins for each in origin.files}
+    facts["files"] = [
+        {**vars(ref), "sha256": digest, "rows": rows.get(ref.path, 0)} for ref, digest in fingerprints.results()
+    ]
+    facts["warnings"] = list(dict.fromkeys(reading.warnings))
+    return StepResult(table=table, rows_in=table.rows + sum(each.rows for each in table.rejected), facts=facts)
+
+
+def _stage(
+    staging: Staging, connection: duckdb.DuckDBPyConnection, part: Part, reading: Reading, fingerprints: Fingerprints
+) -> None:
+    """Write one part: its rows, its rejected lines, and where they came from."""
+    context = staging.context
+    name = f"part-{staging.parts:05d}"
+    staging.parts += 1
+    total = reading.total_bytes or 0
+    staging.share.next(sum(each.ref.size for each in part.files) / total if total and part.files else 1.0)
+    part, files, counts = _written(context, connection, part, name)
+    rejected = _rejected(context, connection, part, name)
+    staging.files += files
+    staging.rejected += rejected
+    if part.files:
+        staging.origins += origins_of(
+            connection, context.storage, part, files, counts, rejected=rejected, fingerprints=fingerprints
+        )
+    if part.check is not None:
+        part.check()
+    context.progress.rows += sum(each.rows for each in files)
+    context.progress.bytes += sum(each.ref.size for each in part.files)
+
+
+def _written(
+    context: StepContext, connection: duckdb.DuckDBPyConnection, part: Part, name: str
+) -> tuple[Part, tuple[StagedFile, ...], list[int]]:
+    """Write a part's rows, carefully if a value did not fit; also the part that was run and each file's rows."""
+    try:
+        return part, *_copied(context, connection, part, name)
+    except DataError as error:
+        if part.careful is None or error.code not in ("conversion", "invalid_input"):
+            raise
+    with suppress(FileNotFoundError):
+        os.unlink(context.storage.absolute(f"{context.output}/{name}.parquet"))
+    return part.careful, *_copied(context, connection, part.careful, name)
+
+
+def _copied(
+    context: StepContext, connection: duckdb.DuckDBPyConnection, part: Part, name: str
+) -> tuple[tuple[StagedFile, ...], list[int]]:
+    with duckdb_errors():
+        for statement in part.prepare:
+            connection.execute(statement)
+    query, storage = part.query, context.storage
+    if part.origin is None:
+        split = not part.files
+        files = write_parquet(connection, query, storage=storage, folder=context.output, name=name, split=split)
+        return files, [sum(each.rows for each in files)]
+    # Several small files: their rows pass through a table, where they can be counted for each file.
+    column = identifier(part.origin)
+    with duckdb_errors():
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE __part AS {query}")
+        found = connection.execute(f"SELECT {column}, count(*) FROM __part GROUP BY ALL").fetchall()
+    files = write_parquet(
+        connection, f"SELECT * EXCLUDE ({column}) FROM __part", storage=storage, folder=context.output, name=name
+    )
+    with duckdb_errors():
+        connection.execute("DROP TABLE __part")
+    counted = dict(found)
+    return files, [counted.get(position, 0) for position in range(len(part.files))]
+
+
+def _rejected(
+    context: StepContext, connection: duckdb.DuckDBPyConnection, part: Part, name: str
+) -> tuple[StagedFile, ...]:
+    if part.rejects is None:
+        return ()
+    folder = f"{context.output}/rejected"
+    return write_parquet(connection, part.rejects, storage=context.storage, folder=folder, name=name)
+
+
+def _types(columns: Iterable[Column]) -> tuple[ColumnType, ...]:
+    return tuple(ColumnType(each.name, each.type, each.nullable) for each in columns)
+
+
+def _chosen(stream: StreamConfig) -> list[Column]:
+    """The declared columns that are selected, in the order in which they are selected."""
+    declared = {each.name: each for each in stream.columns}
+    return [declared[name] for name in stream.select if name in declared] if stream.select else list(stream.columns)
