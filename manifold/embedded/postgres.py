@@ -132,12 +132,23 @@ class Postgres:
         )
 
     def is_ready(self) -> bool:
-        """Whether it accepts our connections now."""
+        """Whether it accepts our connections now. Raises EmbeddedError when it never will."""
         try:
             with psycopg.connect(self.superuser_url, connect_timeout=2):
                 return True
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            if "password authentication failed" in str(error):
+                raise EmbeddedError(
+                    f"{self.data} was made with another password than the one kept in the data folder's secrets. "
+                    "Put the secrets back that belong to it, or name another MANIFOLD_HOME."
+                ) from error
             return False
+
+    def move_aside(self) -> Path:
+        """Make room for a new cluster without losing the old one; returns where that is now."""
+        aside = self.data.with_name(f"{self.data.name}.{time.strftime('%Y%m%dT%H%M%S')}")
+        self.data.rename(aside)
+        return aside
 
     def wait_until_ready(self, server: subprocess.Popen[bytes], seconds: float = 60) -> None:
         """Returns as soon as it accepts connections. Raises EmbeddedError when it dies or takes longer."""

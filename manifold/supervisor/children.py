@@ -20,6 +20,7 @@ Role = Callable[[Ready], int]
 # Starts a program that writes its log to the given pipe.
 Spawn = Callable[[int], "subprocess.Popen[bytes]"]
 
+ASKED_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 QUICK_DEATH = 10.0
 LONGEST_PAUSE = 30.0
 HOPELESS = 10
@@ -45,7 +46,8 @@ class Child:
     quick_deaths: int = 0
     restart_at: float | None = None
     output: int = -1
-    readiness: int = -1
+    signs: int = -1
+    heard: float = 0.0
     identity: leftovers.Recorded = field(default_factory=dict)
     _program: subprocess.Popen[bytes] | None = None
 
@@ -54,22 +56,25 @@ class Child:
         return self.pid != 0 and self.status is None
 
     def start(self, close_in_child: list[int]) -> None:
-        """Start it. `output` and, for a forked child, `readiness` are then pipes to be read."""
+        """Start it. `output` and, for a forked child, `signs` are then pipes to be read."""
         self.output, log_end = os.pipe()
         self.status, self.ready, self.restart_at = None, False, None
-        self.started = time.monotonic()
+        self.started = self.heard = time.monotonic()
         if self.spawn is not None:
             self._program = self.spawn(log_end)
-            self.pid, self.readiness = self._program.pid, -1
+            self.pid, self.signs = self._program.pid, -1
         else:
-            self.readiness, ready_end = os.pipe()
+            self.signs, ready_end = os.pipe()
             parent = os.getpid()
+            # A signal that came before the child has its own handlers would be swallowed by those of the supervisor.
+            signal.pthread_sigmask(signal.SIG_BLOCK, ASKED_TO_STOP)
             self.pid = os.fork()
             if self.pid == 0:
-                self._become(parent, log_end, ready_end, [*close_in_child, self.output, self.readiness])
+                self._become(parent, log_end, ready_end, [*close_in_child, self.output, self.signs])
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED_TO_STOP)
             os.close(ready_end)
         os.close(log_end)
-        for descriptor in (self.output, self.readiness):
+        for descriptor in (self.output, self.signs):
             if descriptor >= 0:
                 os.set_blocking(descriptor, False)
         self.identity = leftovers.record(self.pid)
@@ -83,8 +88,9 @@ class Child:
             if os.getppid() != parent:  # it died before the line above
                 os._exit(status)
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
+            for number in (*ASKED_TO_STOP, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED_TO_STOP)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(log_end, 1)
             os.dup2(log_end, 2)
@@ -92,7 +98,7 @@ class Child:
                 os.close(descriptor)
             _name_process(self.name)
             assert self.role is not None
-            status = self.role(_once(ready_end))
+            status = self.role(_telling(ready_end))
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
         except BaseException:  # whatever it is, it belongs in this child's log
@@ -130,15 +136,15 @@ class Child:
         leftovers.stop([self.identity], signal.SIGKILL, 2)
 
 
-def _once(ready_end: int) -> Ready:
-    """Tell the supervisor once; a worker that reconnects is ready again and again."""
-    left = [ready_end]
+def _telling(end: int) -> Ready:
+    """A sign of life to the supervisor. One that does not listen, or is gone, holds nobody up."""
+    os.set_blocking(end, False)
 
-    def ready() -> None:
-        if left:
-            os.write(left.pop(), b"1")
+    def tell() -> None:
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            os.write(end, b"1")
 
-    return ready
+    return tell
 
 
 def _name_process(name: str) -> None:

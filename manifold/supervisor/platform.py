@@ -20,6 +20,7 @@ from manifold.supervisor.children import Role
 from manifold.supervisor.home import Home, StartError
 from manifold.supervisor.services import Services
 from manifold.supervisor.watch import Say, Stopped, Watch
+from manifold.supervisor.watchdog import Watchdog
 
 # Celery's cold shutdown with its soft time-out before: a step may finish or give its lease back.
 WORKER_STOP = signal.SIGQUIT
@@ -49,6 +50,7 @@ class Platform:
         self.admin: dict[str, Any] = {}
         self.services: Services
         self.watch: Watch
+        self.watchdog: Watchdog
         self.roles: Any = None
 
     @property
@@ -195,13 +197,18 @@ class Platform:
         )
 
     def _supervise(self) -> int:
+        self.watchdog = Watchdog(self.watch, ("worker", "system"), lambda: probes.ask("broker", probes.broker).up)
         if self.options.companion is not None:
             status = self._run_companion(self.options.companion)
             if self.options.exit_with_companion:
                 return status
         while not self.watch.stop_requests:
-            self.watch.supervise()
+            self._turn()
         return 0
+
+    def _turn(self) -> None:
+        self.watch.supervise()
+        self.watchdog.look()
 
     def _run_companion(self, companion: Callable[[Platform], int]) -> int:
         """Its output goes to the terminal, not to a log."""
@@ -217,7 +224,7 @@ class Platform:
         while child.status is None:
             if self.watch.stop_requests:
                 raise Stopped
-            self.watch.supervise()
+            self._turn()
         return child.status
 
     def _stop(self) -> None:

@@ -1,6 +1,7 @@
 """What the children of the supervisor do. They are forked from it, so Django is imported once and its memory shared.
 
-Each role gets `ready`, which it calls when it can do its work, and returns its exit status.
+Each role gets `ready`, which it calls when it can do its work (a worker again and again, as a sign of life), and
+returns its exit status.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ Ready = Callable[[], None]
 
 WORK_QUEUES = ("critical", "default", "bulk")
 SYSTEM_QUEUES = ("system",)
+SIGN_EVERY = 5.0
 
 
 def preload() -> None:
@@ -111,11 +113,27 @@ def web(host: str, port: int, workers: int, threads: int) -> Callable[[Ready], i
     return role
 
 
+def _give_signs(tell: Ready) -> None:
+    """Tell the supervisor from the loop that takes messages, so that one that hangs is noticed.
+
+    A worker is ready again after each reconnection, which begins with an empty timer.
+    """
+    timers: list[Any] = []
+
+    def start(sender: Any, **_: Any) -> None:
+        tell()
+        while timers:
+            timers.pop().cancel()
+        timers.append(sender.timer.call_repeatedly(SIGN_EVERY, tell))
+
+    worker_ready.connect(start, weak=False)
+
+
 def worker(name: str, queues: tuple[str, ...], concurrency: int) -> Callable[[Ready], int]:
     """A Celery worker of its own for these queues."""
 
     def role(ready: Ready) -> int:
-        worker_ready.connect(lambda **_: ready(), weak=False)
+        _give_signs(ready)
         running = celery.app.Worker(
             hostname=host_format(default_nodename(f"{name}@%h")),
             queues=",".join(queues),

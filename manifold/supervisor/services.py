@@ -49,6 +49,7 @@ class Services:
     def _postgres(self) -> postgres.Postgres:
         account = server_account()
         data = self.home.postgres_data(as_root=account is not None)
+        made_here = bool(self.home.secret("postgres_owner", make=False))
         password = self.home.secret("postgres_owner")
         server = postgres.Postgres(data, binaries.postgres_bin(account), 0, password, account)
         left = server.left_over()
@@ -56,6 +57,9 @@ class Services:
             self.say(f"Stopping the PostgreSQL (process {left.pid}) that an earlier start left running.")
             postgres.stop(left)
         server.port = self._port("postgres")
+        if server.exists and not made_here:
+            # The data of root's PostgreSQL lies outside of the home and outlives its removal.
+            self.say(f"The database of an earlier installation in this folder was moved to {server.move_aside()}.")
         if server.exists:
             server.check_version()
         return server

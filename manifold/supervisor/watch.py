@@ -1,4 +1,4 @@
-"""The loop of the supervisor: collects logs, readiness and deaths of its children, and restarts what died."""
+"""The loop of the supervisor: collects logs, signs of life and deaths of its children, and restarts what died."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 from manifold.supervisor.children import HOPELESS, Child, Role, Spawn, describe_exit
 from manifold.supervisor.home import StartError
@@ -68,19 +69,19 @@ class Watch:
         own = [self._selector.fileno() if hasattr(self._selector, "fileno") else -1, self._wake.fileno()]
         own += [self._wake_end.fileno(), *self._inherited]
         for other in self.children.values():
-            own += [end for end in (other.output, other.readiness) if end >= 0 and other is not child]
+            own += [end for end in (other.output, other.signs) if end >= 0 and other is not child]
         child.start([end for end in own if end >= 0])
         self._selector.register(child.output, selectors.EVENT_READ, child)
-        if child.readiness >= 0:
-            self._selector.register(child.readiness, selectors.EVENT_READ, child)
+        if child.signs >= 0:
+            self._selector.register(child.signs, selectors.EVENT_READ, child)
 
     def turn(self, seconds: float) -> None:
         """Wait for something to happen, at most so long, and deal with it."""
         for key, _ in self._selector.select(max(0.0, seconds)):
             if key.data is None:
                 self._drain_wake()
-            elif key.fd == key.data.readiness:
-                self._hear_readiness(key.data)
+            elif key.fd == key.data.signs:
+                self._hear(key.data)
             else:
                 self._copy_log(key.data)
         for child in self.children.values():
@@ -94,11 +95,16 @@ class Watch:
         except BlockingIOError:
             pass
 
-    def _hear_readiness(self, child: Child) -> None:
-        child.ready = child.ready or bool(os.read(child.readiness, 1))
-        self._selector.unregister(child.readiness)
-        os.close(child.readiness)
-        child.readiness = -1
+    def _hear(self, child: Child) -> None:
+        """The first sign says that it is ready, each later one that it is alive."""
+        try:
+            sign = os.read(child.signs, 4096)
+        except BlockingIOError:
+            return
+        if sign:
+            child.ready, child.heard = True, time.monotonic()
+        else:
+            self._close(child, "signs")
 
     def _copy_log(self, child: Child) -> bool:
         """One portion of its output; False when there is none now or there will be none any more."""
@@ -109,21 +115,21 @@ class Watch:
         if chunk:
             child.log.write(chunk)
             return True
-        self._selector.unregister(child.output)
-        os.close(child.output)
-        child.output = -1
+        self._close(child, "output")
         return False
 
     def _on_end(self, child: Child) -> None:
         while child.output >= 0 and self._copy_log(child):
             pass
-        if child.readiness >= 0:
-            self._hear_readiness(child)
+        if child.signs >= 0:
+            self._hear(child)
         if child.once or self.stop_requests:
             return
         # What it forked may still hold its port or its messages.
         child.kill_group()
-        self._forget_output(child)
+        # What it forked may have held the other ends.
+        self._close(child, "output")
+        self._close(child, "signs")
         child.plan_restart()
         assert child.status is not None
         self.say(f"{child.name} {describe_exit(child.status)}; it is started again. Log: {child.log.path}")
@@ -133,11 +139,12 @@ class Watch:
                 f"The last lines of {child.log.path}:\n{child.log.tail()}"
             )
 
-    def _forget_output(self, child: Child) -> None:
-        if child.output >= 0:
-            self._selector.unregister(child.output)
-            os.close(child.output)
-            child.output = -1
+    def _close(self, child: Child, end: Literal["output", "signs"]) -> None:
+        descriptor = getattr(child, end)
+        if descriptor >= 0:
+            self._selector.unregister(descriptor)
+            os.close(descriptor)
+            setattr(child, end, -1)
 
     def supervise(self) -> None:
         """One turn of a running platform: as `turn`, and what has waited long enough is started again."""
@@ -185,7 +192,7 @@ class Watch:
         """
         stopping = [self.children[name] for name in names if name in self.children]
         for child in stopping:
-            child.restart_at = None
+            child.restart_at, child.once = None, True
             child.send(child.stop_signal)
         asked, deadline = self.stop_requests, time.monotonic() + max((each.patience for each in stopping), default=0)
         while any(each.running for each in stopping):

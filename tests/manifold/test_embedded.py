@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -69,6 +70,13 @@ def test_it_works(cluster: postgres.Postgres, server: subprocess.Popen[bytes]) -
 def test_a_wrong_password_is_refused(cluster: postgres.Postgres, server: subprocess.Popen[bytes]) -> None:
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(cluster.url(postgres.SUPERUSER, "wrong", "postgres"))
+
+
+def test_secrets_that_do_not_belong_to_the_data_are_told(
+    cluster: postgres.Postgres, server: subprocess.Popen[bytes]
+) -> None:
+    with pytest.raises(EmbeddedError, match="Put the secrets back"):
+        replace(cluster, superuser_password="another").wait_until_ready(server)
 
 
 def test_it_listens_on_loopback_only(cluster: postgres.Postgres, server: subprocess.Popen[bytes]) -> None:

@@ -232,6 +232,17 @@ def test_a_port_taken_meanwhile_is_told(up: Up) -> None:
     assert up.platform["ports"]["valkey"] != port
 
 
+def test_a_removed_home_starts_anew_and_loses_no_database(up: Up) -> None:
+    up.stop()
+    data = Home(up.home).postgres_data(as_root=os.geteuid() == 0)
+    outside = up.home not in data.parents
+    shutil.rmtree(up.home)
+    up.start("--port", str(free_port()))
+    assert "with the password" in up.text()
+    assert ("moved to" in up.text()) == outside
+    assert len(list(data.parent.glob("postgres.2*"))) == outside
+
+
 def test_with_both_addresses_nothing_embedded_starts(up: Up, tmp_path: Path) -> None:
     """On the services of the other installation, which is what another machine would name."""
     secrets = up.home / "secrets"
@@ -263,6 +274,43 @@ def test_an_address_that_does_not_answer_is_told_without_its_password(tmp_path: 
     assert f"DATABASE_URL: PostgreSQL at 127.0.0.1:{dead} cannot be used" in done.stderr
     assert "canary" not in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
+
+
+HANGING = """
+import sys, time
+from pathlib import Path
+from manifold.supervisor.watch import Watch
+from manifold.supervisor.watchdog import Watchdog
+
+def hang(tell):
+    tell()
+    time.sleep(60)
+    return 0
+
+watch = Watch(Path(sys.argv[1]), print, close_in_child=[], changed=lambda: print("changed"))
+child = watch.add("worker", role=hang)
+watch.until_ready(child, lambda: child.ready)
+first = child.pid
+broker = iter([False, True, True, True])
+watchdog = Watchdog(watch, ("worker",), lambda: next(broker), patience=0.4)
+end = time.monotonic() + 10
+while child.pid == first and time.monotonic() < end:
+    watch.supervise()
+    watchdog.look()
+print("asked", 4 - len(list(broker)))
+watch.stop(["worker"])
+"""
+
+
+def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
+    """Not while the broker is down: then its silence is no fault of its own."""
+    done = subprocess.run([sys.executable, "-c", HANGING, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [
+        "worker has taken no message for 0 s and is replaced.",
+        f"worker was ended by SIGKILL; it is started again. Log: {tmp_path / 'worker.log'}",
+        "changed",
+        "asked 2",
+    ], done.stderr
 
 
 def test_a_full_log_moves_aside(tmp_path: Path) -> None:
