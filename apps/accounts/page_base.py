@@ -1,0 +1,121 @@
+"""What every page of the console has in common: who asks, in which project, and what they may do there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from apps.accounts.models import ROLES_FOR, Membership, Project
+from apps.audit.visibility import Action
+from dataplane.errors import ManifoldError
+
+P = ParamSpec("P")
+ProjectView = Callable[Concatenate[HttpRequest, Project, P], HttpResponseBase]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class May:
+    """What the person who asks may do in the project; templates offer nothing that would be refused."""
+
+    operate: bool
+    manage: bool
+    role: str
+
+
+def memberships(request: HttpRequest) -> list[Membership]:
+    """The memberships of whoever asks, with their projects; asked for once in a request."""
+    if not hasattr(request, "_memberships"):
+        found = Membership.objects.filter(user=request.user.pk).select_related("project").order_by("project__slug")
+        setattr(request, "_memberships", list(found))  # noqa: B010  HttpRequest declares no such attribute
+    return list(getattr(request, "_memberships", []))
+
+
+def project_page(action: Action = "see") -> Callable[[ProjectView[P]], Callable[..., HttpResponseBase]]:
+    """Open a page to the members of the project in its address who may do `action`.
+
+    Whoever is signed out goes to sign in. A project that one may not see is not found; what one may not do there is
+    refused. A ManifoldError of a service comes back as a toast to a form, as a page to a reader, in its own words.
+    """
+
+    def decorate(view: ProjectView[P]) -> Callable[..., HttpResponseBase]:
+        @wraps(view)
+        def inner(request: HttpRequest, project: str, **kwargs: Any) -> HttpResponseBase:
+            if not request.user.is_authenticated:
+                return _sign_in(request)
+            membership = next((each for each in memberships(request) if each.project.slug == project), None)
+            if membership is None:
+                raise Http404(f"There is no project {project}.")
+            _remember(request, membership)
+            if membership.role not in ROLES_FOR[action]:
+                raise PermissionDenied(f"Your role in this project, {membership.role}, does not allow this.")
+            try:
+                return view(request, membership.project, **kwargs)  # type: ignore[call-arg]
+            except ManifoldError as error:
+                return _refused(request, error)
+
+        return inner
+
+    return decorate
+
+
+def is_polling(request: HttpRequest) -> bool:
+    """Whether htmx asks for a part of a page."""
+    return request.headers.get("HX-Request") == "true"
+
+
+def go(request: HttpRequest, url: str, said: str = "") -> HttpResponse:
+    """Send the browser on after a form, with a toast."""
+    if said:
+        messages.success(request, said)
+    if is_polling(request):
+        return HttpResponse(status=204, headers={"HX-Redirect": url})
+    return HttpResponseRedirect(url)
+
+
+def _remember(request: HttpRequest, membership: Membership) -> None:
+    may = May(
+        operate=membership.role in ROLES_FOR["operate"],
+        manage=membership.role in ROLES_FOR["manage"],
+        role=membership.get_role_display(),
+    )
+    setattr(request, "project", membership.project)  # noqa: B010
+    setattr(request, "may", may)  # noqa: B010
+    if request.session.get("project") != membership.project.slug:
+        request.session["project"] = membership.project.slug
+
+
+def _sign_in(request: HttpRequest) -> HttpResponse:
+    if is_polling(request):
+        return HttpResponse(status=401)
+    return redirect_to_login(request.get_full_path())
+
+
+def _refused(request: HttpRequest, error: ManifoldError) -> HttpResponse:
+    logger.info("refused: %s", error.code)
+    if request.method != "POST":
+        return render(request, "console/refused.html", {"error": error.as_json()}, status=409)
+    messages.error(request, str(error))
+    back = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(back, {request.get_host()}, request.is_secure()):
+        back = "/"
+    return go(request, back)
+
+
+def require(request: HttpRequest, action: Action) -> None:
+    """Refuse a part of a page to those who may not do `action` in the project at hand."""
+    may: May = getattr(request, "may", May(False, False, ""))
+    if not {"operate": may.operate, "manage": may.manage}.get(action, bool(may.role)):
+        raise PermissionDenied(f"Your role in this project, {may.role}, does not allow this.")

@@ -1,0 +1,120 @@
+"""What lists and graphs of pipelines show, read in as few queries as there are kinds of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F, QuerySet, Window
+from django.db.models.functions import RowNumber
+
+from apps.pipelines.document import PLAN, Document
+from apps.pipelines.models import Pipeline, Run, StepRun
+from apps.pipelines.states import RUN_ACTIVE
+
+STRIP = 20
+_TELLING = frozenset({"succeeded", "failed", "timed_out"})
+
+
+@dataclass
+class Line:
+    """A pipeline as a list shows it: `recent` from the oldest to the newest run."""
+
+    pipeline: Pipeline
+    recent: list[Run] = field(default_factory=list)
+
+    @property
+    def last(self) -> Run | None:
+        return self.recent[-1] if self.recent else None
+
+    @property
+    def padding(self) -> range:
+        """Places of the strip that no run has taken yet."""
+        return range(STRIP - len(self.recent))
+
+    @property
+    def health(self) -> str:
+        """draft, idle, running, healthy, warning or failing: what the newest run that says something says."""
+        if self.pipeline.published_id is None:
+            return "draft"
+        if any(each.state in RUN_ACTIVE for each in self.recent):
+            return "running"
+        telling = next((each for each in reversed(self.recent) if each.state in _TELLING), None)
+        if telling is None:
+            return "idle"
+        if telling.state != "succeeded":
+            return "failing"
+        return "healthy" if telling.outcome == "clean" else "warning"
+
+
+def lines(pipelines: QuerySet[Pipeline]) -> list[Line]:
+    """Every pipeline with its recent runs; two queries however many there are."""
+    found = {each.pk: Line(each) for each in pipelines.select_related("published")}
+    rank = Window(RowNumber(), partition_by=F("pipeline_id"), order_by=F("id").desc())
+    runs = Run.objects.filter(pipeline_id__in=found).annotate(rank=rank).filter(rank__lte=STRIP)
+    for run in sorted(runs, key=lambda each: each.pk):
+        found[run.pipeline_id].recent.append(run)
+    return list(found.values())
+
+
+def graph_of(document: Document) -> list[dict[str, Any]]:
+    """The graph of a document for drawing: nodes with what they do, edges in the direction of the data."""
+    graph = document.graph()
+    elements = [_node(key, step.kind, step.written) for key, step in document.steps.items()]
+    return elements + [_edge(above, key) for key in graph.order for above in graph.nodes[key].upstream]
+
+
+def graph_of_run(steps: Iterable[StepRun]) -> list[dict[str, Any]]:
+    """The graph of a run; `plan`, which everything waits for, is left out to keep the picture readable."""
+    shown = [each for each in steps if each.key != PLAN]
+    elements = [_node(each.key, each.kind, each.spec) for each in shown]
+    return elements + [_edge(above, each.key) for each in shown for above in each.upstream if above != PLAN]
+
+
+def states_of_run(steps: Iterable[StepRun]) -> dict[str, dict[str, Any]]:
+    """What changes in the graph while a run goes on: each step's state and rows."""
+    return {each.key: {"state": each.state, "rows": each.rows_out} for each in steps}
+
+
+def _node(key: str, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {"data": {"id": key, "kind": kind, "what": describe(kind, spec)}}
+
+
+def _edge(above: str, key: str) -> dict[str, Any]:
+    return {"data": {"id": f"{above}>{key}", "source": above, "target": key}}
+
+
+def describe(kind: str, spec: dict[str, Any]) -> str:
+    """A step in a few words: what it reads, how many rules it has, what it fills."""
+    if kind == "extract":
+        return f"{spec.get('source', '')} · {spec.get('stream', '')}"
+    if kind == "check":
+        rules = len(spec.get("rules", []))
+        return f"{rules} rule{'' if rules == 1 else 's'}"
+    if kind == "load":
+        return f"{spec.get('mode', '')} → {spec.get('dataset', '')}"
+    return kind
+
+
+@dataclass(frozen=True)
+class Live:
+    """What a running run shows beyond its totals: the part of the steps that is over, the rate, the memory."""
+
+    progress: float
+    rate: float | None
+    peak_memory: int
+
+
+def live(run: Any, steps: list[StepRun], now: datetime) -> Live:
+    """`run` is a row of `queries.with_totals`. The rate counts from the first extract's start to the last one's end."""
+    extracts = [each for each in steps if each.kind == "extract" and each.started_at]
+    began = min((each.started_at for each in extracts if each.started_at), default=now)
+    ended = max((each.finished_at or now for each in extracts), default=now)
+    spent = (ended - began).total_seconds()
+    return Live(
+        progress=run.steps_ended / run.steps_total if run.steps_total else 0,
+        rate=run.rows_read / spent if spent > 0.05 and run.rows_read else None,
+        peak_memory=max((each.peak_memory for each in steps), default=0),
+    )

@@ -1,0 +1,107 @@
+"""The editor: a document is validated while it is typed, kept as a draft, and published."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import path, reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from apps.accounts.actors import actor_of
+from apps.accounts.models import Project
+from apps.accounts.page_base import go, project_page, require
+from apps.pipelines import services
+from apps.pipelines.models import Pipeline
+from apps.pipelines.pages import board
+from apps.pipelines.pages.first import first_document
+from apps.pipelines.pages.lists import pipeline_of
+from apps.pipelines.problems import DocumentError
+from apps.snapshots.models import Dataset
+from apps.sources.models import Source, Stream
+
+
+@require_http_methods(["GET", "POST"])
+@project_page("operate")
+def new(request: HttpRequest, project: Project) -> HttpResponse:
+    """A first document that names the project's own sources, ready to be changed."""
+    if request.method == "GET":
+        streams = Stream.objects.visible_to(request.user).filter(source__project=project).select_related("source")
+        chosen = streams.filter(source__slug=request.GET.get("source", "")).filter(name=request.GET.get("stream", ""))
+        stream = chosen.first() or streams.order_by("discovered_at").first()
+        taken = set(Pipeline.objects.filter(project=project).values_list("slug", flat=True))
+        return _editor(request, project, first_document(stream, taken))
+    text = _text(request)
+    publish = _wants_to_publish(request)
+    try:
+        pipeline = services.apply_document(project, text, actor=actor_of(request.user), publish=publish)
+    except DocumentError as error:
+        return _editor(request, project, text, refused=str(error))
+    said = f"{pipeline.slug} is published." if publish else f"{pipeline.slug} is saved as a draft."
+    return go(request, reverse("console:pipeline", args=[project.slug, pipeline.slug]), said)
+
+
+@require_http_methods(["GET", "POST"])
+@project_page("operate")
+def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
+    pipeline = pipeline_of(request, project, slug)
+    if request.method == "GET":
+        published = pipeline.published.text if pipeline.published else ""
+        return _editor(request, project, pipeline.draft or published, pipeline)
+    text, actor = _text(request), actor_of(request.user)
+    publish = _wants_to_publish(request)
+    pipeline = services.save_draft(pipeline, text, actor=actor)
+    if not publish:
+        said = "The draft is saved." if pipeline.draft else "This is what is published; there is no draft."
+        return go(request, request.path, said)
+    try:
+        version = services.publish_draft(pipeline, actor=actor)
+    except DocumentError as error:
+        return _editor(request, project, text, pipeline, refused=str(error))
+    said = f"Version {version.number} is published. Runs that start from now on use it."
+    return go(request, reverse("console:pipeline", args=[project.slug, slug]), said)
+
+
+@require_POST
+@project_page()
+def validate(request: HttpRequest, project: Project) -> HttpResponse:
+    """What is wrong with a text, as the part of the page beside the editor."""
+    document, problems = services.validate(project, _text(request))
+    slug = request.POST.get("pipeline", "")
+    renamed = document is not None and slug and document.pipeline != slug
+    graph = board.graph_of(document) if document is not None else []
+    context = {"problems": problems, "document": document, "graph": graph, "renamed": slug if renamed else ""}
+    return render(request, "pipelines/parts/problems.html", context)
+
+
+def _editor(
+    request: HttpRequest, project: Project, text: str, pipeline: Pipeline | None = None, *, refused: str = ""
+) -> HttpResponse:
+    sources = Source.objects.visible_to(request.user).filter(project=project).prefetch_related("streams")
+    context = {
+        "pipeline": pipeline,
+        "text": text,
+        "refused": refused,
+        "sources": sources,
+        "datasets": Dataset.objects.visible_to(request.user).filter(project=project, hidden=False),
+    }
+    return render(request, "pipelines/edit.html", context, status=422 if refused else 200)
+
+
+def _text(request: HttpRequest) -> str:
+    return request.POST.get("text", "").replace("\r\n", "\n")
+
+
+def _wants_to_publish(request: HttpRequest) -> bool:
+    """Publishing takes more than editing: who may not is refused, whatever the form says."""
+    wants = request.POST.get("do") == "publish"
+    if wants:
+        require(request, "manage")
+    return wants
+
+
+_BASE = "p/<slug:project>/pipelines/"
+urlpatterns = [
+    path("p/<slug:project>/new-pipeline/", new, name="pipeline-new"),
+    path("p/<slug:project>/validate/", validate, name="pipeline-validate"),
+    path(_BASE + "<slug:slug>/edit/", edit, name="pipeline-edit"),
+]

@@ -1,0 +1,114 @@
+"""The list of pipelines, and the page of one: its graph, its runs, its versions, its document."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import path, reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from apps.accounts.actors import actor_of
+from apps.accounts.models import Project
+from apps.accounts.page_base import go, is_polling, project_page
+from apps.pipelines import document as documents
+from apps.pipelines import queries, services
+from apps.pipelines.models import Pipeline, Run
+from apps.pipelines.pages import board
+from apps.snapshots.models import Dataset
+
+MODES = {
+    "auto": "Read what is new; repeat what did not arrive; everything the first time.",
+    "incremental": "Read only what is new since the last run.",
+    "repair": "Read failed windows again, and those whose count differs in the source now.",
+    "seed": "Forget what was read, read everything, and replace the datasets.",
+}
+
+
+def pipeline_of(request: HttpRequest, project: Project, slug: str) -> Pipeline:
+    """A pipeline that the person may see, or not found."""
+    visible = Pipeline.objects.visible_to(request.user).filter(project=project).select_related("published")
+    return get_object_or_404(visible, slug=slug)
+
+
+@require_GET
+@project_page()
+def index(request: HttpRequest, project: Project) -> HttpResponse:
+    found = board.lines(Pipeline.objects.visible_to(request.user).filter(project=project))
+    template = "pipelines/parts/lines.html" if is_polling(request) else "pipelines/index.html"
+    return render(request, template, {"lines": found, "project": project})
+
+
+@require_GET
+@project_page()
+def overview(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
+    pipeline = pipeline_of(request, project, slug)
+    line = board.lines(Pipeline.objects.filter(pk=pipeline.pk))[0]
+    context = {
+        "pipeline": pipeline,
+        "line": line,
+        "modes": MODES,
+        "runs": queries.with_totals(Run.objects.filter(pipeline=pipeline)).order_by("-id")[:10],
+        "datasets": Dataset.objects.filter(project=project, owner_pipeline=pipeline.pk, hidden=False),
+        "versions": pipeline.versions.defer("text", "document"),
+        "graph": [],
+    }
+    if is_polling(request):
+        return render(request, "pipelines/parts/activity.html", context)
+    if pipeline.published is not None:
+        document = documents.load(pipeline.published.document)
+        context |= {"graph": board.graph_of(document), "document": document}
+    return render(request, "pipelines/overview.html", context)
+
+
+@require_GET
+@project_page()
+def version(request: HttpRequest, project: Project, slug: str, number: int) -> HttpResponse:
+    pipeline = pipeline_of(request, project, slug)
+    found = get_object_or_404(pipeline.versions, number=number)
+    graph = board.graph_of(documents.load(found.document))
+    return render(request, "pipelines/version.html", {"pipeline": pipeline, "version": found, "graph": graph})
+
+
+@require_GET
+@project_page("operate")
+def plan(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
+    """What a run would read now, and why; the sources are asked, nothing is written."""
+    pipeline = pipeline_of(request, project, slug)
+    mode = request.GET.get("mode", "auto")
+    if mode not in services.MODES:
+        raise Http404(f"There is no mode {mode}.")
+    planned = services.plan_run(pipeline, mode=mode)
+    context = {"pipeline": pipeline, "plan": planned, "mode": mode, "modes": MODES}
+    return render(request, "pipelines/plan.html", context)
+
+
+@require_POST
+@project_page("operate")
+def start(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
+    pipeline = pipeline_of(request, project, slug)
+    mode = request.POST.get("mode", "auto")
+    if mode not in services.MODES:
+        raise Http404(f"There is no mode {mode}.")
+    run: Run = services.start_run(pipeline, actor=actor_of(request.user), mode=mode)
+    said = "The run has started." if run.state == "running" else f"The run is {run.state}."
+    return go(request, reverse("console:run", args=[project.slug, run.pk]), said)
+
+
+@require_POST
+@project_page("manage")
+def delete(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
+    pipeline = pipeline_of(request, project, slug)
+    services.delete_pipeline(pipeline, actor=actor_of(request.user))
+    said = f"The pipeline {slug} is deleted. Its datasets are kept."
+    return go(request, reverse("console:pipelines", args=[project.slug]), said)
+
+
+_BASE = "p/<slug:project>/pipelines/"
+urlpatterns = [
+    path(_BASE, index, name="pipelines"),
+    path(_BASE + "<slug:slug>/", overview, name="pipeline"),
+    path(_BASE + "<slug:slug>/versions/<int:number>/", version, name="pipeline-version"),
+    path(_BASE + "<slug:slug>/plan/", plan, name="pipeline-plan"),
+    path(_BASE + "<slug:slug>/run/", start, name="pipeline-run"),
+    path(_BASE + "<slug:slug>/delete/", delete, name="pipeline-delete"),
+]

@@ -1,0 +1,130 @@
+"""Adding a source: choose a connector, enter its parameters, test them; only then is anything saved."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import path, reverse
+from django.views.decorators.http import require_http_methods
+
+from apps.accounts.actors import actor_of
+from apps.accounts.models import Project
+from apps.accounts.page_base import go, project_page
+from apps.sources import services
+from apps.sources.models import Source
+from apps.sources.pages import forms
+from apps.sources.pages.showing import source_of
+from apps.sources.parameters import InvalidFields, checked
+from dataplane.connectors import registry
+from dataplane.connectors.base import Connector, Stage
+from dataplane.errors import ManifoldError
+
+
+@require_http_methods(["GET"])
+@project_page("manage")
+def pick(request: HttpRequest, project: Project) -> HttpResponse:
+    return render(request, "sources/pick.html", {"connectors": registry.connectors().values()})
+
+
+@require_http_methods(["GET", "POST"])
+@project_page("manage")
+def add(request: HttpRequest, project: Project, connector: str) -> HttpResponse:
+    """The form; its answers come as parts of the page, so that an entered password never travels back."""
+    kind = _connector(connector)
+    if request.method == "GET":
+        return render(request, "sources/add.html", {"connector": kind, "entries": forms.entries(kind)})
+    params = forms.entered(kind, request.POST)
+    slug, title = request.POST.get("slug", "").strip(), request.POST.get("title", "").strip()
+    slug = slug or _slug(title)
+    do = request.POST.get("do", "test")
+    try:
+        checked(kind, params)
+    except InvalidFields as error:
+        return _wrong(request, kind, params, error)
+    stages = [] if do == "anyway" else _try(project, connector, params)
+    failed = any(not each.ok for each in stages)
+    if do == "test" or failed:
+        context = {
+            "stages": stages,
+            "failed": failed,
+            "total": sum(each.seconds for each in stages),
+            "saving": do == "save",
+        }
+        return render(request, "sources/parts/tried.html", context)
+    actor = actor_of(request.user)
+    try:
+        source = services.create_source(
+            project=project, slug=slug, title=title, connector=connector, params=params, actor=actor
+        )
+    except InvalidFields as error:
+        return _wrong(request, kind, params, error)
+    services.test_source(source=source, actor=actor)
+    url = reverse("console:source-choose", args=[project.slug, source.slug])
+    return go(request, url, f"The source {source.slug} is added. Choose what to read from it.")
+
+
+@require_http_methods(["GET", "POST"])
+@project_page("manage")
+def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
+    source = source_of(request, project, slug, "manage")
+    kind = _connector(source.connector)
+    if request.method == "GET":
+        context = {"connector": kind, "source": source, "entries": forms.entries(kind, source.params, kept=True)}
+        return render(request, "sources/edit.html", context)
+    params: dict[str, Any] = {**forms.cleared(kind, request.POST), **forms.entered(kind, request.POST)}
+    writable = request.POST.get("writable") == "on" if kind.capabilities.writable else None
+    actor = actor_of(request.user)
+    try:
+        source = services.update_source(
+            source=source, actor=actor, title=request.POST.get("title", ""), params=params, writable=writable
+        )
+    except InvalidFields as error:
+        return _wrong(request, kind, params, error, source)
+    check = services.test_source(source=source, actor=actor)
+    said = "Saved, and the connection works." if check.ok else "Saved, but the connection fails its test: look below."
+    return go(request, reverse("console:source", args=[project.slug, slug]), said)
+
+
+def _connector(key: str) -> type[Connector]:
+    if key not in set(registry.keys()):
+        raise Http404(f"There is no connector {key}.")
+    return registry.get(key)
+
+
+def _try(project: Project, connector: str, params: dict[str, Any]) -> list[Stage]:
+    """The stages of a test of what was entered; nothing is stored."""
+    try:
+        return list(services.connector_of(Source(project=project, connector=connector, params=params)).test())
+    except ManifoldError as error:
+        return [Stage("settings", False, 0.0, error.message, error)]
+
+
+def _wrong(
+    request: HttpRequest,
+    kind: type[Connector],
+    params: dict[str, Any],
+    error: InvalidFields,
+    source: Source | None = None,
+) -> HttpResponse:
+    """What is wrong with which field, beside the form that the browser still holds."""
+    named = {each.name: each.title for each in forms.entries(kind)} | {"slug": "Name", "title": "Title"}
+    faults = [
+        (path, named.get(path.partition(".")[0], path), text.removeprefix("Value error, "))
+        for path, texts in error.fields.items()
+        for text in texts
+    ]
+    return render(request, "sources/parts/wrong.html", {"faults": faults, "source": source})
+
+
+def _slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:63].strip("-")
+
+
+urlpatterns = [
+    path("p/<slug:project>/new-source/", pick, name="source-new"),
+    path("p/<slug:project>/new-source/<slug:connector>/", add, name="source-add"),
+    path("p/<slug:project>/sources/<slug:slug>/edit/", edit, name="source-edit"),
+]

@@ -1,0 +1,108 @@
+"""The page of a stream: its columns and their types, how new rows are known, a sample of what arrives."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, render
+from django.urls import path
+from django.views.decorators.http import require_GET, require_http_methods
+
+from apps.accounts.actors import actor_of
+from apps.accounts.models import Project
+from apps.accounts.page_base import go, project_page, require
+from apps.sources import services
+from apps.sources.models import Stream
+from apps.sources.parameters import InvalidFields
+from dataplane.connectors import registry
+from dataplane.errors import ManifoldError
+
+TYPES = (
+    "VARCHAR", "BIGINT", "INTEGER", "DOUBLE", "DECIMAL(18,2)", "BOOLEAN", "DATE", "TIME", "TIMESTAMP",
+    "TIMESTAMP WITH TIME ZONE", "UUID", "JSON", "BLOB",
+)  # fmt: skip
+
+
+def stream_of(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID) -> Stream:
+    """A stream of the project that the person may see, or not found."""
+    visible = Stream.objects.visible_to(request.user).filter(source__project=project, source__slug=slug)
+    return get_object_or_404(visible.select_related("source__credential", "source__project"), pk=stream_id)
+
+
+@require_http_methods(["GET", "POST"])
+@project_page()
+def show(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID) -> HttpResponse:
+    stream = stream_of(request, project, slug, stream_id)
+    faults: dict[str, list[str]] = {}
+    if request.method == "POST":
+        require(request, "manage")
+        try:
+            services.update_stream(stream=stream, config=_declared(stream, request.POST), actor=actor_of(request.user))
+        except InvalidFields as error:
+            faults = error.fields
+        else:
+            return go(request, request.path, "Saved. Runs that start from now on read it so.")
+    connector = registry.get(stream.source.connector)
+    context = {
+        "stream": stream,
+        "source": stream.source,
+        "connector": connector,
+        "columns": stream.config.get("columns", []),
+        "select": set(stream.config.get("select") or ()),
+        "scalars": _scalars(stream),
+        "types": TYPES,
+        "versions": stream.schema_versions.all()[:5],
+        "has_files": connector.family == "file",
+        "by_cursor": connector.family == "database" and connector.capabilities.incremental,
+        "faults": [(name, text) for name, texts in faults.items() for text in texts],
+    }
+    return render(request, "sources/stream.html", context, status=422 if faults else 200)
+
+
+@require_GET
+@project_page("read")
+def preview(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID) -> HttpResponse:
+    """The first fifty rows as they would arrive, or why they do not."""
+    stream = stream_of(request, project, slug, stream_id)
+    try:
+        found = services.preview_stream(stream)
+    except ManifoldError as error:
+        return render(request, "console/parts/error.html", {"error": error.as_json()})
+    return render(request, "console/parts/rows.html", {"found": found, "nothing": "The stream has no rows now."})
+
+
+def _scalars(stream: Stream) -> list[tuple[str, Any]]:
+    """The settings that were sniffed and may be changed: texts, numbers and switches."""
+    settings = stream.config.get("settings", {})
+    return [(name, value) for name, value in settings.items() if isinstance(value, str | int | float | bool)]
+
+
+def _declared(stream: Stream, data: QueryDict) -> dict[str, Any]:
+    """What was entered, as the parts of the declaration that it changes."""
+    columns = [dict(each) for each in stream.config.get("columns", [])]
+    for place, each in enumerate(columns):
+        each["type"] = data.get(f"type-{place}", "").strip() or each["type"]
+    wanted = [each["name"] for place, each in enumerate(columns) if data.get(f"use-{place}") == "on"]
+    config: dict[str, Any] = {"columns": columns, "select": [] if len(wanted) == len(columns) else wanted}
+    for name in ("cursor", "row_filter", "query"):
+        if name in data:
+            config[name] = data[name]
+    if data.get("lookback", "").strip():
+        config["lookback"] = data["lookback"]
+    settings: dict[str, Any] = {}
+    for name, value in _scalars(stream):
+        text = data.get(f"setting-{name}")
+        if isinstance(value, bool):
+            settings[name] = text == "on"
+        elif text is not None and text != str(value):
+            settings[name] = type(value)(text) if isinstance(value, str) or text.lstrip("-").isdecimal() else value
+    return config | ({"settings": settings} if settings else {})
+
+
+_ONE = "p/<slug:project>/sources/<slug:slug>/streams/<uuid:stream_id>/"
+urlpatterns = [
+    path(_ONE, show, name="stream"),
+    path(_ONE + "preview/", preview, name="stream-preview"),
+]

@@ -1,0 +1,124 @@
+// What pages do by themselves: poll without flicker, toasts, the drawer on small screens, running clocks, menus.
+(function () {
+  "use strict";
+
+  // A polled part is replaced only when it differs; the token in its forms changes with every answer and does not count.
+  const seen = new WeakMap();
+  const plain = (html) => html.replace(/name="csrfmiddlewaretoken" value="[^"]*"/g, "").trim();
+  let open = [];
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const target = event.detail.target;
+    if (!target.matches("[data-live]")) return;
+    const answer = plain(event.detail.xhr.responseText);
+    const last = seen.get(document.body)?.[target.id];
+    if (last === answer || target.contains(document.querySelector("dialog[open]"))) {
+      event.detail.shouldSwap = false;
+      return;
+    }
+    seen.set(document.body, { ...seen.get(document.body), [target.id]: answer });
+    open = [...target.querySelectorAll("details[open][id]")].map((each) => each.id);
+  });
+
+  document.addEventListener("htmx:afterSwap", () => {
+    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+    open = [];
+    tick();
+  });
+
+  // Signed out while a page polls: go where one signs in.
+  document.addEventListener("htmx:responseError", (event) => {
+    if (event.detail.xhr.status === 401) location.reload();
+  });
+
+  // Running clocks: data-since holds when something began.
+  function tick() {
+    const now = Date.now();
+    document.querySelectorAll("[data-since]").forEach((each) => {
+      each.textContent = duration(Math.max(0, (now - Date.parse(each.dataset.since)) / 1000));
+    });
+    document.querySelectorAll("[data-ago]").forEach((each) => {
+      each.textContent = ago(Math.max(0, (now - Date.parse(each.dataset.ago)) / 1000));
+    });
+  }
+
+  function duration(seconds) {
+    if (seconds < 60) return `${Math.floor(seconds)} s`;
+    if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
+    return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+  }
+
+  function ago(seconds) {
+    if (seconds < 10) return "just now";
+    if (seconds < 60) return `${Math.floor(seconds)} s ago`;
+    if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+    if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
+    return `${Math.floor(seconds / 86400)} d ago`;
+  }
+
+  setInterval(tick, 1000);
+
+  function dismiss(toast) {
+    toast.classList.add("leaving");
+    setTimeout(() => toast.remove(), 260);
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    tick();
+    document.querySelectorAll(".toast:not(.error)").forEach((toast) => setTimeout(() => dismiss(toast), 6000));
+  });
+
+  document.addEventListener("click", (event) => {
+    const close = event.target.closest("[data-dismiss]");
+    if (close) dismiss(close.closest(".toast"));
+    if (event.target.closest("[data-drawer]")) toggleDrawer();
+    document.querySelectorAll("details[data-menu][open]").forEach((menu) => {
+      if (!menu.contains(event.target)) menu.removeAttribute("open");
+    });
+    const copy = event.target.closest("[data-copy]");
+    if (copy) {
+      navigator.clipboard?.writeText(copy.dataset.copy);
+      copy.textContent = "Copied";
+    }
+    const all = event.target.closest("[data-check-all]");
+    if (all) document.querySelectorAll(all.dataset.checkAll).forEach((box) => { box.checked = all.checked; });
+  });
+
+  function toggleDrawer(shut) {
+    const opened = document.body.classList.toggle("nav-open", shut ? false : undefined);
+    document.querySelectorAll("button[data-drawer]").forEach((each) => each.setAttribute("aria-expanded", String(opened)));
+    if (opened) document.querySelector(".nav a")?.focus();
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    document.querySelectorAll("details[data-menu][open]").forEach((menu) => {
+      menu.removeAttribute("open");
+      menu.querySelector("summary").focus();
+    });
+    if (document.body.classList.contains("nav-open")) toggleDrawer(true);
+  });
+
+  // A form that takes a moment says so, and is sent once.
+  document.addEventListener("submit", (event) => {
+    const question = event.submitter?.dataset.confirm || event.target.dataset.confirm;
+    if (question && !window.confirm(question)) {
+      event.preventDefault();
+      return;
+    }
+    if (event.target.method === "get" || event.target.target) return;
+    event.submitter?.classList.add("busy");
+    setTimeout(() => event.target.querySelectorAll("button").forEach((each) => { each.disabled = true; }), 0);
+  });
+  window.addEventListener("pageshow", (event) => {
+    if (event.persisted) document.querySelectorAll("form button").forEach((each) => {
+      each.disabled = false;
+      each.classList.remove("busy");
+    });
+  });
+
+  // Filters apply when they change.
+  document.addEventListener("change", (event) => {
+    if (event.target.closest("form[data-auto]")) event.target.form.requestSubmit();
+  });
+})();

@@ -1,0 +1,164 @@
+"""How the console writes numbers, sizes, times and states, in one place so that they read alike everywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from manifold.console.templatetags.icons import ICONS
+
+register = template.Library()
+
+_TONES = {
+    "ok": {"succeeded", "healthy", "passed", "done", "processed", "clean", "published"},
+    "warn": {"warned", "partial", "waiting", "paused", "retry_wait", "draft", "stale", "warning"},
+    "bad": {"failed", "timed_out", "error", "lost", "failing"},
+    "live": {"running", "stopping"},
+}
+_WORDS = {"timed_out": "timed out", "retry_wait": "waits to retry"}
+
+
+@register.simple_tag
+def icon(name: str, label: str = "") -> SafeString:
+    """A drawing; with a label it speaks, without one it is hidden from screen readers."""
+    spoken = format_html('role="img" aria-label="{}"', label) if label else format_html('aria-hidden="{}"', "true")
+    return format_html('<svg class="icon" viewBox="0 0 24 24" {}><path d="{}"/></svg>', spoken, ICONS[name])
+
+
+@register.filter
+def tone(state: str) -> str:
+    """ok, warn, bad, live or nothing: the colour in which a state is shown."""
+    return next((name for name, states in _TONES.items() if state in states), "")
+
+
+@register.simple_tag
+def state(name: str, outcome: str = "") -> SafeString:
+    """A state as a badge; a run that succeeded with warnings says so."""
+    word = _WORDS.get(name, name)
+    if name == "succeeded" and outcome not in ("", "clean"):
+        return format_html('<span class="state warn">{} · {}</span>', word, outcome)
+    return format_html('<span class="state {}">{}</span>', tone(name), word)
+
+
+@register.filter
+def run_tone(run: Any) -> str:
+    """The colour of a run: a warned success is a warning."""
+    return "warn" if run.state == "succeeded" and run.outcome != "clean" else tone(run.state) or "none"
+
+
+@register.filter
+def amount(value: Any) -> str:
+    """1234567 as 1,234,567; an unknown number as a dash."""
+    return "–" if value is None or value == "" else f"{int(value):,}"
+
+
+@register.filter
+def size(value: Any) -> str:
+    """Bytes as 12.3 MB, in powers of a thousand; an unknown size as a dash."""
+    if value is None or value == "":
+        return "–"
+    number = float(value)
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(number) < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+@register.filter
+def seconds(value: Any) -> str:
+    """A duration: 84 ms, 3.2 s, 4 min 10 s, 2 h 5 min."""
+    if value is None or value == "":
+        return "–"
+    number = float(value)
+    if number < 1:
+        return f"{number * 1000:.0f} ms"
+    if number < 60:
+        return f"{number:.1f} s"
+    minutes, rest = divmod(round(number), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@register.filter
+def percent(value: Any) -> str:
+    """A fraction as a percentage that does not round a few rows away to nothing."""
+    number = float(value or 0) * 100
+    return f"{number:.0f} %" if number in (0, 100) else "< 0.01 %" if number < 0.01 else f"{number:.2f} %"
+
+
+def _moment(value: Any) -> datetime | None:
+    moment = parse_datetime(value) if isinstance(value, str) else value
+    if moment is not None and timezone.is_naive(moment):
+        return moment.replace(tzinfo=UTC)
+    return moment
+
+
+@register.filter
+def when(value: Any) -> SafeString | str:
+    """A moment with its zone: 21 Nov 2026, 11:04:33 UTC."""
+    moment = _moment(value)
+    if moment is None:
+        return "–"
+    moment = moment.astimezone(UTC)
+    text = f"{moment.day} {moment:%b %Y, %H:%M:%S} UTC"
+    return format_html('<time datetime="{}" class="nowrap">{}</time>', moment.isoformat(), text)
+
+
+@register.filter
+def ago(value: Any) -> SafeString | str:
+    """How long ago a moment was; the page keeps it right, and the exact time with its zone is in the title."""
+    moment = _moment(value)
+    if moment is None:
+        return "–"
+    moment = moment.astimezone(UTC)
+    title = f"{moment.day} {moment:%b %Y, %H:%M:%S} UTC"
+    return format_html(
+        '<time datetime="{0}" data-ago="{0}" title="{1}" class="nowrap">{1}</time>', moment.isoformat(), title
+    )
+
+
+@register.filter
+def since(value: Any) -> SafeString | str:
+    """A running clock that began at a moment."""
+    moment = _moment(value)
+    if moment is None:
+        return "–"
+    return format_html('<span class="num nowrap" data-since="{}">…</span>', moment.astimezone(UTC).isoformat())
+
+
+@register.filter
+def lasted(row: Any) -> Any:
+    """How long a run or step took; a running clock while it does."""
+    if row.started_at is None:
+        return "–"
+    if row.finished_at is None:
+        return since(row.started_at)
+    return seconds((row.finished_at - row.started_at).total_seconds())
+
+
+@register.filter
+def item(mapping: Mapping[Any, Any], key: Any) -> Any:
+    """A value of a mapping by a key that is only known here."""
+    return mapping.get(key)
+
+
+@register.filter
+def pretty(value: Any) -> str:
+    """Evidence, specs and definitions as a person reads them."""
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+@register.filter
+def cell(value: Any) -> SafeString | str:
+    """A value of a table of data; NULL is told from an empty text."""
+    if value is None:
+        return format_html('<span class="{}">null</span>', "null")
+    return str(value)
