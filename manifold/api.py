@@ -2,61 +2,196 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
-from django.http import Http404
+from django.core import exceptions as django_exceptions
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
+from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
 from rest_framework import exceptions, pagination
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.views import exception_handler
+
+from apps.audit import refusals
+from dataplane import errors
+
+CONTENT_TYPE = "application/problem+json"
+API_PREFIX = "/api/"
+RETRY_AFTER_SECONDS = "5"
+
+# The first class that fits decides. A wrong body or setting is 400, what the data does not allow is 422.
+STATUS_OF: list[tuple[type[errors.ManifoldError], int]] = [
+    (refusals.Conflict, 409),
+    (errors.ConfigurationError, 400),
+    (errors.DataError, 422),
+    (errors.TransientError, 503),
+    (errors.InfrastructureError, 503),
+    (errors.LostError, 503),
+    (errors.ManifoldError, 500),
+]
+
+logger = logging.getLogger(__name__)
 
 
 class CursorPagination(pagination.CursorPagination):
-    """Pages that stay right while rows are added. Orderings end in the id, so that no row is shown twice."""
+    """Pages that stay right while rows are added.
+
+    A viewset offers `orderings`, a table from the name that `?ordering=` takes to the fields, of which the last is
+    unique; the first one holds where none is asked for. Without a table rows come newest first, by their id.
+    """
 
     page_size = 50
     max_page_size = 500
     page_size_query_param = "page_size"
-    ordering = "-id"
+
+    def get_ordering(self, request: Any, queryset: Any, view: Any) -> tuple[str, ...]:
+        orderings: Mapping[str, Sequence[str]] = getattr(view, "orderings", {"-id": ("-id",)})
+        asked = request.query_params.get("ordering") or next(iter(orderings))
+        if asked not in orderings:
+            raise exceptions.ValidationError({"ordering": f"Choose one of: {', '.join(orderings)}."})
+        return tuple(orderings[asked])
+
+    def decode_cursor(self, request: Any) -> Any:
+        try:
+            return super().decode_cursor(request)
+        except exceptions.NotFound:
+            raise exceptions.ValidationError(
+                {self.cursor_query_param: "This cursor is not one of ours. Begin again without it."}
+            ) from None
 
 
-def problem_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    """Every refusal as `application/problem+json`; a dependency that is down is 503, never an empty list."""
+def problem_handler(exc: Exception, context: dict[str, Any]) -> Response:
+    """Every refusal and every failure as `application/problem+json`; none tells more than a person may know."""
+    request_id = getattr(context["request"], "id", "")
+    if isinstance(exc, errors.ManifoldError):
+        return _of_manifold(exc, request_id)
     if isinstance(exc, OperationalError | InterfaceError):
-        response: Response | None = Response(
-            {"detail": "The database does not answer."}, status=503, headers={"Retry-After": "5"}
-        )
-    else:
-        response = exception_handler(exc, context)
+        logger.warning("The database does not answer.", exc_info=exc)
+        return _problem(503, "The database does not answer. Try again in a moment.", request_id)
+    if isinstance(exc, RedisError | BrokerError):
+        logger.warning("Redis does not answer.", exc_info=exc)
+        return _problem(503, "Redis does not answer. Try again in a moment.", request_id)
+    response = exception_handler(_as_api_exception(exc), context)
     if response is None:
-        return None
+        logger.error("An answer failed.", exc_info=exc)
+        return _problem(500, f"This is a bug of ours. The log has the details under {request_id}.", request_id)
+    return _of_framework(response, request_id)
+
+
+def problem(request: HttpRequest, status: int, detail: str) -> JsonResponse:
+    """A problem outside the framework's views: an address that leads nowhere, a middleware that refuses."""
+    body = _body(status, detail, getattr(request, "id", ""))
+    return JsonResponse(body, status=status, content_type=CONTENT_TYPE)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """handler404: a problem below /api/, a page elsewhere."""
+    if request.path.startswith(API_PREFIX):
+        return problem(request, 404, "There is nothing at this address. /api/v1/docs/ lists what there is.")
+    return defaults.page_not_found(request, exception)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """handler400: a request that Django itself will not read."""
+    if request.path.startswith(API_PREFIX):
+        return problem(request, 400, "The request cannot be read.")
+    return defaults.bad_request(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """handler500: never a trace."""
+    if request.path.startswith(API_PREFIX):
+        return problem(request, 500, "This is a bug of ours. The log has the details under this request's id.")
+    return defaults.server_error(request)
+
+
+def _of_manifold(error: errors.ManifoldError, request_id: str) -> Response:
+    status = next(number for kind, number in STATUS_OF if isinstance(error, kind))
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("An answer failed.", exc_info=error)
+    evidence = dict(error.evidence)
+    fields = evidence.pop("errors", [])
+    more = {"code": error.code, "evidence": evidence, "suggestions": error.as_json()["suggestions"]}
+    return _problem(status, error.message, request_id, fields, **more)
+
+
+def _of_framework(response: Response, request_id: str) -> Response:
     given = response.data
-    detail = given.get("detail") if isinstance(given, dict) else None
-    response.data = {
-        "type": "about:blank",
-        "title": response.status_text,
-        "status": response.status_code,
-        "detail": str(detail or _title(exc)),
-        "errors": [] if detail else _errors(given),
-        "request_id": getattr(context["request"], "id", ""),
-    }
-    response.content_type = "application/problem+json"
+    plain = given.get("detail") if isinstance(given, dict) and set(given) == {"detail"} else None
+    fields = [] if plain is not None else _fields(given)
+    detail = str(plain) if plain is not None else _sentence(fields)
+    response.data = _body(response.status_code, detail, request_id, fields)
+    response.content_type = CONTENT_TYPE
     return response
 
 
-def _title(exc: Exception) -> str:
-    if isinstance(exc, exceptions.ValidationError):
-        return "The body is not valid."
-    if isinstance(exc, Http404):
-        return "Not found."
-    return "Not allowed." if isinstance(exc, PermissionDenied) else "Refused."
+def _as_api_exception(exc: Exception) -> Exception:
+    """What Django's own layers raise, in the framework's words."""
+    if isinstance(exc, django_exceptions.ObjectDoesNotExist):
+        return Http404("It is not there any more.")
+    if isinstance(exc, django_exceptions.ValidationError):
+        return exceptions.ValidationError(exc.message_dict if hasattr(exc, "error_dict") else exc.messages)
+    if isinstance(exc, DataError):
+        return exceptions.ValidationError("A value does not fit: it is too long, too large or has a NUL character.")
+    if isinstance(exc, IntegrityError):
+        logger.warning("A constraint of the database refused a write.", exc_info=exc)
+        return _Conflict()
+    if isinstance(exc, Http404 | django_exceptions.PermissionDenied) and exc.args:
+        # The framework would forget the sentence.
+        return (exceptions.NotFound if isinstance(exc, Http404) else exceptions.PermissionDenied)(str(exc))
+    return exc
 
 
-def _errors(data: Any, path: str = "") -> list[dict[str, str]]:
-    """The fields at fault, flat: where, and what is wrong there."""
-    if isinstance(data, dict):
-        return [each for key, inner in data.items() for each in _errors(inner, f"{path}.{key}" if path else str(key))]
+class _Conflict(exceptions.APIException):
+    status_code = 409
+    default_detail = "Somebody else has just changed this. Look again, and repeat it if it still applies."
+
+
+def _problem(status: int, detail: str, request_id: str, fields: Sequence[Any] = (), **more: Any) -> Response:
+    headers = {"Retry-After": RETRY_AFTER_SECONDS} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    body = _body(status, detail, request_id, fields) | more
+    return Response(body, status=status, headers=headers, content_type=CONTENT_TYPE)
+
+
+def _body(status: int, detail: str, request_id: str, fields: Sequence[Any] = ()) -> dict[str, Any]:
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "errors": list(fields),
+        "request_id": request_id,
+    }
+
+
+def _sentence(fields: Sequence[Mapping[str, str]]) -> str:
+    first = next(iter(fields), None)
+    if first is None:
+        return "The request is not valid."
+    more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
+    place = f"{first['field']}: " if first["field"] else ""
+    return f"{place}{first['message']}{more}"
+
+
+def _fields(data: Any, path: str = "") -> list[dict[str, str]]:
+    """The fields at fault, flat: where (`steps[2].name`; empty for the whole body), and what is wrong there."""
+    if isinstance(data, Mapping):
+        found = []
+        for key, inner in data.items():
+            here = path if key == api_settings.NON_FIELD_ERRORS_KEY else f"{path}.{key}" if path else str(key)
+            found += _fields(inner, here)
+        return found
     if isinstance(data, list):
-        return [each for inner in data for each in _errors(inner, path)]
+        nested = any(isinstance(inner, Mapping | list) for inner in data)
+        return [
+            each
+            for position, inner in enumerate(data)
+            for each in _fields(inner, f"{path}[{position}]" if nested else path)
+        ]
     return [{"field": path, "message": str(data)}]

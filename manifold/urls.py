@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from manifold import health
 from manifold.metrics import metrics
@@ -12,4 +13,12 @@ urlpatterns = [
     path("readyz", health.readyz, name="readyz"),
     path("startupz", health.startupz, name="startupz"),
     path("metrics", metrics, name="metrics"),
+    path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/v1/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("api/v1/", include("apps.accounts.api")),
+    path("", include("manifold.console.urls")),
 ]
+
+handler400 = "manifold.api.bad_request"
+handler404 = "manifold.api.not_found"
+handler500 = "manifold.api.server_error"

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.routers import SimpleRouter
 
 from apps.accounts.actors import actor_of
-from apps.accounts.models import Project
+from apps.accounts.models import Project, User
 from apps.audit.context import Actor
 from apps.audit.visibility import Action
 
@@ -22,16 +22,32 @@ _READING: dict[str, Action] = {"list": "see", "retrieve": "see", "metadata": "se
 
 
 class PlatformViewSet(viewsets.GenericViewSet[Any]):
-    """Base of endpoints above the projects. `self.actor` is for the services; rows come from `visible_to`."""
+    """Base of endpoints above the projects. `self.actor` is for services; rows come from `visible_to(self.user)`."""
+
+    @property
+    def user(self) -> User:
+        """Whoever asks; the framework has answered 401 to nobody."""
+        user = self.request.user
+        assert isinstance(user, User)
+        return user
 
     @property
     def actor(self) -> Actor:
-        return actor_of(self.request.user)
+        return actor_of(self.user)
 
     @property
     def schema_only(self) -> bool:
         """True while the OpenAPI document is made: there is no request then."""
         return bool(getattr(self, "swagger_fake_view", False))
+
+
+class AdministratorViewSet(PlatformViewSet):
+    """Base of endpoints that only whoever administers the platform may use."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if not self.user.administers_platform():
+            raise PermissionDenied("Only superusers may do this, and not with a token that is limited.")
 
 
 class ProjectViewSet(PlatformViewSet):
@@ -67,10 +83,10 @@ class ProjectViewSet(PlatformViewSet):
         if self.schema_only:
             return rows.none()
         path = getattr(self.model, "project_path", "project_id")
-        return rows.visible_to(self.request.user, self.needed).filter(**{path: self.project.pk})
+        return rows.visible_to(self.user, self.needed).filter(**{path: self.project.pk})
 
     def _enter(self, slug: str) -> Project:
-        user, needed = self.request.user, self.needed
+        user, needed = self.user, self.needed
         project = Project.objects.visible_to(user, needed).filter(slug=slug).first()
         if project is not None:
             return project

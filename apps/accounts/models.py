@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
@@ -40,8 +40,8 @@ class UserQuerySet(VisibleQuerySet["User"]):
         return self.filter(Q(pk=user.pk) | Q(pk__in=shared))
 
 
-class People(UserManager["User"].from_queryset(UserQuerySet)):  # type: ignore[misc]
-    """Django's manager of users, with `visible_to`."""
+class People(UserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
+    """Django's manager of users, with `visible_to`; a class of its own, because migrations name it."""
 
 
 class User(AbstractUser):
@@ -49,7 +49,7 @@ class User(AbstractUser):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
 
-    objects: ClassVar[People] = People()  # type: ignore[misc]
+    objects = People()  # type: ignore[misc]
 
     # The token this user was authenticated with, which narrows what they may do; None for a session.
     token: ApiToken | None = None
@@ -66,9 +66,11 @@ class User(AbstractUser):
         """What this user, with the token they sent, is in a project; None for no member."""
         roles = self._memberships("see").filter(project=project).values_list("role", flat=True)
         role = next((Role(each) for each in roles), None)
-        if role is None or self.token is None:
-            return role
-        return min(role, Role(self.token.role), key=RANK.index)
+        return None if role is None else self.narrowed(role)
+
+    def narrowed(self, role: Role) -> Role:
+        """The role, or that of the token they sent when it is the lesser one."""
+        return role if self.token is None else min(role, Role(self.token.role), key=RANK.index)
 
     def administers_platform(self) -> bool:
         """Whether this is a superuser, not narrowed by a token to a project or a lesser role."""

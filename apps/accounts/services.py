@@ -25,8 +25,8 @@ from apps.audit.refusals import Conflict, Invalid
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _USERNAME = re.compile(r"[\w.@+-]{1,150}")
 _PASSWORD_LETTERS = string.ascii_letters + string.digits
-# Serialises two first starts on one database.
-_FIRST_START_LOCK = 0x6D616E69666F6C64
+# The key of the advisory lock that stands for "who administers the platform".
+_SUPERUSERS = 0x6D616E69666F6C64
 
 
 def create_user(*, username: str, password: str, email: str = "", superuser: bool = False, actor: Actor) -> User:
@@ -49,6 +49,20 @@ def change_password(user: User, *, password: str, actor: Actor) -> None:
         _set_password(locked, password)
         locked.save(update_fields=["password"])
     user.password = locked.password
+
+
+def set_active(user: User, *, active: bool, actor: Actor) -> User:
+    """Let a person in, or keep them out. Raises Conflict for the last one who administers the platform."""
+    with acting(actor):
+        _lock_superusers()
+        locked: User = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        others = User.objects.filter(is_superuser=True, is_active=True).exclude(pk=user.pk)
+        if not active and locked.is_superuser and not others.exists():
+            raise Conflict("This is the last superuser. Let somebody else administer first.", code="last_superuser")
+        if locked.is_active != active:
+            locked.is_active = active
+            locked.save(update_fields=["is_active"])
+        return locked
 
 
 def create_project(*, slug: str, name: str, admin: User, actor: Actor) -> Project:
@@ -153,8 +167,7 @@ def ensure_first_admin(*, actor: Actor) -> FirstAdmin:
     An installation that has a superuser is left as it is. Harmless when repeated, and when two do it at once.
     """
     with acting(actor):
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_FIRST_START_LOCK])
+        _lock_superusers()
         known = User.objects.filter(is_superuser=True, is_active=True).order_by("id").first()
         if known is not None:
             return FirstAdmin(known.username, None, None)
@@ -183,6 +196,12 @@ def _set_password(user: User, password: str) -> None:
     except ValidationError as error:
         raise Invalid("password", " ".join(error.messages), code="password_too_weak") from error
     user.set_password(password)
+
+
+def _lock_superusers() -> None:
+    """Two first starts on one database make one administrator; two who deactivate each other leave one."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SUPERUSERS])
 
 
 def _lock_members(project: Project) -> None:

@@ -150,7 +150,8 @@ def test_an_event_is_stamped_by_the_database(project: Project) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO audit_event (at, xid, cluster, actor_kind, actor_name, request_id, verb, object_type,"
-            " object_id, object_name, data) VALUES ('2001-01-01', 3, 'x', 'user', 'eve', '', 'v', 'forged', '1', '', '{}')"
+            " object_id, object_name, data)"
+            " VALUES ('2001-01-01', 3, 'x', 'user', 'eve', '', 'v', 'forged', '1', '', '{}')"
         )
     event = newest("forged")
     assert event.at.year > 2001

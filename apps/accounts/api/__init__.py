@@ -1,0 +1,26 @@
+"""The API of people: who I am, tokens, users, projects, their members, and what everybody did."""
+
+from __future__ import annotations
+
+from django.urls import path
+from rest_framework.routers import SimpleRouter
+
+from apps.accounts.api.events import EventViewSet, ProjectEventViewSet
+from apps.accounts.api.me import MeViewSet
+from apps.accounts.api.projects import MemberViewSet, ProjectsViewSet
+from apps.accounts.api.tokens import TokenViewSet
+from apps.accounts.api.users import UserViewSet
+from apps.accounts.api_base import project_router
+
+_router = SimpleRouter()
+_router.register("tokens", TokenViewSet, basename="token")
+_router.register("users", UserViewSet, basename="user")
+_router.register("projects", ProjectsViewSet, basename="project")
+_router.register("events", EventViewSet, basename="event")
+
+urlpatterns = [
+    path("me/", MeViewSet.as_view({"get": "retrieve"}), name="me"),
+    path("me/password/", MeViewSet.as_view({"post": "password"}), name="me-password"),
+    *_router.urls,
+    *project_router(members=MemberViewSet, events=ProjectEventViewSet).urls,
+]

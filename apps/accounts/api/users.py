@@ -1,0 +1,59 @@
+"""`/api/v1/users/`: the people of the platform, for whoever administers it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.accounts import services
+from apps.accounts.api_base import AdministratorViewSet
+from apps.accounts.models import User
+
+
+class UserSerializer(serializers.ModelSerializer[User]):
+    class Meta:
+        model = User
+        fields = ["id", "username", "email", "is_active", "is_superuser", "date_joined", "last_login"]
+        read_only_fields = fields
+
+
+class NewUserSerializer(serializers.Serializer[Any]):
+    username = serializers.CharField(max_length=150)
+    password = serializers.CharField(write_only=True, trim_whitespace=False, max_length=4096)
+    email = serializers.EmailField(default="", allow_blank=True, max_length=254)
+    superuser = serializers.BooleanField(default=False)
+
+
+class ChangedUserSerializer(serializers.Serializer[Any]):
+    is_active = serializers.BooleanField()
+
+
+class UserViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, AdministratorViewSet):
+    serializer_class = UserSerializer
+    lookup_field = "username"
+    lookup_value_regex = "[^/]+"
+    orderings = {"username": ("username",), "-date_joined": ("-date_joined", "-id")}
+
+    def get_queryset(self) -> QuerySet[User]:
+        return User.objects.none() if self.schema_only else User.objects.visible_to(self.user)
+
+    @extend_schema(request=NewUserSerializer, responses={201: UserSerializer})
+    def create(self, request: Request) -> Response:
+        """Add a person, who is a member of nothing yet."""
+        given = NewUserSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        user = services.create_user(**given.validated_data, actor=self.actor)
+        return Response(UserSerializer(user).data, status=201)
+
+    @extend_schema(request=ChangedUserSerializer, responses=UserSerializer)
+    def partial_update(self, request: Request, username: str) -> Response:
+        """Deactivate a person, whose sessions and tokens stop working at once, or let them in again."""
+        given = ChangedUserSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        user = services.set_active(self.get_object(), active=given.validated_data["is_active"], actor=self.actor)
+        return Response(UserSerializer(user).data)
