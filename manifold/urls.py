@@ -16,6 +16,11 @@ urlpatterns = [
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("api/v1/", include("apps.accounts.api")),
+    path("api/v1/", include("apps.sources.api")),
+    path("api/v1/", include("apps.snapshots.api")),
+    path("api/v1/", include("apps.quality.api")),
+    path("api/v1/", include("apps.pipelines.api")),
+    path("api/v1/", include("manifold.status")),
     path("", include("manifold.console.urls")),
 ]
 

@@ -289,4 +289,4 @@ def _router() -> SimpleRouter:
     return router
 
 
-urls = _router().urls
+urlpatterns = _router().urls
