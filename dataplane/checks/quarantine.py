@@ -18,6 +18,7 @@ def set_aside(check: Check, outcomes: Sequence[Outcome], storage: Storage, folde
     stay.
     """
     check.tell_apart(outcomes)
+    check.know_places()
     good = write_parquet(check.connection, check.good(), storage=storage, folder=folder, name="good")
     bad = write_parquet(check.connection, check.bad(), storage=storage, folder=folder, name="rejected")
     return Table(check.table.columns, good, bad)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import duckdb
 
 from dataplane.checks.conditions import Asked, Reference
 from dataplane.checks.outcome import SAMPLES, Outcome
+from dataplane.checks.places import Place, Places
 from dataplane.checks.rules import Rule
 from dataplane.errors import ConfigurationError, DataError, ManifoldError
 from dataplane.relations import identifier, literal, relation_sql
@@ -25,12 +26,10 @@ from dataplane.types import is_integer
 
 BAD = "bad_rows"
 """The temporary table of rows to set aside: where they stand, and why."""
+SEGMENTS = "segments"
 
 AT = "__file, __ordinal"
 LONGEST = 200
-
-Place = tuple[str, int]
-"""Where a row stands: the absolute path of its staged file, and its number there, from 0."""
 
 _OURS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
 _ROWS = (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException)
@@ -49,6 +48,7 @@ class Check:
     def __post_init__(self) -> None:
         self.plain = f"({relation_sql(self.table, self.storage)})"
         self.positioned = f"({relation_sql(self.table, self.storage, positions=True)})"
+        self._where = Places(self.table, self.storage)
         self._referred = {
             key: Reference(each, f"({relation_sql(each, self.storage)})") for key, each in self.references.items()
         }
@@ -89,12 +89,23 @@ class Check:
     def bad(self) -> str:
         """The SELECT of the rows in `BAD`, as rejected rows are kept."""
         values = ", ".join(f"{identifier(each.name)} := {_kept(each.name, each.type)}" for each in self.table.columns)
-        known = ", ".join(f"({literal(path)}, {rows})" for path, rows in self._rows_before().items())
         return (
-            f"SELECT CAST(NULL AS VARCHAR) AS file, rows_before + __ordinal + 1 AS row, reason, "
-            f"CAST(to_json(struct_pack({values})) AS VARCHAR) AS raw "
+            f"SELECT file, __ordinal + shift AS row, reason, CAST(to_json(struct_pack({values})) AS VARCHAR) AS raw "
             f"FROM {self.positioned} AS input JOIN {BAD} USING ({AT}) "
-            f"JOIN (VALUES {known}) AS origin(__file, rows_before) USING (__file) ORDER BY row"
+            f"ASOF JOIN {SEGMENTS} USING (__file, __ordinal) ORDER BY file, row"
+        )
+
+    def know_places(self) -> None:
+        """Fill the temporary table `SEGMENTS`, which tells where rows stand in the source."""
+        self.connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {SEGMENTS} (__file VARCHAR, __ordinal BIGINT, file VARCHAR, shift BIGINT)"
+        )
+        found = self._where.segments()
+        columns = [list(each) for each in zip(*(astuple(each) for each in found), strict=True)]
+        self.connection.execute(
+            f"INSERT INTO {SEGMENTS} SELECT unnest($1::VARCHAR[]), unnest($2::BIGINT[]), unnest($3::VARCHAR[]), "
+            "unnest($4::BIGINT[])",
+            columns,
         )
 
     def _asked(self, rule: Rule, position: int) -> Asked:
@@ -156,24 +167,11 @@ class Check:
         if not wanted:
             return
         rows = self._rows(wanted)
-        shown = self._located(wanted)
+        shown = self._where.shown(wanted)
         for outcome, group in zip(outcomes, places, strict=True):
             outcome.samples = [
                 {"file": shown[each][0], "row": shown[each][1], "values": rows[each]} for each in group if each in rows
             ]
-
-    def _located(self, places: Sequence[Place]) -> dict[Place, tuple[str | None, int]]:
-        """What people are shown of a place: the source's file, where there is one, and the row, from 1."""
-        before = self._rows_before()
-        return {(file, row): (None, before[file] + row + 1) for file, row in places}
-
-    def _rows_before(self) -> dict[str, int]:
-        """By absolute path of a staged file: the rows of the table in the files before it."""
-        before, rows = {}, 0
-        for each in self.table.files:
-            before[self.storage.absolute(each.path)] = rows
-            rows += each.rows
-        return before
 
     def _rows(self, wanted: Sequence[Place]) -> dict[Place, dict[str, Any]]:
         """Rows by place, each value as JSON has it; long texts are cut, for samples are read by people."""

@@ -90,6 +90,6 @@ def _kept(check: Check, context: StepContext, failed: Sequence[Outcome]) -> Tabl
     """The table that goes on: the input's own files, or new ones without the rows that were set aside."""
     refused = [each for each in failed if each.rule.action == "quarantine"]
     if not refused:
-        return Table(check.table.columns, check.table.files)
+        return Table(check.table.columns, check.table.files, origins=check.table.origins)
     context.progress.detail = "setting rows aside"
     return set_aside(check, refused, context.storage, context.output)
