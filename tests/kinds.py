@@ -1,4 +1,4 @@
-"""Kinds of steps that only tests and benchmarks register: `noop` does nothing, `trial` does what a test wants to see."""
+"""Kinds that only tests and benchmarks register: `noop` does nothing, `trial` does what a test wants to see."""
 
 from __future__ import annotations
 

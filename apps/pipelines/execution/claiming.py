@@ -6,18 +6,20 @@ import uuid
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.db import connection
 
+from apps.pipelines.execution import rows
 from apps.pipelines.models import Run, StepRun
 
 # One statement in a transaction of its own: whoever changes no row leaves.
-_CLAIM = """
+_CLAIM = f"""
 UPDATE pipelines_steprun s
 SET state = 'running', fence = s.fence + 1, attempt = s.attempt + 1, worker = %(worker)s,
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s),
     started_at = clock_timestamp(), finished_at = NULL, due_at = NULL, progress = NULL
 FROM pipelines_run r
 WHERE s.id = %(step)s AND s.state = 'ready' AND r.id = s.run_id AND r.state = 'running'
-RETURNING s.*
+RETURNING {rows.STEP}, {rows.RUN}
 """
 
 
@@ -35,8 +37,7 @@ class Claim:
 
 def claim(step: uuid.UUID, worker: str) -> Claim | None:
     """Claim a step for this worker; None when it is not ready, or its run not running: a duplicate message, mostly."""
-    rows = StepRun.objects.raw(_CLAIM, {"step": step, "worker": worker, "lease": settings.LEASE_SECONDS})
-    claimed = next(iter(rows), None)
-    if claimed is None:
-        return None
-    return Claim(claimed, Run.objects.get(pk=claimed.run_id))
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, {"step": step, "worker": worker, "lease": settings.LEASE_SECONDS})
+        row = cursor.fetchone()
+    return None if row is None else Claim(*rows.step_and_run(row))

@@ -20,7 +20,7 @@ def remove_spill() -> None:
     """Remove every spill folder that no running execution owns."""
     root = frame.spill_root()
     folders = [each for each in root.glob("*/*") if _is_old(each)]
-    steps = {_step_id(each) for each in folders} - {None}
+    steps = [step for each in folders if (step := _step_id(each)) is not None]
     rows = StepRun.objects.filter(pk__in=steps, state="running").values_list("pk", "fence")
     running = {(str(pk), str(fence)) for pk, fence in rows}
     for each in folders:

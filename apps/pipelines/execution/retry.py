@@ -21,8 +21,11 @@ class Policy:
         """The step's own policy where it has one, else the document's; what neither says keeps its default."""
         own = document.get("steps", {}).get(key, {}).get("retry")
         said = own if own is not None else document.get("retry") or {}
-        known = {name: said[name] for name in ("attempts", "delays", "on") if name in said}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
+        return cls(
+            attempts=said.get("attempts", cls.attempts),
+            delays=tuple(said.get("delays", cls.delays)),
+            on=tuple(said.get("on", cls.on)),
+        )
 
     def delay(self, error: ManifoldError, attempt: int) -> float | None:
         """Seconds until the next attempt after this one has failed; None when it has failed for good."""

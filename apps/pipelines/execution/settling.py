@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 
 from apps.audit.context import SYSTEM, acting
 from apps.pipelines import failpoints
-from apps.pipelines.execution import closing, dispatch, failures, kinds, release
+from apps.pipelines.execution import closing, dispatch, failures, kinds, release, rows
 from apps.pipelines.execution.claiming import Claim
 from apps.pipelines.execution.durable import persistently
 from apps.pipelines.execution.retry import Policy
@@ -62,22 +62,31 @@ def lose(step: uuid.UUID) -> bool:
     return ready is not None
 
 
+# The Run's row is locked before the step's, which is locked last, when the join has found it.
+_LOCK = f"""
+WITH r AS MATERIALIZED (
+  SELECT *, set_config('statement_timeout', '{COMMIT_SECONDS}s', true) AS limited
+  FROM pipelines_run WHERE id = %(run)s FOR NO KEY UPDATE)
+SELECT {rows.STEP}, {rows.RUN}
+FROM r JOIN pipelines_steprun s ON s.run_id = r.id
+WHERE s.id = %(step)s AND s.fence = %(fence)s AND s.state = 'running' AND r.limited <> ''
+FOR NO KEY UPDATE OF s
+"""
+
+
 @contextmanager
 def _mine(claim: Claim) -> Iterator[tuple[Run, StepRun] | None]:
     """A transaction with the Run and the step locked; None when the step is no longer this claim's."""
     with acting(SYSTEM):
-        run = _lock_run(claim.step.run_id)
-        held = StepRun.objects.filter(pk=claim.step.pk, fence=claim.fence, state="running")
-        step = held.select_for_update(no_key=True).first()
-        if step is None:
+        with connection.cursor() as cursor:
+            cursor.execute(_LOCK, {"run": claim.step.run_id, "step": claim.step.pk, "fence": claim.fence})
+            row = cursor.fetchone()
+        if row is None:
             log.info("step_no_longer_mine", step=str(claim.step.pk), fence=claim.fence)
-        yield None if step is None else (run, step)
-
-
-def _lock_run(run: uuid.UUID) -> Run:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL statement_timeout = '{COMMIT_SECONDS}s'")
-    return Run.objects.select_for_update(no_key=True).get(pk=run)
+            yield None
+        else:
+            step, run = rows.step_and_run(row)
+            yield run, step
 
 
 def _commit(claim: Claim, result: StepResult, peak_memory: int) -> list[dispatch.Ready]:
@@ -90,17 +99,17 @@ def _commit(claim: Claim, result: StepResult, peak_memory: int) -> list[dispatch
         counts = {**_counts(result), "peak_memory": peak_memory, "output": verdict.output}
         if isinstance(verdict, kinds.Refused):
             return _end_failed(run, step, verdict.error, counts)
-        _leave(step, "succeeded", **counts, error=None)
         if isinstance(verdict, kinds.SkipRun) and run.state == "running":
+            _leave(step, "succeeded", **counts, error=None)
             closing.skip_running(run, verdict.reason)
             return []
         if isinstance(verdict, kinds.Done) and verdict.warned and run.outcome == "clean":
             run.outcome = "warned"
             run.save(update_fields=["outcome"])
-        ready = release.release_next(run, step.key)
-        if not ready:
-            closing.close_if_over(run)
-        return ready
+        released = release.succeed(run, step, counts)
+        if not released.open:
+            closing.close(run)
+        return released.ready
 
 
 def _fail_in_transaction(claim: Claim, error: ManifoldError, peak_memory: int) -> list[dispatch.Ready]:
@@ -149,7 +158,7 @@ def _lose(step_id: uuid.UUID) -> list[dispatch.Ready] | None:
     if run_id is None:
         return None
     with acting(SYSTEM):
-        run = _lock_run(run_id)
+        run = Run.objects.select_for_update(no_key=True).get(pk=run_id)
         late = StepRun.objects.filter(pk=step_id, state="running", lease_until__lt=Now())
         step = late.select_for_update(no_key=True).first()
         if step is None:

@@ -1,4 +1,4 @@
-"""Runs of `trial` steps as rows, and a worker that takes ready steps one after the other in this process."""
+"""Runs of `trial` steps as rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from django.db import transaction
 
 from apps.accounts.models import Project
 from apps.audit.ids import new_id
-from apps.pipelines.execution import steps as engine
 from apps.pipelines.models import Pipeline, PipelineVersion, Run, StepRun
 
 
@@ -74,17 +73,6 @@ def step_of(run: Run, key: str) -> StepRun:
 
 def states_of(run: Run) -> dict[str, str]:
     return dict(StepRun.objects.filter(run=run).values_list("key", "state"))
-
-
-def work(run: Run, *, at_most: int = 1000) -> Run:
-    """Take ready steps of this run until there are none, as a worker would that finds their messages."""
-    for _ in range(at_most):
-        ready = StepRun.objects.filter(run=run, state="ready", run__state="running").order_by("position").first()
-        if ready is None:
-            break
-        engine.run_step(ready.pk, "test:1/message", may_exit=False)
-    run.refresh_from_db()
-    return run
 
 
 def locked(run: Run) -> Run:
