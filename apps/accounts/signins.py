@@ -1,0 +1,42 @@
+"""Sign-ins, sign-outs and refused sign-ins, in the audit log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+
+from apps.accounts.actors import actor_of
+from apps.accounts.models import User
+from apps.audit.context import Actor
+from apps.audit.services import record
+
+NOBODY = Actor("anonymous", None, "nobody")
+
+
+def connect() -> None:
+    """Listen to Django's own signals, so that every door is covered: the console, the test client, a shell."""
+    user_logged_in.connect(_signed_in, dispatch_uid="manifold.signed_in")
+    user_logged_out.connect(_signed_out, dispatch_uid="manifold.signed_out")
+    user_login_failed.connect(_refused, dispatch_uid="manifold.sign_in_refused")
+
+
+def _signed_in(sender: Any, user: User, **_: Any) -> None:
+    record("signed in", object_type="user", object_id=user.pk, object_name=user.username, actor=actor_of(user))
+
+
+def _signed_out(sender: Any, user: User | None, **_: Any) -> None:
+    if user is not None:
+        record("signed out", object_type="user", object_id=user.pk, object_name=user.username, actor=actor_of(user))
+
+
+def _refused(sender: Any, credentials: dict[str, Any], **_: Any) -> None:
+    """Names only somebody who exists: what else is typed into that field may well be a password."""
+    user = User.objects.filter(username=str(credentials.get("username", "")).replace("\0", "")).first()
+    record(
+        "sign-in refused",
+        object_type="user",
+        object_id=user.pk if user else "",
+        object_name=user.username if user else "",
+        actor=NOBODY,
+    )

@@ -1,0 +1,172 @@
+"""Keys to the API: issued, sent, narrowed, expired, revoked."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+from rest_framework.test import APIClient
+
+from apps.accounts import services
+from apps.accounts.models import ApiToken, Project, Role, User
+from apps.audit.context import SYSTEM
+from apps.audit.models import Event
+from tests.people import Api
+
+pytestmark = pytest.mark.django_db
+
+
+def sending(token: str) -> APIClient:
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    return client
+
+
+def issued(user: User, **limits: Any) -> str:
+    return services.issue_token(user, name="t", actor=SYSTEM, **limits)[1]
+
+
+def test_it_works(api: Api, operator: User, project: Project) -> None:
+    made = api(operator).post("/api/v1/tokens/", {"name": "nightly", "project": "flights", "days": 30})
+    assert made.status_code == 201
+    body = made.json()
+    assert (body["role"], body["project"], body["user"], body["hint"]) == (
+        "operator", "flights", "olga", body["token"][:9]
+    )  # fmt: skip
+    me = sending(body["token"]).get("/api/v1/me/").json()
+    assert (me["username"], me["token"]["name"]) == ("olga", "nightly")
+    assert me["projects"] == [{"slug": "flights", "name": "Flights", "role": "operator"}]
+    shown = api(operator).get(f"/api/v1/tokens/{body['id']}/").json()
+    assert "token" not in shown
+    assert "digest" not in shown
+
+
+def test_what_a_token_does_is_told_under_its_name(viewer: User) -> None:
+    client = sending(issued(viewer))
+    client.post("/api/v1/tokens/", {"name": "second", "role": "viewer"})
+    event = Event.objects.filter(object_type="token").latest("id")
+    assert (event.actor_kind, event.actor_name) == ("token", "vera/t")
+    assert event.request_id
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"revoked_at": timezone.now()}, "revoked"),
+        ({"expires_at": timezone.now() - timedelta(seconds=1)}, "expired"),
+        ({"digest": "0" * 64}, "not known"),
+    ],
+)
+def test_a_token_that_is_no_longer_good(viewer: User, change: dict[str, Any], said: str) -> None:
+    token = issued(viewer)
+    ApiToken.objects.update(**change)
+    answer = sending(token).get("/api/v1/me/")
+    assert answer.status_code == 401
+    assert said in answer.json()["detail"]
+
+
+def test_a_deactivated_user_is_out_at_once(viewer: User) -> None:
+    token = issued(viewer)
+    services.set_active(viewer, active=False, actor=SYSTEM)
+    assert sending(token).get("/api/v1/me/").status_code == 401
+
+
+@pytest.mark.parametrize("header", ["Bearer", "Bearer a b", "Bearer \xff"])
+def test_a_header_that_is_no_token(header: str) -> None:
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=header)
+    assert client.get("/api/v1/me/").status_code == 401
+
+
+def test_a_token_narrows_the_role(admin: User, project: Project) -> None:
+    client = sending(issued(admin, role=Role.VIEWER))
+    assert client.get("/api/v1/projects/flights/members/").status_code == 200
+    assert client.put("/api/v1/projects/flights/members/ada/", {"role": "admin"}).status_code == 403
+    assert client.get("/api/v1/me/").json()["projects"][0]["role"] == "viewer"
+
+
+def test_a_token_narrows_the_projects(admin: User, project: Project) -> None:
+    other = services.create_project(slug="other", name="Other", admin=admin, actor=SYSTEM)
+    client = sending(issued(admin, project=other))
+    assert [each["slug"] for each in client.get("/api/v1/projects/").json()["results"]] == ["other"]
+    assert client.get("/api/v1/projects/flights/members/").status_code == 404
+
+
+@pytest.mark.parametrize("narrowed", [{"role": Role.OPERATOR}, {"project": True}])
+def test_a_narrowed_token_of_a_superuser_does_not_administer(
+    superuser: User, project: Project, narrowed: dict[str, Any]
+) -> None:
+    if "project" in narrowed:
+        services.set_membership(project, superuser, role=Role.ADMIN, actor=SYSTEM)
+        narrowed = {"project": project}
+    client = sending(issued(superuser, **narrowed))
+    assert client.get("/api/v1/users/").status_code == 403
+    assert client.get("/api/v1/events/verify/").status_code == 403
+    assert client.post("/api/v1/projects/", {"slug": "new"}).status_code == 403
+
+
+def test_last_use_is_noted_at_most_once_a_minute(
+    viewer: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    token = issued(viewer)
+    before = Event.objects.count()
+    sending(token).get("/api/v1/me/")
+    first = ApiToken.objects.get().last_used_at
+    assert first is not None
+    with django_assert_num_queries(2):  # the token with its user; the projects
+        sending(token).get("/api/v1/me/")
+    assert ApiToken.objects.get().last_used_at == first
+    ApiToken.objects.update(last_used_at=first - timedelta(minutes=2))
+    sending(token).get("/api/v1/me/")
+    assert ApiToken.objects.get().last_used_at >= first
+    assert Event.objects.count() == before
+
+
+def test_revoking_works_at_once_and_twice(api: Api, viewer: User) -> None:
+    text = issued(viewer)
+    token = ApiToken.objects.get()
+    for _ in range(2):
+        answer = api(viewer).post(f"/api/v1/tokens/{token.pk}/revoke/")
+        assert answer.status_code == 200
+        assert answer.json()["revoked_at"]
+    assert sending(text).get("/api/v1/me/").status_code == 401
+    assert Event.objects.filter(object_type="token", verb="token changed").count() == 1
+
+
+def test_others_tokens_are_not_found_but_by_who_manages_their_project(
+    api: Api, admin: User, operator: User, viewer: User, project: Project
+) -> None:
+    issued(operator, project=project)
+    token = ApiToken.objects.get()
+    assert api(viewer).get(f"/api/v1/tokens/{token.pk}/").status_code == 404
+    assert api(viewer).post(f"/api/v1/tokens/{token.pk}/revoke/").status_code == 404
+    assert api(admin).post(f"/api/v1/tokens/{token.pk}/revoke/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "name"),
+        ({"name": "t", "role": "god"}, "role"),
+        ({"name": "t", "project": "elsewhere"}, "project"),
+        ({"name": "t", "days": 0}, "days"),
+        ({"name": "t", "days": 10**9}, "days"),
+        ({"name": "a\0b"}, "name"),
+    ],
+)
+def test_what_is_refused(api: Api, viewer: User, stranger: User, body: dict[str, Any], field: str) -> None:
+    answer = api(viewer).post("/api/v1/tokens/", body)
+    assert answer.status_code == 400
+    assert [each["field"] for each in answer.json()["errors"]] == [field]
+
+
+def test_the_list_costs_one_query_however_long(
+    api: Api, viewer: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for _ in range(4):
+        issued(viewer)
+    with django_assert_num_queries(1):
+        assert len(api(viewer).get("/api/v1/tokens/").json()["results"]) == 4
