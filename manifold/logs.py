@@ -88,6 +88,7 @@ def logging_config(level: str, log_format: str) -> dict[str, Any]:
             "celery.app.trace": {"level": "WARNING"},
             # A line for every tick says nothing.
             "celery.beat": {"level": "WARNING"},
+            "celery.worker.strategy": {"level": "WARNING"},
         },
     }
 

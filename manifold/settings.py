@@ -169,6 +169,8 @@ UNFOLD: dict[str, Any] = {"SITE_TITLE": "Manifold", "SITE_HEADER": "Manifold"}
 # --- Celery: it carries ids and says "wake up"; the truth is in PostgreSQL --------------------------------------------
 CELERY_BROKER_URL = environment.REDIS_URL.read() or "redis://127.0.0.1:6379/0"
 CELERY_TASK_IGNORE_RESULT = True
+# Without results there is nothing to clean up every night.
+CELERY_RESULT_EXPIRES = None
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_ACKS_LATE = False
