@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -70,6 +71,7 @@ class Services:
         with open(folder / "log", "ab") as log:
             self.postgres = cluster.start(log, preexec=lifeline.before_exec(signal.SIGINT))
         cluster.wait_until_ready(self.postgres)
+        os.environ["TEST_SUPERUSER_URL"] = cluster.superuser_url
         os.environ["DATABASE_URL"] = cluster.ensure_role("manifold", postgres.new_password(), "manifold", createdb=True)
 
     def stop(self) -> None:
@@ -112,9 +114,30 @@ def redis_url() -> str:
     return os.environ["REDIS_URL"]
 
 
+@pytest.fixture(scope="session")
+def superuser_url() -> str:
+    """A superuser of the PostgreSQL of this test run; a server that was named by DATABASE_URL hands out none."""
+    if "TEST_SUPERUSER_URL" not in os.environ:
+        pytest.skip("DATABASE_URL names a server whose superuser is not known")
+    return os.environ["TEST_SUPERUSER_URL"]
+
+
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
     """An empty database of its own for a test of a connector; the role in it owns it and is no superuser."""
+    with _scratch_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_postgres_url() -> Iterator[str]:
+    """As `postgres_url`, but one for all tests of a module, which only read it."""
+    with _scratch_database() as url:
+        yield url
+
+
+@contextmanager
+def _scratch_database() -> Iterator[str]:
     parts = urlsplit(os.environ["DATABASE_URL"])
     name = f"scratch_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, TypeVar
 
 import duckdb
@@ -246,11 +246,14 @@ class PostgreSQL(Connector):
             try:
                 yield prepared, total
             finally:
-                duck.execute("ROLLBACK")
+                # A connection that broke cannot be rolled back; what broke it is the error that counts.
+                with suppress(duckdb.Error):
+                    duck.execute("ROLLBACK")
         except (duckdb.Error, ManifoldError) as error:
             raise self._explained(error, prepared) from error
         finally:
-            duck.execute(f"DETACH DATABASE IF EXISTS {session.CATALOG}")
+            with suppress(duckdb.Error):
+                duck.execute(f"DETACH DATABASE IF EXISTS {session.CATALOG}")
 
     def _refuse_nan(self, prepared: Prepared, duck: duckdb.DuckDBPyConnection) -> None:
         query = reading.nan_query(prepared)

@@ -120,6 +120,8 @@ def arrival(column: SourceColumn, declared: str | None = None) -> Arrival:
         if wanted in ("DOUBLE", "FLOAT"):
             rounded = Arrival(column.name, wanted, f"{quoted(column.name)}::float8", _cast(column.name, wanted), False)
             return replace(rounded, warning="declared as a floating-point number: values are rounded to its precision")
+    if wanted == "VARCHAR" and (column.element or column.kind == "c"):
+        return _as_json(column)
     if wanted == "VARCHAR" and natural.type not in _CAST_HERE:
         return Arrival(column.name, "VARCHAR", f"{quoted(column.name)}::text", quoted(column.name), False)
     return replace(natural, type=wanted, local=_cast(column.name, wanted))
@@ -218,7 +220,7 @@ def _bounds(modifier: int) -> tuple[int, int]:
 
 def _guarded(column: SourceColumn, precision: int, scale: int) -> Arrival:
     itself, bounded = quoted(column.name), f"numeric({precision},{scale})"
-    server = f"CASE WHEN {itself} = 'NaN' THEN {_alarm(column.name)}::{bounded} ELSE {itself} END"
+    server = f"CASE WHEN {itself} = 'NaN' THEN {_alarm(column.name)}::{bounded} ELSE {itself}::{bounded} END"
     return Arrival(column.name, f"DECIMAL({precision},{scale})", server, itself, may_be_nan=True)
 
 

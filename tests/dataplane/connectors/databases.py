@@ -1,0 +1,51 @@
+"""A PostgreSQL connector on the scratch database of a test, and what tests do with it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import duckdb
+
+from dataplane.connectors.base import StreamConfig, Window
+from dataplane.connectors.postgresql import PostgreSQL
+from dataplane.engine import connector_instance, write_parquet
+from dataplane.storage import Storage
+
+
+def params_of(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    return {
+        "host": parts.hostname,
+        "port": parts.port,
+        "database": parts.path.strip("/"),
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+    }
+
+
+def connector(url: str, **changes: Any) -> PostgreSQL:
+    return PostgreSQL(PostgreSQL.Params(**{**params_of(url), **changes}))
+
+
+def staged(source: PostgreSQL, stream: StreamConfig, window: Window, select: str = "*") -> list[tuple[Any, ...]]:
+    """Read a window to Parquet as a run does, and look at `select` of the files."""
+    with tempfile.TemporaryDirectory() as folder:
+        storage = Storage(Path(folder).as_uri())
+        with (
+            connector_instance(extensions=PostgreSQL.extensions, memory=2**28, threads=2) as duck,
+            source.read(stream, window, duck) as reading,
+        ):
+            files = write_parquet(duck, reading.query, storage=storage, folder="out", split=True)
+        return parquet([storage.absolute(each.path) for each in files], select)
+
+
+def parquet(paths: Sequence[str], select: str) -> list[tuple[Any, ...]]:
+    if not paths:
+        return []
+    with duckdb.connect() as check:
+        check.execute("SET TimeZone = 'UTC'")
+        return check.execute(f"SELECT {select} FROM read_parquet(?)", [list(paths)]).fetchall()
