@@ -1,0 +1,291 @@
+"""Seeds, repeats, repairs and retries: which windows there are, and that rows are neither doubled nor lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from apps.accounts.models import Project
+from apps.audit.refusals import Conflict
+from apps.pipelines import services
+from apps.pipelines.models import Pipeline, Window
+from apps.snapshots.models import Snapshot
+from apps.sources.models import Source
+from dataplane.errors import ConfigurationError
+from tests.apps.pipelines import workshop as ws
+
+HEAD = """
+manifold: 1
+pipeline: ticks
+steps:
+  ticks: {extract: {source: db, stream: public.ticks, mode: incremental}}
+"""
+KEPT = "  kept: {load: {input: ticks, dataset: kept}}\n"
+BRANCH = """
+  sound: {check: {input: ticks, rules: [{range: {column: value, min: 0}, action: stop}]}, if_failed: continue}
+  good: {load: {input: sound, dataset: good}}
+"""
+
+Add = Callable[..., None]
+
+
+@pytest.fixture
+def source(project: Project, postgres_url: str, workshop: object) -> Source:
+    ws.execute(postgres_url, "CREATE TABLE ticks (tick int, value int)")
+    ws.execute(postgres_url, "CREATE TABLE marks (tick int, value int)")
+    source = ws.postgres_source(project, postgres_url)
+    ws.cursor(source, "public.ticks", "tick")
+    ws.cursor(source, "public.marks", "tick")
+    return source
+
+
+@pytest.fixture
+def add(source: Source, postgres_url: str) -> Add:
+    def rows(*given: tuple[int, int], to: str = "ticks") -> None:
+        ws.insert(postgres_url, to, given)
+
+    return rows
+
+
+def test_a_branch_that_failed_is_repaired_and_nothing_is_doubled(project: Project, add: Add, postgres_url: str):
+    pipeline = ws.published(project, HEAD + KEPT + BRANCH)
+    add((1, 10))
+    assert ws.run(pipeline).outcome == "clean"
+
+    add((2, -1), (3, 30))
+    partial = ws.run(pipeline)
+    assert (partial.state, partial.outcome) == ("succeeded", "partial"), ws.error_of(partial)
+    assert ws.windows(pipeline) == ["done", "failed"]
+
+    add((4, 40))
+    assert ws.run(pipeline).state == "succeeded"
+    assert ws.rows(project, "kept", "tick") == {(1,): 1, (2,): 1, (3,): 1, (4,): 1}
+    assert ws.rows(project, "good", "tick") == {(1,): 1, (4,): 1}
+
+    ws.execute(postgres_url, "UPDATE ticks SET value = 20 WHERE tick = 2")
+    repaired = ws.run(pipeline, "repair")
+    assert (repaired.state, repaired.mode) == ("succeeded", "repair"), ws.error_of(repaired)
+    assert repaired.steps.get(key="kept").output["status"] == "already_done"
+    assert ws.rows(project, "kept", "tick") == {(1,): 1, (2,): 1, (3,): 1, (4,): 1}
+    assert ws.rows(project, "good", "tick") == {(1,): 1, (2,): 1, (3,): 1, (4,): 1}
+    assert ws.windows(pipeline) == ["done", "done", "done"]
+    assert ws.run(pipeline).state == "skipped"
+
+
+def test_a_repair_of_several_batches_goes_through_all_of_them(project: Project, add: Add, postgres_url: str):
+    pipeline = ws.published(project, HEAD + KEPT + BRANCH)
+    for at in (1, 2, 3):
+        add((at, -1))
+        assert ws.run(pipeline).outcome == "partial"
+    ws.execute(postgres_url, "UPDATE ticks SET value = 1")
+    assert ws.run(pipeline, "repair").state == "succeeded"
+    assert ws.windows(pipeline) == ["done"] * 3
+    assert ws.rows(project, "good", "tick") == {(1,): 1, (2,): 1, (3,): 1}
+
+
+def test_a_branch_that_fails_again_is_not_repeated_for_ever(project: Project, add: Add):
+    pipeline = ws.published(project, HEAD + KEPT + BRANCH)
+    for at in (1, 2):
+        add((at, -1))
+        ws.run(pipeline)
+    assert ws.run(pipeline, "repair").outcome == "partial"
+    assert pipeline.runs.count() == 3
+    assert ws.windows(pipeline) == ["failed", "failed"]
+
+
+def test_a_late_repair_does_not_bring_back_the_past(project: Project, add: Add, postgres_url: str):
+    """A dataset replaced directly by each window keeps the newest; one that is made from a dataset follows it."""
+    text = HEAD + KEPT + BRANCH.replace("dataset: good}", "dataset: good, mode: replace}")
+    total = "  sums: {sql: {inputs: {g: {dataset: kept}}, query: SELECT count(*) AS n FROM g}}\n"
+    pipeline = ws.published(project, text + total + "  summed: {load: {input: sums, dataset: totals, mode: replace}}\n")
+    add((1, -1))
+    ws.run(pipeline)
+    add((2, 2))
+    ws.run(pipeline)
+    ws.execute(postgres_url, "UPDATE ticks SET value = 1")
+    repaired = ws.run(pipeline, "repair")
+    assert repaired.state == "succeeded", ws.error_of(repaired)
+    assert repaired.steps.get(key="good").output["status"] == "overtaken"
+    assert ws.rows(project, "good") == {(2, 2): 1}
+    assert ws.rows(project, "totals") == {(2,): 1}
+
+
+def test_a_seed_reads_everything_again_and_replaces(project: Project, add: Add, postgres_url: str):
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((1, 10), (2, 20))
+    ws.run(pipeline)
+    add((3, 30))
+    ws.run(pipeline)
+    ws.execute(postgres_url, "DELETE FROM ticks WHERE tick = 1")
+    seeded = ws.run(pipeline, "seed")
+    assert (seeded.state, seeded.mode) == ("succeeded", "seed")
+    assert ws.rows(project, "kept") == {(2, 20): 1, (3, 30): 1}
+    assert ws.rows(project, "kept", number=2) == {(1, 10): 1, (2, 20): 1, (3, 30): 1}
+    assert ws.windows(pipeline) == ["forgotten", "forgotten", "done"]
+    add((4, 40))
+    assert ws.run(pipeline).mode == "incremental"
+    assert ws.rows(project, "kept", "tick") == {(2,): 1, (3,): 1, (4,): 1}
+
+
+def test_a_seed_that_was_cut_off_still_replaces(project: Project, add: Add, postgres_url: str):
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((1, 10))
+    ws.run(pipeline)
+    ws.execute(postgres_url, "UPDATE ticks SET value = 11")
+    assert ws.run_cut_off(pipeline, "kept", "seed").state == "cancelled"
+    assert ws.rows(project, "kept") == {(1, 10): 1}
+    assert ws.run(pipeline).mode == "repair"
+    assert ws.rows(project, "kept") == {(1, 11): 1}
+
+
+def test_a_retry_reuses_what_stands(project: Project, add: Add):
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((1, 10))
+    cut = ws.run_cut_off(pipeline, "kept")
+    again = ws.retry(cut)
+    assert again.state == "succeeded", ws.error_of(again)
+    assert ws.states(again) == {"plan": "reused", "ticks": "reused", "kept": "succeeded"}
+    assert again.steps.get(key="ticks").reused_from == cut.steps.get(key="ticks").pk
+    assert ws.rows(project, "kept") == {(1, 10): 1}
+    assert ws.windows(pipeline) == ["done"]
+    assert ws.run(pipeline).state == "skipped"
+
+
+def test_a_retry_repairs_a_failed_branch(project: Project, add: Add, postgres_url: str):
+    """The check reads what was staged: a retry after the source was mended fails again, a repair reads anew."""
+    pipeline = ws.published(project, HEAD + KEPT + BRANCH)
+    add((1, -1))
+    partial = ws.run(pipeline)
+    assert partial.outcome == "partial"
+    ws.execute(postgres_url, "UPDATE ticks SET value = 1")
+    again = ws.retry(partial)
+    assert again.outcome == "partial"
+    assert ws.states(again)["kept"] == "reused"
+    assert ws.windows(pipeline) == ["failed"]
+    assert ws.run(pipeline, "repair").outcome == "clean"
+    assert ws.rows(project, "good") == {(1, 1): 1}
+    assert ws.rows(project, "kept") == {(1, -1): 1}
+
+
+def test_what_cannot_be_retried(project: Project, add: Add):
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((1, 10))
+    cut = ws.run_cut_off(pipeline, "kept")
+    done = ws.run(pipeline)
+    with pytest.raises(Conflict, match="Another run has loaded"):
+        services.retry_run(cut, actor=ws.ACTOR)
+    with pytest.raises(Conflict, match="nothing to repeat"):
+        services.retry_run(done, actor=ws.ACTOR)
+    ws.run(pipeline, "seed")
+    with pytest.raises(Conflict, match="A seed has read everything again"):
+        services.retry_run(cut, actor=ws.ACTOR)
+
+
+def test_two_extracts_share_a_batch(project: Project, add: Add):
+    """A union of two: what is new in one alone is loaded alone, and a repeated batch has the same two windows again."""
+    union = """
+  marks: {extract: {source: db, stream: public.marks, mode: incremental}}
+  both: {sql: {inputs: {t: ticks, m: marks}, query: SELECT * FROM t UNION ALL SELECT * FROM m}}
+  kept: {load: {input: both, dataset: kept}}
+"""
+    pipeline = ws.published(project, HEAD + union)
+    add((1, 1))
+    ws.run(pipeline)
+    add((2, 2))
+    add((3, 3), to="marks")
+    cut = ws.run_cut_off(pipeline, "kept")
+    add((4, 4), to="marks")
+    again = ws.run(pipeline)
+    assert again.batch == cut.batch
+    assert Window.objects.filter(batch=again.batch).count() == 2
+    assert pipeline.runs.get(trigger="follow_up").mode == "incremental"
+    assert ws.rows(project, "kept") == {(1, 1): 1, (2, 2): 1, (3, 3): 1, (4, 4): 1}
+    assert Snapshot.objects.filter(dataset__slug="kept").count() == 3
+
+
+def test_a_step_that_left_the_document_is_forgotten(project: Project, add: Add):
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((1, 1))
+    ws.run_cut_off(pipeline, "kept")
+    ws.published(project, (HEAD + KEPT).replace("  ticks:", "  again:").replace("input: ticks", "input: again"))
+    ended = ws.run(pipeline)
+    assert ended.state == "succeeded", ws.error_of(ended)
+    assert ended.mode == "seed"
+    assert ws.windows(pipeline) == ["forgotten", "done"]
+    assert ws.rows(project, "kept") == {(1, 1): 1}
+
+
+def test_a_load_that_joins_later_gets_the_open_batch_too(project: Project, add: Add):
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((1, 1))
+    ws.run_cut_off(pipeline, "kept")
+    ws.published(project, HEAD + KEPT + "  more: {load: {input: ticks, dataset: more}}\n")
+    assert ws.run(pipeline).state == "succeeded"
+    assert ws.rows(project, "kept") == ws.rows(project, "more") == {(1, 1): 1}
+
+
+def test_another_cursor_needs_a_seed(project: Project, add: Add, source: Source):
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((1, 10))
+    ws.run(pipeline)
+    ws.cursor(source, "public.ticks", "value")
+    failed = ws.run(pipeline)
+    assert failed.error["code"] == "cursor_changed"
+    with pytest.raises(ConfigurationError, match="mode seed"):
+        services.plan_run(pipeline, mode="auto")
+    assert ws.run(pipeline, "seed").state == "succeeded"
+
+
+def test_repair_refuses_what_it_cannot_make_exact(project: Project, add: Add):
+    """A row that came below the mark without a lookback: its window is closed, and nobody can tell its rows apart."""
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((1, 1), (5, 5))
+    ws.run(pipeline)
+    nothing = ws.run(pipeline, "repair")
+    assert (nothing.state, nothing.mode) == ("skipped", "repair")
+    add((3, 3))
+    differs = ws.run(pipeline, "repair")
+    assert differs.error["code"] == "closed_window_differs"
+    assert differs.error["evidence"]["rows_there"] == 3
+    assert [each["id"] for each in differs.error["suggestions"]] == ["seed"]
+    ws.run(pipeline, "seed")
+    assert ws.rows(project, "kept") == {(1, 1): 1, (3, 3): 1, (5, 5): 1}
+    assert ws.run(pipeline, "repair").state == "skipped"
+
+
+def test_the_mode_incremental_never_reads_everything(project: Project, add: Add):
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((1, 1))
+    assert ws.run(pipeline, "incremental").error["code"] == "never_read"
+    assert ws.run(pipeline).mode == "seed"
+    add((2, 2))
+    assert ws.run(pipeline, "incremental").mode == "incremental"
+
+
+def test_a_dry_run_writes_nothing(project: Project, add: Add):
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((1, 1))
+    plan = services.plan_run(pipeline)
+    assert plan["mode"] == "seed"
+    assert [each["key"] for each in plan["steps"]] == ["ticks", "kept"]
+    assert plan["steps"][0]["reads"] == [{"stream": "public.ticks", "column": "tick", "lower": None, "upper": "1"}]
+    assert not Window.objects.exists()
+    assert not pipeline.runs.exists()
+    ws.run(pipeline)
+    plan = services.plan_run(pipeline)
+    assert plan["mode"] == "skip"
+    assert all(each["skip_reason"] for each in plan["steps"])
+
+
+def test_full_refreshes_load_once_a_run(project: Project, add: Add, source: Source):
+    whole = (HEAD + KEPT).replace("mode: incremental", "mode: full_refresh")
+    pipeline = ws.published(project, whole.replace("dataset: kept}", "dataset: kept, mode: replace}"))
+    add((1, 1))
+    assert ws.run(pipeline).mode == "full_refresh"
+    assert ws.run(pipeline).state == "succeeded"
+    assert ws.rows(project, "kept") == {(1, 1): 1}
+    cut = ws.run_cut_off(pipeline, "kept")
+    assert ws.retry(cut).state == "succeeded"
+    assert Snapshot.objects.filter(dataset__slug="kept").count() == 3
+    assert Pipeline.objects.get(pk=pipeline.pk).runs.count() == 4
