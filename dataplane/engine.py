@@ -48,7 +48,7 @@ def connector_instance(
     """
     with _opened(memory, threads, spill, ordered=ordered) as connection:
         for name in extensions:
-            connection.execute(f"LOAD {literal(_extension(name))}")
+            connection.execute(f"LOAD {literal(extension_path(name))}")
         yield connection
 
 
@@ -112,7 +112,7 @@ def _opened(
 
 
 @cache
-def _extension(name: str) -> str:
+def extension_path(name: str) -> str:
     """The path of an extension's file in its wheel. Raises ConfigurationError when the wheel is not installed."""
     package = f"duckdb_extension_{name}"
     found = find_spec(package)

@@ -14,7 +14,8 @@ from manifold.demo import data
 def count(folder: Path) -> dict[str, int]:
     with duckdb.connect() as connection:
         rows = connection.execute(
-            "SELECT parse_filename(filename), count(*) FROM read_csv(?, all_varchar = true, filename = true) GROUP BY ALL",
+            "SELECT parse_filename(filename), count(*) "
+            "FROM read_csv(?, all_varchar = true, filename = true) GROUP BY ALL",
             [str(folder / "flights_*.csv")],
         ).fetchall()
     return dict(rows)
