@@ -1,0 +1,42 @@
+"""The lists of pipelines, versions, runs, steps and windows."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from apps.audit.console import ConsoleAdmin, site
+from apps.pipelines.models import Pipeline, PipelineVersion, Run, StepRun, Window
+
+
+@admin.register(Pipeline, site=site)
+class PipelineAdmin(ConsoleAdmin):
+    list_display = ("slug", "title", "project", "published", "changed_at")
+    list_select_related = ("project", "published__pipeline")
+    search_fields = ("slug", "title")
+
+
+@admin.register(PipelineVersion, site=site)
+class PipelineVersionAdmin(ConsoleAdmin):
+    list_display = ("pipeline", "number", "published_at", "published_by")
+    list_select_related = ("pipeline",)
+
+
+@admin.register(Run, site=site)
+class RunAdmin(ConsoleAdmin):
+    list_display = ("id", "pipeline", "state", "outcome", "mode", "trigger", "created_at", "finished_at")
+    list_select_related = ("pipeline",)
+    list_filter = ("state", "outcome", "trigger")
+
+
+@admin.register(StepRun, site=site)
+class StepRunAdmin(ConsoleAdmin):
+    list_display = ("run", "key", "kind", "state", "attempt", "rows_out", "started_at", "finished_at")
+    list_select_related = ("run__pipeline",)
+    list_filter = ("state", "kind")
+
+
+@admin.register(Window, site=site)
+class WindowAdmin(ConsoleAdmin):
+    list_display = ("pipeline", "step_key", "stream", "state", "rows", "planned_at", "closed_at")
+    list_select_related = ("pipeline",)
+    list_filter = ("state",)
