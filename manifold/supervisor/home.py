@@ -39,8 +39,8 @@ class Home:
         The lock is the kernel's: it is gone with the process that held it, however that ended.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.path.chmod(0o700)
+            # A folder that was there before keeps its rights: it may hold other things. What is secret in it is closed.
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StartError(

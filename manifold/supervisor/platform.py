@@ -25,6 +25,9 @@ from manifold.supervisor.watchdog import Watchdog
 # Celery's cold shutdown with its soft time-out before: a step may finish or give its lease back.
 WORKER_STOP = signal.SIGQUIT
 
+# NumPy's and Arrow's libraries start threads when they are imported; we fork after that, and need none of them.
+_FEW_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+
 
 @dataclass
 class Options:
@@ -88,6 +91,8 @@ class Platform:
     def _prepare(self) -> None:
         os.environ["MANIFOLD_HOME"] = str(self.home.path)
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "manifold.settings")
+        for name, value in _FEW_THREADS.items():
+            os.environ.setdefault(name, value)
         if self.options.workers:
             os.environ[environment.WORKERS.name] = str(self.options.workers)
         for name in ("secret_key", "master_key"):

