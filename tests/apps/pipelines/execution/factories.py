@@ -71,6 +71,11 @@ def step_of(run: Run, key: str) -> StepRun:
     return StepRun.objects.get(run=run, key=key)
 
 
+def error_of(row: Run | StepRun) -> dict[str, Any]:
+    assert row.error is not None
+    return row.error
+
+
 def states_of(run: Run) -> dict[str, str]:
     return dict(StepRun.objects.filter(run=run).values_list("key", "state"))
 

@@ -15,7 +15,7 @@ from apps.audit.context import SYSTEM, acting
 from apps.pipelines.execution import closing, heartbeat
 from apps.pipelines.execution import steps as engine
 from apps.pipelines.models import Run, StepRun
-from tests.apps.pipelines.execution.factories import locked, make_run, step_of
+from tests.apps.pipelines.execution.factories import error_of, locked, make_run, step_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sent")]
 
@@ -54,6 +54,7 @@ def test_it_works(in_background: Callable[[StepRun], threading.Thread]) -> None:
     first = step_of(run, "a")
     time.sleep(0.2)
     second = step_of(run, "a")
+    assert first.progress and second.progress and first.lease_until and second.lease_until
     assert second.progress["rows"] > first.progress["rows"] > 0
     assert second.lease_until > first.lease_until > timezone.now()
     assert second.peak_memory > 0
@@ -87,7 +88,7 @@ def test_a_step_over_its_timeout_is_transient(in_background: Callable[[StepRun],
     in_background(step_of(run, "a")).join(5)
     assert 0.9 < time.monotonic() - began < 3
     step = step_of(run, "a")
-    assert (step.state, step.error["class"], step.error["code"]) == ("retry_wait", "transient", "timeout")
+    assert (step.state, error_of(step)["class"], error_of(step)["code"]) == ("retry_wait", "transient", "timeout")
 
 
 def test_a_step_that_was_taken_away_changes_nothing(in_background: Callable[[StepRun], threading.Thread]) -> None:

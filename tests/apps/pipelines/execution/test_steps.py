@@ -10,7 +10,7 @@ from django.utils import timezone
 from apps.pipelines.execution import frame
 from apps.pipelines.execution import steps as engine
 from apps.pipelines.models import Run, StepRun
-from tests.apps.pipelines.execution.factories import make_run, states_of, step_of
+from tests.apps.pipelines.execution.factories import error_of, make_run, states_of, step_of
 from tests.inline import run_inline as work
 from tests.kinds import TrialAdapter
 
@@ -55,14 +55,18 @@ def test_a_failed_step_fails_the_run_after_the_others() -> None:
     run = work(make_run({"a": {"then": "data"}, "b": {"inputs": ["a"]}, "c": {}, "d": {"inputs": ["c"]}}))
     assert states_of(run) == {"a": "failed", "b": "skipped", "c": "succeeded", "d": "succeeded"}
     assert run.state == "failed"
-    assert run.error["class"] == "data" and run.error["evidence"] == {"row": 3} and run.error["last_good_run"] is None
+    assert (
+        error_of(run)["class"] == "data"
+        and error_of(run)["evidence"] == {"row": 3}
+        and error_of(run)["last_good_run"] is None
+    )
 
 
 def test_the_last_good_run_stands_in_the_error() -> None:
     good = work(make_run({"a": {}}))
     bad = make_run(pipeline=good.pipeline)
     StepRun.objects.filter(run=bad).update(spec={"then": "data"})
-    assert work(bad).error["last_good_run"] == str(good.pk)
+    assert error_of(work(bad))["last_good_run"] == str(good.pk)
 
 
 def test_a_branch_that_may_fail_makes_the_run_partial() -> None:
@@ -83,8 +87,9 @@ def test_a_retry_waits_for_its_delay_and_counts_executions() -> None:
     run = work(make_run({"a": {"then": "transient"}}, retry={"attempts": 3, "delays": [60, 300], "on": ["transient"]}))
     step = step_of(run, "a")
     assert (step.state, step.attempt, run.state) == ("retry_wait", 1, "running")
+    assert step.due_at is not None
     assert 55 < (step.due_at - timezone.now()).total_seconds() <= 60
-    assert step.error["code"] == "connection_timeout"
+    assert error_of(step)["code"] == "connection_timeout"
     for expected in (2, 3):
         StepRun.objects.filter(pk=step.pk).update(state="ready")
         work(run)
@@ -118,14 +123,14 @@ def test_a_step_has_its_own_policy() -> None:
 
 def test_a_bug_is_told_without_its_traceback() -> None:
     run = work(make_run({"a": {"then": "bug"}}))
-    assert run.error["class"] == "bug" and run.error["evidence"]["reference"] in run.error["message"]
+    assert error_of(run)["class"] == "bug" and error_of(run)["evidence"]["reference"] in error_of(run)["message"]
     assert "secret" not in str(run.error)
 
 
 def test_a_commit_that_raises_fails_the_step_and_writes_nothing() -> None:
     run = work(make_run({"a": {"verdict": "raise"}}))
     step = step_of(run, "a")
-    assert (step.state, step.error["code"], step.output) == ("failed", "commit_fault", None)
+    assert (step.state, error_of(step)["code"], step.output) == ("failed", "commit_fault", None)
 
 
 def test_a_refusal_keeps_what_was_written() -> None:
@@ -162,4 +167,4 @@ def test_what_was_spilled_is_removed() -> None:
 def test_an_unknown_kind_is_told() -> None:
     run = make_run({"a": {}})
     StepRun.objects.filter(run=run).update(kind="strange")
-    assert work(run).error["code"] == "unknown_kind"
+    assert error_of(work(run))["code"] == "unknown_kind"

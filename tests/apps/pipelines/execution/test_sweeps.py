@@ -17,7 +17,7 @@ from apps.pipelines.execution.claiming import claim
 from apps.pipelines.execution.ticks import alone
 from apps.pipelines.models import Run, StepRun
 from apps.pipelines.states import LOST_AT_MOST
-from tests.apps.pipelines.execution.factories import make_run, states_of, step_of
+from tests.apps.pipelines.execution.factories import error_of, make_run, states_of, step_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -153,7 +153,7 @@ class TestRunTimeout:
         sweeps.stop_late_runs()
         run.refresh_from_db()
         assert run.state == "timed_out"
-        assert (run.error["class"], run.error["code"], run.error["evidence"]) == (
+        assert (error_of(run)["class"], error_of(run)["code"], error_of(run)["evidence"]) == (
             "transient",
             "timeout",
             {"timeout_s": 5},
@@ -208,7 +208,7 @@ class TestReaper:
             assert self.lose(run).state == "ready"
         step = self.lose(run)
         run.refresh_from_db()
-        assert (step.state, step.error["class"], run.state) == ("failed", "lost", "failed")
+        assert (step.state, error_of(step)["class"], run.state) == ("failed", "lost", "failed")
 
     @pytest.mark.usefixtures("sent")
     def test_a_living_step_is_left_alone(self) -> None:
