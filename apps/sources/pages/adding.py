@@ -26,7 +26,9 @@ from dataplane.errors import ManifoldError
 @require_http_methods(["GET"])
 @project_page("manage")
 def pick(request: HttpRequest, project: Project) -> HttpResponse:
-    return render(request, "sources/pick.html", {"connectors": registry.connectors().values()})
+    return render(
+        request, "sources/pick.html", {"connectors": [forms.shown(each) for each in registry.connectors().values()]}
+    )
 
 
 @require_http_methods(["GET", "POST"])
@@ -35,7 +37,7 @@ def add(request: HttpRequest, project: Project, connector: str) -> HttpResponse:
     """The form; its answers come as parts of the page, so that an entered password never travels back."""
     kind = _connector(connector)
     if request.method == "GET":
-        return render(request, "sources/add.html", {"connector": kind, "entries": forms.entries(kind)})
+        return render(request, "sources/add.html", {"connector": forms.shown(kind), "entries": forms.entries(kind)})
     params = forms.entered(kind, request.POST)
     slug, title = request.POST.get("slug", "").strip(), request.POST.get("title", "").strip()
     slug = slug or _slug(title)
@@ -72,7 +74,11 @@ def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     source = source_of(request, project, slug, "manage")
     kind = _connector(source.connector)
     if request.method == "GET":
-        context = {"connector": kind, "source": source, "entries": forms.entries(kind, source.params, kept=True)}
+        context = {
+            "connector": forms.shown(kind),
+            "source": source,
+            "entries": forms.entries(kind, source.params, kept=True),
+        }
         return render(request, "sources/edit.html", context)
     params: dict[str, Any] = {**forms.cleared(kind, request.POST), **forms.entered(kind, request.POST)}
     writable = request.POST.get("writable") == "on" if kind.capabilities.writable else None

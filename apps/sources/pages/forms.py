@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from django.http import QueryDict
 
-from dataplane.connectors.base import Connector, secret_names
+from dataplane.connectors.base import Capabilities, Connector, secret_names
 
 Kind = Literal["text", "number", "flag", "choice", "list", "secret"]
 
@@ -27,6 +27,22 @@ class Entry:
     value: Any
     errors: tuple[str, ...]
     kept: bool = False
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A connector for templates, which would try to call its class."""
+
+    key: str
+    title: str
+    family: str
+    summary: str
+    capabilities: Capabilities
+
+
+def shown(connector: type[Connector]) -> Shown:
+    """What pages tell about a connector."""
+    return Shown(connector.key, connector.title, connector.family, connector.summary, connector.capabilities)
 
 
 def entries(

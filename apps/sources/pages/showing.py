@@ -14,6 +14,7 @@ from apps.accounts.page_base import go, project_page
 from apps.audit.visibility import Action
 from apps.sources import services
 from apps.sources.models import Source
+from apps.sources.pages import forms
 from dataplane.connectors import registry
 from dataplane.connectors.base import secret_names
 
@@ -29,7 +30,8 @@ def source_of(request: HttpRequest, project: Project, slug: str, action: Action 
 def index(request: HttpRequest, project: Project) -> HttpResponse:
     found = Source.objects.visible_to(request.user).filter(project=project)
     sources = found.annotate(stream_count=Count("streams"))
-    return render(request, "sources/index.html", {"sources": sources, "connectors": registry.connectors()})
+    connectors = {key: forms.shown(each) for key, each in registry.connectors().items()}
+    return render(request, "sources/index.html", {"sources": sources, "connectors": connectors})
 
 
 @require_GET
@@ -42,7 +44,7 @@ def show(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     stored = set(source.credential.secrets) if source.credential else set()
     context = {
         "source": source,
-        "connector": connector,
+        "connector": forms.shown(connector),
         "params": [
             (titles.get(name, name), value) for name, value in source.params.items() if value not in (None, "", [])
         ],

@@ -15,6 +15,7 @@ from apps.accounts.models import Project
 from apps.accounts.page_base import go, project_page, require
 from apps.sources import services
 from apps.sources.models import Stream
+from apps.sources.pages import forms
 from apps.sources.parameters import InvalidFields
 from dataplane.connectors import registry
 from dataplane.errors import ManifoldError
@@ -48,7 +49,7 @@ def show(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID
     context = {
         "stream": stream,
         "source": stream.source,
-        "connector": connector,
+        "connector": forms.shown(connector),
         "columns": stream.config.get("columns", []),
         "select": set(stream.config.get("select") or ()),
         "scalars": _scalars(stream),

@@ -1,0 +1,111 @@
+"""Every page, empty and full, at two widths, in both themes: no error in the console, nothing that scrolls sideways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import Open
+from tests.browser.installation import Installation
+
+pytestmark = pytest.mark.all
+
+EMPTY = ["", "sources/", "new-source/", "pipelines/", "new-pipeline/", "runs/", "datasets/", "audit/", "members/"]
+DOCUMENT = """\
+manifold: 1
+pipeline: orders
+title: Orders of the shop
+steps:
+  orders: {extract: {source: order-drop, stream: orders, mode: incremental}}
+  sound:
+    check:
+      input: orders
+      rules:
+        - {not_null: [id, customer], action: stop}
+        - {range: {column: amount, max: 50}, action: quarantine}
+  kept: {load: {input: sound, dataset: orders, mode: append}}
+"""
+
+
+@pytest.fixture(scope="session")
+def full(installation: Installation, outside: dict[str, str]) -> list[str]:
+    """The addresses of a project in which everything has been used: a run that set rows aside, and one that failed."""
+    installation.client().call("POST", "projects/", json={"slug": "full", "name": "Full"})
+    client = installation.client("full")
+    path = {"path": str(installation.drop)}
+    client.in_project("POST", "sources/", json=_source("order-drop", "Orders", "local_files", path))
+    client.in_project(
+        "POST", "sources/", json=_source("shop", "The shop", "postgresql", {**outside, "port": int(outside["port"])})
+    )
+    for slug in ("order-drop", "shop"):
+        client.in_project("POST", f"sources/{slug}/test/")
+        client.in_project("POST", f"sources/{slug}/discover/")
+    client.in_project("POST", "pipelines/apply/", json={"text": DOCUMENT, "publish": True})
+    good = client.wait(client.in_project("POST", "pipelines/orders/runs/", json={})["id"], seconds=90)
+    assert good["state"] == "succeeded", good
+    stopping = DOCUMENT.replace("max: 50}, action: quarantine", "max: 50}, action: stop").replace("orders", "strict", 1)
+    stopping = stopping.replace("dataset: orders", "dataset: strict").replace("pipeline: orders", "pipeline: strict")
+    client.in_project("POST", "pipelines/apply/", json={"text": stopping, "publish": True})
+    bad = client.wait(client.in_project("POST", "pipelines/strict/runs/", json={})["id"], seconds=90)
+    assert bad["state"] == "failed", bad
+    streams = client.in_project("GET", "sources/order-drop/streams/")["results"]
+    assert streams
+    return [
+        *EMPTY,
+        "sources/order-drop/",
+        "sources/shop/",
+        "sources/shop/edit/",
+        "sources/shop/choose/",
+        "new-source/postgresql/",
+        "pipelines/orders/",
+        "pipelines/orders/edit/",
+        "pipelines/orders/plan/",
+        "pipelines/orders/versions/1/",
+        f"runs/{good['id']}/",
+        f"runs/{bad['id']}/",
+        "datasets/orders/",
+        "datasets/orders.rejected/",
+    ]
+
+
+def _source(slug: str, title: str, connector: str, params: Mapping[str, object]) -> dict[str, object]:
+    return {"slug": slug, "title": title, "connector": connector, "params": params}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_pages_of_an_empty_project(open_page: Open, signed_in: Path, width: int, theme: str) -> None:
+    _visit(open_page, signed_in, [f"/p/default/{each}" for each in EMPTY] + ["/tokens/"], width, theme)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_pages_of_a_full_project(open_page: Open, signed_in: Path, full: list[str], width: int, theme: str) -> None:
+    _visit(open_page, signed_in, [f"/p/full/{each}" for each in full], width, theme)
+
+
+def test_a_stream_shows_its_sample_and_its_files(open_page: Open, signed_in: Path, full: list[str]) -> None:
+    page = open_page(signed_in, width=390)
+    page.goto("/p/full/sources/order-drop/")
+    page.locator("td a.strong").first.click()
+    page.get_by_role("region", name="Rows").wait_for()
+    page.locator("#files code").first.wait_for()
+    assert _sideways(page) <= 0
+
+
+def _visit(open_page: Open, cookies: Path, addresses: list[str], width: int, theme: str) -> None:
+    page = open_page(cookies, width=width, height=844, theme=theme)
+    for address in addresses:
+        answer = page.goto(address)
+        assert answer is not None and answer.status == 200, address
+        page.wait_for_load_state("networkidle")
+        assert page.locator("h1").count() == 1, address
+        assert page.evaluate("document.documentElement.classList.contains('dark')") == (theme == "dark"), address
+        assert _sideways(page) <= 0, f"{address} scrolls sideways at {width}"
+
+
+def _sideways(page: Page) -> int:
+    return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
