@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from dataplane.connectors.base import FileRef, SourceFile
+from dataplane.errors import DataError, InfrastructureError
 
 _CHUNK = 1 << 20
 
@@ -45,12 +47,26 @@ class Fingerprints:
             self._futures[each.ref.path] = (each.ref, self._pool.submit(self._of, each.absolute))
 
     def of(self, path: str) -> Fingerprint:
-        """The fingerprint of a file that was added, by its path in the source; waits for it."""
-        return self._futures[path][1].result()
+        """The fingerprint of a file that was added, by its path in the source; waits for it.
+
+        Raises DataError for a file that went away meanwhile, InfrastructureError for one that could not be read.
+        """
+        try:
+            return self._futures[path][1].result()
+        except FileNotFoundError:
+            raise DataError(
+                f"The file {path} went away while it was read. Put it back, or set it aside.",
+                code="files_missing",
+                evidence={"files": [path]},
+            ) from None
+        except OSError as error:
+            raise InfrastructureError(
+                f"{path} could not be read: {os.strerror(error.errno or 0)}.", code="file_read", evidence={"file": path}
+            ) from error
 
     def results(self) -> list[tuple[FileRef, str]]:
         """All files with their digests, in the order in which they were added."""
-        return [(ref, future.result().sha256) for ref, future in self._futures.values()]
+        return [(ref, self.of(path).sha256) for path, (ref, _) in self._futures.items()]
 
     def _of(self, absolute: str) -> Fingerprint:
         digest, lines, last = hashlib.sha256(), 0, b"\n"

@@ -46,6 +46,8 @@ class Staging:
     origins: list[Origin] = field(default_factory=list)
     parts: int = 0
     share: Share = field(default_factory=Share)
+    rows_of: dict[str, int] = field(default_factory=dict)
+    filtered: bool = False
 
 
 class ExtractStep(StepKind):
@@ -82,7 +84,8 @@ class ExtractStep(StepKind):
             connector.read(stream, window, connection) as reading,
             Fingerprints() as fingerprints,
         ):
-            return _extract(Staging(context, share=share), connection, reading, window, fingerprints)
+            staging = Staging(context, share=share, filtered=stream.row_filter is not None)
+            return _extract(staging, connection, reading, window, fingerprints)
 
 
 def narrowed(stream: StreamConfig, spec: ExtractSpec) -> StreamConfig:
@@ -110,9 +113,9 @@ def _extract(
             fingerprints.add(part.files)
             _stage(staging, connection, part, reading, fingerprints)
     table = Table(_types(reading.columns), tuple(staging.files), tuple(staging.rejected), tuple(staging.origins))
-    rows = {each.path: each.rows for origin in staging.origins for each in origin.files}
     facts["files"] = [
-        {**vars(ref), "sha256": digest, "rows": rows.get(ref.path, 0)} for ref, digest in fingerprints.results()
+        {**vars(ref), "sha256": digest, "rows": staging.rows_of.get(ref.path, 0)}
+        for ref, digest in fingerprints.results()
     ]
     facts["warnings"] = list(dict.fromkeys(reading.warnings))
     return StepResult(table=table, rows_in=table.rows + sum(each.rows for each in table.rejected), facts=facts)
@@ -131,7 +134,9 @@ def _stage(
     rejected = _rejected(context, connection, part, name)
     staging.files += files
     staging.rejected += rejected
-    if part.files:
+    staging.rows_of.update((each.ref.path, rows) for each, rows in zip(part.files, counts, strict=bool(part.files)))
+    # Where a filter takes rows out, a position in the staged file tells nothing about the line in its source.
+    if part.files and not staging.filtered:
         staging.origins += origins_of(
             connection, context.storage, part, files, counts, rejected=rejected, fingerprints=fingerprints
         )

@@ -1,0 +1,86 @@
+"""From what a file says to a declared type, without silent loss.
+
+DuckDB's readers round `1.5` to fit an INTEGER and drop the time of day to fit a DATE. So such a column is read as a
+wider type that costs nothing more (measured: DOUBLE for whole numbers and for decimals of at most 15 digits, TIMESTAMP
+for dates) and the value is compared with what it becomes. A value that differs ends the fast read; the careful read
+then looks at the texts, and rejects exactly the rows that do not fit.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dataplane.relations import literal
+
+# Beyond it two neighbouring whole numbers are the same DOUBLE.
+_EXACT = 2**53
+
+_WHOLE = frozenset(
+    ["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT", "UHUGEINT"]
+)
+_DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
+INEXACT = "a value does not fit its declared type exactly"
+
+
+def decimal(type_: str) -> tuple[int, int] | None:
+    """Precision and scale of a DECIMAL type, else None."""
+    found = _DECIMAL.fullmatch(type_.upper())
+    return (int(found.group(1)), int(found.group(2))) if found else None
+
+
+def guarded(type_: str) -> bool:
+    """Whether DuckDB's reader would change a value to make it fit this type."""
+    return type_.upper() in _WHOLE or type_.upper() == "DATE" or decimal(type_) is not None
+
+
+def read_type(type_: str, *, date_format: str | None = None) -> str:
+    """The type that the fast read asks the reader for."""
+    upper = type_.upper()
+    if upper == "DATE":
+        return "DATE" if date_format else "TIMESTAMP"
+    if upper in ("HUGEINT", "UHUGEINT", "UBIGINT"):
+        return "VARCHAR"
+    if upper in _WHOLE:
+        return "DOUBLE"
+    size = decimal(type_)
+    if size is not None:
+        return "DOUBLE" if size[0] <= 15 else "VARCHAR"
+    return type_
+
+
+def fast(value: str, type_: str, *, separator: str = ".", date_format: str | None = None) -> str:
+    """A value of `read_type` as the declared type; a query that meets one that does not fit fails with `INEXACT`."""
+    upper, read = type_.upper(), read_type(type_, date_format=date_format)
+    if read == type_ or (upper == "DATE" and date_format):
+        return value
+    if read == "VARCHAR":
+        exact = careful(value, type_, separator=separator)
+        return f"CASE WHEN {value} IS NULL THEN NULL ELSE coalesce({exact}, {_stop(type_)}) END"
+    fits = f"{value} = TRY_CAST({value} AS {type_})"
+    if upper in _WHOLE:
+        fits = f"abs({value}) < {_EXACT} AND {fits}"
+    elif upper != "DATE":
+        fits = f"{value} = CAST(TRY_CAST({value} AS {type_}) AS DOUBLE)"
+    return f"CASE WHEN {fits} THEN CAST({value} AS {type_}) WHEN {value} IS NOT NULL THEN {_stop(type_)} END"
+
+
+def careful(text: str, type_: str, *, separator: str = ".", date_format: str | None = None) -> str:
+    """A text as the declared type; NULL when it does not fit exactly."""
+    upper, size = type_.upper(), decimal(type_)
+    if upper == "DATE":
+        if date_format:
+            return f"CAST(try_strptime({text}, {literal(date_format)}) AS DATE)"
+        return f"CASE WHEN TRY_CAST({text} AS TIMESTAMP) = TRY_CAST({text} AS DATE) THEN TRY_CAST({text} AS DATE) END"
+    if upper in _WHOLE or size is not None or upper in ("DOUBLE", "FLOAT"):
+        text = f"trim({text})"
+        if separator == ",":
+            text = f"replace(replace({text}, '.', 'x'), ',', '.')"
+    if upper in _WHOLE or size is not None:
+        scale = size[1] if size else 0
+        shape = f"[+-]?([0-9]+([.][0-9]{{0,{scale}}}0*)?|[.][0-9]{{0,{scale}}}0*)"
+        return f"CASE WHEN regexp_full_match({text}, '{shape}') THEN TRY_CAST({text} AS {type_}) END"
+    return f"TRY_CAST({text} AS {type_})"
+
+
+def _stop(type_: str) -> str:
+    return f"CAST(error({literal(INEXACT)}) AS {type_})"

@@ -1,0 +1,100 @@
+"""The dialect of a delimited text: delimiter, quote, lines before the header, and whether there is a header."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+_DELIMITERS = (",", ";", "\t", "|")
+_QUOTES = ('"', "'")
+_RECORDS = 200
+_LOOKED = 1 << 17
+_VALUE = re.compile(r"[+-]?\d[\d.,:/ TZ+-]*$|true$|false$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What `FileSettings` needs to know. `width` is the number of columns."""
+
+    delimiter: str
+    quote: str
+    escape: str
+    skip: int
+    header: bool
+    width: int
+
+
+def dialect_of(text: str, *, whole: bool) -> Dialect:
+    """The dialect that makes most of the records equally wide. whole: the text is not cut off at its end."""
+    best: tuple[float, Dialect] | None = None
+    for delimiter in _DELIMITERS:
+        quote = _quote(text, delimiter)
+        escape = "\\" if f"\\{quote}" in text and f"{quote}{quote}" not in text else quote
+        rows = _rows(text, delimiter, quote, escape, whole=whole)
+        if not rows:
+            continue
+        width, count = Counter(len(each) for each in rows).most_common(1)[0]
+        score = (count / len(rows)) * (1 + min(width, 20) / 10 if width > 1 else 0.5)
+        if best is None or score > best[0]:
+            skip = _skipped(text, rows, width)
+            header = _has_header([each for each in rows if len(each) == width])
+            best = (score, Dialect(delimiter, quote, escape, skip, header, width))
+    return best[1] if best else Dialect(",", '"', '"', 0, True, 0)
+
+
+def _quote(text: str, delimiter: str) -> str:
+    """The character that begins fields and ends them; an apostrophe within a word does not count."""
+    edge = re.escape(delimiter)
+    found = {
+        quote: len(re.findall(rf"(?:^|{edge}){quote}[^\n]*?{quote}(?={edge}|\r?$)", text[:_LOOKED], re.MULTILINE))
+        for quote in _QUOTES
+    }
+    return "'" if found["'"] > 0 and not found['"'] else '"'
+
+
+def _rows(text: str, delimiter: str, quote: str, escape: str, *, whole: bool) -> list[list[str]]:
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quotechar=quote,
+        doublequote=escape == quote,
+        escapechar=None if escape == quote else escape,
+    )
+    rows: list[list[str]] = []
+    try:
+        for row in reader:
+            if row:
+                rows.append(row)
+            if len(rows) > _RECORDS:
+                return rows[:_RECORDS]
+    except csv.Error:
+        return rows
+    # The last record of a sample may be half of one.
+    return rows if whole or len(rows) < 2 else rows[:-1]
+
+
+def _skipped(text: str, rows: list[list[str]], width: int) -> int:
+    """Lines before the first record that has the usual width: a title, a remark, the date of a report."""
+    if width < 2 or len(rows[0]) == width:
+        return 0
+    narrow = 0
+    while narrow < min(len(rows), 20) and len(rows[narrow]) != width:
+        narrow += 1
+    lines = text.split("\n")
+    filled = [number for number, line in enumerate(lines) if line.strip()]
+    return filled[narrow] if narrow < len(filled) else 0
+
+
+def _has_header(rows: list[list[str]]) -> bool:
+    """Whether the first row names columns: filled, all different, no value in it, and unlike what follows."""
+    if not rows:
+        return True
+    first = [each.strip() for each in rows[0]]
+    if not all(first) or len({each.casefold() for each in first}) < len(first):
+        return False
+    if any(_VALUE.match(each) for each in first):
+        return False
+    return rows[0] not in rows[1:]

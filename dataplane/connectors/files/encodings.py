@@ -1,0 +1,113 @@
+"""Bytes to text: compression by what a file begins with, encodings guessed once, and UTF-8 copies for DuckDB."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+from typing import IO, Literal
+
+import pyarrow as pa
+from charset_normalizer import from_bytes
+
+from dataplane.connectors.files.folder import Found, unreadable
+from dataplane.errors import DataError
+
+Compression = Literal["none", "gzip", "zstd"]
+SAMPLE = 1 << 20
+_CHUNK = 4 << 20
+_WESTERN = ("cp1250", "cp1252", "cp1254", "cp1257", "cp1258", "latin-1", "iso8859", "cp850", "cp437", "mac")
+
+
+def compression_of(absolute: str) -> Compression:
+    """How a file is compressed, by its first bytes: a wrong suffix does not mislead."""
+    with open(absolute, "rb") as file:
+        magic = file.read(4)
+    if magic.startswith(b"\x1f\x8b"):
+        return "gzip"
+    return "zstd" if magic == b"\x28\xb5\x2f\xfd" else "none"
+
+
+def open_bytes(absolute: str) -> IO[bytes]:
+    """A file's bytes, decompressed while they are read."""
+    compression = compression_of(absolute)
+    if compression == "none":
+        return open(absolute, "rb")
+    return io.BufferedReader(pa.CompressedInputStream(absolute, compression))
+
+
+def head(found: Found, size: int = SAMPLE) -> bytes:
+    """The first decompressed bytes. Raises ManifoldError naming the file."""
+    try:
+        with open_bytes(found.absolute) as file:
+            return file.read(size)
+    except FileNotFoundError:
+        raise
+    except pa.ArrowInvalid as error:
+        raise broken(found.path, error) from error
+    except OSError as error:
+        if error.errno is None:
+            raise broken(found.path, error) from error
+        raise unreadable(found.path, error) from error
+
+
+def broken(path: str, error: Exception) -> DataError:
+    """The error for a compressed file that cannot be unpacked."""
+    return DataError(
+        f"{path} cannot be unpacked: it is damaged or was not written to its end. Deliver it again, or set it aside.",
+        code="file_damaged",
+        evidence={"file": path, "detail": str(error)},
+    )
+
+
+def encoding_of(sample: bytes) -> str:
+    """The most likely encoding of a sample: a byte order mark, then UTF-8 if it fits, then a guess."""
+    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        # The sample may end within a character.
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        pass
+    else:
+        zeros = sample[:4096].count(0)
+        if zeros <= len(sample[:4096]) // 4:
+            return "utf-8"
+        return "utf-16-le" if sample[1:4096:2].count(0) > zeros // 2 else "utf-16-be"
+    best = from_bytes(sample[:65536]).best()
+    name = (best.encoding if best else "cp1252").replace("_", "-")
+    if name.startswith("utf"):
+        return name
+    if not name.startswith(_WESTERN):
+        return name
+    try:
+        sample.decode("cp1252")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "cp1252"
+
+
+def as_utf8(found: Found, encoding: str, folder: str) -> str:
+    """A copy of the file in UTF-8, in `folder`, with the same lines. Raises DataError naming a wrong byte's place."""
+    target = os.path.join(folder, f"{len(os.listdir(folder)):06d}.utf8")
+    decoder = codecs.getincrementaldecoder(encoding)()
+    done = 0
+    try:
+        with open_bytes(found.absolute) as source, open(target, "wb") as out:
+            while chunk := source.read(_CHUNK):
+                out.write(decoder.decode(chunk).encode("utf-8"))
+                done += len(chunk)
+            out.write(decoder.decode(b"", final=True).encode("utf-8"))
+    except UnicodeError as error:
+        raise DataError(
+            f"{found.path} is not written in {encoding} (near byte {done + getattr(error, 'start', 0):,}). "
+            f"Correct the stream's encoding, or deliver the file again.",
+            code="encoding",
+            evidence={"file": found.path, "encoding": encoding},
+        ) from error
+    return target
+
+
+def text_of(sample: bytes, encoding: str) -> str:
+    """A sample as text, without a byte order mark; what does not fit is replaced."""
+    return codecs.getincrementaldecoder(encoding)(errors="replace").decode(sample).removeprefix("\ufeff")

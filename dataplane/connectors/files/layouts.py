@@ -1,0 +1,124 @@
+"""What a file says about its own columns: the header of a delimited file, the schema of a Parquet file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+import duckdb
+
+from dataplane.connectors.base import Column
+from dataplane.connectors.files.encodings import broken, head, text_of
+from dataplane.connectors.files.folder import Found
+from dataplane.connectors.files.settings import FileSettings
+from dataplane.errors import DataError, Suggestion
+from dataplane.failures import duckdb_errors
+from dataplane.relations import literal
+
+_HEADER_BYTES = 1 << 18
+
+# Names and types as they stand in a file; the type is empty where a file of this format does not say it.
+Layout = tuple[tuple[str, str], ...]
+
+
+def delimited_layout(found: Found, settings: FileSettings, columns: Sequence[Column]) -> Layout:
+    """The columns of a delimited file, in its own order, under the declared names. Raises DataError.
+
+    A name is matched exactly, else without regard to case and surrounding blanks.
+    """
+    sample = head(found, _HEADER_BYTES)
+    if not sample.strip():
+        raise empty(found.path)
+    if not settings.header:
+        return tuple((each.name, "") for each in columns)
+    names = header_of(text_of(sample, settings.encoding), settings)
+    declared = {each.name: each.name for each in columns}
+    similar = {each.name.strip().casefold(): each.name for each in columns}
+    known = [declared.get(name) or similar.get(name.strip().casefold()) for name in names]
+    if columns and not any(known):
+        raise header_missing(found.path, names, columns)
+    return tuple((name, "") for name in unique(there or name for there, name in zip(known, names, strict=True)))
+
+
+def header_of(text: str, settings: FileSettings) -> list[str]:
+    """The first record after the lines to skip; empty when there is none."""
+    stream = io.StringIO(text, newline="")
+    for _ in range(settings.skip):
+        stream.readline()
+    return next((each for each in records(stream, settings) if each), [])
+
+
+def records(stream: Iterable[str], settings: FileSettings) -> Iterable[list[str]]:
+    """Records of a delimited text in the declared dialect."""
+    csv.field_size_limit(1 << 30)
+    return csv.reader(
+        stream,
+        delimiter=settings.separator,
+        quotechar=settings.quote,
+        quoting=csv.QUOTE_MINIMAL if settings.quote else csv.QUOTE_NONE,
+        doublequote=settings.escape in (None, settings.quote),
+        escapechar=None if settings.escape in (None, settings.quote) else settings.escape,
+    )
+
+
+def unique(names: Iterable[str]) -> list[str]:
+    """Names made different: an empty one by its position, a repeated one by a number."""
+    found: list[str] = []
+    taken: set[str] = set()
+    for position, name in enumerate(names):
+        base = name if name.strip() else f"column{position}"
+        chosen, more = base, 1
+        while chosen.casefold() in taken:
+            chosen, more = f"{base}_{more}", more + 1
+        taken.add(chosen.casefold())
+        found.append(chosen)
+    return found
+
+
+def parquet_layout(connection: duckdb.DuckDBPyConnection, found: Found) -> Layout:
+    """The columns of a Parquet file. Raises DataError when it is none."""
+    if found.size == 0:
+        raise empty(found.path)
+    try:
+        rows = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(found.absolute)})").fetchall()
+    except (duckdb.InvalidInputException, duckdb.IOException) as error:
+        raise broken(found.path, error) from error
+    return tuple((name, type_) for name, type_, *_ in rows)
+
+
+def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str) -> Layout:
+    """The keys of a JSON file's objects and the types DuckDB sees in them."""
+    with duckdb_errors():
+        rows = connection.execute(
+            f"DESCRIBE SELECT * FROM read_json({literal(absolute)}, format = {literal(shape)}, sample_size = 20480)"
+        ).fetchall()
+    if [name for name, *_ in rows] == ["json"]:
+        raise DataError(
+            f"{found.path} does not hold JSON objects, so it has no columns. Deliver one object for each row.",
+            code="json_malformed",
+            evidence={"file": found.path},
+        )
+    return tuple((name, type_) for name, type_, *_ in rows)
+
+
+def empty(path: str) -> DataError:
+    """The error for a file without a byte: a delivery that failed looks like this."""
+    return DataError(
+        f"{path} is empty: not even a header is in it. Deliver it again, or set it aside.",
+        code="file_empty",
+        evidence={"file": path},
+        suggestions=[Suggestion("ignore_file", f"Set {path} aside", "The run goes on without it.", applicable=True)],
+    )
+
+
+def header_missing(path: str, names: Sequence[str], columns: Sequence[Column]) -> DataError:
+    """The error for a file whose first line names none of the declared columns."""
+    wanted = ", ".join(each.name for each in columns[:5])
+    return DataError(
+        f"The first line of {path} names none of the stream's columns ({wanted}…): the header is missing or the "
+        f"delimiter is another. Correct the file, or the stream's settings.",
+        code="header_missing",
+        evidence={"file": path, "line": 1, "found": list(names[:20])},
+        suggestions=[Suggestion("ignore_file", f"Set {path} aside", "The run goes on without it.", applicable=True)],
+    )

@@ -1,0 +1,61 @@
+"""The files of a stream, now: by pattern, dated, settled, in the order in which they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pyarrow.parquet as pq
+
+from dataplane.connectors.base import FileRef
+from dataplane.connectors.files.encodings import compression_of, head
+from dataplane.connectors.files.folder import Folder
+from dataplane.connectors.files.patterns import FilePattern
+from dataplane.connectors.files.settings import FileSettings, format_of
+from dataplane.errors import ManifoldError
+
+_COUNTED = 200
+
+
+@dataclass
+class Listing:
+    """files: those that fit, by date then path. others: paths that do not fit. warnings: what was left out, and why."""
+
+    files: list[FileRef]
+    others: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def rows(self, folder: Folder, files: Sequence[FileRef]) -> int | None:
+        """About how many rows these files hold; None where nobody can tell without reading them."""
+        try:
+            if all(format_of(each.path) == "parquet" for each in files) and len(files) <= _COUNTED:
+                return sum(int(pq.read_metadata(folder.find(each.path).absolute).num_rows) for each in files)
+            found = folder.find(files[0].path)
+            if format_of(found.path) not in ("csv", "tsv", "ndjson") or compression_of(found.absolute) != "none":
+                return None
+            sample = head(found, 1 << 16)
+        except (ManifoldError, OSError, ValueError):
+            return None
+        lines = sample.count(b"\n")
+        return round(sum(each.size for each in files) * lines / len(sample)) if lines else None
+
+
+def list_stream(folder: Folder, settings: FileSettings, ignored: frozenset[str], *, now: float) -> Listing:
+    """What fits the stream's patterns; ignored files and such as were changed a moment ago are left out."""
+    patterns = [FilePattern(each) for each in settings.pattern]
+    found, warnings = folder.files()
+    listing = Listing([], warnings=warnings)
+    for each in found:
+        match = next((match for pattern in patterns if (match := pattern.match(each.path))), None)
+        if match is None:
+            listing.others.append(each.path)
+            if any(pattern.nearly(each.path) for pattern in patterns):
+                listing.warnings.append(f"{each.path} is left out: the date in its name is none.")
+        elif each.path in ignored:
+            continue
+        elif settings.settle_seconds and now - each.changed / 1e9 < settings.settle_seconds:
+            listing.warnings.append(f"{each.path} was changed a moment ago and is left for the next run.")
+        else:
+            listing.files.append(each.ref(match.date))
+    listing.files.sort(key=lambda each: (each.file_date or "", each.path))
+    return listing

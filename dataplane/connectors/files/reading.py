@@ -1,0 +1,133 @@
+"""A window's files as parts: one file, or several small ones of the same layout, each with a declared schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+
+from dataplane import statements
+from dataplane.connectors.base import Column, FileRef, Part, SourceFile, StreamConfig
+from dataplane.connectors.files import formats
+from dataplane.connectors.files.encodings import as_utf8, compression_of, head
+from dataplane.connectors.files.folder import Folder, Found, gone
+from dataplane.connectors.files.formats import Group, GroupFile
+from dataplane.connectors.files.layouts import Layout, delimited_layout, empty, json_layout, parquet_layout
+from dataplane.connectors.files.settings import FileSettings, Format, format_of
+from dataplane.errors import ConfigurationError, DataError, Suggestion
+
+# Files up to this size together pass through memory as one part; larger ones are a part of their own.
+SMALL = 32 << 20
+_MOST = 500
+_UNPACKED = 8
+
+
+@dataclass
+class Files:
+    """The files of one reading on one connection. `folder_for_copies` is where UTF-8 copies go."""
+
+    folder: Folder
+    stream: StreamConfig
+    settings: FileSettings
+    columns: tuple[Column, ...]
+    connection: duckdb.DuckDBPyConnection
+    folder_for_copies: str
+    warnings: list[str] = field(default_factory=list)
+    _parts: int = 0
+
+    def parts(self, refs: Sequence[FileRef]) -> Iterator[Part]:
+        """The parts of these files, in their order. Raises ManifoldError for a file that is not as planned."""
+        if self.stream.row_filter:
+            statements.check_expression(self.stream.row_filter)
+        group: list[GroupFile] = []
+        weight = 0
+        for ref in refs:
+            each = self._prepared(ref)
+            if group and (weight + each.weight > SMALL or len(group) >= _MOST or not group[0].alike(each)):
+                yield self._part(group)
+                group, weight = [], 0
+            group.append(each)
+            weight += each.weight
+        if group:
+            yield self._part(group)
+
+    def _prepared(self, ref: FileRef) -> GroupFile:
+        found = self.folder.find(ref.path)
+        self._unchanged(ref, found)
+        format_ = format_of(ref.path, self.settings)
+        if format_ is None:
+            raise ConfigurationError(
+                f"Nothing tells in which format {ref.path} is written. Choose the format in the stream's settings.",
+                code="format_unknown",
+                evidence={"file": ref.path},
+            )
+        if found.size == 0:
+            raise empty(ref.path)
+        try:
+            compression = "none" if format_ == "parquet" else compression_of(found.absolute)
+            absolute = found.absolute
+            if format_ != "parquet" and self.settings.encoding != "utf-8":
+                absolute, compression = as_utf8(found, self.settings.encoding, self.folder_for_copies), "none"
+            layout = self._layout(format_, found, absolute)
+        except FileNotFoundError:
+            raise gone(ref.path) from None
+        first_line = None
+        if format_ in ("csv", "tsv"):
+            first_line = 1 + self.settings.skip + self.settings.header
+        elif format_ == "ndjson":
+            first_line = 1
+        plain = compression == "none" and absolute == found.absolute
+        source = SourceFile(ref, found.absolute, first_line, plain)
+        weight = found.size * (1 if plain else _UNPACKED)
+        return GroupFile(source, absolute, format_, compression, layout, weight)
+
+    def _layout(self, format_: Format, found: Found, absolute: str) -> Layout:
+        if format_ == "parquet":
+            return parquet_layout(self.connection, found)
+        if format_ in ("json", "ndjson"):
+            if not head(found, 4096).strip():
+                raise empty(found.path)
+            shape = formats.json_shape(format_, found)
+            declared = [each.name for each in self.columns]
+            seen = [name for name, _ in json_layout(self.connection, found, absolute, shape)]
+            if extra := sorted(set(seen).difference(declared)):
+                self.warnings.append(f"{found.path} has keys that the stream does not declare: {', '.join(extra)}.")
+            # A key may come up for the first time far down, so every declared one is asked for.
+            return tuple((name, shape) for name in declared)
+        return delimited_layout(found, self.settings, self.columns)
+
+    def _part(self, files: Sequence[GroupFile]) -> Part:
+        group = Group(self.settings, self.columns, self.stream, tuple(files), self._parts)
+        self._parts += 1
+        self._tell(group)
+        return group.part(self._checked([each.source for each in files]))
+
+    def _tell(self, group: Group) -> None:
+        there = {name for name, _ in group.files[0].layout}
+        declared = [each.name for each in self.columns]
+        shown = group.files[0].source.ref.path
+        more = f" and {len(group.files) - 1} more" if len(group.files) > 1 else ""
+        if missing := [name for name in declared if name not in there]:
+            self.warnings.append(f"{shown}{more} has no column {', '.join(missing)}; it is read as NULL.")
+        if extra := sorted(there.difference(declared)):
+            self.warnings.append(f"{shown}{more} has columns that the stream does not declare: {', '.join(extra)}.")
+
+    def _checked(self, files: Sequence[SourceFile]) -> Callable[[], None]:
+        def check() -> None:
+            for each in files:
+                self._unchanged(each.ref, self.folder.find(each.ref.path), during=True)
+
+        return check
+
+    def _unchanged(self, ref: FileRef, found: Found, *, during: bool = False) -> None:
+        now = found.ref(ref.file_date)
+        if (now.size, now.modified) == (ref.size, ref.modified):
+            return
+        when = "while it was read" if during else "since the run was planned"
+        raise DataError(
+            f"{ref.path} has changed {when}. Run again; settle_seconds leaves files alone that are still written.",
+            code="file_changed",
+            evidence={"file": ref.path, "planned": vars(ref), "found": vars(now)},
+            suggestions=[Suggestion("run_again", "Run again", "The file is read as it is then.", applicable=True)],
+        )

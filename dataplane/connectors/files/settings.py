@@ -1,0 +1,93 @@
+"""How a stream of files is declared: which files, in which format, and every setting that was sniffed once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+
+from dataplane.connectors.base import StreamConfig
+from dataplane.errors import ConfigurationError
+
+Format = Literal["csv", "tsv", "json", "ndjson", "parquet"]
+OneCharacter = Annotated[str, StringConstraints(min_length=1, max_length=1)]
+
+_SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".txt": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".json": "json",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".parquet": "parquet",
+}
+COMPRESSED = (".gz", ".zst")
+
+
+class FileSettings(BaseModel):
+    """The settings of one stream. Only `pattern` has to be given; `discover` finds the others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pattern: tuple[str, ...] = Field(
+        min_length=1, title="Files", description="Such as flights_{YYYY}-{MM}.csv or *.csv"
+    )
+    format: Literal["auto", "csv", "tsv", "json", "ndjson", "parquet"] = Field("auto", title="Format")
+    encoding: str = Field("utf-8", title="Encoding")
+    delimiter: OneCharacter | None = Field(None, title="Delimiter", description="Empty: comma, or tab for TSV")
+    quote: OneCharacter | None = Field('"', title="Quote")
+    escape: OneCharacter | None = Field('"', title="Escape")
+    header: bool = Field(True, title="The first line names the columns")
+    skip: int = Field(0, ge=0, le=10_000, title="Lines before the header")
+    decimal_separator: Literal[".", ","] = Field(".", title="Decimal separator")
+    null_values: tuple[str, ...] = Field(("",), title="Texts that mean no value")
+    date_format: str | None = Field(None, title="Date format", description="Such as %d/%m/%Y; empty: ISO")
+    settle_seconds: float = Field(0, ge=0, title="Leave a file alone until it has not changed for so many seconds")
+
+    @field_validator("pattern", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return tuple(each.strip() for each in value.splitlines() if each.strip()) if isinstance(value, str) else value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            return "utf-8" if not value else codec(value)
+        except LookupError:
+            raise ValueError(f"The encoding {value!r} is unknown. Use utf-8, utf-16, latin-1 or cp1252.") from None
+
+    @property
+    def separator(self) -> str:
+        return self.delimiter or ("\t" if self.format == "tsv" else ",")
+
+
+def codec(name: str) -> str:
+    """A codec's usual name. Raises LookupError for one that is unknown or no text encoding."""
+    "".encode(name)
+    return name.lower().replace("_", "-")
+
+
+def settings_of(stream: StreamConfig) -> FileSettings:
+    """The settings of a declared stream. Raises ConfigurationError naming the setting."""
+    try:
+        return FileSettings.model_validate(stream.settings)
+    except ValidationError as error:
+        first: dict[str, Any] = dict(error.errors()[0])
+        place = ".".join(str(each) for each in first["loc"]) or "settings"
+        raise ConfigurationError(
+            f"The setting {place} of stream {stream.name} is wrong: {first['msg']}.",
+            code="stream_settings",
+            evidence={"stream": stream.name, "setting": place},
+        ) from None
+
+
+def format_of(path: str, settings: FileSettings | None = None) -> Format | None:
+    """A file's format: as declared, else by its name without a suffix for compression; None when nothing tells."""
+    if settings is not None and settings.format != "auto":
+        return settings.format
+    name = path.lower()
+    for suffix in COMPRESSED:
+        name = name.removesuffix(suffix)
+    return next((each for suffix, each in _SUFFIXES.items() if name.endswith(suffix)), None)

@@ -1,0 +1,156 @@
+"""A few files of a stream looked at once: their settings and columns, kept from then on as declared."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from dataplane.connectors.base import Column
+from dataplane.connectors.files.dialect import dialect_of
+from dataplane.connectors.files.encodings import as_utf8, compression_of, encoding_of, head, text_of
+from dataplane.connectors.files.folder import Found
+from dataplane.connectors.files.formats import json_shape
+from dataplane.connectors.files.inference import infer
+from dataplane.connectors.files.layouts import empty, header_of, json_layout, parquet_layout, records, unique
+from dataplane.connectors.files.settings import FileSettings, Format
+
+_TAIL = 1 << 19
+_SAMPLE_ROWS = 50_000
+
+
+@dataclass
+class Sniffed:
+    """What was found; `settings` holds only what differs from the defaults."""
+
+    columns: tuple[Column, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def sniff(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_: Format) -> Sniffed:
+    """Settings and columns from a few files of one stream. Raises ManifoldError."""
+    filled = [each for each in files if each.size]
+    if not filled:
+        raise empty(files[0].path)
+    if format_ == "parquet":
+        return _typed([parquet_layout(connection, each) for each in filled])
+    if format_ in ("json", "ndjson"):
+        return _json(connection, filled, format_)
+    return _delimited(connection, filled, format_)
+
+
+def _typed(layouts: Sequence[Sequence[tuple[str, str]]]) -> Sniffed:
+    """Columns of all files together; where two files differ, the type both fit into, text if need be."""
+    found: dict[str, str] = {}
+    for layout in layouts:
+        for name, type_ in layout:
+            found[name] = type_ if found.get(name, type_) == type_ else _wider(found[name], type_)
+    return Sniffed(tuple(Column(name, type_, native=type_) for name, type_ in found.items()))
+
+
+def _wider(one: str, other: str) -> str:
+    order = ["TINYINT", "SMALLINT", "INTEGER", "BIGINT"]
+    if one in order and other in order:
+        return max(one, other, key=order.index)
+    if {one, other} <= {*order, "FLOAT", "DOUBLE"}:
+        return "DOUBLE"
+    return "VARCHAR"
+
+
+def _json(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_: Format) -> Sniffed:
+    encoding = encoding_of(head(files[0]))
+    with tempfile.TemporaryDirectory(prefix="manifold-sniff-") as folder:
+        layouts = []
+        for each in files:
+            absolute = each.absolute if encoding == "utf-8" else as_utf8(each, encoding, folder)
+            layouts.append(json_layout(connection, each, absolute, json_shape(format_, each)))
+    found = _typed(layouts)
+    if encoding != "utf-8":
+        found.settings["encoding"] = encoding
+    return found
+
+
+def _delimited(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_: Format) -> Sniffed:
+    first = head(files[0])
+    encoding = encoding_of(first)
+    text = text_of(first, encoding)
+    if not text.strip():
+        raise empty(files[0].path)
+    whole = compression_of(files[0].absolute) == "none" and len(first) >= files[0].size
+    dialect = dialect_of(text, whole=whole)
+    settings = FileSettings(
+        pattern=("*",),
+        format=format_,
+        encoding=encoding,
+        delimiter=dialect.delimiter,
+        quote=dialect.quote,
+        escape=dialect.escape,
+        header=dialect.header,
+        skip=dialect.skip,
+    )
+    names = header_of(text, settings)
+    if not dialect.header:
+        names = [f"column{position}" for position in range(max(dialect.width, 1))]
+    names = unique(names)
+    rows: list[list[str]] = []
+    for each in files:
+        rows += _sample(each, settings, names)
+    _as_table(connection, names, rows)
+    found = infer(connection, "__sample", names, comma=dialect.delimiter != ",")
+    values = {
+        "encoding": encoding,
+        "delimiter": dialect.delimiter,
+        "quote": dialect.quote,
+        "escape": dialect.escape,
+        "header": dialect.header,
+        "skip": dialect.skip,
+        "null_values": list(found.null_values),
+        "decimal_separator": found.decimal_separator,
+        "date_format": found.date_format,
+    }
+    return Sniffed(tuple(found.columns), values, found.warnings)
+
+
+def _sample(found: Found, settings: FileSettings, names: Sequence[str]) -> list[list[str]]:
+    """Rows from a file's beginning, and from its end where it can be reached, in the order of the names."""
+    start = head(found)
+    text = text_of(start, settings.encoding)
+    lines = text.splitlines(keepends=True)[settings.skip :]
+    rows = [each for each in records(lines, settings) if each]
+    order = list(range(len(names)))
+    if settings.header and rows:
+        there = {name: position for position, name in enumerate(unique(rows[0]))}
+        order = [there.get(name, -1) for name in names]
+        rows = rows[1:]
+    whole = len(start) >= found.size and compression_of(found.absolute) == "none"
+    rows = rows[:_SAMPLE_ROWS] if whole else rows[: min(_SAMPLE_ROWS, max(len(rows) - 1, 1))]
+    if not whole:
+        rows += _last_rows(found, settings)
+    width = max(order, default=-1) + 1
+    return [[each[at] if at >= 0 else "" for at in order] for each in rows if len(each) >= width]
+
+
+def _last_rows(found: Found, settings: FileSettings) -> list[list[str]]:
+    if settings.encoding.startswith("utf-16") or compression_of(found.absolute) != "none":
+        return []
+    with open(found.absolute, "rb") as file:
+        file.seek(-min(_TAIL, found.size), os.SEEK_END)
+        lines = file.read().decode(settings.encoding, errors="replace").splitlines(keepends=True)[1:]
+    if settings.quote and any(line.count(settings.quote) % 2 for line in lines):
+        # Where a quoted text goes over lines, nobody knows whether the sample begins inside one.
+        return []
+    return [each for each in records(lines, settings) if each]
+
+
+def _as_table(connection: duckdb.DuckDBPyConnection, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    columns = [pa.array([row[position] for row in rows], pa.string()) for position in range(len(names))]
+    table = pa.table(columns, names=list(names))
+    connection.register("__sample_rows", table)
+    connection.execute("CREATE OR REPLACE TEMP TABLE __sample AS SELECT * FROM __sample_rows")
+    connection.unregister("__sample_rows")
