@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from apps.audit import console
 from manifold import health
 from manifold.metrics import metrics
 
@@ -21,6 +22,7 @@ urlpatterns = [
     path("api/v1/", include("apps.quality.api")),
     path("api/v1/", include("apps.pipelines.api")),
     path("api/v1/", include("manifold.status")),
+    path("admin/", console.site.urls),
     path("", include("manifold.console.urls")),
 ]
 
