@@ -17,7 +17,7 @@ from apps.pipelines.states import RUN_ACTIVE, RUN_TERMINAL, STEP_TERMINAL
 from apps.quality import queries as quality
 from apps.snapshots import queries as snapshots
 from apps.snapshots.models import Dataset
-from apps.sources.models import SourceFile
+from apps.sources.models import Source, SourceFile
 
 
 def with_totals(runs: QuerySet[Run]) -> QuerySet[Run]:
@@ -161,6 +161,21 @@ def pipeline_detail(pipeline: Pipeline) -> dict[str, Any]:
     row = with_last_run(Pipeline.objects.filter(pk=pipeline.pk)).get()
     published = row.published.text if row.published else ""
     return pipeline_json(row) | {"text": row.draft or published, "draft": row.draft, "published_text": published}
+
+
+def readers_of(source: Source, stream: str | None = None) -> list[str]:
+    """Slugs of the pipelines whose published version reads a source, or one stream of it by name."""
+    published = Pipeline.objects.filter(project_id=source.project_id, published__isnull=False)
+    documents = published.order_by("slug").values_list("slug", "published__document")
+    return [
+        slug
+        for slug, document in documents
+        if any(
+            step["extract"]["source"] == source.slug and stream in (None, step["extract"]["stream"])
+            for step in document["steps"].values()
+            if "extract" in step
+        )
+    ]
 
 
 def windows_of_files(project: Project, stream: str, source: uuid.UUID) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import Count, QuerySet
 from django.http import Http404
+from django.urls import URLPattern, URLResolver
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, serializers, status
@@ -26,6 +28,14 @@ _IN_SOURCE = _IN_PROJECT + r"/sources/(?P<source>[a-z0-9-]+)"
 _NAME = "[^/]+"
 
 
+class AsksReaders:
+    """What may go only while no pipeline reads it. Who does is known upstairs, where these views are mounted."""
+
+    def readers(self, source: Source, stream: str | None = None) -> list[str]:
+        """Slugs of the pipelines whose published version reads the source, or this stream of it."""
+        raise NotImplementedError
+
+
 class RefusesFields:
     """Turns InvalidFields of a service into the answer that names each field where the body has it."""
 
@@ -33,17 +43,15 @@ class RefusesFields:
     own_fields: frozenset[str] = frozenset()
 
     def handle_exception(self, exc: Exception) -> Response:
-        if isinstance(exc, InvalidFields):
-            exc = self.refusal(exc)
+        if isinstance(exc, InvalidFields) and self.fields_below:
+            exc = InvalidFields(
+                {
+                    name if name in self.own_fields else f"{self.fields_below}.{name}": texts
+                    for name, texts in exc.fields.items()
+                }
+            )
         answer: Response = super().handle_exception(exc)  # type: ignore[misc]
         return answer
-
-    def refusal(self, error: InvalidFields) -> serializers.ValidationError:
-        named = {
-            name if name in self.own_fields or not self.fields_below else f"{self.fields_below}.{name}": texts
-            for name, texts in error.fields.items()
-        }
-        return serializers.ValidationError(named)
 
 
 class ConnectorViewSet(PlatformViewSet):
@@ -69,6 +77,7 @@ class CredentialViewSet(RefusesFields, mixins.ListModelMixin, mixins.RetrieveMod
     """Secrets of connectors. They can be written and replaced, and are never shown."""
 
     model = Credential
+    orderings = {"slug": ("slug", "id")}
     serializer_class = s.CredentialShape
     action_needed = {"create": "manage", "partial_update": "manage", "destroy": "manage"}
     fields_below = "secrets"
@@ -100,7 +109,7 @@ class SourceFilter(filters.FilterSet):
         fields = ["connector", "health"]
 
 
-class SourceViewSet(RefusesFields, mixins.ListModelMixin, mixins.RetrieveModelMixin, ProjectViewSet):
+class SourceViewSet(AsksReaders, RefusesFields, mixins.ListModelMixin, mixins.RetrieveModelMixin, ProjectViewSet):
     """Sources: where data comes from."""
 
     model = Source
@@ -109,6 +118,7 @@ class SourceViewSet(RefusesFields, mixins.ListModelMixin, mixins.RetrieveModelMi
     action_needed = {
         "create": "manage",
         "partial_update": "manage",
+        "destroy": "manage",
         "test": "operate",
         "discover": "operate",
         "checks": "see",
@@ -116,6 +126,12 @@ class SourceViewSet(RefusesFields, mixins.ListModelMixin, mixins.RetrieveModelMi
     }
     fields_below = "params"
     own_fields = frozenset({"slug", "title", "connector", "credential", "writable"})
+
+    @property
+    def orderings(self) -> Mapping[str, tuple[str, ...]]:
+        """Lists below a source have an order of their own."""
+        own = {"checks": {"-at": ("-at", "-id")}, "files": {"path": ("path", "id")}}
+        return own.get(self.action, {"slug": ("slug", "id"), "-health_at": ("-health_at", "-id")})
 
     def get_queryset(self) -> QuerySet[Any]:
         return super().get_queryset().select_related("credential").annotate(stream_count=Count("streams"))
@@ -131,6 +147,11 @@ class SourceViewSet(RefusesFields, mixins.ListModelMixin, mixins.RetrieveModelMi
         body = self._with_credential(s.valid(s.SourceChanges, request))
         changed = services.update_source(self.get_object(), actor=self.actor, **body)
         return Response(s.SourceShape(changed).data)
+
+    def destroy(self, request: Request, **_: Any) -> Response:
+        source = self.get_object()
+        services.delete_source(source, actor=self.actor, used_by=self.readers(source))
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(request=None, responses=s.CheckShape)
     @action(detail=True, methods=["post"])
@@ -151,7 +172,6 @@ class SourceViewSet(RefusesFields, mixins.ListModelMixin, mixins.RetrieveModelMi
     def checks(self, request: Request, **_: Any) -> Response:
         """Its tests, the newest first."""
         rows = ConnectionCheck.objects.visible_to(request.user).filter(source=self.get_object())
-        self.paginator.ordering = ("-at", "-id")  # type: ignore[union-attr]
         return self.get_paginated_response(s.CheckShape(self.paginate_queryset(rows), many=True).data)
 
     @extend_schema(responses=s.FileShape(many=True))
@@ -159,7 +179,6 @@ class SourceViewSet(RefusesFields, mixins.ListModelMixin, mixins.RetrieveModelMi
     def files(self, request: Request, **_: Any) -> Response:
         """Every file that was ever seen in it."""
         rows = SourceFile.objects.visible_to(request.user).filter(stream__source=self.get_object())
-        self.paginator.ordering = ("path", "id")  # type: ignore[union-attr]
         page = self.paginate_queryset(rows.select_related("stream"))
         return self.get_paginated_response(s.FileShape(page, many=True).data)
 
@@ -184,10 +203,11 @@ class _InSource(RefusesFields, ProjectViewSet):
         return found
 
 
-class StreamViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
+class StreamViewSet(AsksReaders, mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
     """Streams of a source: what may be read from it, as it is declared."""
 
     model = Stream
+    orderings = {"name": ("name", "id")}
     serializer_class = s.StreamShape
     filter_backends = ()
     lookup_field = "name"
@@ -195,6 +215,7 @@ class StreamViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource)
     action_needed = {
         "create": "manage",
         "partial_update": "manage",
+        "destroy": "manage",
         "preview": "read",
         "schemas": "see",
     }
@@ -207,10 +228,6 @@ class StreamViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource)
         rows = super().get_queryset().filter(source=self.source_or_404())
         return rows.select_related("source__credential")
 
-    def paginate_queryset(self, queryset: Any) -> Any:
-        self.paginator.ordering = ("name", "id")  # type: ignore[union-attr]
-        return super().paginate_queryset(queryset)
-
     @extend_schema(request=s.StreamBody, responses={201: s.StreamShape})
     def create(self, request: Request, **_: Any) -> Response:
         body = s.valid(s.StreamBody, request)
@@ -222,6 +239,11 @@ class StreamViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource)
         body = s.valid(s.StreamChanges, request)
         changed = services.update_stream(self.get_object(), config=body["config"], actor=self.actor)
         return Response(s.StreamShape(changed).data)
+
+    def destroy(self, request: Request, **_: Any) -> Response:
+        stream = self.get_object()
+        services.delete_stream(stream, actor=self.actor, used_by=self.readers(stream.source, stream.name))
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(
         parameters=[OpenApiParameter("limit", int, description="Rows, 50 unless told; at most 500.")],
@@ -255,6 +277,7 @@ class FileViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
     """Files of a stream as they were seen. Whether one was loaded is told by a pipeline's windows."""
 
     model = SourceFile
+    orderings = {"path": ("path", "id"), "-modified": ("-modified", "-id"), "-file_date": ("-file_date", "-id")}
     serializer_class = s.FileShape
     filterset_class = FileFilter
     lookup_field = "id"
@@ -266,10 +289,6 @@ class FileViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
         rows = super().get_queryset().filter(stream__source=self.source_or_404(), stream__name=self.kwargs["stream"])
         return rows.select_related("stream__source")
 
-    def paginate_queryset(self, queryset: Any) -> Any:
-        self.paginator.ordering = ("path", "id")  # type: ignore[union-attr]
-        return super().paginate_queryset(queryset)
-
     @extend_schema(request=s.IgnoreBody)
     @action(detail=True, methods=["post"])
     def ignore(self, request: Request, **_: Any) -> Response:
@@ -279,14 +298,16 @@ class FileViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
         return Response(s.FileShape(changed).data)
 
 
-def _router() -> SimpleRouter:
+def routes(sources: type[SourceViewSet], streams: type[StreamViewSet]) -> list[URLPattern | URLResolver]:
+    """The addresses of sources and streams, for the app that knows their readers."""
     router = SimpleRouter()
-    router.register("connectors", ConnectorViewSet, basename="connector")
-    router.register(f"{_IN_PROJECT}/credentials", CredentialViewSet, basename="project-credentials")
-    router.register(f"{_IN_PROJECT}/sources", SourceViewSet, basename="project-sources")
-    router.register(f"{_IN_SOURCE}/streams", StreamViewSet, basename="project-streams")
-    router.register(f"{_IN_SOURCE}/streams/(?P<stream>{_NAME})/files", FileViewSet, basename="project-files")
-    return router
+    router.register(f"{_IN_PROJECT}/sources", sources, basename="project-sources")
+    router.register(f"{_IN_SOURCE}/streams", streams, basename="project-streams")
+    return router.urls
 
 
-urlpatterns = _router().urls
+_router = SimpleRouter()
+_router.register("connectors", ConnectorViewSet, basename="connector")
+_router.register(f"{_IN_PROJECT}/credentials", CredentialViewSet, basename="project-credentials")
+_router.register(f"{_IN_SOURCE}/streams/(?P<stream>{_NAME})/files", FileViewSet, basename="project-files")
+urlpatterns = _router.urls

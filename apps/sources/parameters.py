@@ -16,7 +16,8 @@ class InvalidFields(ConfigurationError):
 
     def __init__(self, fields: Mapping[str, list[str]]) -> None:
         where = ", ".join(sorted(fields))
-        super().__init__(f"These fields are not valid: {where}.", code="invalid", evidence={"fields": dict(fields)})
+        listed = [{"field": name, "message": text} for name, texts in fields.items() for text in texts]
+        super().__init__(f"These fields are not valid: {where}.", code="invalid", evidence={"errors": listed})
         self.fields = dict(fields)
 
 

@@ -1,9 +1,10 @@
-"""The endpoints of pipelines and runs."""
+"""The endpoints of pipelines and runs, and of the sources that pipelines read."""
 
 from __future__ import annotations
 
 from apps.accounts.api_base import project_router
 from apps.pipelines.api.pipelines import PipelineViewSet
 from apps.pipelines.api.runs import RunViewSet
+from apps.pipelines.api.sources import urlpatterns as sources
 
-urlpatterns = project_router(pipelines=PipelineViewSet, runs=RunViewSet).urls
+urlpatterns = [*project_router(pipelines=PipelineViewSet, runs=RunViewSet).urls, *sources]

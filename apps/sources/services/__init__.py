@@ -16,12 +16,10 @@ from apps.sources.services.credentials import (
     set_secrets,
 )
 from apps.sources.services.files import ignore_file, record_files, record_read
-from apps.sources.services.rules import ConflictError
 from apps.sources.services.sources import create_source, delete_source, update_source
 from apps.sources.services.streams import declare_stream, delete_stream, note_schema, update_stream
 
 __all__ = [
-    "ConflictError",
     "binding",
     "connector_class",
     "connector_of",

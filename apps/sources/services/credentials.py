@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 
 from apps.accounts.models import Project
 from apps.audit.context import Actor, acting
+from apps.audit.refusals import Conflict
 from apps.sources import crypto
 from apps.sources.models import Credential, Health, Source
 from apps.sources.parameters import InvalidFields
@@ -29,7 +30,7 @@ def create_credential(
             with transaction.atomic():
                 credential.save(force_insert=True)
         except IntegrityError:
-            raise InvalidFields({"slug": [f"There is a credential {slug} already. Choose another name."]}) from None
+            raise Conflict(f"There is a credential `{slug}` already. Choose another name.", code="slug_taken") from None
         return set_secrets(credential, secrets=secrets, actor=actor)
 
 
@@ -49,7 +50,7 @@ def set_secrets(credential: Credential, *, secrets: Mapping[str, str], actor: Ac
 
 
 def delete_credential(credential: Credential, *, actor: Actor) -> None:
-    """Remove a credential. Raises ConflictError while a source uses it."""
+    """Remove a credential. Raises Conflict while a source uses it."""
     with acting(actor):
         refuse_used(f"The credential {credential.slug}", list(credential.sources.values_list("slug", flat=True)))
         credential.delete()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from apps.audit.refusals import Conflict
 from apps.sources.parameters import InvalidFields
-from dataplane.errors import ConfigurationError
 
 _SLUG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
@@ -17,14 +17,10 @@ def check_slug(slug: str) -> None:
         raise InvalidFields({"slug": ["Use up to 63 small letters, digits and hyphens, such as reference-db."]})
 
 
-class ConflictError(ConfigurationError):
-    """What is asked for does not fit the state of other rows; the answer is 409, not 400."""
-
-
 def refuse_used(what: str, used_by: Sequence[str]) -> None:
-    """Raises ConflictError when there is a user left."""
+    """Raises Conflict when there is a user left."""
     if used_by:
-        names = ", ".join(sorted(used_by)[:5])
-        raise ConflictError(
-            f"{what} is used by {names}. Take it out there first.", code="in_use", evidence={"used_by": sorted(used_by)}
+        names = ", ".join(used_by[:5])
+        raise Conflict(
+            f"{what} is used by {names}. Take it out there first.", code="in_use", evidence={"used_by": used_by}
         )

@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 
 from apps.accounts.models import Project
 from apps.audit.context import Actor, acting
+from apps.audit.refusals import Conflict
 from apps.sources.models import Credential, Health, Source
 from apps.sources.parameters import InvalidFields, checked, parted
 from apps.sources.services.connectors import connector_class
@@ -30,7 +31,7 @@ def create_source(
 ) -> Source:
     """Add a source. Secrets among `params` are encrypted into a credential of its own, unless one is named.
 
-    Raises InvalidFields.
+    Raises InvalidFields, or Conflict where the slug is taken.
     """
     kind = connector_class(connector)
     check_slug(slug)
@@ -46,7 +47,7 @@ def create_source(
             with transaction.atomic():
                 source.save(force_insert=True)
         except IntegrityError:
-            raise InvalidFields({"slug": [f"There is a source {slug} already. Choose another name."]}) from None
+            raise Conflict(f"There is a source `{slug}` already. Choose another name.", code="slug_taken") from None
     return source
 
 
@@ -78,8 +79,8 @@ def update_source(
 def delete_source(source: Source, *, actor: Actor, used_by: Sequence[str]) -> None:
     """Remove a source with its streams, and its credential when nobody else uses it. The data that was read stays.
 
-    used_by: the pipelines whose published version names the source, which only the caller can know (no app looks
-    up). Raises ConflictError while there are any.
+    used_by: the pipelines whose published version reads it, which only the caller, upstairs, can know. Raises Conflict
+    while there are any.
     """
     refuse_used(f"The source {source.slug}", used_by)
     with acting(actor):

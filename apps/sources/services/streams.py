@@ -9,6 +9,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from apps.audit.context import Actor, acting
+from apps.audit.refusals import Conflict
 from apps.sources.models import SchemaVersion, Source, Stream
 from apps.sources.parameters import InvalidFields
 from apps.sources.services.connectors import connector_of
@@ -35,7 +36,7 @@ def declare_stream(source: Source, *, name: str, config: Mapping[str, Any], acto
             with transaction.atomic():
                 stream.save(force_insert=True)
         except IntegrityError:
-            raise InvalidFields({"name": [f"There is a stream {name} already. Choose another name."]}) from None
+            raise Conflict(f"There is a stream `{name}` already. Choose another name.", code="name_taken") from None
         note_schema(stream, stream.config["columns"])
     return stream
 
@@ -54,7 +55,8 @@ def update_stream(stream: Stream, *, config: Mapping[str, Any], actor: Actor) ->
 def delete_stream(stream: Stream, *, actor: Actor, used_by: Sequence[str]) -> None:
     """Remove a stream and what was seen of it. The data that was read stays.
 
-    used_by: as in `delete_source`. Raises ConflictError while there are any.
+    used_by: the pipelines whose published version reads it, which only the caller, upstairs, can know. Raises Conflict
+    while there are any.
     """
     refuse_used(f"The stream {stream.name}", used_by)
     with acting(actor):
