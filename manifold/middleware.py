@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Callable
 
@@ -11,6 +12,9 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+# A session is written at most this often, however many requests come.
+_RENEW_EVERY = 60
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -47,3 +51,18 @@ class ContentSecurityPolicy:
         response = self.get_response(request)
         response.headers.setdefault("Content-Security-Policy", self.policy)
         return response
+
+
+class IdleTimeout:
+    """Renews a session while somebody uses it. A page that asks again by itself is nobody, so its sign-in ends."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        by_hand = request.headers.get("HX-Request") != "true" or request.method != "GET"
+        if by_hand and settings.SESSION_COOKIE_NAME in request.COOKIES and not request.session.is_empty():
+            now = int(time.time())
+            if now - request.session.get("used_at", 0) >= _RENEW_EVERY:
+                request.session["used_at"] = now
+        return self.get_response(request)

@@ -29,8 +29,6 @@ SESSION_COOKIE_NAME = "manifold_session"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = environment.SESSION_HOURS.read() * 3600
-# The twelve hours are hours without a request, so a request has to renew them.
-SESSION_SAVE_EVERY_REQUEST = True
 CSRF_COOKIE_NAME = "manifold_csrf"
 X_FRAME_OPTIONS = "DENY"
 # The console's Alpine evaluates its attributes, which needs 'unsafe-eval'; inline scripts stay forbidden.
@@ -78,6 +76,7 @@ MIDDLEWARE = [
     "manifold.middleware.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "manifold.middleware.IdleTimeout",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
