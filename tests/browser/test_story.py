@@ -81,7 +81,7 @@ def _write_and_publish(page: Page) -> None:
     page.goto("/p/story/new-pipeline/")
     problems = page.locator("#problems")
     expect(problems).to_contain_text("valid")
-    editor = page.get_by_label("Document")
+    editor = page.get_by_role("textbox", name="Document")
     text = editor.input_value()
     editor.fill(text.replace("input: orders", "input: ordres", 1))
     expect(problems).to_contain_text("1 to mend")

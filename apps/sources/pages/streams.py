@@ -75,7 +75,9 @@ def preview(request: HttpRequest, project: Project, slug: str, stream_id: uuid.U
 
 
 def _scalars(stream: Stream) -> list[tuple[str, Any]]:
-    """The settings that were sniffed and may be changed: texts, numbers and switches."""
+    """What was sniffed of files and may be changed: texts, numbers and switches."""
+    if registry.get(stream.source.connector).family != "file":
+        return []
     settings = stream.config.get("settings", {})
     return [(name, value) for name, value in settings.items() if isinstance(value, str | int | float | bool)]
 
@@ -93,6 +95,8 @@ def _declared(stream: Stream, data: QueryDict) -> dict[str, Any]:
     if data.get("lookback", "").strip():
         config["lookback"] = data["lookback"]
     settings: dict[str, Any] = {}
+    if "pattern" in data:
+        settings["pattern"] = [line.strip() for line in data["pattern"].splitlines() if line.strip()]
     for name, value in _scalars(stream):
         text = data.get(f"setting-{name}")
         if isinstance(value, bool):

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models.functions import Now
+from django.utils import timezone
 
 from apps.audit.context import Actor, acting
 from apps.audit.services import record
@@ -16,13 +16,14 @@ from dataplane.connectors.base import FileRef
 
 
 def record_files(stream: Stream, listed: Iterable[FileRef]) -> None:
-    """Keep which files there are now, in one statement whatever their number; those that are gone are marked.
+    """Keep which files there are now, in a few statements whatever their number; those that are gone are marked.
 
     An empty listing says nothing: a stream may have no files, or nobody asked. Belongs to the caller's transaction.
     """
     files = list(listed)
     if not files:
         return
+    now = timezone.now()
     with transaction.atomic():
         rows = [
             SourceFile(
@@ -31,7 +32,7 @@ def record_files(stream: Stream, listed: Iterable[FileRef]) -> None:
                 size=each.size,
                 modified=datetime.fromisoformat(each.modified),
                 file_date=date.fromisoformat(each.file_date) if each.file_date else None,
-                last_seen_at=Now(),
+                last_seen_at=now,
             )
             for each in files
         ]
@@ -42,8 +43,8 @@ def record_files(stream: Stream, listed: Iterable[FileRef]) -> None:
             unique_fields=["stream", "path"],
             update_fields=["size", "modified", "file_date", "last_seen_at", "gone_at"],
         )
-        gone = SourceFile.objects.filter(stream=stream, gone_at__isnull=True)
-        gone.exclude(path__in=[each.path for each in files]).update(gone_at=Now())
+        gone = SourceFile.objects.filter(stream=stream, gone_at__isnull=True).exclude(last_seen_at=now)
+        gone.update(gone_at=now)
 
 
 def record_read(stream: Stream, files: Iterable[Mapping[str, Any]]) -> None:
