@@ -21,7 +21,10 @@ _NAMES = ("slug", "username", "title", "name")
 
 
 class FirmSql(compiler.UpsertTriggerSql):
-    """A trigger without pgtrigger's escape: `SET pgtrigger.ignore` does not switch it off."""
+    """A trigger without pgtrigger's escape: `SET pgtrigger.ignore` does not switch it off.
+
+    Nor does a temporary table of the name of ours lead its writes astray: temporary tables are looked up last.
+    """
 
     def get_template(self) -> str:
         return """
@@ -31,7 +34,7 @@ class FirmSql(compiler.UpsertTriggerSql):
                 BEGIN
                     {func}
                 END;
-            $$ LANGUAGE plpgsql;
+            $$ LANGUAGE plpgsql SET search_path = public, pg_temp;
 
             DROP TRIGGER IF EXISTS {pgid} ON {table};
             CREATE {constraint} TRIGGER {pgid}

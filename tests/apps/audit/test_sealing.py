@@ -83,6 +83,21 @@ def test_an_altered_event_is_named(column: str) -> None:
     assert sealing.verify().problems == [f"Event {ids[3]}: it was altered after seal {Seal.objects.get().pk}."]
 
 
+def test_each_of_a_thousand_altered_events_is_named() -> None:
+    with transaction.atomic():
+        ids = happen(1_000)
+        happen(200)
+    sealing.seal(at_once=100)
+    run(
+        "UPDATE audit_event SET verb = CASE WHEN id %% 3 = 0 THEN verb || ' ' ELSE verb END,"
+        " object_id = CASE WHEN id %% 3 = 1 THEN object_id || '0' ELSE object_id END,"
+        " data = CASE WHEN id %% 3 = 2 THEN jsonb_set(data, '{n}', '-1') ELSE data END WHERE id <= %s",
+        ids[-1],
+    )
+    named = {int(each.split(":")[0].removeprefix("Event ")) for each in sealing.verify().problems}
+    assert named == set(ids)
+
+
 def test_a_removed_event_is_named() -> None:
     ids = happen(5)
     sealing.seal()

@@ -175,6 +175,14 @@ def test_pgtriggers_escape_does_not_open_it(project: Project) -> None:
             cursor.execute("DELETE FROM audit_event")
 
 
+def test_a_temporary_table_does_not_catch_the_events(project: Project) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE audit_event (LIKE public.audit_event INCLUDING DEFAULTS) ON COMMIT DROP")
+        Project.objects.update(name="Unseen")
+        cursor.execute("SELECT verb FROM public.audit_event ORDER BY id DESC LIMIT 1")
+        assert cursor.fetchone() == ("project changed",)
+
+
 def test_an_event_goes_with_its_transaction(project: Project) -> None:
     def undone() -> None:
         with acting(ANN):
