@@ -52,7 +52,7 @@ def url(postgres_url: str) -> str:
 
 def run(url: str, statements: str) -> None:
     with psycopg.connect(url, autocommit=True) as database:
-        database.execute(statements)  # type: ignore[arg-type]
+        database.execute(statements)
 
 
 def failed(source: PostgreSQL) -> tuple[str, ManifoldError]:
@@ -112,7 +112,12 @@ def test_a_port_where_nothing_listens(url: str) -> None:
 
 def test_a_listener_that_is_no_postgresql(url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        hanging_up = threading.Thread(target=lambda: [listener.accept()[0].close() for _ in range(2)])
+
+        def hang_up() -> None:
+            for _ in range(2):
+                listener.accept()[0].close()
+
+        hanging_up = threading.Thread(target=hang_up)
         hanging_up.start()
         name, error = failed(connector(url, port=listener.getsockname()[1], sslmode="disable"))
         hanging_up.join()

@@ -27,7 +27,7 @@ CURSORS = [
 
 def fill(url: str, type_: str, values: list[str | None]) -> None:
     with psycopg.connect(url, autocommit=True) as database:
-        database.execute(f"CREATE TABLE IF NOT EXISTS t (id serial, c {type_})")  # type: ignore[arg-type]
+        database.execute(f"CREATE TABLE IF NOT EXISTS t (id serial, c {type_})")
         database.cursor().executemany("INSERT INTO t (c) VALUES (%s)", [(each,) for each in values])
 
 

@@ -122,9 +122,9 @@ def arrived(module_postgres_url: str) -> dict[str, Arrived]:
         for table, places in (("every", range(len(TYPES))), ("fast", SCANNED)):
             columns = ", ".join(f"v{place} {TYPES[place][0]}" for place in places)
             values = sql.SQL(", ").join(sql.Literal(TYPES[place][1]) for place in places)
-            database.execute(f"CREATE TABLE {table} (place int, {columns})")  # type: ignore[arg-type]
+            database.execute(f"CREATE TABLE {table} (place int, {columns})")
             database.execute(sql.SQL("INSERT INTO {} VALUES (1, {})").format(sql.Identifier(table), values))
-            database.execute(f"INSERT INTO {table} (place) VALUES (2)")  # type: ignore[arg-type]
+            database.execute(f"INSERT INTO {table} (place) VALUES (2)")
     source = connector(module_postgres_url)
     every, fast = (
         {each.name: each for each in info.columns} for info in sorted(source.discover(), key=lambda info: info.name)
@@ -235,4 +235,4 @@ def test_a_numeric_arrives_exactly_or_not_at_all(postgres_url: str, numbers: lis
 
 def _table(url: str, statements: str) -> None:
     with psycopg.connect(url, autocommit=True) as database:
-        database.execute(statements)  # type: ignore[arg-type]
+        database.execute(statements)
