@@ -12,9 +12,8 @@ from dataplane.checks.outcome import CheckFailed, Outcome
 from dataplane.checks.quarantine import set_aside
 from dataplane.checks.rules import Rule
 from dataplane.checks.running import Check
-from dataplane.engine import operator_instance
-from dataplane.failures import duckdb_errors
 from dataplane.steps.base import DatasetInput, Spec, StepContext, StepKind, StepResult, Table
+from dataplane.steps.operating import operating
 
 REFERENCES = "references."
 
@@ -47,15 +46,7 @@ class CheckStep(StepKind):
     @classmethod
     def run(cls, context: StepContext, spec: Any) -> StepResult:
         table = context.inputs["input"]
-        files = {context.storage.absolute(file.path) for each in context.inputs.values() for file in each.files}
-        output = context.storage.absolute(context.output)
-        with (
-            duckdb_errors(),
-            operator_instance(
-                sorted(files), output, spill=context.spill, memory=context.memory, threads=context.threads
-            ) as connection,
-        ):
-            context.on_cancel(connection.interrupt)
+        with operating(context) as (connection, _):
             return _checked(connection, context, spec.rules, table)
 
 

@@ -8,11 +8,11 @@ import duckdb
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from dataplane import statements
-from dataplane.engine import operator_instance, write_parquet
+from dataplane.engine import write_parquet
 from dataplane.errors import ConfigurationError, DataError
-from dataplane.failures import duckdb_errors
 from dataplane.relations import identifier, relation_sql
 from dataplane.steps.base import ColumnType, DatasetInput, Spec, StepContext, StepKind, StepResult, Table
+from dataplane.steps.operating import operating
 from dataplane.types import stored
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=63)]
@@ -55,15 +55,8 @@ class SqlStep(StepKind):
     @classmethod
     def run(cls, context: StepContext, spec: Any) -> StepResult:
         query = statements.check_select(spec.query, context.inputs)
-        files = {context.storage.absolute(file.path) for each in context.inputs.values() for file in each.files}
-        output = context.storage.absolute(context.output)
-        with (
-            duckdb_errors(),
-            operator_instance(
-                sorted(files), output, spill=context.spill, memory=context.memory, threads=context.threads
-            ) as connection,
-        ):
-            context.on_cancel(connection.interrupt)
+        with operating(context) as (connection, share):
+            share.next(1.0)
             return _queried(connection, context, query)
 
 

@@ -115,7 +115,7 @@ def test_a_with_name_is_known_only_where_it_is_in_scope() -> None:
 def test_what_is_too_long_or_too_deep_is_refused() -> None:
     with pytest.raises(StatementError, match="longer than"):
         check_select("SELECT 1" + " " * MAX_LENGTH + ", 2", [])
-    with pytest.raises(StatementError, match="nested too deeply|depth"):
+    with pytest.raises(StatementError, match=r"nested too deeply|depth"):
         check_select("SELECT " + "+".join("1" * 5000), [])
 
 
@@ -173,16 +173,10 @@ def test_anything_but_one_expression_is_refused(text: str) -> None:
 def test_every_allowed_function_is_known_and_none_reaches_out() -> None:
     """The list holds no name that DuckDB would look for elsewhere, and none of those that read, sleep or remember."""
     with duckdb.connect() as connection:
-        kinds = dict(
-            connection.execute(
-                "SELECT lower(function_name), max(function_type) FROM duckdb_functions() GROUP BY 1"
-            ).fetchall()
-        )
+        known = {row[0] for row in connection.execute("SELECT lower(function_name) FROM duckdb_functions()").fetchall()}
     written = {"grouping", "if", "ifnull", "unnest", "current_time", "current_timestamp", "localtime", "localtimestamp"}
     written |= {"overlay", "nullif"}
-    unknown = functions.PLAIN - kinds.keys() - written
-    assert not unknown
+    assert not functions.PLAIN - known - written
     outward = ("read_", "scan", "glob", "sniff", "duckdb_", "pragma_", "query", "secret", "getenv", "setting", "sleep")
-    assert not [
-        each for each in functions.PLAIN | functions.TABLE | functions.VOLATILE if any(o in each for o in outward)
-    ]
+    every = functions.PLAIN | functions.TABLE | functions.VOLATILE
+    assert not [each for each in every if any(word in each for word in outward)]

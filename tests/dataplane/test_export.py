@@ -1,0 +1,62 @@
+"""Downloads: harmless CSV, Parquet that reads back, streamed, and honest when they break."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from dataplane.errors import InfrastructureError
+from dataplane.export import open_export
+from tests.dataplane.tables import Staging
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Staging:
+    return Staging(tmp_path)
+
+
+def test_parquet_reads_back(staging: Staging, tmp_path: Path) -> None:
+    first = "SELECT i, 'x' || i AS word, [i] AS list FROM range(5) r(i)"
+    table = staging.table(first, "SELECT 9 AS i, '=1' AS word, [1] AS list")
+    export = open_export(table, staging.storage, "parquet")
+    assert (export.content_type, export.suffix) == ("application/vnd.apache.parquet", "parquet")
+    (tmp_path / "out.parquet").write_bytes(b"".join(export))
+    assert duckdb.sql(f"FROM '{tmp_path}/out.parquet'").fetchall() == staging.rows(table)
+
+
+def test_csv_is_harmless_in_a_spreadsheet(staging: Staging) -> None:
+    cells = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "plain", "a=b", "", "'q", 'say "hi", then']
+    values = ", ".join("(" + repr(at) + ", '" + each.replace("'", "''") + "')" for at, each in enumerate(cells))
+    table = staging.table(f'SELECT n, cell AS "=cell", -n AS minus FROM (VALUES {values}) v(n, cell) ORDER BY n')
+    export = open_export(table, staging.storage, "csv")
+    assert export.content_type.startswith("text/csv")
+    read = list(csv.reader(io.StringIO(b"".join(export).decode(), newline="")))
+    assert read[0] == ["n", "'=cell", "minus"]
+    expected = [f"'{each}" if each[:1] and each[0] in "=+-@\t\r\n" else each for each in cells]
+    assert [row[1] for row in read[1:]] == expected
+    assert [row[2] for row in read[1:4]] == ["0", "-1", "-2"], "numbers are no formulas"
+
+
+def test_an_empty_table_has_a_header(staging: Staging) -> None:
+    table = staging.table("SELECT 1 AS i, 'a' AS word WHERE false")
+    assert b"".join(open_export(table, staging.storage, "csv")) == b"i,word\n"
+
+
+def test_it_streams_and_can_be_left(staging: Staging) -> None:
+    table = staging.table("SELECT i, md5(i::VARCHAR) AS word FROM range(400000) r(i)")
+    stream = iter(open_export(table, staging.storage, "csv"))
+    first = next(stream)
+    assert first.startswith(b"i,word\n0,") and len(first) <= 256 << 10
+    stream.close()  # type: ignore[attr-defined]
+    assert sum(map(len, open_export(table, staging.storage, "csv"))) > 400000 * 34
+
+
+def test_a_file_that_has_gone_breaks_the_export_off(staging: Staging) -> None:
+    table = staging.table("SELECT 1 AS i")
+    staging.storage.remove(table.files[0].path)
+    with pytest.raises(InfrastructureError, match="not complete"):
+        b"".join(open_export(table, staging.storage, "csv"))
