@@ -135,9 +135,8 @@ def _say(run: dict[str, Any]) -> None:
     for step in run["steps"]:
         for check in step.get("checks") or []:
             if not check["passed"]:
-                columns = ", ".join(check["columns"])
                 found = f"{output.amount(check['failed_rows'])} of {output.amount(check['total_rows'])} rows"
-                click.echo(f"  {check['action']}: {check['rule']} {columns}: {found}")
+                click.echo(f"  {check['action']}: {check['name']}: {found}")
     if run["error"]:
         output.show_error(run["error"])
 
