@@ -26,7 +26,7 @@ UNFINISHED = ROOT / ".manifold-faults.json"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make faults")
-    parser.add_argument("kills", nargs="?", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--one", type=int)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
