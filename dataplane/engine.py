@@ -104,6 +104,9 @@ def _opened(
     connection = duckdb.connect(":memory:", config=settings)
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        # How far a query is has to be known, but is never drawn into a log.
+        connection.execute("SET enable_progress_bar = true")
+        connection.execute("SET enable_progress_bar_print = false")
         yield connection
     finally:
         connection.close()
