@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -180,3 +181,8 @@ def test_every_allowed_function_is_known_and_none_reaches_out() -> None:
     outward = ("read_", "scan", "glob", "sniff", "duckdb_", "pragma_", "query", "secret", "getenv", "setting", "sleep")
     every = functions.PLAIN | functions.TABLE | functions.VOLATILE
     assert not [each for each in every if any(word in each for word in outward)]
+
+
+def test_the_documentation_lists_every_function() -> None:
+    written = set(re.findall(r"`(\w+)`", (Path(__file__).parents[2] / "docs" / "sql.md").read_text()))
+    assert written >= functions.PLAIN | functions.TABLE | functions.VOLATILE
