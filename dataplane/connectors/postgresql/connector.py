@@ -215,7 +215,7 @@ class PostgreSQL(Connector):
             if scans:
                 self._refuse_nan(prepared, connection)
             query = prepared.scanned(window) if scans else prepared.queried(window)
-            yield Reading(query, prepared.columns, total_rows=total)
+            yield Reading(query, prepared.columns, total_rows=total, warnings=list(prepared.warnings))
 
     def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
         with (

@@ -144,11 +144,11 @@ def prepare(connection: Connection, params: PostgreSQLParams, stream: StreamConf
 
 
 def _chosen(here: Relation, stream: StreamConfig) -> tuple[list[SourceColumn], dict[str, str], tuple[str, ...]]:
-    """The columns to read in the declared order, their declared types, and what the source has beyond them."""
+    """The columns to read, in the order they are chosen or declared in; their declared types; what is new."""
     there = {each.name: each for each in here.columns}
     declared = {each.name: each.type for each in stream.columns}
-    names = [name for name in (declared or there) if not stream.select or name in stream.select]
-    missing = [name for name in [*names, *stream.select] if name not in there]
+    names = list(stream.select or declared or there)
+    missing = [name for name in names if name not in there]
     if missing:
         raise ConfigurationError(
             f"{stream.name} has no column {', '.join(dict.fromkeys(missing))} any more, or this user may not read it. "
@@ -176,6 +176,13 @@ def _cursor(here: Relation, stream: StreamConfig) -> Cursor | None:
             f"Column {stream.cursor} of {stream.name} is {column.native}, which has no order to read by. "
             "Choose a time, a number, a UUID or a text that only grows.",
             code="cursor_type",
+            evidence={"stream": stream.name, "cursor": stream.cursor, "type": column.native},
+        )
+    if stream.lookback and column.base in ("uuid", "text", "varchar"):
+        raise ConfigurationError(
+            f"Column {stream.cursor} of {stream.name} is {column.native}: nothing can be taken off it, so there is no "
+            "lookback. Take the lookback out, or choose a time or a number.",
+            code="lookback",
             evidence={"stream": stream.name, "cursor": stream.cursor, "type": column.native},
         )
     return Cursor(stream.cursor, column)
@@ -219,14 +226,15 @@ def counted(prepared: Prepared, window: Window, *, alone: bool = False) -> str:
 def lookback(cursor: Cursor, upper: str, amount: float) -> str:
     """Where reading begins again: the last bound, less the lookback in seconds for times and plainly for numbers."""
     value = cursor.value(upper)
-    if not amount or cursor.column.base in ("uuid", "text", "varchar"):
+    if not amount:
         return f"SELECT {value}::text"
     if cursor.column.base in ("timestamp", "timestamptz"):
         return f"SELECT ({value} - interval '1 second' * {amount!r})::text"
     if cursor.column.base == "date":
         return f"SELECT ({value} - ceil({amount!r} / 86400.0)::int)::text"
-    whole = "" if cursor.column.base == "numeric" else "::bigint"
-    return f"SELECT ({value} - ceil({amount!r}::numeric){whole})::text"
+    if cursor.column.base == "numeric":
+        return f"SELECT ({value} - {amount!r}::numeric)::text"
+    return f"SELECT ({value} - floor({amount!r}::numeric)::bigint)::text"
 
 
 def _finite(cursor: Cursor) -> str:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dataplane.connectors.base import Column, Mark, StreamConfig, Window
+from dataplane.connectors.postgresql import PostgreSQL
 from dataplane.errors import ConfigurationError
-from tests.dataplane.connectors.databases import connector, staged
+from dataplane.steps.base import StepContext
+from dataplane.steps.extract import ExtractStep
+from dataplane.storage import Storage
+from tests.dataplane.connectors.databases import connector, parquet, staged
 
 STREAM = StreamConfig("public.t", cursor="c")
 # The cursor's type, and values in rising order.
@@ -130,3 +140,54 @@ def test_bounds_are_quoted(postgres_url: str) -> None:
     assert len(staged(source, STREAM, window)) == 2
     declared = replace(STREAM, columns=(Column("c", "VARCHAR"),))
     assert sorted(staged(source, declared, window)) == [("it's",), ("z",)]
+
+
+def test_a_lookback_needs_something_to_take_it_off(postgres_url: str) -> None:
+    fill(postgres_url, "text", ["a"])
+    with pytest.raises(ConfigurationError) as caught:
+        connector(postgres_url).plan(replace(STREAM, lookback=1.0), "incremental", Mark())
+    assert caught.value.code == "lookback"
+
+
+def extracted(
+    source: PostgreSQL, stream: StreamConfig, storage: Storage, run: int, mark: Mark, seen: str | None
+) -> Any:
+    """One run of the extract step as the run engine calls it: its rows, and the mark and hashes for the next."""
+    window = source.plan(stream, "incremental", mark).window
+    extras = {"connector": source, "stream": stream, "window": window, "seen": seen}
+    spill = str(storage.root / f"spill-{run}")
+    context = StepContext("t", storage, {}, f"out-{run}", spill, 2**28, 2, extras=extras)
+    spec = ExtractStep.Spec(source="s", stream="t", mode="incremental")
+    result = ExtractStep.run(context, spec)
+    assert result.table is not None
+    rows = parquet([storage.absolute(each.path) for each in result.table.files], "c, v")
+    if window is None:
+        return rows, mark, seen
+    return rows, Mark(upper=window.upper, boundary_rows=result.facts["boundary_rows"]), result.facts["seen"]
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.lists(st.integers(0, 6), max_size=5), min_size=1, max_size=4),
+    st.sampled_from([0.0, 2.0, 2.5, 100.0]),
+)
+def test_what_runs_have_read_together_is_what_is_there(
+    postgres_url: str, batches: list[list[int]], lookback: float
+) -> None:
+    """Rows rise by two a run and come up to six late: whatever the lookback reaches is there, and nothing twice."""
+    with psycopg.connect(postgres_url, autocommit=True) as database:
+        database.execute("CREATE TABLE IF NOT EXISTS h (c int, v text); TRUNCATE h")
+    source, stream = connector(postgres_url), StreamConfig("public.h", cursor="c", lookback=lookback)
+    expected: Counter[tuple[int, str]] = Counter()
+    loaded: Counter[tuple[int, str]] = Counter()
+    mark, seen = Mark(), None
+    with tempfile.TemporaryDirectory() as folder:
+        for run, batch in enumerate(batches):
+            rows = [(2 * run + each, "same") for each in batch]
+            with psycopg.connect(postgres_url, autocommit=True) as database:
+                database.cursor().executemany("INSERT INTO h VALUES (%s, %s)", rows)
+            reach = -1.0 if mark.upper is None else int(mark.upper) - lookback
+            expected.update(row for row in rows if row[0] >= reach)
+            found, mark, seen = extracted(source, stream, Storage(Path(folder).as_uri()), run, mark, seen)
+            loaded.update(found)
+            assert loaded == expected
