@@ -14,11 +14,13 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from apps.audit.context import SYSTEM, acting
+from apps.pipelines.execution.ticks import tick
 from apps.pipelines.models import Run, StepRun, Window
-from apps.pipelines.states import RUN_TERMINAL, STEP_DONE
+from apps.pipelines.states import RUN_TERMINAL, STEP_DONE, STEP_TERMINAL
 from apps.snapshots import queries as snapshots
 
 KEPT_AFTER_FAILURE = timedelta(days=7)
+AT_ONCE = 20
 
 
 def collectable_runs() -> QuerySet[Run]:
@@ -55,25 +57,30 @@ def collect_strays(run_id: uuid.UUID) -> int:
     """
     removed = 0
     for step in StepRun.objects.filter(run_id=run_id):
-        ended = step.state not in STEP_DONE and step.finished_at is not None
+        ended = step.state in STEP_TERMINAL and step.state not in STEP_DONE
         keep = () if ended else (f"runs/{run_id}/{step.key}/{step.fence}/",)
         removed += _remove(f"runs/{run_id}/{step.key}", keep)
     return removed
 
 
-def sweep(limit: int = 20) -> int:
-    """Collect the oldest runs that may be collected; returns how many files went. Idempotent."""
-    found = list(collectable_runs().values_list("pk", flat=True)[:limit])
-    return sum(collect(each) for each in found)
+@tick
+def sweep() -> None:
+    """Collect the oldest of the runs that may be collected."""
+    for each in list(collectable_runs().values_list("pk", flat=True)[:AT_ONCE]):
+        collect(each)
 
 
 def _remove(prefix: str, keep: tuple[str, ...]) -> int:
+    """Remove the files below a folder but those to be kept and those that rows name; with nothing left, the folder."""
     storage = snapshots.storage()
-    paths = [each for each in storage.walk(prefix) if not each.startswith(keep or ("\0",))]
-    named = snapshots.named_paths(paths) | _seen(paths)
-    gone = [each for each in paths if each not in named]
+    paths = list(storage.walk(prefix))
+    kept = {each for each in paths if keep and each.startswith(keep)}
+    kept |= snapshots.named_paths(paths) | _seen(paths)
+    gone = [each for each in paths if each not in kept]
     for each in gone:
         storage.remove(each)
+    if not kept:
+        storage.remove(prefix)
     return len(gone)
 
 

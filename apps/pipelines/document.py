@@ -14,13 +14,12 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from apps.pipelines import text as texts
 from apps.pipelines.explain import explain
-from apps.pipelines.graph import Graph, Node, find_cycle
+from apps.pipelines.graph import PLAN, Graph, Node, find_cycle
 from apps.pipelines.problems import DocumentError, Path, Problem
 from dataplane.steps import registry
 from dataplane.steps.base import DatasetInput, Spec
 
 FORMAT = 1
-PLAN = "plan"
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=63)]
 StepKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=63)]

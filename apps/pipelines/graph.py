@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+PLAN = "plan"
+"""The first step of every run, which stands in no document: every step without inputs waits for it."""
+
 
 @dataclass(frozen=True)
 class Node:

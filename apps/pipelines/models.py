@@ -20,7 +20,7 @@ def legal(table: dict[str, frozenset[str]]) -> pgtrigger.Trigger:
 
 
 class Pipeline(ProjectRow):
-    """A document with a draft and published versions. `draft` is YAML as the operator wrote it; empty: no open draft."""
+    """A document with a draft and published versions. `draft` is YAML as it was written; empty: no open draft."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="pipelines")
@@ -179,7 +179,7 @@ class StepRun(ProjectRow):
 
 
 class Window(ProjectRow):
-    """What one extract step reads in one batch: planned, staged, then done in the transaction of the last load it feeds.
+    """What one extract step reads in one batch: planned, staged, then done with the last load that it feeds.
 
     The windows that one run plans share a `batch`; while one of them is open the next run repeats that batch exactly.
     failed: closed, though a branch that was allowed to fail has not loaded it. forgotten: overtaken by a seed.

@@ -7,7 +7,7 @@ import uuid
 from apps.audit.context import Actor
 from apps.audit.refusals import Conflict
 from apps.pipelines import starting, windows
-from apps.pipelines.document import PLAN
+from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Pipeline, Run, StepRun, Window
 from apps.pipelines.states import RUN_TERMINAL, STEP_DONE
 

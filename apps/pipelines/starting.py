@@ -14,7 +14,7 @@ from apps.audit.context import Actor
 from apps.audit.ids import new_id
 from apps.audit.services import record
 from apps.pipelines import document as documents
-from apps.pipelines.document import PLAN
+from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Pipeline, PipelineVersion, Run, StepRun
 from apps.pipelines.states import RUN_ACTIVE, STEP_DONE
 

@@ -12,6 +12,7 @@ from celery import Task, shared_task
 from celery.signals import task_failure
 from django.db import connection
 
+from apps.pipelines import collecting
 from apps.pipelines.execution import leftovers, reaper, steps, sweeps
 from apps.pipelines.execution.dispatch import TASK
 
@@ -30,6 +31,7 @@ def sweep() -> None:
 def reap() -> None:
     reaper.reap()
     leftovers.remove_spill()
+    collecting.sweep()
 
 
 def worker_name(message: str) -> str:

@@ -8,7 +8,7 @@ from apps.accounts.models import Project
 from apps.pipelines import document as documents
 from apps.pipelines.document import Document, Step
 from apps.pipelines.models import Pipeline
-from apps.pipelines.problems import Problem
+from apps.pipelines.problems import Path, Problem
 from apps.pipelines.text import Places
 from apps.snapshots.models import Dataset
 from apps.sources.models import Stream
@@ -80,6 +80,7 @@ def _incremental(step: Step, stream: Stream, places: Places) -> list[Problem]:
 
 def _datasets(project: Project, document: Document, places: Places) -> list[Problem]:
     loads = document.loads()
+    path: Path
     known = {each.slug: each for each in Dataset.objects.filter(project=project, hidden=False)}
     problems = []
     for slug, step in loads.items():

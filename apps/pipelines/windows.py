@@ -13,13 +13,28 @@ from collections.abc import Iterable
 
 from django.db.models.functions import Now
 
-from apps.pipelines.graph import Graph
+from apps.pipelines.graph import PLAN, Graph, Node
 from apps.pipelines.models import Run, Window
 from apps.pipelines.states import STEP_DONE
 from dataplane.connectors.base import FileRef, Mark
 
 OPEN = ("planned", "staged")
 READ = ("done", "failed")
+
+
+def graph_of(run: Run) -> Graph:
+    """The graph of a run as its rows have it: what it does was settled when it was created."""
+    rows = run.steps.exclude(key=PLAN).order_by("position").values_list("key", "kind", "upstream", "may_fail", "spec")
+    return Graph(
+        Node(
+            key,
+            kind,
+            tuple(each for each in upstream if each != PLAN),
+            may_fail,
+            kind == "extract" and spec.get("mode") == "incremental",
+        )
+        for key, kind, upstream, may_fail, spec in rows
+    )
 
 
 def kept(pipeline_id: uuid.UUID) -> list[Window]:
@@ -100,11 +115,12 @@ def loaded(run: Run, graph: Graph, step_key: str) -> None:
     Window.objects.filter(pk__in=complete, state__in=OPEN).update(state="done", closed_at=Now(), reason="")
 
 
-def close_with(run: Run, graph: Graph) -> bool:
+def close_with(run: Run) -> bool:
     """A run has succeeded: windows that a branch which was allowed to fail has not loaded are failed; says if any is.
 
     A run that failed or was cancelled leaves its windows open: the next one repeats them.
     """
+    graph = graph_of(run)
     done = set(run.steps.filter(kind="load", state__in=STEP_DONE).values_list("key", flat=True))
     failed = False
     for key, each in in_batch(run.batch).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -63,7 +64,7 @@ def table_of(snapshot: Snapshot) -> Table:
     )
 
 
-def input_table(project_id: object, slug: str, number: int | None = None) -> Table:
+def input_table(project_id: uuid.UUID, slug: str, number: int | None = None) -> Table:
     """A dataset as an input: one of its snapshots, else its head. Raises ConfigurationError where there is none."""
     dataset = Dataset.objects.filter(project_id=project_id, slug=slug).first()
     if dataset is None or not dataset.head:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from django.db.models import Sum
 
-from apps.accounts.models import Project, User
+from apps.accounts.models import Project
 from apps.audit.context import Actor, acting
 from apps.audit.services import record
 from apps.snapshots import queries
@@ -93,7 +93,8 @@ def commit_snapshot(dataset: Dataset, load: Load, *, parent: int | None = None) 
         rows=sum(each.rows for each in load.files) + (kept.rows if kept else 0),
         bytes=sum(each.bytes for each in load.files) + (kept.bytes if kept else 0),
         files=len(load.files) + (kept.files if kept else 0),
-        schema=merged_schema(kept.schema if kept else [], load.columns),
+        # Rejected rows that are replaced by none leave a table without a description of its own.
+        schema=merged_schema(kept.schema if kept else [], load.columns) or (before.schema if before else []),
         pipeline=load.pipeline,
         step_key=load.step_key,
         load_key=load.load_key,
@@ -127,10 +128,10 @@ def commit_rejected(
 
 
 def merged_schema(before: list[dict[str, Any]], columns: tuple[ColumnType, ...]) -> list[dict[str, Any]]:
-    """The columns of a dataset after an append: the old ones in their order, then new ones, which old rows lack.
+    """The columns of a dataset after an append: the old in their order, then new ones, which old rows lack.
 
-    A load has merged them already, with the head that it looked at; here only what came in between is added. A type that
-    differs becomes one that holds both.
+    A load has merged them already, with the head that it looked at; here only what came in between is added. A
+    type that differs becomes one that holds both.
     """
     arriving = {each.name: each for each in columns}
     merged = []
@@ -146,7 +147,7 @@ def merged_schema(before: list[dict[str, Any]], columns: tuple[ColumnType, ...])
     return merged + added
 
 
-def run_sql(project: Project, sql: str, *, user: User, actor: Actor) -> sandbox.QueryResult:
+def run_sql(project: Project, sql: str, *, user: Any, actor: Actor) -> sandbox.QueryResult:
     """Answer one read-only SELECT over the project's datasets that the user may read; recorded before it runs.
 
     A dataset goes by its slug, an older snapshot by `"slug@number"`, a name with dots or dashes in double quotes.

@@ -69,9 +69,8 @@ class DocumentProblem(Shape):
     remedy = s.CharField()
 
 
-class Validation(Shape):
-    valid = s.BooleanField()
-    errors = DocumentProblem(many=True)
+# `errors` is also the name of a serializer's own attribute.
+Validation: Any = type("Validation", (Shape,), {"valid": s.BooleanField(), "errors": DocumentProblem(many=True)})
 
 
 class Version(Shape):

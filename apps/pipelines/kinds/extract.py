@@ -6,9 +6,9 @@ from typing import Any
 
 from apps.pipelines import planning
 from apps.pipelines import windows as w
-from apps.pipelines.document import PLAN
 from apps.pipelines.execution.frame import new_context
 from apps.pipelines.execution.kinds import Done, KindAdapter, Verdict
+from apps.pipelines.graph import PLAN
 from apps.pipelines.kinds.inputs import spec_of
 from apps.pipelines.models import Run, StepRun
 from apps.sources import services as sources
@@ -23,16 +23,16 @@ class ExtractAdapter(KindAdapter):
     def prepare(self, step: StepRun, run: Run) -> tuple[StepContext, Any]:
         spec = spec_of(step)
         output = run.steps.filter(key=PLAN).values_list("output", flat=True).first() or {}
-        planned = next((each for each in output.get("steps", ()) if each["key"] == step.key), {})
+        planned: dict[str, Any] = next((each for each in output.get("steps", ()) if each["key"] == step.key), {})
         if planned.get("failed"):
             raise from_json(planned["failed"])
         stream = planning.stream_of(spec, run.project_id, step.key)
         connector, config = sources.binding(stream)
         extras: dict[str, Any] = {"connector": connector, "stream": config, "seen": None}
         window = w.in_batch(run.batch).get(step.key) if spec.mode == "incremental" else None
-        bounds = window.bounds if window else planned.get("bounds")
+        bounds = planned.get("bounds")
         if window is not None:
-            bounds = _without(bounds, planning.ignored_files(stream))
+            bounds = _without(window.bounds, planning.ignored_files(stream))
             extras["seen"] = w.seen_before(window)
         extras["window"] = Bounds.from_json(bounds) if bounds else None
         return new_context(step, {}, extras), spec

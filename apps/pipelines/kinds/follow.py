@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from django.db import transaction
+
 from apps.audit.context import SYSTEM
-from apps.pipelines import document as documents
-from apps.pipelines import starting, windows
-from apps.pipelines.document import PLAN
+from apps.pipelines import collecting, starting, windows
+from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Run
 
 
 def follow(run: Run) -> None:
     """Close the windows of a run that has succeeded, and start what waits behind a repeated batch.
 
-    While a batch was repeated newer data may have come; nobody should wait for tomorrow's schedule to see it. A branch
-    that failed again is not repeated at once.
+    While a batch was repeated newer data may have come, and nobody should wait for tomorrow's schedule to see it. A
+    branch that failed again is not repeated at once. What dead executions have left behind goes after the commit.
     """
+    transaction.on_commit(partial(collecting.collect_strays, run.pk), robust=True)
     if run.state != "succeeded":
         return
-    failed = windows.close_with(run, documents.load(run.version.document).graph())
+    failed = windows.close_with(run)
     output = run.steps.filter(key=PLAN).values_list("output", flat=True).first() or {}
     mode = output.get("then")
     version = run.pipeline.published

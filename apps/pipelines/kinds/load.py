@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.pipelines import document as documents
 from apps.pipelines import windows as w
 from apps.pipelines.execution.frame import new_context
 from apps.pipelines.execution.kinds import Done, KindAdapter, RunAgain, Verdict
@@ -28,7 +27,7 @@ class LoadAdapter(KindAdapter):
 
     def prepare(self, step: StepRun, run: Run) -> tuple[StepContext, Any]:
         spec = spec_of(step)
-        graph = documents.load(run.version.document).graph()
+        graph = w.graph_of(run)
         batch = w.in_batch(run.batch)
         dataset = _dataset(run, spec.dataset)
         extras: dict[str, Any] = {
@@ -55,7 +54,7 @@ class LoadAdapter(KindAdapter):
         return result
 
     def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
-        graph = documents.load(run.version.document).graph()
+        graph = w.graph_of(run)
         spec = spec_of(step)
         dataset = services.lock([_dataset(run, spec.dataset).pk]).popitem()[1]
         known = Snapshot.objects.filter(dataset=dataset, load_key=result.facts["load_key"] or "").first()
@@ -119,6 +118,7 @@ def _set_aside(step: StepRun, run: Run, graph: Graph) -> tuple[StagedFile, ...]:
     """The rows that steps above this load have rejected or put in quarantine, up to the next dataset."""
     above = graph.direct(step.key)
     found: dict[str, StagedFile] = {}
-    for table in run.steps.filter(key__in=above, table__isnull=False).values_list("table", flat=True):
-        found |= {each.path: each for each in Table.from_json(table).rejected}
+    for table in run.steps.filter(key__in=above).values_list("table", flat=True):
+        if table is not None:
+            found |= {each.path: each for each in Table.from_json(table).rejected}
     return tuple(found.values())

@@ -30,7 +30,7 @@ class Column(Shape):
     nullable = s.BooleanField()
 
 
-class Snapshot(Shape):
+class _Snapshot(Shape):
     id = s.UUIDField()
     dataset = s.CharField()
     number = s.IntegerField()
@@ -45,8 +45,12 @@ class Snapshot(Shape):
     labels = s.ListField(child=s.CharField())
     locked = s.BooleanField()
     golden = s.BooleanField()
-    parent = s.IntegerField(help_text="The number of the snapshot before it; 0 when it is the first.")
     reason = s.CharField()
+
+
+# `parent` is also the name of a field's own attribute.
+_PARENT = s.IntegerField(help_text="The number of the snapshot before it; 0 when it is the first.")
+Snapshot: Any = type("Snapshot", (_Snapshot,), {"parent": _PARENT})
 
 
 class QueryBody(Shape):

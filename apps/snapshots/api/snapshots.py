@@ -22,7 +22,7 @@ from apps.snapshots.models import Dataset, Snapshot
 
 
 class _AnyFormat(DefaultContentNegotiation):
-    """`format` names the file that is wanted here, not the form of the answer; a client may accept whatever it likes."""
+    """`format` names the file that is wanted here, not the form of the answer; a client may accept what it likes."""
 
     def select_renderer(
         self, request: Request, renderers: Any, format_suffix: str | None = None

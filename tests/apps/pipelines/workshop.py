@@ -146,3 +146,12 @@ def run_cut_off(pipeline: Pipeline, before: str, mode: str = "auto") -> Run:
     work()
     started.refresh_from_db()
     return started
+
+
+def files_source(project: Project, folder: Path, slug: str = "drop") -> Source:
+    """A source on a folder, with its streams discovered from the files that are there."""
+    source = sources.create_source(
+        project=project, slug=slug, title=slug, connector="local_files", params={"path": str(folder)}, actor=ACTOR
+    )
+    sources.discover_streams(source=source, actor=ACTOR)
+    return source
