@@ -56,6 +56,7 @@ class Strikes:
         kinds = {
             self.kill_child: 50,
             self.order_kill: 40,
+            self.end_child: 5,
             self.freeze_child: 6,
             self.order_stop: 3,
             self.freeze_main: 2,
@@ -76,6 +77,13 @@ class Strikes:
         os.kill(pid, signal.SIGKILL)
         self.kills += 1
         self.done["child killed"] += 1
+
+    def end_child(self) -> None:
+        """As a shutdown does: it hands its step back."""
+        pids = self._children()
+        if pids:
+            self._signal(self.random.choice(pids), signal.SIGTERM)
+            self.done["child asked to end"] += 1
 
     def order_kill(self) -> None:
         """The next child that passes a place kills itself there."""

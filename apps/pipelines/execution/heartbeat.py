@@ -44,10 +44,11 @@ _REREAD = "SELECT state, fence FROM pipelines_steprun WHERE id = %(step)s"
 
 
 class Heartbeat:
-    """Use it as a context around the work. `wish` is why the work was interrupted.
+    """Use it as a context around an execution; `stop` it before the step is settled.
 
-    `give_up` is called when interrupted work does not come back, in the heartbeat's thread and just before the process
-    ends; without it the process is left alone.
+    `wish` is why the work was interrupted. `give_up` is called when interrupted work does not come back, in the
+    heartbeat's thread and just before the process ends; without it the process is left alone. Within the context
+    SIGTERM does not end the process: it lets go of the step first.
     """
 
     def __init__(self, claim: Claim, give_up: Callable[[Wish], None] | None) -> None:
@@ -62,31 +63,42 @@ class Heartbeat:
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
-        self._signals: tuple[Any, int] | None = None
+        self._handler: Any = None
+        self._wakeup = -1
+        self._main = threading.current_thread() is threading.main_thread()
+        self._terminated = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Heartbeat:
-        if threading.current_thread() is threading.main_thread():
-            self._signals = (signal.signal(signal.SIGTERM, self._on_term), signal.set_wakeup_fd(self._write))
+        if self._main:
+            self._handler = signal.signal(signal.SIGTERM, self._on_term)
+            self._wakeup = signal.set_wakeup_fd(self._write)
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """From here on this process alone decides about the step; the thread ends by itself."""
+    def stop(self) -> None:
+        """No more beats: from here on the caller alone decides about the step. The thread ends by itself."""
         with self._lock:
             self._stopped = True
-        if self._signals is not None:
-            handler, wakeup = self._signals
-            signal.set_wakeup_fd(wakeup)
-            signal.signal(signal.SIGTERM, handler)
+        if self._main:
+            signal.set_wakeup_fd(self._wakeup)
         os.close(self._write)
+
+    def __exit__(self, *_: object) -> None:
+        if not self._stopped:
+            self.stop()
+        if self._main:
+            signal.signal(signal.SIGTERM, self._handler)
+            if self._terminated and self._give_up is not None:
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def watch(self, context: StepContext) -> None:
         """From here on the heartbeat tells of this context's progress and may interrupt it."""
         self._context = context
 
     def _on_term(self, _number: int, _frame: FrameType | None) -> None:
-        """The thread has read the signal's number from the pipe; the process itself ends when the step has let go."""
+        """The thread reads the signal's number from the pipe; the process itself ends when the step has let go."""
+        self._terminated = True
 
     def _run(self) -> None:
         try:

@@ -28,19 +28,19 @@ def run_step(step: uuid.UUID, worker: str, *, may_exit: bool) -> bool:
         return False
     failpoints.hit("claimed")
     memory.start_measuring()
-    result: StepResult | None = None
-    failure: BaseException | None = None
-    heartbeat = Heartbeat(mine, (lambda wish: _settle_interrupted(mine, wish)) if may_exit else None)
-    with heartbeat:
+    with Heartbeat(mine, (lambda wish: _settle_interrupted(mine, wish)) if may_exit else None) as heartbeat:
+        result: StepResult | None = None
+        failure: Exception | None = None
         try:
             result = _work(mine, heartbeat)
             failpoints.hit("before_commit")
         except Exception as error:
             failure = error
-    try:
-        _settle(mine, result, failure, heartbeat.wish)
-    finally:
-        shutil.rmtree(frame.spill_folder(mine.step), ignore_errors=True)
+        heartbeat.stop()
+        try:
+            _settle(mine, result, failure, heartbeat.wish)
+        finally:
+            shutil.rmtree(frame.spill_folder(mine.step), ignore_errors=True)
     return True
 
 
@@ -54,7 +54,7 @@ def _work(mine: Claim, heartbeat: Heartbeat) -> StepResult:
     return result
 
 
-def _settle(mine: Claim, result: StepResult | None, failure: BaseException | None, wish: Wish | None) -> None:
+def _settle(mine: Claim, result: StepResult | None, failure: Exception | None, wish: Wish | None) -> None:
     """Work that came to its end is committed whatever was wished meanwhile: the fence alone decides if it counts."""
     if result is not None:
         try:

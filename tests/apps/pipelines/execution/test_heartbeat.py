@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -114,6 +116,17 @@ def test_work_that_does_not_come_back_is_settled_before_the_process_ends(monkeyp
     run.refresh_from_db()
     assert ended == [heartbeat.EXIT_STATUS]
     assert (step_of(run, "a").state, run.state) == ("cancelled", "cancelled")
+
+
+def test_a_worker_that_is_asked_to_end_hands_its_step_back() -> None:
+    run = make_run({"a": {"seconds": 30}})
+    signalled = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGTERM])
+    signalled.start()
+    began = time.monotonic()
+    engine.run_step(step_of(run, "a").pk, "one", may_exit=False)
+    assert time.monotonic() - began < 3
+    step = step_of(run, "a")
+    assert (step.state, step.attempt, step.lost, step.fence, step.error) == ("ready", 0, 0, 1, None)
 
 
 def _stop(run: Run) -> None:

@@ -64,7 +64,7 @@ def test_the_tables_name_only_known_states() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("old", "new"), product(states.RUN, states.RUN))
+@pytest.mark.parametrize(("old", "new"), list(product(states.RUN, states.RUN)))
 def test_the_database_refuses_what_is_not_in_the_table_of_runs(old: str, new: str) -> None:
     run = make_run(state="pending")
     rows = Run.objects.filter(pk=run.pk)
@@ -74,7 +74,7 @@ def test_the_database_refuses_what_is_not_in_the_table_of_runs(old: str, new: st
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("old", "new"), product(states.STEP, states.STEP))
+@pytest.mark.parametrize(("old", "new"), list(product(states.STEP, states.STEP)))
 def test_the_database_refuses_what_is_not_in_the_table_of_steps(old: str, new: str) -> None:
     rows = StepRun.objects.filter(run=make_run(state="pending"))
     for each in _STEP_PATHS[old]:
