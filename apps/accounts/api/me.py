@@ -25,7 +25,7 @@ class MyProjectSerializer(serializers.Serializer[Any]):
 class MeSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     username = serializers.CharField()
-    email = serializers.EmailField(allow_blank=True)
+    email = serializers.CharField(allow_blank=True)
     administers_platform = serializers.BooleanField()
     token = TokenSerializer(allow_null=True)
     projects = MyProjectSerializer(many=True)

@@ -16,6 +16,9 @@ from apps.accounts.models import User
 
 
 class UserSerializer(serializers.ModelSerializer[User]):
+    # May be empty, which is no e-mail address.
+    email = serializers.CharField(read_only=True)
+
     class Meta:
         model = User
         fields = ["id", "username", "email", "is_active", "is_superuser", "date_joined", "last_login"]
