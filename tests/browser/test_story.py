@@ -115,7 +115,7 @@ def test_a_viewer_is_offered_nothing_that_would_be_refused(
     client = installation.client()
     client.call("POST", "projects/", json={"slug": "seen", "name": "Seen"})
     client.call("POST", "users/", json={"username": "vera", "password": "only-looks-at-things"})
-    client.call("POST", "projects/seen/members/", json={"username": "vera", "role": "viewer"})
+    client.call("PUT", "projects/seen/members/vera/", json={"role": "viewer"})
     page = open_page(sign_in(browser, installation, "vera", "only-looks-at-things", tmp_path))
     page.goto("/p/seen/sources/")
     expect(page.get_by_role("link", name="Add")).to_have_count(0)

@@ -10,7 +10,8 @@ from typing import Any
 from django.db.models import F, QuerySet, Window
 from django.db.models.functions import RowNumber
 
-from apps.pipelines.graph import PLAN, Document
+from apps.pipelines.document import Document
+from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Pipeline, Run, StepRun
 from apps.pipelines.states import RUN_ACTIVE
 

@@ -51,7 +51,7 @@ def state(name: str, outcome: str = "") -> SafeString:
 @register.filter
 def run_tone(run: Any) -> str:
     """The colour of a run: a warned success is a warning."""
-    return "warn" if run.state == "succeeded" and run.outcome != "clean" else tone(run.state) or "none"
+    return "warn" if run.state == "succeeded" and run.outcome != "clean" else tone(run.state) or "mute"
 
 
 @register.filter

@@ -68,6 +68,9 @@
     return rules;
   }
 
+  // On a small screen the graph stands upright, and its nodes say only their name and kind.
+  const narrow = () => (document.querySelector("[data-graph]")?.clientWidth || 0) < 600;
+
   const measure = document.createElement("canvas").getContext("2d");
 
   function shorten(text) {
@@ -76,16 +79,16 @@
 
   function dress(data, states) {
     const now = states?.[data.id];
-    const rows = now && now.rows ? ` · ${now.rows.toLocaleString("en")}` : "";
-    const label = `${shorten(data.id)}\n${shorten(data.what)}${rows}`;
+    const rows = now && now.rows && !narrow() ? ` · ${now.rows.toLocaleString("en")}` : "";
+    const label = `${shorten(data.id)}\n${narrow() ? data.kind : shorten(data.what)}${rows}`;
     measure.font = "500 12px Inter, system-ui, sans-serif";
-    const width = Math.max(...label.split("\n").map((line) => measure.measureText(line).width)) + 28;
-    return { ...data, label, width: Math.max(96, Math.ceil(width)), state: now?.state || "" };
+    const width = Math.max(...label.split("\n").map((line) => measure.measureText(line).width)) + (narrow() ? 18 : 28);
+    return { ...data, label, width: Math.max(narrow() ? 64 : 96, Math.ceil(width)), state: now?.state || "" };
   }
 
   function fit() {
     graph.resize();
-    graph.fit(undefined, 20);
+    graph.fit(undefined, narrow() ? 10 : 20);
     if (graph.zoom() > 1) {
       graph.zoom(1);
       graph.center();
@@ -109,9 +112,9 @@
       style: style(),
       layout: {
         name: "dagre",
-        rankDir: place.clientWidth < 600 ? "TB" : "LR",
-        nodeSep: 18,
-        rankSep: 46,
+        rankDir: narrow() ? "TB" : "LR",
+        nodeSep: narrow() ? 10 : 18,
+        rankSep: narrow() ? 24 : 46,
         edgeSep: 12,
         animate: false,
       },
