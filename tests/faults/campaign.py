@@ -64,6 +64,7 @@ def campaign(folder: Path, kills: int, seed: int) -> Report:
         "MANIFOLD_WORKERS": "4",
         "MANIFOLD_STEP_THREADS": "1",
         "MANIFOLD_FAILPOINTS": str(orders),
+        "MANIFOLD_FILE_ROOTS": str(folder),
         "DJANGO_SETTINGS_MODULE": "manifold.settings",
     }
     with Cluster(folder / "cluster", settings, fsync=False) as cluster:
@@ -91,6 +92,7 @@ class _Campaign:
         self.workloads: list[Workload] = [
             workloads.Fan(project, chance),
             workloads.Orders(project, chance, source),
+            workloads.Drops(project, chance, cluster.folder.parent / "drop"),
         ]
         self.strikes: Strikes = strikes.Strikes(cluster, orders, LEASE, chance)
         self._next_tick = 0.0

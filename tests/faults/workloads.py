@@ -120,6 +120,58 @@ steps:
         ]
 
 
+class Drops(Workload):
+    """Incremental from files that are dropped: bad rows are set aside, each file arrives once."""
+
+    slug = "drops"
+
+    def __init__(self, project: Project, chance: random.Random, folder: Path) -> None:
+        self.folder = folder
+        self.files = 0
+        self.wanted: Counter[tuple[Any, ...]] = Counter()
+        self.bad = 0
+        super().__init__(project, chance)
+
+    def publish(self) -> Pipeline:
+        self.folder.mkdir()
+        self.change_source()
+        ws.files_source(self.project, self.folder)
+        return ws.published(
+            self.project,
+            _HEAD
+            + """
+pipeline: drops
+steps:
+  drops: {extract: {source: drop, stream: drop, mode: incremental}}
+  sound: {check: {input: drops, rules: [{range: {column: amount, min: 0}, action: quarantine}]}}
+  named: {sql: {inputs: {d: sound}, query: "SELECT number, amount, amount * 2 AS twice FROM d"}}
+  kept: {load: {input: named, dataset: drops}}
+  counted: {load: {input: sound, dataset: drops-too}}
+""",
+        )
+
+    def change_source(self) -> None:
+        """One file or two with rows of their own, some of them bad."""
+        for _ in range(self.chance.randint(1, 2)):
+            self.files += 1
+            rows = [(self.files * 1000 + n, self.chance.randint(-1, 50)) for n in range(self.chance.randint(1, 30))]
+            # The first file settles the types of the columns.
+            rows.append((self.files * 1000 + 999, 1))
+            lines = ["number,amount", *(f"{number},{amount}" for number, amount in rows)]
+            ws.write(self.folder, f"drop_{self.files:05d}.csv", lines)
+            self.wanted.update(row for row in rows if row[1] >= 0)
+            self.bad += sum(1 for row in rows if row[1] < 0)
+
+    def faults(self) -> list[str]:
+        twice = Counter({(number, amount, 2 * amount): 1 for number, amount in self.wanted})
+        rejected = ws.rows(self.project, "drops.rejected", "file, row").total() if self.bad else 0
+        return [
+            *_difference("drops", ws.rows(self.project, "drops", "number, amount, twice"), twice),
+            *_difference("drops-too", ws.rows(self.project, "drops-too", "number, amount"), self.wanted),
+            *([] if rejected == self.bad else [f"drops.rejected: {rejected} rows instead of {self.bad}"]),
+        ]
+
+
 def how(run: Run) -> str:
     """The state of an ended run, and what it failed with."""
     return run.state if run.error is None else f"{run.state}: {run.error['class']}/{run.error['code']}"
