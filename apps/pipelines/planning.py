@@ -50,6 +50,7 @@ def survey(
     elif mode == "seed":
         base = replace(base, way="seed", reason="Everything is read again because the mode is seed.")
     else:
+        _refuse_another_stream(base)
         base = _by_windows(base, mode)
     return replace(base, asks=_questions(base))
 
@@ -113,17 +114,38 @@ def ignored_files(stream: Stream) -> frozenset[str]:
 
 
 def _with_windows(base: Survey, kept: Iterable[Window]) -> Survey:
-    """Each window with the extract that reads it; open ones that no extract reads any more are stale."""
+    """Each window with the extract that reads it; open ones that no extract reads any more are stale.
+
+    The windows of an extract that was given another id go with it: a new name is no reason to read everything again.
+    """
     fitting: dict[str, list[Window]] = {each.key: [] for each in base.document.incremental()}
-    stale: list[uuid.UUID] = []
+    others: list[Window] = []
     for window in kept:
-        stream = base.streams.get(window.step_key)
-        same = stream is not None and (window.source, window.stream) == (stream.source_id, stream.name)
-        if same and window.step_key in fitting:
-            fitting[window.step_key].append(window)
-        elif window.state in w.OPEN:
-            stale.append(window.pk)
-    return replace(base, windows=fitting, stale=tuple(stale))
+        fits = window.step_key in fitting and _reads(base.streams[window.step_key], window)
+        (fitting[window.step_key] if fits else others).append(window)
+    for key in [each for each, own in fitting.items() if not own]:
+        left = [each for each in others if each.step_key not in fitting and _reads(base.streams[key], each)]
+        if len({each.step_key for each in left}) == 1:
+            fitting[key] = left
+            others = [each for each in others if each not in left]
+    return replace(base, windows=fitting, others=tuple(others))
+
+
+def _reads(stream: Stream, window: Window) -> bool:
+    return (window.source, window.stream) == (stream.source_id, stream.name)
+
+
+def _refuse_another_stream(base: Survey) -> None:
+    """A step that has loaded rows of another stream cannot go on as if it had read this one."""
+    for each in base.others:
+        if each.state in w.READ and each.step_key in base.windows and not base.windows[each.step_key]:
+            raise ConfigurationError(
+                f"The step `{each.step_key}` has read the stream `{each.stream}` of another source or name so far, "
+                "and its rows are loaded. Give the step another id to add to them, or replace them with mode seed.",
+                code="stream_changed",
+                evidence={"step": each.step_key, "before": each.stream, "now": base.streams[each.step_key].name},
+                suggestions=[SEED],
+            )
 
 
 def _retried(base: Survey, batch: uuid.UUID) -> Survey:

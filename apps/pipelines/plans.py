@@ -25,8 +25,8 @@ SEED = Suggestion("seed", "Read everything again", "Replaces the datasets with w
 class Survey:
     """What the rows say before any source is asked.
 
-    windows: all that still count, by incremental extract, the oldest first. batch: the one that is repeated. stale:
-    open windows that the document no longer reads. then: the mode of the run that has to follow, if rows say so.
+    windows: all that still count, by incremental extract, the oldest first. others: those that no extract reads any
+    more. batch: the one that is repeated. then: the mode of the run that has to follow, if rows say so.
     """
 
     way: Way
@@ -37,10 +37,20 @@ class Survey:
     batch: uuid.UUID | None = None
     retry: bool = False
     windows: dict[str, list[Window]] = field(default_factory=dict)
-    stale: tuple[uuid.UUID, ...] = ()
+    others: tuple[Window, ...] = ()
     reused: frozenset[str] = frozenset()
     then: str | None = None
     asks: dict[str, Ask] = field(default_factory=dict)
+
+    @property
+    def stale(self) -> tuple[uuid.UUID, ...]:
+        """Open windows that nobody will read again."""
+        return tuple(each.pk for each in self.others if each.state in w.OPEN)
+
+    @property
+    def renamed(self) -> dict[uuid.UUID, str]:
+        """Windows whose extract has another id by now."""
+        return {each.pk: key for key, kept in self.windows.items() for each in kept if each.step_key != key}
 
     def repeated(self) -> dict[str, Window]:
         """The windows of the batch that is repeated, by step."""
@@ -83,6 +93,7 @@ class Plan:
     batch: uuid.UUID | None = None
     skip: str | None = None
     stale: tuple[uuid.UUID, ...] = ()
+    renamed: dict[uuid.UUID, str] = field(default_factory=dict)
     replaces: bool = False
     then: str | None = None
 
@@ -101,10 +112,11 @@ def conclude(survey: Survey, answers: dict[str, Answer]) -> Plan:
         if survey.retry or any(each.window and each.window.state != "done" for each in readings):
             waits = any(each.incremental and each.bounds for each in fresh)
             then = survey.then or ("auto" if waits else None)
-            return Plan("repair", survey.reason, readings, survey.batch, stale=survey.stale, then=then)
+            stale, renamed = survey.stale, survey.renamed
+            return Plan("repair", survey.reason, readings, survey.batch, stale=stale, renamed=renamed, then=then)
         # Every file of the batch was ignored since: nothing of it is left to arrive.
-        gone = tuple(each.pk for each in survey.repeated().values() if each.state != "done")
-        survey = replace(survey, way="new", reason="", stale=survey.stale + gone)
+        gone = tuple(each for each in survey.repeated().values() if each.state != "done")
+        survey = replace(survey, way="new", reason="", others=survey.others + gone)
     return _go_on(survey, fresh)
 
 
@@ -114,12 +126,13 @@ def _go_on(survey: Survey, readings: tuple[Reading, ...]) -> Plan:
     reading = [each for each in incremental if each.bounds is not None]
     if incremental and not reading and not any(each.failed for each in readings):
         why = " ".join(["Nothing new.", *(f"{each.key}: {each.reason}" for each in incremental)])
-        return Plan("incremental", why, readings, skip=why, stale=survey.stale)
+        return Plan("incremental", why, readings, skip=why, stale=survey.stale, renamed=survey.renamed)
     first = survey.way == "new" and bool(reading) and not any(survey.windows[each.key] for each in reading)
     mode = {"full": "full_refresh", "seed": "seed"}.get(survey.way, "seed" if first else "incremental")
     said = [survey.reason, "First read." if first else "", *(f"{each.key}: {each.reason}" for each in reading)]
     reason = " ".join(each for each in said if each)
-    return Plan(mode, reason, readings, stale=survey.stale, replaces=survey.way == "seed")
+    seeds = survey.way == "seed"
+    return Plan(mode, reason, readings, stale=survey.stale, renamed=survey.renamed, replaces=seeds)
 
 
 def _fresh(survey: Survey, key: str, answer: Answer) -> Reading:
@@ -150,16 +163,15 @@ def _again(survey: Survey, fresh: Reading, answer: Answer) -> Reading:
     if window is None:
         reason = "It has no part in the batch that is repeated."
         return replace(fresh, bounds=None, reason=reason, rows=None, bytes=None, failed=None)
-    bounds = _bounds_now(survey, window, answer)
+    bounds = _bounds_now(survey, fresh.key, window, answer)
     if bounds is None:
         return replace(fresh, bounds=None, reason="All its files are ignored.", rows=None, bytes=None)
     return replace(fresh, bounds=bounds, reason="Read again.", window=window, rows=window.rows, bytes=None)
 
 
-def _bounds_now(survey: Survey, window: Window, answer: Answer) -> dict[str, Any] | None:
+def _bounds_now(survey: Survey, key: str, window: Window, answer: Answer) -> dict[str, Any] | None:
     """An unfinished window with its files as they are now: ignored ones leave it, vanished ones are an error."""
     bounds: dict[str, Any] = window.bounds
-    key = window.step_key
     if bounds["kind"] != "files" or window.state == "done" or key in survey.reused or answer.planned is None:
         return bounds
     there = {each.path: each for each in answer.planned.listed}

@@ -40,12 +40,12 @@ class PlanAdapter(KindAdapter):
         run.mode, run.mode_reason = plan.mode, plan.reason[:500]
         for each in plan.readings:
             sources.record_files(each.stream, each.listed)
+        _forget(run, plan)
         if plan.skip:
             run.save(update_fields=["mode", "mode_reason"])
             return SkipRun(plan.skip[:500], output)
         run.batch = plan.batch or run.pk
         run.save(update_fields=["mode", "mode_reason", "batch"])
-        _forget(run, plan)
         for each in plan.readings:
             if each.incremental and each.bounds is not None:
                 _write_window(run, plan, each)
@@ -53,7 +53,9 @@ class PlanAdapter(KindAdapter):
 
 
 def _forget(run: Run, plan: Plan) -> None:
-    """A seed starts from nothing; otherwise only windows that the document no longer reads are forgotten."""
+    """A seed starts from nothing; otherwise only windows that nobody will read again are forgotten."""
+    for window, key in plan.renamed.items():
+        Window.objects.filter(pk=window).update(step_key=key)
     rows = Window.objects.filter(pipeline_id=run.pipeline_id).exclude(state="forgotten")
     if not plan.replaces:
         rows = rows.filter(pk__in=plan.stale)

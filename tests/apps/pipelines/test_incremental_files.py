@@ -76,7 +76,7 @@ def test_rows_held_back_by_a_check_are_loaded_once_when_their_file_is_mended(
     ws.run(pipeline)
     ws.write(drop, "sales_2026-02.csv", [HEADER, "2026-02-01,no,10", "2026-02-02,se,1000"])
     stopped = ws.run(pipeline)
-    assert (stopped.state, stopped.error["code"]) == ("failed", "check_failed")
+    assert (stopped.state, ws.failure(stopped)["code"]) == ("failed", "check_failed")
     checks = queries.run_detail(stopped)["steps"][2]["checks"]
     assert [each["passed"] for each in checks] == [False, True]
     assert checks[0]["samples"][0]["row"] == 3
@@ -101,9 +101,9 @@ def test_a_file_that_vanished_from_an_open_batch_is_put_back_or_ignored(project:
     ws.run_cut_off(pipeline, "kept")
     gone.unlink()
     failed = ws.run(pipeline)
-    assert failed.error["code"] == "files_missing"
-    assert failed.error["evidence"]["files"] == ["sales_2026-02.csv"]
-    assert [each["id"] for each in failed.error["suggestions"]] == ["ignore_files"]
+    assert ws.failure(failed)["code"] == "files_missing"
+    assert ws.failure(failed)["evidence"]["files"] == ["sales_2026-02.csv"]
+    assert [each["id"] for each in ws.failure(failed)["suggestions"]] == ["ignore_files"]
 
     sources.ignore_file(file=SourceFile.objects.get(path="sales_2026-02.csv"), ignored=True, actor=ws.ACTOR)
     again = ws.run(pipeline)
@@ -131,8 +131,8 @@ def test_a_file_that_changed_after_it_was_loaded_is_not_doubled(project: Project
     ws.write(drop, "sales_2026-01.csv", [HEADER, "2026-01-01,no,7"])
     assert ws.run(pipeline).state == "skipped"
     differs = ws.run(pipeline, "repair")
-    assert differs.error["code"] == "closed_window_differs"
-    assert differs.error["evidence"]["files"] == ["sales_2026-01.csv"]
+    assert ws.failure(differs)["code"] == "closed_window_differs"
+    assert ws.failure(differs)["evidence"]["files"] == ["sales_2026-01.csv"]
     seeded = ws.run(pipeline, "seed")
     assert seeded.state == "succeeded", ws.error_of(seeded)
     assert ws.rows(project, "sales", "amount") == {(7,): 1}

@@ -79,7 +79,7 @@ def test_a_check_stops_the_run_and_the_next_one_loads_what_was_held_back_once(pr
     add(orders, (2, 2, -1), (3, 2, 7))
     stopped = ws.run(pipeline)
     assert stopped.state == "failed"
-    assert stopped.error["code"] == "check_failed"
+    assert ws.failure(stopped)["code"] == "check_failed"
     assert ws.rows(project, "orders", "id") == {(1,): 1}
     assert ws.windows(pipeline) == ["done", "staged"]
 
@@ -125,7 +125,8 @@ def test_whatever_comes_between_runs_is_loaded_once(project: Project, postgres_u
     sources.discover_streams(source=source, names=[f"public.{slug}"], actor=ws.ACTOR)
     ws.cursor(source, f"public.{slug}", "at", LOOKBACK)
     pipeline = ws.published(project, SHORT.format(slug=slug))
-    newest, inserted = 10, Counter()
+    newest = 10
+    inserted: Counter[tuple[int, int]] = Counter()
     for rows, cut_off in rounds:
         arriving = [(newest + offset, value) for offset, value in rows]
         ws.insert(postgres_url, slug, arriving)

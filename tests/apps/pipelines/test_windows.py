@@ -66,7 +66,7 @@ def test_a_branch_that_failed_is_repaired_and_nothing_is_doubled(project: Projec
     ws.execute(postgres_url, "UPDATE ticks SET value = 20 WHERE tick = 2")
     repaired = ws.run(pipeline, "repair")
     assert (repaired.state, repaired.mode) == ("succeeded", "repair"), ws.error_of(repaired)
-    assert repaired.steps.get(key="kept").output["status"] == "already_done"
+    assert ws.output(repaired, "kept")["status"] == "already_done"
     assert ws.rows(project, "kept", "tick") == {(1,): 1, (2,): 1, (3,): 1, (4,): 1}
     assert ws.rows(project, "good", "tick") == {(1,): 1, (2,): 1, (3,): 1, (4,): 1}
     assert ws.windows(pipeline) == ["done", "done", "done"]
@@ -106,7 +106,7 @@ def test_a_late_repair_does_not_bring_back_the_past(project: Project, add: Add, 
     ws.execute(postgres_url, "UPDATE ticks SET value = 1")
     repaired = ws.run(pipeline, "repair")
     assert repaired.state == "succeeded", ws.error_of(repaired)
-    assert repaired.steps.get(key="good").output["status"] == "overtaken"
+    assert ws.output(repaired, "good")["status"] == "overtaken"
     assert ws.rows(project, "good") == {(2, 2): 1}
     assert ws.rows(project, "totals") == {(2,): 1}
 
@@ -198,22 +198,48 @@ def test_two_extracts_share_a_batch(project: Project, add: Add):
     add((4, 4), to="marks")
     again = ws.run(pipeline)
     assert again.batch == cut.batch
+    assert again.batch is not None
     assert Window.objects.filter(batch=again.batch).count() == 2
     assert pipeline.runs.get(trigger="follow_up").mode == "incremental"
     assert ws.rows(project, "kept") == {(1, 1): 1, (2, 2): 1, (3, 3): 1, (4, 4): 1}
     assert Snapshot.objects.filter(dataset__slug="kept").count() == 3
 
 
-def test_a_step_that_left_the_document_is_forgotten(project: Project, add: Add):
+def test_a_step_with_a_new_name_goes_on_where_it_was(project: Project, add: Add):
     pipeline = ws.published(project, HEAD + KEPT)
     add((1, 1))
+    ws.run(pipeline)
+    add((2, 2))
     ws.run_cut_off(pipeline, "kept")
+    add((3, 3))
     ws.published(project, (HEAD + KEPT).replace("  ticks:", "  again:").replace("input: ticks", "input: again"))
     ended = ws.run(pipeline)
     assert ended.state == "succeeded", ws.error_of(ended)
-    assert ended.mode == "seed"
+    assert ended.mode == "repair"
+    assert ws.windows(pipeline) == ["done", "done", "done"]
+    assert ws.rows(project, "kept") == {(1, 1): 1, (2, 2): 1, (3, 3): 1}
+
+
+def test_an_open_window_of_a_stream_that_left_the_document_is_forgotten(project: Project, add: Add):
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((1, 1))
+    add((7, 7), to="marks")
+    ws.run_cut_off(pipeline, "kept")
+    ws.published(project, (HEAD + KEPT).replace("public.ticks", "public.marks"))
+    assert ws.run(pipeline).mode == "seed"
     assert ws.windows(pipeline) == ["forgotten", "done"]
-    assert ws.rows(project, "kept") == {(1, 1): 1}
+    assert ws.rows(project, "kept") == {(7, 7): 1}
+
+
+def test_a_step_that_has_loaded_another_stream_asks_what_is_meant(project: Project, add: Add):
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((1, 1))
+    add((7, 7), to="marks")
+    ws.run(pipeline)
+    ws.published(project, (HEAD + KEPT).replace("public.ticks", "public.marks"))
+    assert ws.failure(ws.run(pipeline))["code"] == "stream_changed"
+    assert ws.run(pipeline, "seed").state == "succeeded"
+    assert ws.rows(project, "kept") == {(7, 7): 1}
 
 
 def test_a_load_that_joins_later_gets_the_open_batch_too(project: Project, add: Add):
@@ -231,7 +257,7 @@ def test_another_cursor_needs_a_seed(project: Project, add: Add, source: Source)
     ws.run(pipeline)
     ws.cursor(source, "public.ticks", "value")
     failed = ws.run(pipeline)
-    assert failed.error["code"] == "cursor_changed"
+    assert ws.failure(failed)["code"] == "cursor_changed"
     with pytest.raises(ConfigurationError, match="mode seed"):
         services.plan_run(pipeline, mode="auto")
     assert ws.run(pipeline, "seed").state == "succeeded"
@@ -246,9 +272,9 @@ def test_repair_refuses_what_it_cannot_make_exact(project: Project, add: Add):
     assert (nothing.state, nothing.mode) == ("skipped", "repair")
     add((3, 3))
     differs = ws.run(pipeline, "repair")
-    assert differs.error["code"] == "closed_window_differs"
-    assert differs.error["evidence"]["rows_there"] == 3
-    assert [each["id"] for each in differs.error["suggestions"]] == ["seed"]
+    assert ws.failure(differs)["code"] == "closed_window_differs"
+    assert ws.failure(differs)["evidence"]["rows_there"] == 3
+    assert [each["id"] for each in ws.failure(differs)["suggestions"]] == ["seed"]
     ws.run(pipeline, "seed")
     assert ws.rows(project, "kept") == {(1, 1): 1, (3, 3): 1, (5, 5): 1}
     assert ws.run(pipeline, "repair").state == "skipped"
@@ -257,7 +283,7 @@ def test_repair_refuses_what_it_cannot_make_exact(project: Project, add: Add):
 def test_the_mode_incremental_never_reads_everything(project: Project, add: Add):
     pipeline = ws.published(project, HEAD + KEPT)
     add((1, 1))
-    assert ws.run(pipeline, "incremental").error["code"] == "never_read"
+    assert ws.failure(ws.run(pipeline, "incremental"))["code"] == "never_read"
     assert ws.run(pipeline).mode == "seed"
     add((2, 2))
     assert ws.run(pipeline, "incremental").mode == "incremental"

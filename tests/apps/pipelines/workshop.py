@@ -101,6 +101,19 @@ def error_of(run: Run) -> str:
     return json.dumps(run.error, indent=1) if run.error else f"{run.state}: {run.mode_reason}"
 
 
+def failure(run: Run) -> dict[str, Any]:
+    """The error that a run ended with."""
+    assert run.error is not None, run.state
+    return dict(run.error)
+
+
+def output(run: Run, key: str) -> dict[str, Any]:
+    """What a step of a run says of its outcome."""
+    found = run.steps.get(key=key).output
+    assert found is not None
+    return dict(found)
+
+
 def windows(pipeline: Pipeline) -> list[str]:
     """The states of all windows, the oldest first."""
     return list(Window.objects.filter(pipeline=pipeline).order_by("id").values_list("state", flat=True))
