@@ -150,7 +150,7 @@ def test_a_lookback_needs_something_to_take_it_off(postgres_url: str) -> None:
 
 
 def extracted(
-    source: PostgreSQL, stream: StreamConfig, storage: Storage, run: int, mark: Mark, seen: str | None
+    source: PostgreSQL, stream: StreamConfig, storage: Storage, *, run: int, mark: Mark, seen: str | None
 ) -> Any:
     """One run of the extract step as the run engine calls it: its rows, and the mark and hashes for the next."""
     window = source.plan(stream, "incremental", mark).window
@@ -188,6 +188,6 @@ def test_what_runs_have_read_together_is_what_is_there(
                 database.cursor().executemany("INSERT INTO h VALUES (%s, %s)", rows)
             reach = -1.0 if mark.upper is None else int(mark.upper) - lookback
             expected.update(row for row in rows if row[0] >= reach)
-            found, mark, seen = extracted(source, stream, Storage(Path(folder).as_uri()), run, mark, seen)
+            found, mark, seen = extracted(source, stream, Storage(Path(folder).as_uri()), run=run, mark=mark, seen=seen)
             loaded.update(found)
             assert loaded == expected
