@@ -84,7 +84,7 @@ def show(client: Client, *, dataset: str, number: int, rows: int, as_json: bool)
             ("snapshot", f"{found['dataset']}@{found['number']}"),
             ("rows", output.amount(found["rows"])),
             ("size", output.size(found["bytes"])),
-            ("files", len(found["files"])),
+            ("files", found["files"]),
             ("created", output.when(found["created_at"])),
             ("by run", found["created_by_run"]),
         ]

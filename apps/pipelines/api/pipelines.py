@@ -111,11 +111,12 @@ class PipelineViewSet(ProjectViewSet):
         return Response(queries.pipeline_detail(pipeline))
 
     @extend_schema(responses=shapes.Version(many=True))
-    @action(detail=True, methods=["get"], pagination_class=None)
+    @action(detail=True, methods=["get"])
     def versions(self, request: Request, **kwargs: Any) -> Response:
-        """The published versions, the newest first; the latest hundred."""
-        found = [_version(each) for each in self.get_object().versions.order_by("-number")[:100]]
-        return Response({"results": found, "next": None, "previous": None})
+        """The published versions, the newest first."""
+        found = PipelineVersion.objects.visible_to(request.user).filter(pipeline=self.get_object())
+        self.orderings = {"-number": ("-number",)}
+        return self.get_paginated_response([_version(each) for each in self.paginate_queryset(found) or ()])
 
     @extend_schema(responses=shapes.Version)
     @action(detail=True, methods=["get"], url_path=r"versions/(?P<number>[0-9]{1,9})")

@@ -9,6 +9,7 @@ from rest_framework import serializers as s
 from apps.pipelines import states
 from apps.pipelines.services import MODES
 from apps.pipelines.text import LARGEST
+from apps.quality.api import SampleSerializer
 
 
 class Shape(s.Serializer[Any]):
@@ -124,21 +125,17 @@ Error: Any = type(
 )
 
 
-class Sample(Shape):
-    file = s.CharField(allow_null=True)
-    row = s.IntegerField(allow_null=True)
-    values = s.DictField()
-
-
 class Check(Shape):
     rule = s.CharField()
+    name = s.CharField(allow_blank=True)
     columns = s.ListField(child=s.CharField())
+    definition = s.DictField(help_text="The rule as it stood in the document.")
     action = s.ChoiceField(["stop", "warn", "quarantine"])
     passed = s.BooleanField()
     failed_rows = s.IntegerField()
     total_rows = s.IntegerField()
     fraction = s.FloatField()
-    samples = Sample(many=True)
+    samples = SampleSerializer(many=True)
     seconds = s.FloatField()
 
 

@@ -40,4 +40,4 @@ class CheckAdapter(KindAdapter):
         output = {"rules": len(result.checks), "failed": len(failed)}
         if "failed" in result.facts:
             return Refused(result.facts["failed"], output)
-        return Done(output, warned=any(each["action"] == "warn" for each in failed))
+        return Done(output, warned=bool(failed))
