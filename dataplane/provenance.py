@@ -8,7 +8,7 @@ lines.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,26 +68,49 @@ def locate(origins: Iterable[Origin], places: Iterable[tuple[str, int]]) -> list
     return [known[staged].locate(ordinal) if staged in known else None for staged, ordinal in places]
 
 
-def shifts_of(
-    rejected: Iterable[int], longer: Iterable[tuple[int, int]], first_line: int
-) -> tuple[tuple[int, int], ...]:
-    """Shifts of a file from the lines that were rejected and the rows that take several lines.
+@dataclass(frozen=True)
+class Gaps:
+    """Why the rows of a file do not simply follow each other line by line.
 
-    rejected: line numbers. longer: (ordinal from 0, line breaks within the row), ascending.
+    rejected: (number of the record as the reader counts them, which takes a text over several lines for one; line
+    breaks within it). longer: (ordinal from 0 of a staged row, line breaks within it). blank: lines without anything in
+    them. All ascending.
     """
+
+    rejected: Sequence[tuple[int, int]] = ()
+    longer: Sequence[tuple[int, int]] = ()
+    blank: Sequence[int] = ()
+
+
+def lines_of(gaps: Gaps, first_line: int) -> tuple[tuple[tuple[int, int], ...], dict[int, int]]:
+    """The shifts of an `OriginFile`, and for each rejected record its line."""
     shifts: list[tuple[int, int]] = []
-    total, skipped, grown = 0, sorted(set(rejected)), list(longer)
-    at = 0
-    while skipped or grown:
-        # The row at `ordinal` stands at first_line + ordinal + total, unless a rejected line is there.
-        if skipped and (not grown or skipped[0] <= first_line + grown[0][0] + total):
-            at = max(skipped.pop(0) - first_line - total, 0)
-            total += 1
-        else:
-            ordinal, breaks = grown.pop(0)
-            at = ordinal + 1
-            total += breaks
-        if shifts and shifts[-1][0] == at:
+    lines: dict[int, int] = {}
+    rejected, longer, blank = list(gaps.rejected)[::-1], list(gaps.longer)[::-1], list(gaps.blank)[::-1]
+    breaks = skipped = passed = 0
+
+    def shift(ordinal: int) -> None:
+        if shifts and shifts[-1][0] == ordinal:
             shifts.pop()
-        shifts.append((at, total))
-    return tuple(shifts)
+        shifts.append((ordinal, breaks + skipped))
+
+    while rejected or longer or blank:
+        at_rejected = rejected[-1][0] + breaks if rejected else None
+        at_longer = first_line + longer[-1][0] + skipped + breaks if longer else None
+        nearest = min(each for each in (at_rejected, at_longer, blank[-1] if blank else None) if each is not None)
+        if blank and blank[-1] == nearest:
+            # A blank line within a text belongs to that text.
+            if blank.pop() >= max(passed, first_line):
+                skipped += 1
+                shift(nearest - first_line - skipped + 1 - breaks)
+        elif at_rejected == nearest:
+            record, own = rejected.pop()
+            lines[record] = nearest
+            ordinal = nearest - first_line - skipped - breaks
+            skipped, breaks, passed = skipped + 1, breaks + own, nearest + own + 1
+            shift(ordinal)
+        else:
+            ordinal, own = longer.pop()
+            breaks, passed = breaks + own, nearest + own + 1
+            shift(ordinal + 1)
+    return tuple(shifts), lines

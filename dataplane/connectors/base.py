@@ -170,14 +170,15 @@ class Stage:
 class SourceFile:
     """A file behind a part of a reading: as it was planned, and where it lies now (absolute; never shown to anybody).
 
-    first_line: the line of its first row, counted from 1; None for formats without lines. plain: its lines can be
-    counted as they lie there, uncompressed and with one byte for a line break.
+    first_line: the line of its first row, counted from 1; None for formats without lines. compressed: whether it has to
+    be unpacked to be read. copy: a copy in UTF-8 whose lines are those of the file; empty where it is UTF-8 itself.
     """
 
     ref: FileRef
     absolute: str
     first_line: int | None = None
-    plain: bool = False
+    compressed: bool = False
+    copy: str = ""
 
 
 @dataclass(frozen=True)

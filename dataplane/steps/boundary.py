@@ -106,12 +106,12 @@ def _late(
     """Of the rows at or below the mark, those that the previous windows did not have."""
     if not again or seen is None:
         return ()
-    known = f"SELECT hash, count FROM {_parquet(context, [seen])}"
+    known = f"SELECT hash AS __known, count AS __times FROM {_parquet(context, [seen])}"
     query = (
-        f"SELECT * EXCLUDE (__hash, __n, hash, count) FROM ("
+        f"SELECT * EXCLUDE (__hash, __n, __known, __times) FROM ("
         f"SELECT *, row_number() OVER (PARTITION BY __hash) AS __n FROM ("
         f"SELECT *, {row_hash(cursor.columns)} AS __hash FROM {_parquet(context, again)})) "
-        f"LEFT JOIN ({known}) AS known ON known.hash = __hash WHERE __n > coalesce(known.count, 0)"
+        f"LEFT JOIN ({known}) ON __known = __hash WHERE __n > coalesce(__times, 0)"
     )
     return write_parquet(connection, query, storage=context.storage, folder=context.output, name="late")
 

@@ -20,8 +20,10 @@ from dataplane.provenance import Origin
 from dataplane.relations import identifier
 from dataplane.steps import boundary
 from dataplane.steps.base import ColumnType, Spec, StagedFile, StepContext, StepKind, StepResult, Table
-from dataplane.steps.origins import origins_of
+from dataplane.steps.origins import Origins
 from dataplane.steps.watching import Share, watched
+
+_REJECTED = "__rejected"
 
 Name = Annotated[str, StringConstraints(min_length=1)]
 
@@ -131,15 +133,17 @@ def _stage(
     total = reading.total_bytes or 0
     staging.share.next(sum(each.ref.size for each in part.files) / total if total and part.files else 1.0)
     part, files, counts = _written(context, connection, part, name)
-    rejected = _rejected(context, connection, part, name)
-    staging.files += files
-    staging.rejected += rejected
     staging.rows_of.update((each.ref.path, rows) for each, rows in zip(part.files, counts, strict=bool(part.files)))
+    table = _rejected(connection, part)
     # Where a filter takes rows out, a position in the staged file tells nothing about the line in its source.
     if part.files and not staging.filtered:
-        staging.origins += origins_of(
-            connection, context.storage, part, files, counts, rejected=rejected, fingerprints=fingerprints
-        )
+        origins = Origins(connection, context.storage, fingerprints, table)
+        staging.origins += origins.of(part.files, files[0] if files else None, counts)
+    staging.files += files
+    if table is not None:
+        folder = f"{context.output}/rejected"
+        query = f"SELECT file, row, reason, raw FROM {table} ORDER BY file, row"
+        staging.rejected += write_parquet(connection, query, storage=context.storage, folder=folder, name=name)
     if part.check is not None:
         part.check()
     context.progress.rows += sum(each.rows for each in files)
@@ -185,13 +189,16 @@ def _copied(
     return files, [counted.get(position, 0) for position in range(len(part.files))]
 
 
-def _rejected(
-    context: StepContext, connection: duckdb.DuckDBPyConnection, part: Part, name: str
-) -> tuple[StagedFile, ...]:
+def _rejected(connection: duckdb.DuckDBPyConnection, part: Part) -> str | None:
+    """The table of what the part's query has left out; None where nothing can be rejected."""
     if part.rejects is None:
-        return ()
-    folder = f"{context.output}/rejected"
-    return write_parquet(connection, part.rejects, storage=context.storage, folder=folder, name=name)
+        return None
+    with duckdb_errors():
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {_REJECTED} AS "
+            f"SELECT file, row::BIGINT AS row, reason, raw FROM ({part.rejects})"
+        )
+    return _REJECTED
 
 
 def _types(columns: Iterable[Column]) -> tuple[ColumnType, ...]:

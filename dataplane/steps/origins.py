@@ -3,85 +3,101 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import duckdb
 
-from dataplane.connectors.base import Part
+from dataplane.connectors.base import SourceFile
 from dataplane.failures import duckdb_errors
-from dataplane.fingerprints import Fingerprints
-from dataplane.provenance import Origin, OriginFile, shifts_of
-from dataplane.relations import identifier, path_list
+from dataplane.fingerprints import Fingerprints, text_of
+from dataplane.provenance import Gaps, Origin, OriginFile, lines_of
+from dataplane.relations import identifier, literal, path_list
 from dataplane.steps.base import StagedFile
 from dataplane.storage import Storage
 
 # A file with more gaps than this tells its rows by ordinal after them: the list would outgrow what it explains.
-MAX_SHIFTS = 10_000
+MAX_GAPS = 10_000
 
 
-def origins_of(
-    connection: duckdb.DuckDBPyConnection,
-    storage: Storage,
-    part: Part,
-    files: Sequence[StagedFile],
-    counts: Sequence[int],
-    *,
-    rejected: Sequence[StagedFile],
-    fingerprints: Fingerprints,
-) -> list[Origin]:
-    """The origin of a part's staged file; none when nothing was staged. counts: rows of each source file."""
-    if not files:
-        return []
-    (staged,) = files
-    lines = _rejected_lines(connection, storage, rejected)
-    found, before = [], 0
-    for each, rows in zip(part.files, counts, strict=True):
-        shifts: tuple[tuple[int, int], ...] = ()
-        path = each.ref.path
-        gone = lines.get(path, [])
-        if each.first_line is not None:
-            longer = []
-            if not _one_line_each(fingerprints.of(path).lines, each.first_line, rows + len(gone), plain=each.plain):
-                longer = _longer_rows(connection, storage, staged, before, rows)
-            shifts = shifts_of(gone, longer, each.first_line)[:MAX_SHIFTS]
-        found.append(OriginFile(path, rows, each.first_line, shifts))
-        before += rows
-    return [Origin(staged.path, tuple(found))]
+@dataclass
+class Origins:
+    """Works out one part: its source files, the rows each of them gave, and the table of what was rejected.
 
+    rejected: a table with the columns file, row, reason and raw. Its `row` is the reader's number of a record, and
+    becomes the line here.
+    """
 
-def _one_line_each(lines: int, first_line: int, rows: int, *, plain: bool) -> bool:
-    """Whether a file has just as many lines as rows, which then stand in one line each."""
-    return plain and lines == first_line - 1 + rows
+    connection: duckdb.DuckDBPyConnection
+    storage: Storage
+    fingerprints: Fingerprints
+    rejected: str | None
 
+    def of(self, sources: Sequence[SourceFile], staged: StagedFile | None, counts: Sequence[int]) -> list[Origin]:
+        """The origin of the staged file (None: no row was staged). counts: rows of each source file."""
+        found, before = [], 0
+        for source, rows in zip(sources, counts, strict=True):
+            shifts = self._lines(source, staged, before, rows) if source.first_line is not None else ()
+            found.append(OriginFile(source.ref.path, rows, source.first_line, shifts))
+            before += rows
+        return [Origin(staged.path, tuple(found))] if staged is not None else []
 
-def _rejected_lines(
-    connection: duckdb.DuckDBPyConnection, storage: Storage, rejected: Sequence[StagedFile]
-) -> dict[str, list[int]]:
-    if not rejected:
-        return {}
-    paths = path_list(storage.absolute(each.path) for each in rejected)
-    with duckdb_errors():
-        rows = connection.execute(f"SELECT file, row FROM read_parquet({paths}) LIMIT {MAX_SHIFTS}").fetchall()
-    found: dict[str, list[int]] = {}
-    for path, row in rows:
-        found.setdefault(path, []).append(row)
-    return found
+    def _lines(
+        self, source: SourceFile, staged: StagedFile | None, before: int, rows: int
+    ) -> tuple[tuple[int, int], ...]:
+        first_line = source.first_line or 1
+        gone = self._rejected(source.ref.path)
+        lines = self.fingerprints.of(source.ref.path).lines - (first_line - 1)
+        longer: list[tuple[int, int]] = []
+        blank: list[int] = []
+        if lines != rows + len(gone) and staged is not None:
+            longer = self._longer(staged, before, rows)
+        if lines != rows + len(gone) + sum(breaks for _, breaks in (*longer, *gone)):
+            blank = _blank(source)
+        shifts, line_of = lines_of(Gaps(gone, longer, blank), first_line)
+        moved = [(record, line) for record, line in line_of.items() if record != line]
+        if moved and self.rejected is not None:
+            pairs = ", ".join(f"({record}, {line})" for record, line in moved)
+            with duckdb_errors():
+                self.connection.execute(
+                    f"UPDATE {self.rejected} SET row = moved.line FROM (VALUES {pairs}) AS moved(record, line) "
+                    f"WHERE file = {literal(source.ref.path)} AND row = moved.record"
+                )
+        return shifts
 
-
-def _longer_rows(
-    connection: duckdb.DuckDBPyConnection, storage: Storage, staged: StagedFile, first: int, rows: int
-) -> list[tuple[int, int]]:
-    """Rows with line breaks in their texts: (ordinal within the source file, line breaks)."""
-    source = f"read_parquet({path_list([storage.absolute(staged.path)])}"
-    with duckdb_errors():
-        described = connection.execute(f"DESCRIBE SELECT * FROM {source})").fetchall()
-        texts = [identifier(name) for name, type_, *_ in described if type_ == "VARCHAR"]
-        if not texts:
+    def _rejected(self, path: str) -> list[tuple[int, int]]:
+        """(number of the record, line breaks within it) of each rejected record of a file."""
+        if self.rejected is None:
             return []
-        any_break = " OR ".join(f"contains({each}, chr(10))" for each in texts)
-        breaks = " + ".join(f"coalesce(strlen({each}) - strlen(replace({each}, chr(10), '')), 0)" for each in texts)
-        found: list[tuple[int, int]] = connection.execute(
-            f"SELECT file_row_number - {first}, {breaks} FROM {source}, file_row_number = true) "
-            f"WHERE file_row_number >= {first} AND file_row_number < {first + rows} AND ({any_break}) "
-            f"ORDER BY 1 LIMIT {MAX_SHIFTS}"
-        ).fetchall()
+        with duckdb_errors():
+            return self.connection.execute(
+                f"SELECT row, strlen(raw) - strlen(replace(raw, chr(10), '')) FROM {self.rejected} "
+                f"WHERE file = {literal(path)} ORDER BY row LIMIT {MAX_GAPS}"
+            ).fetchall()
+
+    def _longer(self, staged: StagedFile, first: int, rows: int) -> list[tuple[int, int]]:
+        """Rows with line breaks in their texts: (ordinal within the source file, line breaks)."""
+        source = f"read_parquet({path_list([self.storage.absolute(staged.path)])}"
+        with duckdb_errors():
+            described = self.connection.execute(f"DESCRIBE SELECT * FROM {source})").fetchall()
+            texts = [identifier(name) for name, type_, *_ in described if type_ == "VARCHAR"]
+            if not texts:
+                return []
+            any_break = " OR ".join(f"contains({each}, chr(10))" for each in texts)
+            breaks = " + ".join(f"coalesce(strlen({each}) - strlen(replace({each}, chr(10), '')), 0)" for each in texts)
+            return self.connection.execute(
+                f"SELECT file_row_number - {first}, {breaks} FROM {source}, file_row_number = true) "
+                f"WHERE file_row_number >= {first} AND file_row_number < {first + rows} AND ({any_break}) "
+                f"ORDER BY 1 LIMIT {MAX_GAPS}"
+            ).fetchall()
+
+
+def _blank(source: SourceFile) -> list[int]:
+    """Lines without anything in them; only looked for when the count of lines does not add up."""
+    found = []
+    with text_of(source) as file:
+        for number, line in enumerate(file, 1):
+            if line in (b"\n", b"\r\n"):
+                found.append(number)
+                if len(found) == MAX_GAPS:
+                    break
     return found

@@ -98,6 +98,10 @@ def as_utf8(found: Found, encoding: str, folder: str) -> str:
                 out.write(decoder.decode(chunk).encode("utf-8"))
                 done += len(chunk)
             out.write(decoder.decode(b"", final=True).encode("utf-8"))
+    except OSError as error:
+        if error.errno is None:
+            raise broken(found.path, error) from error
+        raise
     except UnicodeError as error:
         raise DataError(
             f"{found.path} is not written in {encoding} (near byte {done + getattr(error, 'start', 0):,}). "

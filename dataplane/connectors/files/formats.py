@@ -150,17 +150,17 @@ class Group:
         )
         # A row's place in its file: its number less that of the first row of the file.
         bad = (
-            f"SELECT name AS file, n - min(n) OVER (PARTITION BY name) AS at, reason, raw "
+            f"SELECT name AS file, n - min(n) OVER (PARTITION BY name) AS nth, reason, raw "
             f"FROM ({rows}) JOIN {known} USING ({PATH}) QUALIFY reason IS NOT NULL"
         )
         if not self._delimited:
-            return f"SELECT file, at + {first} AS row, reason, raw FROM ({bad}) ORDER BY ALL"
+            return f"SELECT file, nth + {first} AS row, reason, raw FROM ({bad}) ORDER BY ALL"
         own = self._rejects("_careful")
         before = "row_number() OVER (PARTITION BY file ORDER BY row) - 1"
-        shifts = f"SELECT file, row - {first} - ({before}) AS at FROM ({own})"
-        skipped = f"SELECT count(*) FROM ({shifts}) s WHERE s.file = b.file AND s.at <= b.at"
+        shifts = f"SELECT file, row - {first} - ({before}) AS nth FROM ({own})"
+        skipped = f"SELECT count(*) FROM ({shifts}) s WHERE s.file = b.file AND s.nth <= b.nth"
         return (
-            f"SELECT b.file, b.at + {first} + ({skipped}) AS row, reason, raw FROM ({bad}) b "
+            f"SELECT b.file, b.nth + {first} + ({skipped}) AS row, reason, raw FROM ({bad}) b "
             f"UNION ALL SELECT file, row, reason, raw FROM ({own}) ORDER BY file, row"
         )
 

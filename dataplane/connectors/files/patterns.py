@@ -18,7 +18,7 @@ _PIECE = re.compile(r"\{(\w*)\}|(\*\*/)|(\*\*)|(\*)|(\?)|(\[!?[^\]/]+\])")
 
 # A date in a name that nobody has declared yet: year first, with or without separators.
 _DATE = re.compile(
-    r"(?<!\d)(?:19|20)\d{2}(?P<a>[-_.]?)(?:0[1-9]|1[0-2])(?:(?P<b>[-_.]?)(?:0[1-9]|[12]\d|3[01]))?(?!\d)"
+    r"(?<!\d)(?:19|20)\d{2}(?P<a>[-_./]?)(?:0[1-9]|1[0-2])(?:(?P<b>[-_./]?)(?:0[1-9]|[12]\d|3[01]))?(?!\d)"
     r"|(?<!\d)(?:19|20)\d{2}(?!\d)"
 )
 
@@ -85,7 +85,7 @@ def generalised(path: str) -> str:
     """A pattern for a path and its likes: dates become tokens, other numbers `*`."""
 
     def date(found: re.Match[str]) -> str:
-        digits = [each for each in re.split(r"[-_.]", found.group()) if each]
+        digits = [each for each in re.split(r"[-_./]", found.group()) if each]
         length = len("".join(digits))
         first, second = found.group("a") or "", found.group("b") or ""
         return "{YYYY}" + (f"{first}{{MM}}" if length > 4 else "") + (f"{second}{{DD}}" if length > 6 else "")

@@ -77,9 +77,9 @@ class Files:
             first_line = 1 + self.settings.skip + self.settings.header
         elif format_ == "ndjson":
             first_line = 1
-        plain = compression == "none" and absolute == found.absolute
-        source = SourceFile(ref, found.absolute, first_line, plain)
-        weight = found.size * (1 if plain else _UNPACKED)
+        compressed = compression != "none"
+        source = SourceFile(ref, found.absolute, first_line, compressed, "" if absolute == found.absolute else absolute)
+        weight = found.size * (_UNPACKED if compressed else 1)
         return GroupFile(source, absolute, format_, compression, layout, weight)
 
     def _layout(self, format_: Format, found: Found, absolute: str) -> Layout:

@@ -1,0 +1,204 @@
+"""The folder itself: what may be read, what is listed, dated, planned, and told when it cannot be."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataplane.connectors.base import Mark, StreamConfig
+from dataplane.connectors.files.patterns import FilePattern, generalised
+from dataplane.connectors.registry import build
+from dataplane.errors import ConfigurationError, DataError
+from tests.dataplane.steps.files_source import Drop
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Drop:
+    (tmp_path / "drop").mkdir()
+    return Drop(tmp_path)
+
+
+def flights(drop: Drop, *months: int) -> None:
+    for month in months:
+        drop.write(f"flights_2013-{month:02d}.csv", f"id,day\n{month},2013-{month:02d}-01\n")
+
+
+def test_every_stage_of_a_test_passes(drop):
+    flights(drop, 1)
+    stages = list(drop.connector.test())
+    assert [(each.name, each.ok) for each in stages] == [("resolve", True), ("list", True), ("read", True)]
+    assert "1 files" in stages[1].detail
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/etc", "path_not_allowed"),
+        ("drop/../../..", "path_not_allowed"),
+        ("nowhere", "path_missing"),
+        ("drop/flights_2013-01.csv", "path_not_a_folder"),
+    ],
+)
+def test_a_folder_that_may_not_be_read_says_why(drop, path, code):
+    flights(drop, 1)
+    (stage,) = build("local_files", {"path": path}, roots=[str(drop.root)]).test()
+    assert (stage.ok, stage.error.code) == (False, code)
+
+
+def test_without_allowed_folders_nothing_is_read(drop):
+    (stage,) = build("local_files", {"path": str(drop.folder)}).test()
+    assert stage.error.code == "no_file_roots"
+    assert "MANIFOLD_FILE_ROOTS" in stage.detail
+
+
+def test_a_folder_beside_the_allowed_one_with_a_longer_name_is_refused(tmp_path):
+    for name in ("data", "data-private"):
+        (tmp_path / name).mkdir()
+    (stage,) = build("local_files", {"path": str(tmp_path / "data-private")}, roots=[str(tmp_path / "data")]).test()
+    assert stage.error.code == "path_not_allowed"
+
+
+def test_a_link_that_leads_out_is_not_read(drop):
+    secret = drop.root / "secret.csv"
+    secret.write_text("id\n1\n")
+    os.symlink(secret, drop.folder / "flights_2013-01.csv")
+    flights(drop, 2)
+    planned = drop.plan(StreamConfig("flights", settings={"pattern": "flights_*.csv"}))
+    assert [each.path for each in planned.window.files] == ["flights_2013-02.csv"]
+    assert any("leads out" in each for each in planned.warnings)
+
+
+def test_a_linked_folder_may_not_lead_out(drop):
+    os.symlink("/etc", drop.root / "link")
+    (stage,) = build("local_files", {"path": str(drop.root / "link")}, roots=[str(drop.root)]).test()
+    assert stage.error.code == "path_not_allowed"
+
+
+def test_files_that_differ_by_date_are_one_stream(drop):
+    flights(drop, 1, 2)
+    drop.write("airports.csv", "code,name\nJFK,Kennedy\n")
+    drop.write("2013/01/weather.ndjson", '{"a": 1}\n')
+    drop.write(".hidden.csv", "a\n1\n")
+    drop.write("notes.docx", "no data")
+    found = {each.name: (each.settings["pattern"], each.settings["format"]) for each in drop.connector.discover()}
+    assert found == {
+        "airports": (["airports.csv"], "csv"),
+        "flights": (["flights_{YYYY}-{MM}.csv"], "csv"),
+        "weather": (["{YYYY}/{MM}/weather.ndjson"], "ndjson"),
+    }
+
+
+def test_one_unreadable_file_does_not_hide_the_others(drop):
+    flights(drop, 1)
+    drop.write("broken.parquet", b"no parquet")
+    drop.write("empty.csv", b"")
+    found = {each.name: each for each in drop.connector.discover()}
+    assert found["flights"].columns
+    assert found["broken"].columns == () and "damaged" in found["broken"].warnings[0]
+    assert "empty" in found["empty"].warnings[0]
+
+
+def test_only_new_files_are_planned_in_the_order_of_their_dates(drop):
+    flights(drop, 2, 1)
+    stream = drop.stream()
+    first = drop.plan(stream)
+    assert [(each.path, each.file_date) for each in first.window.files] == [
+        ("flights_2013-01.csv", "2013-01-01"),
+        ("flights_2013-02.csv", "2013-02-01"),
+    ]
+    assert (first.rows, first.bytes) == (4, sum(each.size for each in first.window.files))
+    nothing = drop.plan(stream, first.window)
+    assert nothing.window is None and nothing.reason.startswith("No new file")
+    flights(drop, 3)
+    assert [each.path for each in drop.plan(stream, first.window).window.files] == ["flights_2013-03.csv"]
+
+
+def test_a_changed_file_is_reported_and_not_read_twice(drop):
+    flights(drop, 1)
+    stream = drop.stream()
+    first = drop.plan(stream).window
+    drop.write("flights_2013-01.csv", "id,day\n1,2013-01-01\n2,2013-01-02\n")
+    planned = drop.plan(stream, first)
+    assert planned.window is None
+    assert any("has changed" in each for each in planned.warnings)
+    assert planned.listed[0].size != first.files[0].size
+
+
+def test_ignored_files_and_files_still_written_are_left(drop):
+    flights(drop, 1, 2, 3)
+    for month in (1, 3):
+        old = time.time() - 1000
+        os.utime(drop.folder / f"flights_2013-{month:02d}.csv", (old, old))
+    stream = drop.stream(settle_seconds=60)
+    planned = drop.connector.plan(stream, "incremental", Mark(ignored=frozenset({"flights_2013-03.csv"})))
+    assert [each.path for each in planned.window.files] == ["flights_2013-01.csv"]
+    assert any("flights_2013-02.csv" in each for each in planned.warnings)
+
+
+def test_a_date_that_is_none_is_reported(drop):
+    flights(drop, 1)
+    stream = drop.stream()
+    drop.write("flights_2013-13.csv", "id,day\n1,2013-01-01\n")
+    planned = drop.plan(stream)
+    assert len(planned.window.files) == 1
+    assert any("flights_2013-13.csv" in each for each in planned.warnings)
+
+
+def test_full_refresh_without_a_file_is_an_error_and_incremental_is_not(drop):
+    stream = StreamConfig("flights", settings={"pattern": "flights_*.csv"})
+    with pytest.raises(DataError) as caught:
+        drop.connector.plan(stream, "full_refresh", Mark())
+    assert caught.value.code == "files_missing"
+    assert drop.plan(stream).window is None
+
+
+def test_preview_shows_the_rows_as_they_arrive(drop):
+    flights(drop, 1, 2)
+    shown = drop.connector.preview(drop.stream(), 1)
+    assert (shown.num_rows, shown.column_names) == (1, ["id", "day"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        ({"pattern": "../x.csv"}, None),
+        ({"pattern": "{NOPE}.csv"}, None),
+        ({"pattern": "*.csv", "encoding": "klingon"}, "encoding"),
+        ({"pattern": "*.csv", "delimitter": ";"}, "delimitter"),
+        ({}, "pattern"),
+    ],
+)
+def test_wrong_settings_name_their_place(drop, settings, place):
+    with pytest.raises(ConfigurationError) as caught:
+        drop.plan(StreamConfig("flights", settings=settings))
+    assert place is None or place in caught.value.message
+
+
+def test_patterns_stay_within_their_folder():
+    assert FilePattern("*.csv").match("a/b.csv") is None
+    assert FilePattern("**/*.csv").match("a/b/c.csv") is not None
+    assert FilePattern("**/*.csv").match("c.csv") is not None
+    assert FilePattern("x[12].csv").match("x3.csv") is None
+    assert FilePattern("{YYYY}-{MM}-{DD}.csv").match("2013-02-30.csv") is None
+    assert FilePattern("{YYYY}/{YYYY}-{MM}.csv").match("2013/2014-01.csv") is None
+
+
+@given(st.dates(), st.sampled_from(["-", "_", "", "."]), st.text("abcxyz_", min_size=1, max_size=8))
+def test_a_date_in_a_name_is_found_and_read_back(day, mark, word):
+    if not 1900 <= day.year < 2100:
+        day = day.replace(year=2000 + day.year % 100, day=min(day.day, 28))
+    path = f"{word}-{day.year}{mark}{day.month:02d}{mark}{day.day:02d}.csv"
+    pattern = generalised(path)
+    match = FilePattern(pattern).match(path)
+    assert match is not None
+    assert match.date == day.isoformat()
+
+
+@given(st.text("ab1.*?[]{}-_", min_size=1, max_size=12))
+def test_every_name_fits_its_own_pattern(name):
+    assert FilePattern(generalised(name)).match(name) is not None or any(c.isdigit() for c in name)

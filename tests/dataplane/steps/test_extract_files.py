@@ -1,0 +1,384 @@
+"""Files as they come: every row is staged exactly or rejected with its line, its reason and its text."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from uuid import UUID
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dataplane.connectors.base import Column, StreamConfig, Window
+from dataplane.errors import ConfigurationError, DataError
+from tests.dataplane.steps.files_source import Drop, places, rejects, rows, typed
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Drop:
+    (tmp_path / "drop").mkdir()
+    return Drop(tmp_path)
+
+
+KEY = "6f6b1d80-6a3e-4a55-9a54-0d9a86a2b3a1"
+
+
+def test_types_are_sniffed_without_loss(drop):
+    drop.write(
+        "a.csv",
+        "id,zip,money,ratio,key,day,at,zoned,flag,note\n"
+        f"1,01234,10.50,0.125,{KEY},2013-01-31,2013-01-31 10:00:00,2013-01-31T10:00:00+02:00,true,x\n"
+        f"2,99999,3.25,7.5,{KEY},2013-02-01,2013-02-01 10:00:00,2013-02-01T10:00:00Z,false,\n",
+    )
+    stream = drop.stream()
+    assert [each.type for each in stream.columns] == [
+        "BIGINT",
+        "VARCHAR",
+        "DECIMAL(15,2)",
+        "DOUBLE",
+        "UUID",
+        "DATE",
+        "TIMESTAMP",
+        "TIMESTAMP WITH TIME ZONE",
+        "BOOLEAN",
+        "VARCHAR",
+    ]
+    first = rows(drop.root, drop.extract(stream))[0]
+    assert first[:7] == (1, "01234", Decimal("10.50"), 0.125, UUID(KEY), date(2013, 1, 31), datetime(2013, 1, 31, 10))
+
+
+def test_facts_tell_what_was_read(drop):
+    path = drop.write("a.csv", "id\n1\n2\n")
+    drop.write("b.csv", "id\n3\n")
+    result = drop.extract(drop.stream("a"))
+    (file,) = result.facts["files"]
+    assert (file["path"], file["size"], file["rows"]) == ("a.csv", path.stat().st_size, 2)
+    assert len(file["sha256"]) == 64
+    assert result.rows_in == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "type_"),
+    [
+        ("1.5", "BIGINT"),
+        ("9007199254740993.5", "BIGINT"),
+        ("99999999999999999999", "BIGINT"),
+        ("nan", "BIGINT"),
+        ("300", "TINYINT"),
+        ("1.234", "DECIMAL(9,2)"),
+        ("1.2345678901234567", "DECIMAL(30,10)"),
+        ("12345678.00", "DECIMAL(9,2)"),
+        ("2013-01-01 05:00:00", "DATE"),
+        ("x", "DOUBLE"),
+        ("maybe", "BOOLEAN"),
+        ("31.12.2013", "TIMESTAMP"),
+    ],
+)
+def test_a_value_that_would_be_changed_to_fit_is_rejected_with_its_line(drop, value, type_):
+    good = {"DATE": "2013-01-01", "BOOLEAN": "true", "TIMESTAMP": "2013-01-01 00:00:00"}.get(type_, "1")
+    drop.write("a.csv", f"id,v,note\n1,{good},a\n2,{value},b\n3,{good},c\n4,{good},d\n")
+    stream = typed(drop.stream(), v=type_)
+    result = drop.extract(stream)
+    assert [each[0] for each in rows(drop.root, result)] == [1, 3, 4]
+    ((file, row, reason, raw),) = rejects(drop.root, result)
+    assert (file, row, reason) == ("a.csv", 3, f"v is not {type_}")
+    assert value in raw
+    assert places(result) == [("a.csv", 2), ("a.csv", 4), ("a.csv", 5)]
+
+
+@pytest.mark.parametrize("value", ["9007199254740993", "-9223372036854775808", "1.0", "+7"])
+def test_large_and_oddly_written_whole_numbers_arrive_exactly(drop, value):
+    drop.write("a.csv", f"id,v\n1,{value}\n")
+    result = drop.extract(typed(drop.stream(), v="BIGINT"))
+    assert rows(drop.root, result) == [(1, int(Decimal(value)))]
+    assert rejects(drop.root, result) == []
+
+
+def test_lines_stay_right_behind_rejects_and_texts_over_several_lines(drop):
+    drop.write("a.csv", 'id,note\n1,a\nrag\n2,"two\nlines"\n3,c\nx,y,z\n4,"three\n\nlines"\n5,e\n')
+    result = drop.extract(typed(drop.stream(), id="BIGINT"))
+    assert [each[0] for each in rows(drop.root, result)] == [1, 2, 3, 4, 5]
+    assert [row for _, row, _, _ in rejects(drop.root, result)] == [3, 7]
+    assert places(result) == [("a.csv", 2), ("a.csv", 4), ("a.csv", 6), ("a.csv", 8), ("a.csv", 11)]
+
+
+RECORDS = st.lists(st.sampled_from(["row", "blank", "long", "ragged", "ragged and long"]), max_size=25)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(RECORDS, st.booleans())
+def test_every_row_and_every_reject_has_its_line(tmp_path, records, careful):
+    """Whatever stands before it: the line is that of the source, in the fast read and in the careful one."""
+    drop = Drop(tmp_path)
+    texts = {
+        "row": "{n},a\n",
+        "blank": "\n",
+        "long": '{n},"a\n\nb"\n',
+        "ragged": "x\n",
+        "ragged and long": '1,"a\nb",3\n',
+    }
+    if careful:
+        # A blank line is only told apart from a gap by the fast read's own reader.
+        records = ["row" if each == "blank" else each for each in records]
+    content, staged, left = "id,note\n", [], []
+    for number, record in enumerate(records):
+        line = content.count("\n") + 1
+        if record in ("row", "long"):
+            staged.append(("t.csv", line))
+        elif record != "blank":
+            left.append(line)
+        content += texts[record].format(n=number)
+    if careful:
+        left.append(content.count("\n") + 1)
+        content += "1.5,last\n"
+    drop.write("t.csv", content)
+    columns = (Column("id", "BIGINT"), Column("note", "VARCHAR"))
+    result = drop.extract(StreamConfig("t", settings={"pattern": "t.csv"}, columns=columns))
+    assert places(result) == staged
+    assert [row for _, row, _, _ in rejects(tmp_path, result)] == left
+
+
+def test_files_are_one_table_by_column_name(drop):
+    drop.write("f_2013-01.csv", "id,name\n1,a\n")
+    drop.write("f_2013-02.csv", "name,id,extra\nb,2,z\n")
+    drop.write("f_2013-03.csv", "id\n3\n")
+    stream = replace(drop.stream(), columns=(Column("id", "BIGINT"), Column("name", "VARCHAR")))
+    result = drop.extract(stream)
+    assert rows(drop.root, result) == [(1, "a"), (2, "b"), (3, None)]
+    assert any("extra" in each for each in result.facts["warnings"])
+    assert any("no column name" in each for each in result.facts["warnings"])
+
+
+def test_many_small_files_share_a_staged_file_and_keep_their_places(drop):
+    for number in range(1, 31):
+        drop.write(f"f_{number:02d}.csv", f"id\n{number}\nx\n{number + 100}\n")
+    result = drop.extract(typed(drop.stream(), id="BIGINT"))
+    assert len(result.table.files) == 1
+    found = dict(zip([each[0] for each in rows(drop.root, result)], places(result), strict=True))
+    assert found[7] == ("f_07.csv", 2) and found[107] == ("f_07.csv", 4)
+    assert [each["rows"] for each in result.facts["files"]] == [2] * 30
+    assert sorted(rejects(drop.root, result))[0] == ("f_01.csv", 3, "id is not BIGINT", "x")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1", "cp1252"])
+def test_encodings_are_found_and_read(drop, encoding):
+    text = "name,id\nMünchen – Zürich,1\nMálaga café,2\nGrößenordnung,3\n".replace(
+        "–", "-" if encoding == "latin-1" else "–"
+    )
+    drop.write("a.csv", text.encode(encoding))
+    result = drop.extract(drop.stream())
+    assert [each[0] for each in rows(drop.root, result)] == [line.split(",")[0] for line in text.splitlines()[1:]]
+    assert places(result)[2] == ("a.csv", 4)
+
+
+def test_bytes_of_another_encoding_are_rejected_by_line(drop):
+    drop.write("a.csv", "name,id\nabc,1\n")
+    stream = drop.stream()
+    drop.write("a.csv", b"name,id\nabc,1\n" + "Zürich,2\n".encode("latin-1") + b"def,3\n")
+    result = drop.extract(stream)
+    assert [each[0] for each in rows(drop.root, result)] == ["abc", "def"]
+    assert [(row, "utf-8" in reason) for _, row, reason, _ in rejects(drop.root, result)] == [(3, True)]
+
+
+def test_a_declared_encoding_that_is_wrong_is_an_error(drop):
+    drop.write("a.csv", "name,id\nabc,1\n")
+    stream = drop.stream(encoding="ascii")
+    drop.write("a.csv", "name,id\nZürich,1\n")
+    with pytest.raises(DataError) as caught:
+        drop.extract(stream)
+    assert caught.value.code == "encoding" and "a.csv" in caught.value.message
+
+
+def test_compressed_files_are_told_by_their_bytes(drop):
+    drop.write("f_1.csv.gz", gzip.compress(b"id\n1\n"))
+    zstd = io.BytesIO()
+    with pa.CompressedOutputStream(zstd, "zstd") as out:
+        out.write(b"id\n2\n")
+    stream = replace(drop.stream(), settings={"pattern": "f_*", "format": "csv"})
+    with pa.OSFile(str(drop.folder / "f_2.csv.zst"), "wb") as file, pa.CompressedOutputStream(file, "zstd") as out:
+        out.write(b"id\n2\n")
+    drop.write("f_3.csv", b"id\n3\n")
+    assert rows(drop.root, drop.extract(stream)) == [(1,), (2,), (3,)]
+
+
+def test_a_damaged_archive_is_an_error(drop):
+    drop.write("f_1.csv.gz", gzip.compress(b"id\n1\n"))
+    stream = drop.stream()
+    whole = gzip.compress(b"id\n" + b"".join(b"%d\n" % each for each in range(100_000)))
+    drop.write("f_1.csv.gz", whole[: len(whole) // 2])
+    with pytest.raises(DataError):
+        drop.extract(stream)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(b"", "file_empty"), (b"  \n", "file_empty"), (b"1,2\n3,4\n", "header_missing")],
+)
+def test_a_file_that_is_no_delivery_has_its_own_error(drop, content, code):
+    drop.write("f_1.csv", "id,name\n1,a\n")
+    stream = drop.stream()
+    drop.write("f_2.csv", content)
+    with pytest.raises(DataError) as caught:
+        drop.extract(stream)
+    assert caught.value.code == code
+    assert caught.value.suggestions[0].applicable and "f_2.csv" in caught.value.message
+
+
+def test_a_file_with_only_a_header_has_no_rows(drop):
+    drop.write("a.csv", "id,name\n1,a\n")
+    stream = drop.stream()
+    drop.write("a.csv", "id,name\n")
+    result = drop.extract(stream)
+    assert (result.table.files, result.rows_in, len(result.table.columns)) == ((), 0, 2)
+
+
+def test_a_file_that_vanished_or_changed_since_the_plan(drop):
+    path = drop.write("a.csv", "id\n1\n")
+    stream = drop.stream()
+    window = drop.plan(stream).window
+    drop.write("a.csv", "id\n1\n2\n")
+    with pytest.raises(DataError) as changed:
+        drop.extract(stream, window)
+    path.unlink()
+    with pytest.raises(DataError) as gone:
+        drop.extract(stream, window)
+    assert (changed.value.code, gone.value.code) == ("file_changed", "files_missing")
+
+
+def test_a_file_that_grows_while_it_is_read_is_an_error(drop):
+    path = drop.write("a.csv", "id\n1\n")
+    stream = drop.stream()
+    window = drop.plan(stream).window
+    with duckdb.connect() as connection, drop.connector.read(stream, window, connection) as reading:
+        (part,) = reading.in_parts()
+        connection.execute(part.query).fetchall()
+        with path.open("a") as file:
+            file.write("2\n")
+        with pytest.raises(DataError) as caught:
+            part.check()
+    assert caught.value.code == "file_changed" and "while it was read" in caught.value.message
+
+
+def test_json_of_every_shape(drop):
+    drop.write("lines.ndjson", '{"a": 1, "b": {"c": [1, 2]}}\n{"a": 2}\n')
+    drop.write("array.json", '[{"a": 1, "b": "x"}, {"b": "y"}]')
+    lines, array = drop.extract(drop.stream("lines")), drop.extract(drop.stream("array"))
+    assert rows(drop.root, lines) == [(1, {"c": [1, 2]}), (2, None)]
+    assert rows(drop.root, array) == [(1, "x"), (None, "y")]
+    assert places(lines) == [("lines.ndjson", 1), ("lines.ndjson", 2)]
+
+
+def test_a_json_value_that_does_not_fit_is_rejected(drop):
+    drop.write("a.ndjson", '{"a": 1, "b": "x"}\n{"a": 1.5, "b": "y"}\n{"a": "z", "b": "w"}\n{"a": 4}\n')
+    result = drop.extract(typed(drop.stream(), a="BIGINT"))
+    assert rows(drop.root, result) == [(1, "x"), (4, None)]
+    assert [(row, reason) for _, row, reason, _ in rejects(drop.root, result)] == [
+        (2, "a is not BIGINT"),
+        (3, "a is not BIGINT"),
+    ]
+
+
+def test_malformed_json_names_the_file_and_the_line(drop):
+    drop.write("a.ndjson", '{"a": 1}\n')
+    stream = drop.stream()
+    drop.write("a.ndjson", '{"a": 1}\n{"a": \n{"a": 2}\n')
+    with pytest.raises(DataError, match=r"a\.ndjson"):
+        drop.extract(stream)
+
+
+def test_parquet_keeps_its_types_and_refuses_what_does_not_fit(drop):
+    duckdb.sql("SELECT 1::INTEGER AS a, [1, 2] AS b").write_parquet(str(drop.folder / "p_1.parquet"))
+    stream = drop.stream()
+    assert rows(drop.root, drop.extract(stream)) == [(1, [1, 2])]
+    duckdb.sql("SELECT 1.5::DOUBLE AS a").write_parquet(str(drop.folder / "p_2.parquet"))
+    with pytest.raises(DataError, match="a is DOUBLE in the file"):
+        drop.extract(stream)
+
+
+def test_columns_and_a_filter_are_the_steps_own(drop):
+    drop.write("a.csv", "id,name,day\n1,a,2013-01-01\n2,b,2013-01-02\n")
+    result = drop.extract(drop.stream(), columns=["name", "id"], filter="day > DATE '2013-01-01'")
+    assert rows(drop.root, result) == [("b", 2)]
+    assert result.table.origins == ()
+
+
+@pytest.mark.parametrize("text", ["id IN (SELECT 1 FROM read_text('/etc/passwd'))", "1=1); DROP TABLE x; --", "id ="])
+def test_a_filter_that_is_no_condition_over_the_row_is_refused(drop, text):
+    drop.write("a.csv", "id\n1\n")
+    with pytest.raises(ConfigurationError):
+        drop.extract(drop.stream(), filter=text)
+
+
+def test_an_unknown_column_is_named(drop):
+    drop.write("a.csv", "id\n1\n")
+    with pytest.raises(ConfigurationError, match="nope"):
+        drop.extract(drop.stream(), columns=["nope"])
+
+
+def test_without_a_window_the_table_is_empty_and_typed(drop):
+    drop.write("a.csv", "id,name\n1,a\n")
+    stream = drop.stream()
+    read = drop.plan(stream).window
+    nothing = drop.plan(stream, read).window
+    assert nothing is None
+    result = drop.extract(stream, Window("files"))
+    assert result.table.files == ()
+    assert [(each.name, each.type) for each in result.table.columns] == [("id", "BIGINT"), ("name", "VARCHAR")]
+
+
+def test_european_numbers_and_dates(drop):
+    drop.write("a.csv", "betrag;tag;anteil\n1,50;31.12.2013;0,5\n2,25;01.01.2014;1,25\n")
+    stream = drop.stream()
+    assert [each.type for each in stream.columns] == ["DECIMAL(15,2)", "DATE", "DOUBLE"]
+    assert rows(drop.root, drop.extract(stream)) == [
+        (Decimal("1.50"), date(2013, 12, 31), 0.5),
+        (Decimal("2.25"), date(2014, 1, 1), 1.25),
+    ]
+
+
+def test_a_date_in_two_possible_orders_stays_text_and_says_so(drop):
+    drop.write("a.csv", "id,day\n1,01/02/2013\n2,03/04/2013\n")
+    (column,) = [each for each in drop.stream().columns if each.name == "day"]
+    assert column.type == "VARCHAR" and "%d/%m/%Y or as %m/%d/%Y" in column.warning
+
+
+def test_a_stream_without_declared_columns_is_read_as_found(drop):
+    drop.write("a.csv", "id,name\n1,a\n")
+    assert rows(drop.root, drop.extract(StreamConfig("a", settings={"pattern": "a.csv"}))) == [(1, "a")]
+
+
+WORDS = st.text(st.sampled_from("abc äß'\",;|\t\nNA01.-"), max_size=12).filter(lambda text: text == text.strip())
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=12),
+    st.sampled_from([",", ";", "\t", "|"]),
+    st.sampled_from(["\n", "\r\n"]),
+)
+def test_what_a_writer_wrote_is_what_arrives(tmp_path, table, delimiter, newline):
+    """Every text a CSV writer can write, in each dialect, arrives as it was, and every line is found."""
+    drop = Drop(tmp_path)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=newline, quoting=csv.QUOTE_ALL)
+    writer.writerow(["first", "second", "number"])
+    lines, at = [], 2
+    for number, (one, two) in enumerate(table):
+        writer.writerow([one, two, number])
+        lines.append(("t.csv", at))
+        at += 1 + one.count("\n") + two.count("\n")
+    drop.write("t.csv", text.getvalue())
+    columns = (Column("first", "VARCHAR"), Column("second", "VARCHAR"), Column("number", "BIGINT"))
+    declared = {"pattern": "t.csv", "delimiter": delimiter}
+    result = drop.extract(StreamConfig("t", settings=declared, columns=columns))
+    assert rejects(tmp_path, result) == []
+    assert rows(tmp_path, result) == [(one or None, two or None, number) for number, (one, two) in enumerate(table)]
+    assert places(result) == lines
