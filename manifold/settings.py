@@ -6,6 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from django.templatetags.static import static
+
 from manifold import environment, logs
 from manifold.database import django_database
 
@@ -130,6 +132,8 @@ LANGUAGE_CODE = "en"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
+# A time without its zone is half a time, so the formats are ours.
+FORMAT_MODULE_PATH = ["manifold.formats"]
 
 # --- API ------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK: dict[str, Any] = {
@@ -163,7 +167,13 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 }
 
 # --- Console --------------------------------------------------------------------------------------------------------
-UNFOLD: dict[str, Any] = {"SITE_TITLE": "Manifold", "SITE_HEADER": "Manifold"}
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Manifold",
+    "SITE_HEADER": "Manifold",
+    "STYLES": [lambda request: static("console/console.css")],
+    "SCRIPTS": [lambda request: static("console/theme.js"), lambda request: static("console/console.js")],
+    "SHOW_VIEW_ON_SITE": False,
+}
 
 # --- Celery: it carries ids and says "wake up"; the truth is in PostgreSQL --------------------------------------------
 CELERY_BROKER_URL = environment.REDIS_URL.read() or "redis://127.0.0.1:6379/0"

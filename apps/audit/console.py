@@ -124,8 +124,6 @@ class ConsoleAdmin(ModelAdmin):
 class ConsoleSite(UnfoldAdminSite):
     """Open to active members of any project."""
 
-    enable_nav_sidebar = False
-
     def has_permission(self, request: HttpRequest) -> bool:
         user: Any = request.user
         return bool(user.is_authenticated and user.is_active and user.project_ids("see"))
@@ -143,8 +141,9 @@ class ConsoleSite(UnfoldAdminSite):
             path("", self.admin_view(self.index), name="index"),
             path("login/", self.login, name="login"),
             path("logout/", self.logout, name="logout"),
+            path("jsi18n/", self.i18n_javascript, name="jsi18n"),
             # The theme's templates ask for these addresses.
-            *[path(f"{name}/", _nothing_here, name=name) for name in ("search", "jsi18n", "password_change")],
+            *[path(f"{name}/", _nothing_here, name=name) for name in ("search", "password_change")],
             re_path(f"^(?P<app_label>{known})/$", self.admin_view(self.app_index), name="app_list"),
             *[
                 path(f"{model._meta.app_label}/{model._meta.model_name}/", include(admin.urls))

@@ -75,7 +75,7 @@ def test_others_rows_are_nowhere(viewer: User, stranger: User, project: Project)
 def test_an_address_that_django_would_have_is_not_there(admin: User, project: Project) -> None:
     client = signed_in(admin)
     for path in ("accounts/project/add/", f"accounts/project/{project.pk}/delete/", "autocomplete/", "password_change/",
-                 "search/?s=a", "jsi18n/", "auth/group/", "django_celery_beat/periodictask/", "r/1/1/"):  # fmt: skip
+                 "search/?s=a", "auth/group/", "django_celery_beat/periodictask/", "r/1/1/"):  # fmt: skip
         assert client.get(f"/admin/{path}").status_code == 404, path
 
 
@@ -119,6 +119,11 @@ def test_secrets_are_on_no_page(admin: User, project: Project) -> None:
     assert token.hint in text
     assert token.digest not in text
     assert admin.password not in client.get(f"/admin/accounts/user/{admin.pk}/change/").content.decode()
+
+
+def test_times_show_their_zone(viewer: User, project: Project) -> None:
+    text = signed_in(viewer).get("/admin/audit/event/").content.decode()
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", text)
 
 
 def test_history_is_the_audit_log(admin: User, project: Project) -> None:

@@ -1,0 +1,1 @@
+"""How times are written where nothing else says so: to the second, and with their zone."""
