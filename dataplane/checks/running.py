@@ -144,15 +144,24 @@ class Check:
 
     def _places(self, asked: Asked) -> list[Place]:
         where = f"SELECT {AT} FROM {self.positioned} AS input"
-        chosen = self._surplus(asked) if asked.rule.kind == "unique" else f"{where} WHERE {asked.condition()}"
+        chosen = (
+            self._surplus(asked, some=True) if asked.rule.kind == "unique" else f"{where} WHERE {asked.condition()}"
+        )
         rows = self._ask(asked, f"{chosen} ORDER BY {AT} LIMIT {SAMPLES}")
         return [(file, int(row)) for file, row in rows]
 
-    def _surplus(self, asked: Asked) -> str:
-        """The places of every row after the first of those that share a key."""
+    def _surplus(self, asked: Asked, *, some: bool = False) -> str:
+        """The places of every row after the first of those that share a key; of `some` keys, enough for samples."""
         columns, there = _key(asked)
+        among = f"{self.positioned} AS input"
+        if some:
+            # By hash: a join by the values may skip row groups by their minimum and maximum, and misses NaN and -0.
+            there += (
+                f" AND hash({columns}) IN (SELECT hash({columns}) FROM {among} WHERE {there} GROUP BY {columns} "
+                f"HAVING count(*) > 1 ORDER BY min(__ordinal), {columns} LIMIT {SAMPLES})"
+            )
         return (
-            f"SELECT {AT} FROM {self.positioned} AS input WHERE {there} "
+            f"SELECT {AT} FROM {among} WHERE {there} "
             f"QUALIFY row_number() OVER (PARTITION BY {columns} ORDER BY {AT}) > 1"
         )
 
