@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 import uuid
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,6 +81,19 @@ def test_rotation_encrypts_row_by_row_and_is_harmless_when_repeated(project: Pro
     for place, each in enumerate(made):
         row = Credential.objects.get(pk=each.pk)
         assert (row.key_version, services.opened(row)) == (2, {"password": f"p{place}"})
+
+
+def test_the_command_rotates_and_names_a_key_that_is_gone(project: Project, settings: Any) -> None:
+    settings.MASTER_KEY = lambda: OLD
+    services.create_credential(project, slug="c", connector="postgresql", secrets={"password": "p"}, actor=SYSTEM)
+    settings.MASTER_KEY = lambda: f"2:{NEW}"
+    with pytest.raises(CommandError, match="version 1 is not there"):
+        call_command("rotate_credentials")
+    settings.MASTER_KEY = lambda: f"2:{NEW},1:{OLD}"
+    said = io.StringIO()
+    call_command("rotate_credentials", stdout=said)
+    assert said.getvalue() == "1 credentials are encrypted under the newest key now.\n"
+    assert Credential.objects.get().key_version == 2
 
 
 def test_a_ciphertext_copied_to_another_row_does_not_open(project: Project) -> None:
