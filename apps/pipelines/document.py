@@ -95,13 +95,16 @@ class Document:
         return self.header.title
 
     def as_json(self) -> dict[str, Any]:
-        """What a version stores: every default of the head written out, each step's kind as it was written."""
+        """What a version stores: every default of the head written out, each step's kind as it was written.
+
+        `order` is that of the steps, which the database's jsonb does not keep.
+        """
         head = self.header.model_dump(mode="json", exclude={"steps"})
         steps = {
             key: {step.kind: step.written, **step.settings.model_dump(mode="json", exclude_unset=True)}
             for key, step in self.steps.items()
         }
-        return {**head, "steps": steps}
+        return {**head, "order": list(steps), "steps": steps}
 
     def graph(self) -> Graph:
         """The steps and what each waits for."""
@@ -133,7 +136,10 @@ def examine(text: str) -> tuple[Document | None, list[Problem], texts.Places]:
 
 def load(stored: dict[str, Any]) -> Document:
     """The document of a stored version. Raises DocumentError when a kind it names is no longer there."""
-    document, problems = understand(stored, texts.Places())
+    value = {name: each for name, each in stored.items() if name != "order"}
+    steps = value["steps"]
+    value["steps"] = {key: steps[key] for key in stored.get("order", steps)}
+    document, problems = understand(value, texts.Places())
     if document is None:
         raise DocumentError(problems)
     return document

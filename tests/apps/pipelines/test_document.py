@@ -50,6 +50,14 @@ def test_the_examples_are_valid(name: str):
     assert load(document.as_json()) == document
 
 
+def test_the_order_of_the_steps_is_kept_by_a_store_that_sorts_keys():
+    document, _ = parse(HEAD.replace("  a:", "  long_name:") + KEPT.replace("input: a", "input: long_name"))
+    assert document is not None
+    stored = document.as_json()
+    stored["steps"] = dict(sorted(stored["steps"].items()))
+    assert list(load(stored).steps) == ["long_name", "kept"]
+
+
 def test_yaml_is_read_as_version_1_2():
     """`on`, `no` and dates are texts: YAML 1.1 makes a truth value of a country's code and a date of a name."""
     rules = "[{accepted_values: {column: land, values: [NO, off, 012, 2013-01-01, 1, 1.5, true]}}]"
