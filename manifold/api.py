@@ -51,11 +51,18 @@ class CursorPagination(pagination.CursorPagination):
     page_size_query_param = "page_size"
 
     def get_ordering(self, request: Any, queryset: Any, view: Any) -> tuple[str, ...]:
-        orderings: Mapping[str, Sequence[str]] = getattr(view, "orderings", {"-id": ("-id",)})
+        orderings = _orderings(view)
         asked = request.query_params.get("ordering") or next(iter(orderings))
         if asked not in orderings:
             raise exceptions.ValidationError({"ordering": f"Choose one of: {', '.join(orderings)}."})
         return tuple(orderings[asked])
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        size = next(each for each in found if each["name"] == self.page_size_query_param)
+        size["schema"] = {"type": "integer", "minimum": 1, "maximum": self.max_page_size, "default": self.page_size}
+        asked = {"type": "string", "enum": list(_orderings(view))}
+        return [*found, {"name": "ordering", "in": "query", "required": False, "schema": asked}]
 
     def decode_cursor(self, request: Any) -> Any:
         try:
@@ -64,6 +71,11 @@ class CursorPagination(pagination.CursorPagination):
             raise exceptions.ValidationError(
                 {self.cursor_query_param: "This cursor is not one of ours. Begin again without it."}
             ) from None
+
+
+def _orderings(view: Any) -> Mapping[str, Sequence[str]]:
+    found: Mapping[str, Sequence[str]] = getattr(view, "orderings", {"-id": ("-id",)})
+    return found
 
 
 def problem_handler(exc: Exception, context: dict[str, Any]) -> Response:

@@ -146,7 +146,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "manifold.api.CursorPagination",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "manifold.openapi.Schema",
     "EXCEPTION_HANDLER": "manifold.api.problem_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -161,6 +161,15 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "manifold.openapi.document_problems",
     ],
     "COMPONENT_SPLIT_REQUEST": True,
+    # The same word for several things: run and step have a state, pipeline and source a health.
+    "ENUM_NAME_OVERRIDES": {
+        "RunState": "apps.pipelines.api.shapes.RUN_STATES",
+        "StepState": "apps.pipelines.api.shapes.STEP_STATES",
+        "SnapshotState": "apps.snapshots.api.shapes.STATES",
+        "PipelineHealth": "apps.pipelines.api.shapes.HEALTH",
+        "SourceHealth": "apps.sources.models.Health",
+        "RuleAction": "apps.quality.api.ACTIONS",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -71,8 +72,9 @@ class StatusViewSet(ProjectViewSet):
 
     model = Pipeline
     serializer_class = StatusSerializer
+    pagination_class = None
 
-    @extend_schema(responses=StatusSerializer, filters=False)
+    @extend_schema(responses=forced_singular_serializer(StatusSerializer), filters=False)
     def list(self, request: Request, project: str) -> Response:
         return Response(status_of(self.project))
 

@@ -10,7 +10,9 @@ from django.db import models
 from django.http import Http404
 from rest_framework import viewsets
 from rest_framework.exceptions import PermissionDenied
+from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 
 from apps.accounts.actors import actor_of
@@ -19,6 +21,21 @@ from apps.audit.context import Actor
 from apps.audit.visibility import Action
 
 _READING: dict[str, Action] = {"list": "see", "retrieve": "see", "metadata": "see"}
+
+
+class WholeList(BasePagination):
+    """A list that is short by its nature: the shape of every list, on one page."""
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
+        return list(queryset)
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response({"results": data, "next": None, "previous": None})
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        nothing = {"type": "string", "nullable": True}
+        properties = {"results": schema, "next": nothing, "previous": nothing}
+        return {"type": "object", "required": list(properties), "properties": properties}
 
 
 class PlatformViewSet(viewsets.GenericViewSet[Any]):

@@ -10,6 +10,8 @@ from rest_framework import mixins, serializers
 from apps.accounts.api_base import ProjectViewSet, project_router
 from apps.quality.models import CheckResult
 
+ACTIONS = ["stop", "warn", "quarantine"]
+
 
 class CheckFilter(filters.FilterSet):
     """`pipeline`, `run` and `step` are ids; `since` and `until` are times."""
@@ -33,6 +35,22 @@ class SampleSerializer(serializers.Serializer[Any]):
     file = serializers.CharField(allow_null=True, help_text="The file of the source, where it has files.")
     row = serializers.IntegerField(help_text="The line where the file has lines, else the number of the row, from 1.")
     values = serializers.DictField()
+
+
+class CheckSerializer(serializers.Serializer[Any]):
+    """The shape `check`, as the steps of a run hold it."""
+
+    rule = serializers.CharField()
+    name = serializers.CharField(allow_blank=True)
+    columns = serializers.ListField(child=serializers.CharField())
+    definition = serializers.DictField(help_text="The rule as it stood in the document.")
+    action = serializers.ChoiceField(ACTIONS)
+    passed = serializers.BooleanField()
+    failed_rows = serializers.IntegerField()
+    total_rows = serializers.IntegerField()
+    fraction = serializers.FloatField()
+    samples = SampleSerializer(many=True)
+    seconds = serializers.FloatField()
 
 
 class CheckResultSerializer(serializers.ModelSerializer[CheckResult]):

@@ -9,14 +9,14 @@ from django.db.models import Count, QuerySet
 from django.http import Http404
 from django.urls import URLPattern, URLResolver
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 
-from apps.accounts.api_base import PlatformViewSet, ProjectViewSet
+from apps.accounts.api_base import PlatformViewSet, ProjectViewSet, WholeList
 from apps.sources import services
 from apps.sources import shapes as s
 from apps.sources.models import ConnectionCheck, Credential, Source, SourceFile, Stream
@@ -58,14 +58,13 @@ class ConnectorViewSet(PlatformViewSet):
     """The kinds of source: what each can do, and the JSON Schema of its parameters."""
 
     serializer_class = s.ConnectorShape
-    pagination_class = None
+    pagination_class = WholeList
     filter_backends = ()
     lookup_field = "key"
     lookup_value_regex = "[a-z0-9_]+"
 
     def list(self, request: Request) -> Response:
-        found = [s.connector_shape(each) for each in registry.connectors().values()]
-        return Response({"results": found, "next": None, "previous": None})
+        return self.get_paginated_response([s.connector_shape(each) for each in registry.connectors().values()])
 
     def retrieve(self, request: Request, key: str) -> Response:
         if key not in registry.connectors():
@@ -160,12 +159,12 @@ class SourceViewSet(AsksReaders, RefusesFields, mixins.ListModelMixin, mixins.Re
         return Response(s.CheckShape(services.test_source(self.get_object(), actor=self.actor)).data)
 
     @extend_schema(request=s.DiscoverBody, responses=s.StreamShape(many=True))
-    @action(detail=True, methods=["post"], filter_backends=[])
+    @action(detail=True, methods=["post"], filter_backends=[], pagination_class=WholeList)
     def discover(self, request: Request, **_: Any) -> Response:
         """Look what it holds, and keep the streams (those that `streams` names, or all) with their schemas."""
         body = s.valid(s.DiscoverBody, request)
         found = services.discover_streams(self.get_object(), actor=self.actor, names=body.get("streams"))
-        return Response({"results": s.StreamShape(found, many=True).data, "next": None, "previous": None})
+        return self.get_paginated_response(s.StreamShape(found, many=True).data)
 
     @extend_schema(responses=s.CheckShape(many=True))
     @action(detail=True, filter_backends=[])
@@ -246,21 +245,22 @@ class StreamViewSet(AsksReaders, mixins.ListModelMixin, mixins.RetrieveModelMixi
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(
-        parameters=[OpenApiParameter("limit", int, description="Rows, 50 unless told; at most 500.")],
+        parameters=[s.PreviewParameters],
         responses=s.QueryShape,
     )
     @action(detail=True)
     def preview(self, request: Request, **_: Any) -> Response:
         """The first rows as they would arrive, in the shape `query`."""
-        limit = s.whole_number(request.query_params.get("limit", "50"), "limit", 1, 500)
-        return Response(services.preview_stream(self.get_object(), limit=limit))
+        given = s.PreviewParameters(data=request.query_params)
+        given.is_valid(raise_exception=True)
+        return Response(services.preview_stream(self.get_object(), limit=given.validated_data["limit"]))
 
     @extend_schema(responses=s.SchemaShape(many=True))
-    @action(detail=True)
+    @action(detail=True, pagination_class=WholeList)
     def schemas(self, request: Request, **_: Any) -> Response:
         """The schemas it has had, the newest first."""
         found = self.get_object().schema_versions.all()[:100]
-        return Response({"results": s.SchemaShape(found, many=True).data, "next": None, "previous": None})
+        return self.get_paginated_response(s.SchemaShape(found, many=True).data)
 
 
 class FileFilter(filters.FilterSet):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -20,13 +21,6 @@ def valid(shape: type[serializers.Serializer[Any]], request: Request) -> dict[st
         known = ", ".join(given.fields)
         raise serializers.ValidationError({name: [f"Unknown; there are {known}."] for name in unknown})
     return dict(given.validated_data)
-
-
-def whole_number(text: str, name: str, least: int, most: int) -> int:
-    """A number of the address. Raises ValidationError."""
-    if not text.isascii() or not text.isdigit() or len(text) > 9 or not least <= int(text) <= most:
-        raise serializers.ValidationError({name: [f"Give a whole number from {least} to {most}."]})
-    return int(text)
 
 
 def connector_shape(kind: type[Connector]) -> dict[str, Any]:
@@ -133,6 +127,7 @@ class StageShape(serializers.Serializer[Any]):
     error = serializers.DictField(allow_null=True, help_text="The shape `error`, without `last_good_run`.")
 
 
+@extend_schema_serializer(component_name="ConnectionCheck")
 class CheckShape(serializers.ModelSerializer[ConnectionCheck]):
     stages = StageShape(many=True)
 
@@ -145,6 +140,7 @@ class DiscoverBody(serializers.Serializer[Any]):
     streams = serializers.ListField(child=serializers.CharField(), required=False, allow_null=True)
 
 
+@extend_schema_serializer(component_name="SourceColumn")
 class ColumnShape(serializers.Serializer[Any]):
     name = serializers.CharField()
     type = serializers.CharField(help_text="DuckDB's name of the type that arrives.")
@@ -212,9 +208,20 @@ class IgnoreBody(serializers.Serializer[Any]):
     ignored = serializers.BooleanField(default=True)
 
 
+class PreviewParameters(serializers.Serializer[Any]):
+    limit = serializers.IntegerField(min_value=1, max_value=500, default=50, help_text="Rows.")
+
+
+class QueryColumn(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    type = serializers.CharField()
+
+
 class QueryShape(serializers.Serializer[Any]):
-    columns = serializers.ListField(child=serializers.DictField())
-    rows = serializers.ListField(child=serializers.ListField())
+    """The shape `query`: rows with the columns they have."""
+
+    columns = QueryColumn(many=True)
+    rows = serializers.ListField(child=serializers.ListField(child=serializers.JSONField(allow_null=True)))
     row_count = serializers.IntegerField()
     truncated = serializers.BooleanField()
     seconds = serializers.FloatField()

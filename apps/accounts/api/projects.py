@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.exceptions import PermissionDenied
@@ -75,10 +75,11 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ProjectVie
     lookup_field = "user__username"
     lookup_url_kwarg = "username"
     lookup_value_regex = "[^/]+"
-    orderings = {"username": ("user__username",)}
+    orderings = {"username": ("username",)}
 
     def get_queryset(self) -> QuerySet[Membership]:
-        return super().get_queryset().select_related("user")
+        # The cursor of a page is read from the row itself.
+        return super().get_queryset().select_related("user").annotate(username=F("user__username"))
 
     def update(self, request: Request, project: str, username: str) -> Response:
         """Add a member, or change their role."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.db.models import QuerySet
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -35,7 +34,6 @@ class PipelineViewSet(ProjectViewSet):
     serializer_class = shapes.Pipeline
     lookup_value_regex = "[a-z0-9-]+"
     filter_backends = ()
-    orderings: dict[str, tuple[str, ...]] = {"slug": ("slug", "id"), "-slug": ("-slug", "-id")}
     action_needed: ClassVar[dict[str, Any]] = {
         "create": "operate",
         "destroy": "manage",
@@ -51,6 +49,11 @@ class PipelineViewSet(ProjectViewSet):
         "runs": "see",
         "start": "operate",
     }
+
+    @property
+    def orderings(self) -> dict[str, tuple[str, ...]]:
+        own = {"runs": {"-id": ("-id",)}, "versions": {"-number": ("-number",)}}
+        return own.get(self.action, {"slug": ("slug", "id"), "-slug": ("-slug", "-id")})
 
     @extend_schema(responses=shapes.Pipeline(many=True))
     def list(self, request: Request, **kwargs: Any) -> Response:
@@ -115,7 +118,6 @@ class PipelineViewSet(ProjectViewSet):
     def versions(self, request: Request, **kwargs: Any) -> Response:
         """The published versions, the newest first."""
         found = PipelineVersion.objects.visible_to(request.user).filter(pipeline=self.get_object())
-        self.orderings = {"-number": ("-number",)}
         return self.get_paginated_response([_version(each) for each in self.paginate_queryset(found) or ()])
 
     @extend_schema(responses=shapes.Version)
@@ -144,7 +146,9 @@ class PipelineViewSet(ProjectViewSet):
     @action(detail=True, methods=["get"])
     def runs(self, request: Request, **kwargs: Any) -> Response:
         """The runs of this pipeline, the newest first."""
-        return self._page_of_runs(Run.objects.visible_to(request.user).filter(pipeline=self.get_object()))
+        found = Run.objects.visible_to(request.user).filter(pipeline=self.get_object())
+        page = self.paginate_queryset(queries.with_totals(found))
+        return self.get_paginated_response([queries.run_json(each) for each in page or ()])
 
     @extend_schema(
         request=shapes.ModeBody,
@@ -162,11 +166,6 @@ class PipelineViewSet(ProjectViewSet):
             trigger_key=trigger_key(request),
         )
         return Response(queries.run_detail(run), status=status.HTTP_201_CREATED)
-
-    def _page_of_runs(self, runs: QuerySet[Run]) -> Response:
-        self.orderings = {"-id": ("-id",)}
-        page = self.paginate_queryset(queries.with_totals(runs))
-        return self.get_paginated_response([queries.run_json(each) for each in page or ()])
 
     def _may_manage(self) -> bool:
         return Project.objects.visible_to(self.request.user, "manage").filter(pk=self.project.pk).exists()

@@ -12,7 +12,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.accounts.api_base import ProjectViewSet
+from apps.accounts.api_base import ProjectViewSet, WholeList
 from apps.pipelines import queries, services, states
 from apps.pipelines.api import shapes
 from apps.pipelines.api.bodies import trigger_key
@@ -68,7 +68,7 @@ class RunViewSet(ProjectViewSet):
         return Response(queries.run_detail(again), status=status.HTTP_201_CREATED)
 
     @extend_schema(responses=shapes.Step(many=True), filters=False)
-    @action(detail=True, methods=["get"])
+    @action(detail=True, methods=["get"], pagination_class=WholeList)
     def steps(self, request: Request, **kwargs: Any) -> Response:
-        """The steps of a run with the outcomes of their checks: always all of them, on one page."""
-        return Response({"results": queries.steps_json(self.get_object()), "next": None, "previous": None})
+        """The steps of a run with the outcomes of their checks."""
+        return self.get_paginated_response(queries.steps_json(self.get_object()))

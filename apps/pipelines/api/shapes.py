@@ -9,7 +9,11 @@ from rest_framework import serializers as s
 from apps.pipelines import states
 from apps.pipelines.services import MODES
 from apps.pipelines.text import LARGEST
-from apps.quality.api import SampleSerializer
+from apps.quality.api import CheckSerializer
+
+RUN_STATES = sorted(states.RUN)
+STEP_STATES = sorted(states.STEP)
+HEALTH = ["draft", "idle", "running", "healthy", "warning", "failing"]
 
 
 class Shape(s.Serializer[Any]):
@@ -39,7 +43,7 @@ class ModeBody(Shape):
 
 class LastRun(Shape):
     id = s.UUIDField()
-    state = s.ChoiceField(sorted(states.RUN))
+    state = s.ChoiceField(RUN_STATES)
     outcome = s.ChoiceField(states.OUTCOMES)
     created_at = s.DateTimeField()
 
@@ -49,7 +53,7 @@ class Pipeline(Shape):
     title = s.CharField()
     published_version = s.IntegerField(allow_null=True)
     has_draft = s.BooleanField()
-    health = s.ChoiceField(["draft", "idle", "running", "healthy", "warning", "failing"])
+    health = s.ChoiceField(HEALTH)
     last_run = LastRun(allow_null=True)
     last_good_at = s.DateTimeField(allow_null=True)
     created_at = s.DateTimeField()
@@ -125,25 +129,11 @@ Error: Any = type(
 )
 
 
-class Check(Shape):
-    rule = s.CharField()
-    name = s.CharField(allow_blank=True)
-    columns = s.ListField(child=s.CharField())
-    definition = s.DictField(help_text="The rule as it stood in the document.")
-    action = s.ChoiceField(["stop", "warn", "quarantine"])
-    passed = s.BooleanField()
-    failed_rows = s.IntegerField()
-    total_rows = s.IntegerField()
-    fraction = s.FloatField()
-    samples = SampleSerializer(many=True)
-    seconds = s.FloatField()
-
-
 class Step(Shape):
     id = s.UUIDField()
     key = s.CharField()
     kind = s.CharField()
-    state = s.ChoiceField(sorted(states.STEP))
+    state = s.ChoiceField(STEP_STATES)
     attempt = s.IntegerField()
     fence = s.IntegerField()
     upstream = s.ListField(child=s.CharField())
@@ -159,14 +149,14 @@ class Step(Shape):
     progress = s.DictField(allow_null=True)
     error = Error(allow_null=True)
     output = s.DictField(allow_null=True)
-    checks = Check(many=True)
+    checks = CheckSerializer(many=True)
 
 
 class RunRow(Shape):
     id = s.UUIDField()
     pipeline = s.CharField()
     version = s.IntegerField()
-    state = s.ChoiceField(sorted(states.RUN))
+    state = s.ChoiceField(RUN_STATES)
     outcome = s.ChoiceField(states.OUTCOMES)
     mode = s.CharField()
     mode_reason = s.CharField()

@@ -12,6 +12,7 @@ from apps.accounts.api_base import ProjectViewSet
 from apps.snapshots import services
 from apps.snapshots.api import shapes
 from apps.snapshots.models import Dataset
+from apps.sources.shapes import QueryShape
 
 
 class QueryViewSet(ProjectViewSet):
@@ -21,7 +22,7 @@ class QueryViewSet(ProjectViewSet):
     serializer_class = shapes.QueryBody
     action_needed: ClassVar[dict[str, Any]] = {"create": "read"}
 
-    @extend_schema(request=shapes.QueryBody, responses={200: shapes.QueryResult})
+    @extend_schema(request=shapes.QueryBody, responses={200: QueryShape})
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Answer one SELECT. A dataset goes by its slug, an older snapshot by `"slug@number"`."""
         given = shapes.QueryBody(data=request.data)

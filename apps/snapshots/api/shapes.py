@@ -6,6 +6,8 @@ from typing import Any
 
 from rest_framework import serializers as s
 
+STATES = ["head", "past"]
+
 
 class Shape(s.Serializer[Any]):
     """A shape that is read from a dictionary; it writes nothing by itself."""
@@ -34,7 +36,7 @@ class _Snapshot(Shape):
     id = s.UUIDField()
     dataset = s.CharField()
     number = s.IntegerField()
-    state = s.ChoiceField(["head", "past"])
+    state = s.ChoiceField(STATES)
     created_at = s.DateTimeField()
     created_by_run = s.UUIDField()
     mode = s.ChoiceField(["append", "replace"])
@@ -55,20 +57,6 @@ Snapshot: Any = type("Snapshot", (_Snapshot,), {"parent": _PARENT})
 
 class QueryBody(Shape):
     sql = s.CharField(max_length=100_000, trim_whitespace=False, help_text="One SELECT over the project's datasets.")
-
-
-class QueryColumn(Shape):
-    name = s.CharField()
-    type = s.CharField()
-
-
-class QueryResult(Shape):
-    columns = QueryColumn(many=True)
-    rows = s.ListField(child=s.ListField(child=s.JSONField(allow_null=True)))
-    row_count = s.IntegerField()
-    truncated = s.BooleanField()
-    seconds = s.FloatField()
-    bytes_scanned = s.IntegerField()
 
 
 class PreviewParameters(Shape):

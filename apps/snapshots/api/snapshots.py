@@ -19,6 +19,7 @@ from apps.accounts.api_base import ProjectViewSet
 from apps.snapshots import queries, services
 from apps.snapshots.api import shapes
 from apps.snapshots.models import Dataset, Snapshot
+from apps.sources.shapes import QueryShape
 
 
 class _AnyFormat(DefaultContentNegotiation):
@@ -57,7 +58,7 @@ class SnapshotViewSet(ProjectViewSet):
     def retrieve(self, request: Request, **kwargs: Any) -> Response:
         return Response(queries.snapshot_json(self.get_object()))
 
-    @extend_schema(parameters=[shapes.PreviewParameters], responses=shapes.QueryResult)
+    @extend_schema(parameters=[shapes.PreviewParameters], responses=QueryShape)
     @action(detail=True, methods=["get"])
     def preview(self, request: Request, **kwargs: Any) -> Response:
         """The first rows."""
