@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import uuid
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from apps.audit.context import Actor
 from apps.audit.ids import new_id
@@ -74,16 +76,14 @@ def create_run(
             )
         )
     StepRun.objects.bulk_create(steps)
-    record(
-        "run created",
-        object_type="run",
-        object_id=run.pk,
-        object_name=pipeline.slug,
-        project=pipeline.project_id,
-        data={"trigger": trigger, "mode": mode, "version": version.number}
-        | ({"retry_of": str(retry_of.pk)} if retry_of else {}),
-    )
+    data = {"trigger": trigger, "mode": mode, "version": version.number}
+    _record("run created", run, pipeline, data | ({"retry_of": str(retry_of.pk)} if retry_of else {}))
     return run
+
+
+def _record(verb: str, run: Run, pipeline: Pipeline, data: dict[str, Any]) -> None:
+    project = pipeline.project_id
+    record(verb, object_type="run", object_id=run.pk, object_name=pipeline.slug, project=project, data=data)
 
 
 def admit(pipeline_id: uuid.UUID) -> list[uuid.UUID]:
@@ -92,11 +92,12 @@ def admit(pipeline_id: uuid.UUID) -> list[uuid.UUID]:
     The caller is in a transaction and publishes these steps after commit; the sweep does it if nobody did. A run that
     waited beyond its `start_before` is expired instead.
     """
-    lock_pipeline(pipeline_id)
+    pipeline = lock_pipeline(pipeline_id)
     pending = Run.objects.filter(pipeline_id=pipeline_id, state="pending")
-    pending.filter(start_before__lt=Now()).update(
-        state="expired", finished_at=Now(), mode_reason="It waited for its turn beyond its deadline."
-    )
+    for late in pending.filter(start_before__lt=Now()):
+        reason = "It waited for its turn beyond its deadline."
+        pending.filter(pk=late.pk).update(state="expired", finished_at=Now(), mode_reason=reason)
+        _record("run expired", late, pipeline, {"reason": reason})
     if Run.objects.filter(pipeline_id=pipeline_id, state__in=RUN_ACTIVE).exists():
         return []
     run = pending.select_for_update(no_key=True).order_by("id").first()
@@ -104,6 +105,7 @@ def admit(pipeline_id: uuid.UUID) -> list[uuid.UUID]:
         return []
     deadline = None if run.timeout_s is None else Now() + timedelta(seconds=run.timeout_s)
     Run.objects.filter(pk=run.pk).update(state="running", started_at=Now(), deadline_at=deadline)
+    _record("run started", run, pipeline, {"waited_s": round((timezone.now() - run.created_at).total_seconds(), 3)})
     return _ready_first_steps(run)
 
 
