@@ -179,6 +179,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Manifold",
     "SITE_HEADER": "Manifold",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("console/mark.svg")},
+    ],
     "STYLES": [lambda request: static("console/console.css")],
     "SCRIPTS": [lambda request: static("console/theme.js"), lambda request: static("console/console.js")],
     "SHOW_VIEW_ON_SITE": False,

@@ -30,7 +30,7 @@ class VisibleRelatedFilter(RelatedFieldListFilter):
 
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[Any]:
         rows: Any = field.related_model._default_manager
-        return [(each.pk, str(each)) for each in rows.visible_to(request.user)]
+        return [(each.pk, str(each)) for each in rows.visible_to(request.user).select_related()]
 
 
 class ConsoleAdmin(ModelAdmin):
@@ -123,6 +123,8 @@ class ConsoleAdmin(ModelAdmin):
 
 class ConsoleSite(UnfoldAdminSite):
     """Open to active members of any project."""
+
+    index_title = "All lists"
 
     def has_permission(self, request: HttpRequest) -> bool:
         user: Any = request.user

@@ -67,6 +67,7 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
     context = {
         "lines": lines,
         "failing": failing,
+        "warned": sum(each.health == "warning" for each in lines),
         "sick": [each for each in sources if each.health == Health.ERROR],
         "sources": sources,
         "kept": kept,

@@ -90,7 +90,7 @@ def _live(run: Run, steps: list[Any], project: Project) -> dict[str, Any]:
     over = run.state in states.RUN_TERMINAL
     checked = [each for each in steps if each.kind == "check"]
     found = quality.results_of([each.reused_from or each.pk for each in checked])
-    results = {each.key: list(found.get(each.reused_from or each.pk, [])) for each in checked}
+    results = {each.key: [_named(rule) for rule in found.get(each.reused_from or each.pk, [])] for each in checked}
     every = [each for rules in results.values() for each in rules]
     snapshots = Snapshot.objects.filter(run=run.pk).select_related("dataset").order_by("created_at")
     return {
@@ -107,6 +107,11 @@ def _live(run: Run, steps: list[Any], project: Project) -> dict[str, Any]:
         "next_run": run.retries.order_by("-id").first() if over else None,
         "may_retry": queries.can_retry(run),
     }
+
+
+def _named(result: dict[str, Any]) -> dict[str, Any]:
+    """A result that says whether its rule has a name of its own, beyond its kind and columns."""
+    return {**result, "own_name": not result["name"].startswith(result["rule"])}
 
 
 def _uuid(text: str) -> uuid.UUID | None:

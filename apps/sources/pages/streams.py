@@ -74,12 +74,16 @@ def preview(request: HttpRequest, project: Project, slug: str, stream_id: uuid.U
     return render(request, "console/parts/rows.html", {"found": found, "nothing": "The stream has no rows now."})
 
 
-def _scalars(stream: Stream) -> list[tuple[str, Any]]:
+def _scalars(stream: Stream) -> list[tuple[str, str, Any]]:
     """What was sniffed of files and may be changed: texts, numbers and switches."""
     if registry.get(stream.source.connector).family != "file":
         return []
     settings = stream.config.get("settings", {})
-    return [(name, value) for name, value in settings.items() if isinstance(value, str | int | float | bool)]
+    return [
+        (name, name.replace("_", " ").capitalize(), value)
+        for name, value in settings.items()
+        if isinstance(value, str | int | float | bool)
+    ]
 
 
 def _declared(stream: Stream, data: QueryDict) -> dict[str, Any]:
@@ -96,8 +100,8 @@ def _declared(stream: Stream, data: QueryDict) -> dict[str, Any]:
         config["lookback"] = data["lookback"]
     settings: dict[str, Any] = {}
     if "pattern" in data:
-        settings["pattern"] = [line.strip() for line in data["pattern"].splitlines() if line.strip()]
-    for name, value in _scalars(stream):
+        settings["pattern"] = [line.strip() for line in data.get("pattern", "").splitlines() if line.strip()]
+    for name, _, value in _scalars(stream):
         text = data.get(f"setting-{name}")
         if isinstance(value, bool):
             settings[name] = text == "on"

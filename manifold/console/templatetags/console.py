@@ -79,6 +79,8 @@ def seconds(value: Any) -> str:
     if value is None or value == "":
         return "–"
     number = float(value)
+    if 0 < number < 0.001:
+        return "< 1 ms"
     if number < 1:
         return f"{number * 1000:.0f} ms"
     if number < 60:
