@@ -197,12 +197,6 @@ def plan_run(pipeline: Pipeline, *, mode: str = "auto") -> dict[str, Any]:
     return planning.dry_run(pipeline, pipeline.published, mode)
 
 
-def admit(pipeline_id: uuid.UUID) -> None:
-    """Start the oldest pending run of a pipeline when it may start. Called by the sweep and when a run has ended."""
-    with transaction.atomic():
-        _admit(pipeline_id)
-
-
 def _admit(pipeline_id: uuid.UUID) -> None:
     _publish_after_commit(starting.admit(pipeline_id))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from apps.snapshots.models import DataFile, Dataset, Snapshot
 from dataplane import sandbox
@@ -107,11 +107,6 @@ def preview(snapshot: Snapshot, rows: int = 50) -> QueryResult:
 def named_paths(paths: Iterable[str]) -> set[str]:
     """Those of these storage paths that belong to a dataset, in whichever snapshot."""
     return set(DataFile.objects.filter(path__in=list(paths)).values_list("path", flat=True))
-
-
-def newest(dataset: Dataset) -> QuerySet[Snapshot]:
-    """The snapshots of a dataset, the newest first."""
-    return dataset.snapshots.order_by(F("number").desc())
 
 
 def dataset_json(dataset: Dataset) -> dict[str, Any]:

@@ -6,8 +6,6 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from django.db.models import Sum
-
 from apps.accounts.models import Project
 from apps.audit.context import Actor, acting
 from apps.audit.services import record
@@ -51,14 +49,6 @@ def claim_dataset(project: Project, slug: str, *, pipeline: uuid.UUID, step_key:
         if (dataset.owner_pipeline, dataset.owner_step) != (pipeline, step_key):
             dataset.owner_pipeline, dataset.owner_step = pipeline, step_key
             dataset.save(update_fields=["owner_pipeline", "owner_step"])
-        return dataset
-
-
-def set_title(dataset: Dataset, title: str, *, actor: Actor) -> Dataset:
-    """Call a dataset by a title of its own."""
-    with acting(actor):
-        dataset.title = title
-        dataset.save(update_fields=["title"])
         return dataset
 
 
@@ -179,9 +169,3 @@ def open_download(snapshot: Snapshot, form: export.Format, *, actor: Actor) -> e
             data={"format": form, "rows": snapshot.rows},
         )
     return export.open_export(table, queries.storage(), form)
-
-
-def totals(dataset: Dataset) -> dict[str, int]:
-    """Rows and bytes of the head, counted from its files; equal to what its snapshot says."""
-    found = dataset.data_files.filter(removed_in__isnull=True).aggregate(rows=Sum("rows"), bytes=Sum("bytes"))
-    return {"rows": found["rows"] or 0, "bytes": found["bytes"] or 0}
