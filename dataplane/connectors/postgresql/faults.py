@@ -18,7 +18,7 @@ MARK = "manifold found "
 """Begins the text by which a guard (`types`) makes the server name a value that a column cannot hold."""
 
 _MARKED = re.compile(re.escape(MARK) + r'(?P<value>\S+) in (?P<column>.*)"')
-_SECONDS_RANGE = frozenset({"57P01", "57P02", "57P03", "53300", "40001", "40P01", "55P03"})
+_PASSING_STATES = frozenset({"57P01", "57P02", "57P03", "53300", "40001", "40P01", "55P03"})
 
 
 def refused_connection(params: PostgreSQLParams, error: psycopg.Error) -> ManifoldError:
@@ -120,7 +120,7 @@ def refused_statement(params: PostgreSQLParams, error: psycopg.Error, what: str,
             code="statement_timeout",
             evidence=evidence,
         )
-    if state == "" or state.startswith("08") or state in _SECONDS_RANGE:
+    if state == "" or state.startswith("08") or state in _PASSING_STATES:
         return TransientError(
             f"The connection to {params.host} broke while reading {what}: {_first(said)}. It is tried again.",
             code="connection_lost",
