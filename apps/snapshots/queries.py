@@ -146,3 +146,8 @@ def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
         "parent": snapshot.parent,
         "reason": snapshot.reason,
     }
+
+
+def newest(dataset: Dataset) -> QuerySet[Snapshot]:
+    """The snapshots of a dataset, the newest first."""
+    return dataset.snapshots.order_by("-number")
