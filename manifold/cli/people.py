@@ -55,6 +55,7 @@ def verify(client: Client, *, as_json: bool) -> None:
         click.secho("whole" if answer["ok"] else "altered", fg="green" if answer["ok"] else "red")
         for each in answer["problems"]:
             click.echo(f"  {each}")
+        click.echo(f"head {answer['head']}  (keep it elsewhere: a chain that was rewritten as a whole has another)")
     if not answer["ok"]:
         sys.exit(output.FAILED)
 
