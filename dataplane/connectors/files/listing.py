@@ -19,11 +19,18 @@ _COUNTED = 200
 
 @dataclass
 class Listing:
-    """files: those that fit, by date then path. others: paths that do not fit. warnings: what was left out, and why."""
+    """What there is. files: those to read, by date then path. left: fitting files that are ignored or still change.
+    others: paths that do not fit. warnings: what was left out, and why."""
 
     files: list[FileRef]
+    left: list[FileRef] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def present(self) -> tuple[FileRef, ...]:
+        """Every file of the stream, read or left."""
+        return (*self.files, *self.left)
 
     def rows(self, folder: Folder, files: Sequence[FileRef]) -> int | None:
         """About how many rows these files hold; None where nobody can tell without reading them."""
@@ -52,9 +59,10 @@ def list_stream(folder: Folder, settings: FileSettings, ignored: frozenset[str],
             if any(pattern.nearly(each.path) for pattern in patterns):
                 listing.warnings.append(f"{each.path} is left out: the date in its name is none.")
         elif each.path in ignored:
-            continue
+            listing.left.append(each.ref(match.date))
         elif settings.settle_seconds and now - each.changed / 1e9 < settings.settle_seconds:
             listing.warnings.append(f"{each.path} was changed a moment ago and is left for the next run.")
+            listing.left.append(each.ref(match.date))
         else:
             listing.files.append(each.ref(match.date))
     listing.files.sort(key=lambda each: (each.file_date or "", each.path))

@@ -85,8 +85,12 @@ def generalised(path: str) -> str:
     """A pattern for a path and its likes: dates become tokens, other numbers `*`."""
 
     def date(found: re.Match[str]) -> str:
-        digits = [each for each in re.split(r"[-_./]", found.group()) if each]
-        length = len("".join(digits))
+        digits = re.sub(r"[-_./]", "", found.group())
+        length = len(digits)
+        try:
+            datetime(int(digits[:4]), int(digits[4:6] or 1), int(digits[6:8] or 1))
+        except ValueError:
+            return _numbers(found.group())
         first, second = found.group("a") or "", found.group("b") or ""
         return "{YYYY}" + (f"{first}{{MM}}" if length > 4 else "") + (f"{second}{{DD}}" if length > 6 else "")
 
