@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 
 import psycopg
 import pytest
@@ -216,14 +217,18 @@ def test_a_declared_type_that_is_none_is_refused(postgres_url: str, type_: str) 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=12, max_value=10**20), min_size=1, max_size=8)
+    st.lists(
+        st.decimals(allow_nan=False, allow_infinity=False, places=12, min_value=-(10**24), max_value=10**24),
+        min_size=1,
+        max_size=8,
+    )
 )
 def test_a_numeric_arrives_exactly_or_not_at_all(postgres_url: str, numbers: list[Decimal]) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as database:
         database.execute("CREATE TABLE IF NOT EXISTS n (x numeric); TRUNCATE n")
         database.cursor().executemany("INSERT INTO n VALUES (%s)", [(each,) for each in numbers])
     declared = StreamConfig("public.n", columns=(Column("x", "DECIMAL(30,8)"),))
-    fits = all(abs(each) < 10**22 and each == round(each, 8) for each in numbers)
+    fits = all(abs(each) < 10**22 and (Fraction(each) * 10**8).denominator == 1 for each in numbers)
     if fits:
         assert sorted(staged(connector(postgres_url), declared, FULL)) == sorted((each,) for each in numbers)
     else:
