@@ -120,7 +120,7 @@ class LocalFiles(Connector):
         if not new:
             known = f"; {len(read)} were read before" if read else ""
             reason = f"No new file fits {', '.join(settings.pattern)}{known}."
-            return Planned(None, reason, warnings=tuple(listing.warnings), listed=tuple(listing.files))
+            return Planned(None, reason, warnings=tuple(listing.warnings), listed=listing.present)
         return _planned(folder, listing, new, _names(new, len(listing.files)))
 
     @contextmanager
@@ -200,7 +200,7 @@ def _planned(folder: Folder, listing: Listing, files: Sequence[FileRef], reason:
         rows=listing.rows(folder, files),
         bytes=sum(each.size for each in files),
         warnings=tuple(listing.warnings),
-        listed=tuple(listing.files),
+        listed=listing.present,
     )
 
 

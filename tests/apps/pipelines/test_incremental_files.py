@@ -154,3 +154,21 @@ def test_two_loads_of_the_same_rows_have_files_of_their_own(project: Project, so
     assert ended.state == "succeeded", ws.error_of(ended)
     assert ws.rows(project, "sales") == ws.rows(project, "more")
     assert ws.rows(project, "sales.rejected", "row") == ws.rows(project, "more.rejected", "row") == {(4,): 1}
+
+
+def test_an_ignored_file_that_is_there_does_not_count_as_gone(project: Project, source: Source, drop: Path):
+    pipeline = ws.published(project, TEXT)
+    ws.run(pipeline)
+    ws.write(drop, "sales_2026-02.csv", [HEADER, "2026-02-01,no,1000"])
+    ws.run(pipeline)
+    file = SourceFile.objects.get(path="sales_2026-02.csv")
+    sources.ignore_file(file=file, ignored=True, actor=ws.ACTOR)
+    ws.write(drop, "sales_2026-03.csv", [HEADER, "2026-03-01,no,20"])
+    assert ws.run(pipeline).state in ("succeeded", "skipped")
+    file.refresh_from_db()
+    assert file.gone_at is None
+
+    (drop / "sales_2026-02.csv").unlink()
+    ws.run(pipeline)
+    file.refresh_from_db()
+    assert file.gone_at is not None
