@@ -215,14 +215,12 @@ def test_a_declared_type_that_is_none_is_refused(postgres_url: str, type_: str) 
     assert caught.value.code == "type_unknown"
 
 
+def _numbers(places: int) -> st.SearchStrategy[Decimal]:
+    return st.decimals(allow_nan=False, allow_infinity=False, places=places, min_value=-(10**23), max_value=10**23)
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.lists(
-        st.decimals(allow_nan=False, allow_infinity=False, places=12, min_value=-(10**24), max_value=10**24),
-        min_size=1,
-        max_size=8,
-    )
-)
+@given(st.sampled_from([2, 8, 12]).flatmap(lambda places: st.lists(_numbers(places), min_size=1, max_size=8)))
 def test_a_numeric_arrives_exactly_or_not_at_all(postgres_url: str, numbers: list[Decimal]) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as database:
         database.execute("CREATE TABLE IF NOT EXISTS n (x numeric); TRUNCATE n")
