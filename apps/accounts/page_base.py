@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -58,6 +58,7 @@ def project_page(action: Action = "see") -> Callable[[ProjectView[P]], Callable[
             membership = next((each for each in memberships(request) if each.project.slug == project), None)
             if membership is None:
                 raise Http404(f"There is no project {project}.")
+            refuse_nul(request)
             _remember(request, membership)
             if membership.role not in ROLES_FOR[action]:
                 raise PermissionDenied(f"Your role in this project, {membership.role}, does not allow this.")
@@ -69,6 +70,13 @@ def project_page(action: Action = "see") -> Callable[[ProjectView[P]], Callable[
         return inner
 
     return decorate
+
+
+def refuse_nul(request: HttpRequest) -> None:
+    """Answer 400 to a text with a NUL character, which no column of PostgreSQL takes and no person enters."""
+    for values in (request.GET, request.POST):
+        if any("\0" in text for texts in values.lists() for text in (texts[0], *texts[1])):
+            raise BadRequest("A text holds a NUL character.")
 
 
 def is_polling(request: HttpRequest) -> bool:

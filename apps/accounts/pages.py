@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from apps.accounts import services
 from apps.accounts.actors import actor_of
 from apps.accounts.models import ApiToken, Membership, Project, Role, User
-from apps.accounts.page_base import go, memberships, project_page
+from apps.accounts.page_base import go, memberships, project_page, refuse_nul
 from dataplane.errors import ManifoldError
 
 LIFETIMES = {"30": "30 days", "90": "90 days", "365": "a year", "": "until it is revoked"}
@@ -33,6 +33,7 @@ def members(request: HttpRequest, project: Project) -> HttpResponse:
 def tokens(request: HttpRequest) -> HttpResponse:
     """One's own tokens. A new one is shown in the answer to the form that asked for it, and never again."""
     user = _user(request)
+    refuse_nul(request)
     context: dict[str, object] = {}
     if request.method == "POST":
         try:

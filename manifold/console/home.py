@@ -60,9 +60,9 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
     sources = list(Source.objects.visible_to(request.user).filter(project=project))
     datasets = Dataset.objects.visible_to(request.user).filter(project=project, hidden=False)
     failing = [each for each in lines if each.health == "failing"]
-    failing_ids = {each.pipeline.pk for each in failing}
+    failed = {each.pipeline.pk: each.last.pk for each in failing if each.last is not None}
     heads: list[Any] = list(snapshots.with_head(datasets).order_by("slug"))
-    kept = [Kept(each, each.owner_pipeline in failing_ids) for each in heads]
+    kept = [Kept(each, failed.get(each.owner_pipeline, each.loaded_by) != each.loaded_by) for each in heads]
     runs = queries.with_totals(Run.objects.visible_to(request.user).filter(project=project))
     context = {
         "lines": lines,

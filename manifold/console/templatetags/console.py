@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 from django import template
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 
 from manifold.console.templatetags.icons import ICONS
 
@@ -23,6 +24,7 @@ _TONES = {
     "bad": {"failed", "timed_out", "error", "lost", "failing"},
     "live": {"running", "stopping"},
 }
+_CODE = re.compile(r"`([^`]+)`")
 _WORDS = {"timed_out": "timed out", "retry_wait": "waits to retry"}
 
 
@@ -144,6 +146,12 @@ def lasted(row: Any) -> Any:
     if row.finished_at is None:
         return since(row.started_at)
     return seconds((row.finished_at - row.started_at).total_seconds())
+
+
+@register.filter
+def prose(value: Any) -> SafeString:
+    """A sentence of ours, with what stands between backticks set as code."""
+    return mark_safe(_CODE.sub(r"<code>\1</code>", escape(value)))  # noqa: S308  escaped before
 
 
 @register.filter
