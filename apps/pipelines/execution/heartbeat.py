@@ -6,6 +6,7 @@ on a lock, because the pipe is also where the kernel says that SIGTERM has come 
 
 from __future__ import annotations
 
+import _thread
 import os
 import select
 import signal
@@ -67,13 +68,13 @@ class Heartbeat:
         self._wakeup = -1
         self._main = threading.current_thread() is threading.main_thread()
         self._terminated = False
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Heartbeat:
         if self._main:
             self._handler = signal.signal(signal.SIGTERM, self._on_term)
             self._wakeup = signal.set_wakeup_fd(self._write)
-        self._thread.start()
+        # Without waiting until it runs, as `Thread.start` does: most steps are over before its first beat.
+        _thread.start_new_thread(self._run, ())
         return self
 
     def stop(self) -> None:

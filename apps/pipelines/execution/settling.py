@@ -17,7 +17,7 @@ from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
-from apps.audit.context import SYSTEM, acting
+from apps.audit.context import SETTING, SYSTEM, acting, announcement
 from apps.pipelines import failpoints
 from apps.pipelines.execution import closing, dispatch, failures, kinds, release, rows
 from apps.pipelines.execution.claiming import Claim
@@ -31,6 +31,7 @@ from dataplane.steps.base import StepResult
 log = structlog.get_logger(__name__)
 
 COMMIT_SECONDS = 20
+_SYSTEM = announcement(SYSTEM)
 
 
 def succeed(claim: Claim, result: StepResult, peak_memory: int) -> None:
@@ -65,11 +66,11 @@ def lose(step: uuid.UUID) -> bool:
 # The Run's row is locked before the step's, which is locked last, when the join has found it.
 _LOCK = f"""
 WITH r AS MATERIALIZED (
-  SELECT *, set_config('statement_timeout', '{COMMIT_SECONDS}s', true) AS limited
+  SELECT *, set_config('{SETTING}', %(actor)s, true) || set_config('statement_timeout', '{COMMIT_SECONDS}s', true) AS set
   FROM pipelines_run WHERE id = %(run)s FOR NO KEY UPDATE)
-SELECT {rows.STEP}, {rows.RUN}
+SELECT {rows.RUN}
 FROM r JOIN pipelines_steprun s ON s.run_id = r.id
-WHERE s.id = %(step)s AND s.fence = %(fence)s AND s.state = 'running' AND r.limited <> ''
+WHERE s.id = %(step)s AND s.fence = %(fence)s AND s.state = 'running' AND r.set <> ''
 FOR NO KEY UPDATE OF s
 """
 
@@ -77,15 +78,18 @@ FOR NO KEY UPDATE OF s
 @contextmanager
 def _mine(claim: Claim) -> Iterator[tuple[Run, StepRun] | None]:
     """A transaction with the Run and the step locked; None when the step is no longer this claim's."""
-    with acting(SYSTEM):
+    step = claim.step
+    with acting(SYSTEM, announce=False):
         with connection.cursor() as cursor:
-            cursor.execute(_LOCK, {"run": claim.step.run_id, "step": claim.step.pk, "fence": claim.fence})
+            cursor.execute(_LOCK, {"run": step.run_id, "step": step.pk, "fence": claim.fence, "actor": _SYSTEM})
             row = cursor.fetchone()
         if row is None:
-            log.info("step_no_longer_mine", step=str(claim.step.pk), fence=claim.fence)
+            log.info("step_no_longer_mine", step=str(step.pk), fence=claim.fence)
             yield None
         else:
-            step, run = rows.step_and_run(row)
+            # While the fence holds, nothing in the step's row has changed that anybody here looks at.
+            run = rows.instance(Run, row)
+            step.run = run
             yield run, step
 
 

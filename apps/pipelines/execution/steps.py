@@ -10,6 +10,7 @@ import structlog
 from apps.pipelines import failpoints
 from apps.pipelines.execution import failures, frame, kinds, memory, settling
 from apps.pipelines.execution.claiming import Claim, claim
+from apps.pipelines.execution.durable import persistently
 from apps.pipelines.execution.heartbeat import Heartbeat, Wish
 from dataplane.errors import ManifoldError
 from dataplane.steps.base import StepResult
@@ -23,7 +24,7 @@ def run_step(step: uuid.UUID, worker: str, *, may_exit: bool) -> bool:
     `may_exit` says that this process is a worker's child, which ends itself when interrupted work does not come back.
     Returns normally for every failure of the step: what happened stands in its row.
     """
-    mine = claim(step, worker)
+    mine = persistently(lambda: claim(step, worker))
     if mine is None:
         return False
     failpoints.hit("claimed")
