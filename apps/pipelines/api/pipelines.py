@@ -52,7 +52,7 @@ class PipelineViewSet(ProjectViewSet):
 
     @property
     def orderings(self) -> dict[str, tuple[str, ...]]:
-        own = {"runs": {"-id": ("-id",)}, "versions": {"-number": ("-number",)}}
+        own: dict[str, dict[str, tuple[str, ...]]] = {"runs": {"-id": ("-id",)}, "versions": {"-number": ("-number",)}}
         return own.get(self.action, {"slug": ("slug", "id"), "-slug": ("-slug", "-id")})
 
     @extend_schema(responses=shapes.Pipeline(many=True))

@@ -142,6 +142,7 @@ def test_the_first_read_remembers_the_rows_at_the_mark(tmp_path):
     source = TableSource("BIGINT")
     source.rows = [("1", "a"), ("2", "b"), ("2", "b"), ("2", "c")]
     result = read(tmp_path, source, Window("cursor", column="moment", upper="2"))
+    assert result.table is not None
     assert result.table.rows == 4
     assert result.facts["boundary_rows"] == 3
     with duckdb.connect() as connection:
