@@ -11,7 +11,7 @@ ARGS ?=
 N ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all lint format docs bench faults lock
+.PHONY: help demo up test test-all lint format docs picture bench faults lock
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ format: $(DEV) ## Rewrite the code the way `make lint` wants it
 
 docs: $(DEV) ## Write docs/settings.md from the declared settings
 	$(BIN)/python -c 'from manifold.environment import as_markdown; print(as_markdown(), end="")' > docs/settings.md
+
+picture: $(DEV) $(DEMO) ## Take docs/images/console.png from the running demo (needs Chromium)
+	$(BIN)/python -m tests.browser.picture
 
 bench: $(DEV) $(DEMO) ## Measure, and write the results to benchmarks/
 	$(BIN)/python -m benchmarks $(ARGS)
