@@ -66,7 +66,8 @@ def lose(step: uuid.UUID) -> bool:
 # The Run's row is locked before the step's, which is locked last, when the join has found it.
 _LOCK = f"""
 WITH r AS MATERIALIZED (
-  SELECT *, set_config('{SETTING}', %(actor)s, true) || set_config('statement_timeout', '{COMMIT_SECONDS}s', true) AS set
+  SELECT *, set_config('{SETTING}', %(actor)s, true)
+         || set_config('statement_timeout', '{COMMIT_SECONDS}s', true) AS set
   FROM pipelines_run WHERE id = %(run)s FOR NO KEY UPDATE)
 SELECT {rows.RUN}
 FROM r JOIN pipelines_steprun s ON s.run_id = r.id
