@@ -41,6 +41,9 @@ class WholeList(BasePagination):
 class PlatformViewSet(viewsets.GenericViewSet[Any]):
     """Base of endpoints above the projects. `self.actor` is for services; rows come from `visible_to(self.user)`."""
 
+    # Whether others are refused, in the OpenAPI document; an action may say it for itself.
+    only_administrators = False
+
     @property
     def user(self) -> User:
         """Whoever asks; the framework has answered 401 to nobody."""
@@ -60,6 +63,8 @@ class PlatformViewSet(viewsets.GenericViewSet[Any]):
 
 class AdministratorViewSet(PlatformViewSet):
     """Base of endpoints that only whoever administers the platform may use."""
+
+    only_administrators = True
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

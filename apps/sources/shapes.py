@@ -72,7 +72,7 @@ class SecretsBody(serializers.Serializer[Any]):
 
 
 class SourceShape(serializers.ModelSerializer[Source]):
-    credential = serializers.SlugRelatedField[Credential](slug_field="slug", read_only=True)
+    credential = serializers.SlugRelatedField[Credential](slug_field="slug", read_only=True, allow_null=True)
     secrets = serializers.SerializerMethodField(help_text="The names of the secrets that are set; never a value.")
     streams = serializers.SerializerMethodField(help_text="How many streams are known.")
 

@@ -114,7 +114,7 @@ class EventViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, PlatformVie
         return {**super().get_serializer_context(), "slugs": slugs}
 
     @extend_schema(responses=VerificationSerializer, filters=False)
-    @action(detail=False, methods=["get"], pagination_class=None, filterset_class=None)
+    @action(detail=False, methods=["get"], pagination_class=None, filterset_class=None, only_administrators=True)
     def verify(self, request: Request) -> Response:
         """Check every event under a seal against it, and the chain of seals. Superusers only."""
         if not self.user.administers_platform():

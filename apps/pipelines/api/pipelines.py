@@ -126,7 +126,7 @@ class PipelineViewSet(ProjectViewSet):
         """One published version, as it was written and as it was understood."""
         return Response(_version(get_object_or_404(self.get_object().versions, number=int(number))))
 
-    @extend_schema(responses={(200, "application/yaml"): OpenApiTypes.STR})
+    @extend_schema(responses={(200, "application/yaml"): OpenApiTypes.ANY})
     @action(detail=True, methods=["get"])
     def export(self, request: Request, **kwargs: Any) -> HttpResponse:
         """The document as a file: the draft if there is one, else what is published."""

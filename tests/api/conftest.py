@@ -1,0 +1,1 @@
+from tests.furnished import furnished  # noqa: F401  a fixture

@@ -1,0 +1,141 @@
+"""A project in which everything is there: sources, a pipeline with a draft, runs, a snapshot, rejected rows, tokens.
+
+It is made once for a module and committed; each test sees it, and what the test changes is rolled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.test import override_settings
+
+from apps.accounts import services as accounts
+from apps.accounts.models import ApiToken, Project, Role, User
+from apps.audit.context import SYSTEM
+from apps.audit.models import Event
+from apps.pipelines import services
+from apps.pipelines.execution import dispatch
+from apps.pipelines.models import Pipeline, Run
+from apps.quality.models import CheckResult
+from apps.sources.models import SourceFile
+from tests.apps.pipelines import workshop
+from tests.people import make_user, member
+
+ORDERS = """\
+id,customer,amount,ordered_at
+1,ann,12.50,2026-01-01 09:00:00
+2,ben,7.20,2026-01-01 10:30:00
+3,cem,99.00,2026-01-02 08:15:00
+"""
+DOCUMENT = """\
+manifold: 1
+pipeline: orders
+title: Orders of the shop
+steps:
+  orders: {extract: {source: drop, stream: orders, mode: incremental}}
+  sound:
+    check:
+      input: orders
+      rules:
+        - {not_null: [id, customer], action: stop}
+        - {range: {column: amount, max: 50}, action: quarantine}
+  kept: {load: {input: sound, dataset: orders, mode: append}}
+"""
+
+
+@dataclass(frozen=True)
+class Furnished:
+    """The people by their role, and what the gaps of an address may be filled with, by the word before the gap."""
+
+    folder: Path
+    people: dict[str, User]
+    project: Project
+    pipeline: Pipeline
+    succeeded: Run
+    cancelled: Run
+    running: Run
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What is there, by the word of the address that stands before it."""
+        return {
+            "projects": self.project.slug,
+            "sources": "drop",
+            "streams": "orders",
+            "files": str(SourceFile.objects.values_list("pk", flat=True)[0]),
+            "credentials": "db",
+            "connectors": "postgresql",
+            "pipelines": "orders",
+            "versions": "1",
+            "runs": str(self.succeeded.pk),
+            "datasets": "orders",
+            "snapshots": "1",
+            "checks": str(CheckResult.objects.values_list("pk", flat=True)[0]),
+            "members": "olga",
+            "users": "olga",
+            "events": str(Event.objects.filter(project=self.project.pk).values_list("pk", flat=True)[0]),
+            "tokens": str(ApiToken.objects.filter(user=self.people["viewer"]).values_list("pk", flat=True)[0]),
+        }
+
+
+def furnish(folder: Path, database: str) -> Furnished:
+    """Make it, with real runs that are worked off in this process. `folder`/drop is a file root already."""
+    ada = make_user("ada")
+    project = accounts.create_project(slug="flights", name="Flights", admin=ada, actor=SYSTEM)
+    people = {
+        "admin": ada,
+        "operator": member("olga", project, Role.OPERATOR),
+        "viewer": member("vera", project, Role.VIEWER),
+        "stranger": make_user("stan"),
+        "superuser": make_user("root", superuser=True),
+    }
+    accounts.create_project(slug="elsewhere", name="Elsewhere", admin=people["stranger"], actor=SYSTEM)
+    (folder / "drop" / "orders-2026-01.csv").write_text(ORDERS)
+    workshop.files_source(project, folder / "drop")
+    workshop.execute(database, "CREATE TABLE customers (id text PRIMARY KEY, name text NOT NULL)")
+    workshop.insert(database, "customers", [("ann", "Ann"), ("ben", "Ben")])
+    workshop.postgres_source(project, database)
+    pipeline = workshop.published(project, DOCUMENT)
+    succeeded = workshop.run(pipeline)
+    assert succeeded.state == "succeeded", workshop.error_of(succeeded)
+    services.save_draft(pipeline, DOCUMENT.replace("Orders of", "All orders of"), actor=SYSTEM)
+    cancelled = services.cancel_run(services.start_run(pipeline, actor=SYSTEM), actor=SYSTEM)
+    running = services.start_run(pipeline, actor=SYSTEM)
+    tokens = {
+        who: accounts.issue_token(person, name="key", role=Role.ADMIN, actor=SYSTEM)[1]
+        for who, person in people.items()
+    }
+    return Furnished(folder, people, project, pipeline, succeeded, cancelled, running, tokens)
+
+
+@pytest.fixture(scope="module")
+def furnished(
+    django_db_setup: None,
+    django_db_blocker: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+    module_postgres_url: str,
+) -> Iterator[Furnished]:
+    """The furnished project, while file sources may read `folder`/drop. No broker is told of its runs."""
+    folder = tmp_path_factory.mktemp("furnished")
+    (folder / "drop").mkdir()
+    places = {
+        "STORAGE_URL": f"file://{folder}/storage",
+        "MANIFOLD_HOME": folder / "home",
+        "FILE_ROOTS": [folder / "drop"],
+    }
+    with ExitStack() as stack:
+        stack.enter_context(override_settings(**places))
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(dispatch, "send", lambda ready: bool(list(ready)) or True)
+        with django_db_blocker.unblock():
+            made = furnish(folder, module_postgres_url)
+        yield made
+        with django_db_blocker.unblock():
+            call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=True)

@@ -1,0 +1,188 @@
+"""Who may do what, through each door. `yes` is done; 401 sign in first; 403 your role does not allow it; 404 not yours.
+
+`stranger` administers another project, `superuser` is a member of none; viewer, operator and admin are members.
+"""
+
+from __future__ import annotations
+
+PEOPLE = ["nobody", "stranger", "superuser", "viewer", "operator", "admin"]
+
+# Below /api/v1/; P is projects/<project>.
+API = """
+verb    address                                              nobody stranger superuser viewer operator admin
+get     me/                                                     401      yes       yes    yes      yes   yes
+post    me/password/                                            401      yes       yes    yes      yes   yes
+get     connectors/                                             401      yes       yes    yes      yes   yes
+get     connectors/<key>/                                       401      yes       yes    yes      yes   yes
+get     tokens/                                                 401      yes       yes    yes      yes   yes
+post    tokens/                                                 401      yes       yes    yes      yes   yes
+get     tokens/<pk>/                                            401      404       404    yes      404   404
+post    tokens/<pk>/revoke/                                     401      404       404    yes      404   404
+get     users/                                                  401      403       yes    403      403   403
+post    users/                                                  401      403       yes    403      403   403
+get     users/<username>/                                       401      403       yes    403      403   403
+patch   users/<username>/                                       401      403       yes    403      403   403
+get     events/                                                 401      yes       yes    yes      yes   yes
+get     events/<pk>/                                            401      404       404    yes      yes   yes
+get     events/verify/                                          401      403       yes    403      403   403
+get     projects/                                               401      yes       yes    yes      yes   yes
+post    projects/                                               401      403       yes    403      403   403
+get     projects/<slug>/                                        401      404       404    yes      yes   yes
+get     P/events/                                               401      404       404    yes      yes   yes
+get     P/events/<pk>/                                          401      404       404    yes      yes   yes
+get     P/status/                                               401      404       404    yes      yes   yes
+
+get     P/members/                                              401      404       404    yes      yes   yes
+get     P/members/<username>/                                   401      404       404    yes      yes   yes
+put     P/members/<username>/                                   401      404       404    403      403   yes
+delete  P/members/<username>/                                   401      404       404    403      403   yes
+
+get     P/credentials/                                          401      404       404    yes      yes   yes
+get     P/credentials/<slug>/                                   401      404       404    yes      yes   yes
+post    P/credentials/                                          401      404       404    403      403   yes
+patch   P/credentials/<slug>/                                   401      404       404    403      403   yes
+delete  P/credentials/<slug>/                                   401      404       404    403      403   409
+
+get     P/sources/                                              401      404       404    yes      yes   yes
+get     P/sources/<slug>/                                       401      404       404    yes      yes   yes
+get     P/sources/<slug>/checks/                                401      404       404    yes      yes   yes
+get     P/sources/<slug>/files/                                 401      404       404    yes      yes   yes
+post    P/sources/<slug>/test/                                  401      404       404    403      yes   yes
+post    P/sources/<slug>/discover/                              401      404       404    403      yes   yes
+post    P/sources/                                              401      404       404    403      403   yes
+patch   P/sources/<slug>/                                       401      404       404    403      403   yes
+delete  P/sources/<slug>/                                       401      404       404    403      403   409
+
+get     P/sources/<source>/streams/                             401      404       404    yes      yes   yes
+get     P/sources/<source>/streams/<name>/                      401      404       404    yes      yes   yes
+get     P/sources/<source>/streams/<name>/preview/              401      404       404    yes      yes   yes
+get     P/sources/<source>/streams/<name>/schemas/              401      404       404    yes      yes   yes
+post    P/sources/<source>/streams/                             401      404       404    403      403   yes
+patch   P/sources/<source>/streams/<name>/                      401      404       404    403      403   yes
+delete  P/sources/<source>/streams/<name>/                      401      404       404    403      403   409
+get     P/sources/<source>/streams/<stream>/files/              401      404       404    yes      yes   yes
+get     P/sources/<source>/streams/<stream>/files/<id>/         401      404       404    yes      yes   yes
+post    P/sources/<source>/streams/<stream>/files/<id>/ignore/  401      404       404    403      yes   yes
+
+get     P/pipelines/                                            401      404       404    yes      yes   yes
+get     P/pipelines/<slug>/                                     401      404       404    yes      yes   yes
+get     P/pipelines/document-schema/                            401      404       404    yes      yes   yes
+post    P/pipelines/validate/                                   401      404       404    yes      yes   yes
+get     P/pipelines/<slug>/export/                              401      404       404    yes      yes   yes
+get     P/pipelines/<slug>/versions/                            401      404       404    yes      yes   yes
+get     P/pipelines/<slug>/versions/<number>/                   401      404       404    yes      yes   yes
+get     P/pipelines/<slug>/runs/                                401      404       404    yes      yes   yes
+post    P/pipelines/                                            401      404       404    403      yes   yes
+post    P/pipelines/apply/                                      401      404       404    403      yes   yes
+put     P/pipelines/<slug>/draft/                               401      404       404    403      yes   yes
+post    P/pipelines/<slug>/plan/                                401      404       404    403      yes   yes
+post    P/pipelines/<slug>/runs/                                401      404       404    403      yes   yes
+post    P/pipelines/<slug>/publish/                             401      404       404    403      403   yes
+delete  P/pipelines/<slug>/                                     401      404       404    403      403   409
+
+get     P/runs/                                                 401      404       404    yes      yes   yes
+get     P/runs/<pk>/                                            401      404       404    yes      yes   yes
+get     P/runs/<pk>/steps/                                      401      404       404    yes      yes   yes
+post    P/runs/<pk>/cancel/                                     401      404       404    403      yes   yes
+post    P/runs/<pk>/retry/                                      401      404       404    403      yes   yes
+
+get     P/datasets/                                             401      404       404    yes      yes   yes
+get     P/datasets/<slug>/                                      401      404       404    yes      yes   yes
+get     P/datasets/<dataset>/snapshots/                         401      404       404    yes      yes   yes
+get     P/datasets/<dataset>/snapshots/<number>/                401      404       404    yes      yes   yes
+get     P/datasets/<dataset>/snapshots/<number>/preview/        401      404       404    yes      yes   yes
+get     P/datasets/<dataset>/snapshots/<number>/download/       401      404       404    yes      yes   yes
+post    P/queries/                                              401      404       404    yes      yes   yes
+get     P/checks/                                               401      404       404    yes      yes   yes
+get     P/checks/<pk>/                                          401      404       404    yes      yes   yes
+"""
+
+# The pages of the console by their names; signed out, each leads to the sign-in page.
+PAGES = """
+verb    page              nobody stranger superuser viewer operator admin
+get     sign-in              yes      yes       yes    yes      yes   yes
+post    sign-in              yes      yes       yes    yes      yes   yes
+post    sign-out             yes      yes       yes    yes      yes   yes
+get     root             sign-in      yes       yes    yes      yes   yes
+get     tokens           sign-in      yes       yes    yes      yes   yes
+post    tokens           sign-in      yes       yes    yes      yes   yes
+post    token-revoke     sign-in      404       404    yes      404   404
+get     home             sign-in      404       404    yes      yes   yes
+get     members          sign-in      404       404    yes      yes   yes
+get     audit            sign-in      404       404    yes      yes   yes
+get     event            sign-in      404       404    yes      yes   yes
+get     sources          sign-in      404       404    yes      yes   yes
+get     source           sign-in      404       404    yes      yes   yes
+post    source-test      sign-in      404       404    403      yes   yes
+get     source-new       sign-in      404       404    403      403   yes
+get     source-add       sign-in      404       404    403      403   yes
+post    source-add       sign-in      404       404    403      403   yes
+get     source-edit      sign-in      404       404    403      403   yes
+post    source-edit      sign-in      404       404    403      403   yes
+get     source-choose    sign-in      404       404    403      403   yes
+post    source-choose    sign-in      404       404    403      403   yes
+post    source-delete    sign-in      404       404    403      403   yes
+get     stream           sign-in      404       404    yes      yes   yes
+post    stream           sign-in      404       404    403      403   yes
+get     stream-preview   sign-in      404       404    yes      yes   yes
+get     stream-files     sign-in      404       404    yes      yes   yes
+post    stream-files     sign-in      404       404    403      yes   yes
+get     pipelines        sign-in      404       404    yes      yes   yes
+get     pipeline         sign-in      404       404    yes      yes   yes
+get     pipeline-version sign-in      404       404    yes      yes   yes
+get     pipeline-new     sign-in      404       404    403      yes   yes
+post    pipeline-new     sign-in      404       404    403      yes   yes
+get     pipeline-edit    sign-in      404       404    403      yes   yes
+post    pipeline-edit    sign-in      404       404    403      yes   yes
+post    pipeline-validate sign-in     404       404    yes      yes   yes
+get     pipeline-plan    sign-in      404       404    403      yes   yes
+post    pipeline-run     sign-in      404       404    403      yes   yes
+post    pipeline-delete  sign-in      404       404    403      403   yes
+get     runs             sign-in      404       404    yes      yes   yes
+get     run              sign-in      404       404    yes      yes   yes
+post    run-cancel       sign-in      404       404    403      yes   yes
+post    run-retry        sign-in      404       404    403      yes   yes
+get     datasets         sign-in      404       404    yes      yes   yes
+get     dataset          sign-in      404       404    yes      yes   yes
+get     dataset-preview  sign-in      404       404    yes      yes   yes
+get     dataset-download sign-in      404       404    yes      yes   yes
+"""
+
+# The commands that speak to a server, by the code they end with: 0 done, 2 nothing of that name, 4 not allowed.
+COMMANDS = """
+command                                    nobody stranger superuser viewer operator admin
+status                                          4        2         2      0        0     0
+run orders                                      4        2         2      4        0     0
+run orders --dry-run                            4        2         2      4        0     0
+runs list                                       4        2         2      0        0     0
+runs show SUCCEEDED                             4        2         2      0        0     0
+runs cancel RUNNING                             4        2         2      4        0     0
+runs retry SUCCEEDED                            4        2         2      4        0     0
+apply -f DOCUMENT                               4        2         2      4        0     0
+apply -f DOCUMENT --publish                     4        2         2      4        4     0
+export orders                                   4        2         2      0        0     0
+sources list                                    4        2         2      0        0     0
+sources add more --connector local_files --set path=DROP  4  2     2      4        4     0
+sources connectors                              4        0         0      0        0     0
+sources test drop                               4        2         2      4        0     0
+sources discover drop                           4        2         2      4        0     0
+sources preview drop orders                     4        2         2      0        0     0
+sources files drop                              4        2         2      0        0     0
+datasets                                        4        2         2      0        0     0
+snapshots list orders                           4        2         2      0        0     0
+snapshots show orders 1                         4        2         2      0        0     0
+snapshots export orders 1 -o FILE               4        2         2      0        0     0
+sql SELECT(1)                                   4        2         2      0        0     0
+audit list                                      4        2         2      0        0     0
+audit verify                                    4        4         0      4        4     4
+tokens list                                     4        0         0      0        0     0
+tokens issue other                              4        0         0      0        0     0
+tokens revoke TOKEN                             4        2         2      0        2     2
+"""
+
+
+def parsed(table: str) -> list[tuple[list[str], dict[str, str]]]:
+    """The rows of a table: the words of what is done, and what each person gets."""
+    lines = [each.split() for each in table.splitlines() if each.strip()][1:]
+    count = len(PEOPLE)
+    return [(words[:-count], dict(zip(PEOPLE, words[-count:], strict=True))) for words in lines]

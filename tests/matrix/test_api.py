@@ -1,0 +1,80 @@
+"""Every endpoint of the API for everybody, as the table says. An endpoint without a row fails the test."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.furnished import DOCUMENT, Furnished
+from tests.manifold.test_every_door import endpoints
+from tests.matrix.tables import API, PEOPLE, parsed
+from tests.people import PASSWORD, Api
+
+pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("matrix-api")]
+
+ROWS = [(verb, address.replace("P/", "projects/<project>/"), says) for (verb, address), says in parsed(API)]
+# What is sent, so that whoever is allowed gets through.
+BODIES: dict[str, dict[str, Any]] = {
+    "post me/password/": {"current": PASSWORD, "new": PASSWORD + "-new"},
+    "post tokens/": {"name": "other"},
+    "post users/": {"username": "nina", "password": PASSWORD},
+    "patch users/<username>/": {"is_active": True},
+    "post projects/": {"slug": "third"},
+    "put P/members/<username>/": {"role": "viewer"},
+    "post P/credentials/": {"slug": "other", "connector": "postgresql", "secrets": {"password": "p"}},
+    "patch P/credentials/<slug>/": {"secrets": {}},
+    "post P/sources/": {
+        "slug": "more",
+        "connector": "postgresql",
+        "params": {"host": "h", "database": "d", "user": "u"},
+    },
+    "patch P/sources/<slug>/": {"title": "Another"},
+    "post P/sources/<source>/streams/": {"name": "ann", "config": {"query": "SELECT * FROM customers"}},
+    "patch P/sources/<source>/streams/<name>/": {"config": {}},
+    "post P/pipelines/": {"slug": "other"},
+    "post P/pipelines/validate/": {"text": DOCUMENT},
+    "post P/pipelines/apply/": {"text": DOCUMENT},
+    "put P/pipelines/<slug>/draft/": {"text": DOCUMENT},
+    "post P/queries/": {"sql": "SELECT count(*) FROM orders"},
+}
+
+
+def address_of(row: str, address: str, furnished: Furnished) -> str:
+    other = {
+        "post P/runs/<pk>/cancel/": {"runs": str(furnished.running.pk)},
+        "post P/runs/<pk>/retry/": {"runs": str(furnished.cancelled.pk)},
+        "post P/sources/<source>/streams/": {"sources": "db"},
+    }
+    values = furnished.values | other.get(row, {})
+    return "/api/v1/" + re.sub(r"([a-z-]+)/<\w+>", lambda found: f"{found[1]}/{values[found[1]]}", address)
+
+
+def test_every_endpoint_has_a_row() -> None:
+    there = {
+        (verb, address.removeprefix("/api/v1/"))
+        for address, view in endpoints()
+        for verb in view.actions
+        if verb != "head"
+    }
+    assert {(verb, address) for verb, address, _ in ROWS} == there
+    assert len(ROWS) == len(there)
+
+
+@pytest.mark.parametrize(("verb", "address", "says"), ROWS, ids=[f"{verb} {address}" for verb, address, _ in ROWS])
+@pytest.mark.parametrize("who", PEOPLE)
+def test_each_may_do_what_the_table_says(
+    *, furnished: Furnished, api: Api, who: str, verb: str, address: str, says: dict[str, str]
+) -> None:
+    row = f"{verb} {address.replace('projects/<project>/', 'P/')}"
+    person = furnished.people.get(who)
+    if person is not None and address == "me/password/":
+        person.set_password(PASSWORD)
+        person.save()
+    body = BODIES.get(row, {}) if verb != "get" else None
+    answer = getattr(api(person), verb)(address_of(row, address, furnished), body)
+    got = "yes" if answer.status_code < 300 else str(answer.status_code)
+    assert got == says[who], b"".join(answer) if answer.streaming else answer.content
+    if got != "yes":
+        assert answer.headers["Content-Type"] == "application/problem+json"

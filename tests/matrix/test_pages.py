@@ -1,0 +1,84 @@
+"""Every page of the console for everybody, as the table says. A page without a row fails the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from apps.sources.models import Stream
+from manifold.console import urls
+from tests.furnished import DOCUMENT, Furnished
+from tests.matrix.tables import PAGES, PEOPLE, parsed
+
+pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("matrix-pages")]
+
+ROWS = [(verb, page, says) for (verb, page), says in parsed(PAGES)]
+SLUGS = {"source": "drop", "stream": "drop", "pipeline": "orders", "dataset": "orders"}
+FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
+    "tokens": lambda _: {"name": "other", "role": "viewer", "days": "30"},
+    "source-add": lambda made: {"title": "More", "path": str(made.folder / "drop"), "do": "save"},
+    "source-edit": lambda made: {"title": "Drop", "path": str(made.folder / "drop"), "do": "save"},
+    "source-choose": lambda _: {"stream": "orders"},
+    "stream-files": lambda made: {"file": made.values["files"], "ignored": "yes"},
+    "pipeline-new": lambda _: {
+        "text": DOCUMENT.replace("pipeline: orders", "pipeline: more").replace("dataset: orders", "dataset: more"),
+        "do": "save",
+    },
+    "pipeline-edit": lambda _: {"text": DOCUMENT, "do": "save"},
+    "pipeline-validate": lambda _: {"text": DOCUMENT},
+}
+
+
+def address_of(page: str | None, furnished: Furnished) -> str:
+    """The page with its gaps filled by what is there."""
+    pattern = next(each for each in urls.urlpatterns if each.name == page)
+    values = furnished.values
+    there = {
+        "project": values["projects"],
+        "slug": SLUGS.get(str(page).partition("-")[0], ""),
+        "connector": "local_files",
+        "number": 1,
+        "form": "csv",
+        "event_id": values["events"],
+        "run_id": {"run-cancel": furnished.running, "run-retry": furnished.cancelled}.get(
+            str(page), furnished.succeeded
+        ).pk,
+        "stream_id": Stream.objects.get(source__slug="drop").pk,
+        "token_id": values["tokens"],
+    }
+    return reverse(f"console:{page}", kwargs={name: there[name] for name in pattern.pattern.converters})
+
+
+def test_every_page_has_a_row_for_each_verb(furnished: Furnished) -> None:
+    taken = {
+        (verb.lower(), each.name)
+        for each in urls.urlpatterns
+        for verb in Client().options(address_of(each.name, furnished)).headers["Allow"].split(", ")
+        if verb in ("GET", "POST")
+    }
+    assert {row[:2] for row in ROWS} == taken
+    assert len(taken) == len(ROWS)
+
+
+@pytest.mark.parametrize(("verb", "page", "says"), ROWS, ids=[f"{verb} {page}" for verb, page, _ in ROWS])
+@pytest.mark.parametrize("who", PEOPLE)
+def test_each_may_open_what_the_table_says(
+    *, furnished: Furnished, who: str, verb: str, page: str, says: dict[str, str]
+) -> None:
+    client = Client(raise_request_exception=False)
+    if who in furnished.people:
+        client.force_login(furnished.people[who])
+    form = FORMS.get(page, lambda _: {})(furnished) if verb == "post" else {}
+    answer = getattr(client, verb)(address_of(page, furnished), form)
+    assert got(answer, page) == says[who], answer.content[:2000] if not answer.streaming else ""
+
+
+def got(answer: Any, page: str) -> str:
+    """`yes` for a page and for a form that sends one on; a redirect to the sign-in page is none."""
+    if answer.status_code in (301, 302):
+        return "sign-in" if answer.headers["Location"].startswith("/login/") and page != "sign-out" else "yes"
+    return "yes" if answer.status_code < 300 else str(answer.status_code)
