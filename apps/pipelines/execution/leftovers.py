@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from apps.pipelines.execution import frame
 from apps.pipelines.execution.ticks import tick
 from apps.pipelines.models import StepRun
 
-# A folder can be older than nothing: it is made after the claim, so its row already says that it runs.
+# A folder that is being made is left alone.
 _YOUNG = 60.0
 
 
@@ -27,8 +28,10 @@ def remove_spill() -> None:
         if (each.parent.name, each.name) not in running:
             shutil.rmtree(each, ignore_errors=True)
     for each in root.glob("*"):
-        if each.is_dir() and not any(each.iterdir()):
-            each.rmdir()
+        # What is not empty, or was removed by another machine's tick, stays as it is.
+        if _is_old(each):
+            with suppress(OSError):
+                each.rmdir()
 
 
 def _step_id(folder: Path) -> uuid.UUID | None:

@@ -265,4 +265,7 @@ def test_orphaned_spill_is_removed() -> None:
             os.utime(each, (time.time() - 100,) * 2)
     leftovers.remove_spill()
     assert living.exists() and young.exists()
-    assert not old.exists() and not strange.exists() and not gone.parent.exists()
+    assert not old.exists() and not strange.exists() and not gone.exists()
+    os.utime(gone.parent, (time.time() - 100,) * 2)
+    leftovers.remove_spill()
+    assert not gone.parent.exists()
