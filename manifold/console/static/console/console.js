@@ -26,6 +26,11 @@
     tick();
   });
 
+  // Nobody looks at a hidden page, so it does not ask.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (document.hidden && event.detail.elt.matches("[data-live]")) event.preventDefault();
+  });
+
   // Signed out while a page polls: go where one signs in.
   document.addEventListener("htmx:responseError", (event) => {
     if (event.detail.xhr.status === 401) location.reload();

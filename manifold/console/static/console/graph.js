@@ -86,6 +86,15 @@
     return { ...data, label, width: Math.max(narrow() ? 64 : 96, Math.ceil(width)), state: now?.state || "" };
   }
 
+  // Steps of one kind are equally wide, so that columns of them have straight edges.
+  function aligned(elements) {
+    const widest = {};
+    for (const { data } of elements) {
+      if (!data.source) widest[data.kind] = Math.max(widest[data.kind] || 0, data.width);
+    }
+    return elements.map(({ data }) => (data.source ? { data } : { data: { ...data, width: widest[data.kind] } }));
+  }
+
   function fit() {
     graph.resize();
     graph.fit(undefined, narrow() ? 10 : 20);
@@ -108,7 +117,7 @@
     graph?.destroy();
     graph = cytoscape({
       container: place,
-      elements: elements.map((each) => (each.data.source ? each : { data: dress(each.data, states) })),
+      elements: aligned(elements.map((each) => (each.data.source ? each : { data: dress(each.data, states) }))),
       style: style(),
       layout: {
         name: "dagre",
@@ -130,8 +139,9 @@
   function paint(states) {
     if (!graph || !states) return;
     graph.batch(() => graph.nodes().forEach((node) => {
-      const { id, kind, what } = node.data();
-      node.data(dress({ id, kind, what }, states));
+      const { id, kind, what, width } = node.data();
+      const now = dress({ id, kind, what }, states);
+      node.data({ ...now, width: Math.max(width, now.width) });
     }));
   }
 
