@@ -59,7 +59,7 @@ RANDOM_KEY = $$($(BIN)/python -c 'import base64, os; print(base64.b64encode(os.u
 
 lock: $(DEV) ## Renew requirements/*.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra embedded $(LOCK_OPTIONS) -o requirements/runtime.lock
-	$(BIN)/uv pip compile pyproject.toml --group dev -c requirements/runtime.lock $(LOCK_OPTIONS) -o requirements/dev.lock
+	$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev -c requirements/runtime.lock $(LOCK_OPTIONS) -o requirements/dev.lock
 
 # A lock names no address of any registry, and holds for every platform.
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
@@ -81,5 +81,5 @@ $(DEV): requirements/dev.lock $(RUNTIME)
 	@touch $@
 
 $(DEMO): requirements/demo.txt $(RUNTIME)
-	$(INSTALL) requirements/demo.txt
+	$(INSTALL) requirements/demo.txt --use-pep517
 	@touch $@
