@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks import report as bench
 from tests.cluster import ROOT
-from tests.faults.campaign import Report, campaign
+from tests.faults.campaign import AGAIN_AT_MOST, LEASE, Report, campaign
 
 AT_A_TIME = 500
 RESULT = bench.FOLDER / "faults.json"
@@ -89,8 +89,9 @@ def write(total: Report) -> str:
         *(f"| {name} | {count} |" for name, count in sorted(total.runs.items())),
     ]
     if again["p99"] is not None:
-        lines += ["", f"A dead worker's step in other hands, scaled to the lease of 60 s: p50 {again['p50']:.1f} s, "]
-        lines[-1] += f"p99 {again['p99']:.1f} s (at most 75 s)."
+        p50, p99 = again["p50"], again["p99"]
+        lines += ["", f"The step of a killed process was in other hands after {p50:.1f} s (p50) and {p99:.1f} s (p99)."]
+        lines += [f"At most {AGAIN_AT_MOST} s with a lease of {LEASE} s; that is 75 s with the default lease of 60 s."]
     lines += ["", *(f"- {each}" for each in total.problems)]
     text = "\n".join(lines).rstrip() + "\n"
     RESULT.with_suffix(".md").write_text(text, encoding="utf-8")

@@ -51,16 +51,17 @@ def close_if_over(run: Run) -> bool:
     """End a run if none of its steps is open; says whether it did."""
     if StepRun.objects.filter(run=run, state__in=STEP_OPEN).exists():
         return False
-    close(run)
-    return True
+    return close(run)
 
 
-def close(run: Run) -> None:
-    """End a run that has no open step.
+def close(run: Run) -> bool:
+    """End a run that has no open step; says whether it did. One that waits or is paused ends when it goes on.
 
     A run that was stopping has succeeded after all when its last commit came first. Steps that were allowed to fail
     make the outcome `partial`; any other failed step fails the run, with its error.
     """
+    if run.state not in ("running", "stopping"):
+        return False
     ended = list(StepRun.objects.filter(run=run).values_list("state", "may_fail", "error").order_by("position"))
     errors = [error for state, may_fail, error in ended if state == "failed" and not may_fail]
     if any(state == "failed" and may_fail for state, may_fail, _ in ended):
@@ -73,6 +74,7 @@ def close(run: Run) -> None:
         _end(run, run.stop_reason)
     else:
         _end(run, "failed" if errors else "succeeded")
+    return True
 
 
 def _skip(run: Run, reason: str) -> None:

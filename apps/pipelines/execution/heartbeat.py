@@ -104,7 +104,8 @@ class Heartbeat:
     def _run(self) -> None:
         try:
             while self._wait():
-                self._beat()
+                if self.wish is None:
+                    self._beat()
                 if self.wish is not None:
                     self._interrupt()
                     return

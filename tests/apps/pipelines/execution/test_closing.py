@@ -6,9 +6,11 @@ import pytest
 
 from apps.audit.context import SYSTEM, acting
 from apps.audit.models import Event
-from apps.pipelines.execution import closing, kinds
+from apps.pipelines.execution import closing, kinds, settling, sweeps
+from apps.pipelines.execution.claiming import claim
 from apps.pipelines.models import Run
-from tests.apps.pipelines.execution.factories import locked, make_run, states_of
+from dataplane.steps.base import StepResult
+from tests.apps.pipelines.execution.factories import locked, make_run, states_of, step_of
 from tests.inline import run_inline
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sent")]
@@ -65,6 +67,21 @@ def test_a_run_that_has_not_begun_can_be_skipped() -> None:
     run.refresh_from_db()
     assert (run.state, run.mode_reason) == ("skipped", "Another run has not ended.")
     assert set(states_of(run).values()) == {"skipped"}
+
+
+@pytest.mark.parametrize("state", ["waiting", "paused"])
+def test_a_resting_run_whose_last_step_is_done_ends_when_it_goes_on(state: str) -> None:
+    run = make_run()
+    mine = claim(step_of(run, "a").pk, "one")
+    assert mine is not None
+    Run.objects.update(state=state)
+    settling.succeed(mine, StepResult(), 1)
+    run.refresh_from_db()
+    assert run.state == state and states_of(run) == {"a": "succeeded"}
+    Run.objects.update(state="running")
+    sweeps.repair_runs()
+    run.refresh_from_db()
+    assert run.state == "succeeded"
 
 
 def test_the_next_run_gets_its_turn_when_one_ends() -> None:
