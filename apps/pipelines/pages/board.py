@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -65,6 +66,26 @@ def graph_of(document: Document) -> list[dict[str, Any]]:
     graph = document.graph()
     elements = [_node(key, step.kind, step.written) for key, step in document.steps.items()]
     return elements + [_edge(above, key) for key in graph.order for above in graph.nodes[key].upstream]
+
+
+def height_of(elements: list[dict[str, Any]]) -> int:
+    """How many pixels a graph needs, so that its place is reserved before it is drawn: by its widest rank."""
+    above: dict[str, list[str]] = {}
+    for each in elements:
+        data = each["data"]
+        if "source" in data:
+            above.setdefault(data["target"], []).append(data["source"])
+        else:
+            above.setdefault(data["id"], [])
+    ranks: dict[str, int] = {}
+
+    def rank(key: str) -> int:
+        if key not in ranks:
+            ranks[key] = 1 + max(map(rank, above[key]), default=0)
+        return ranks[key]
+
+    widest = max(Counter(rank(key) for key in above).values(), default=1)
+    return min(460, max(170, 68 * widest + 40))
 
 
 def graph_of_run(steps: Iterable[StepRun]) -> list[dict[str, Any]]:

@@ -56,7 +56,8 @@ def overview(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         return render(request, "pipelines/parts/activity.html", context)
     if pipeline.published is not None:
         document = documents.load(pipeline.published.document)
-        context |= {"graph": board.graph_of(document), "document": document}
+        graph = board.graph_of(document)
+        context |= {"graph": graph, "height": board.height_of(graph)}
     return render(request, "pipelines/overview.html", context)
 
 
@@ -66,7 +67,8 @@ def version(request: HttpRequest, project: Project, slug: str, number: int) -> H
     pipeline = pipeline_of(request, project, slug)
     found = get_object_or_404(pipeline.versions, number=number)
     graph = board.graph_of(documents.load(found.document))
-    return render(request, "pipelines/version.html", {"pipeline": pipeline, "version": found, "graph": graph})
+    context = {"pipeline": pipeline, "version": found, "graph": graph, "height": board.height_of(graph)}
+    return render(request, "pipelines/version.html", context)
 
 
 @require_GET

@@ -60,7 +60,8 @@ def show(request: HttpRequest, project: Project, run_id: uuid.UUID) -> HttpRespo
     context = _live(run, steps, project)
     if is_polling(request):
         return render(request, "pipelines/parts/run.html", {**context, "polled": True})
-    context["graph"] = board.graph_of_run(steps)
+    graph = board.graph_of_run(steps)
+    context |= {"graph": graph, "height": board.height_of(graph)}
     return render(request, "pipelines/run.html", context)
 
 
@@ -110,8 +111,15 @@ def _live(run: Run, steps: list[Any], project: Project) -> dict[str, Any]:
 
 
 def _named(result: dict[str, Any]) -> dict[str, Any]:
-    """A result that says whether its rule has a name of its own, beyond its kind and columns."""
-    return {**result, "own_name": not result["name"].startswith(result["rule"])}
+    """A result that says whether its rule has a name of its own; its samples as a table, the rule's columns first."""
+    found = list(dict.fromkeys(name for sample in result["samples"] for name in sample["values"]))
+    columns = sorted(found, key=lambda name: (name not in result["columns"], found.index(name)))
+    rows = [
+        {"file": each["file"], "row": each["row"], "cells": [each["values"].get(name) for name in columns]}
+        for each in result["samples"]
+    ]
+    own_name = not result["name"].startswith(result["rule"])
+    return {**result, "own_name": own_name, "sample_columns": columns, "sample_rows": rows}
 
 
 def _uuid(text: str) -> uuid.UUID | None:
