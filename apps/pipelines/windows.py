@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterable
+from typing import Any
 
 from django.db.models.functions import Now
 
@@ -141,8 +142,11 @@ def reopen(batch: uuid.UUID) -> None:
     Window.objects.filter(batch=batch, state="failed").update(state="planned", closed_at=None)
 
 
-def staged(window: Window, *, rows: int, seen: str | None, boundary_rows: int | None) -> None:
-    """An extract has read an open window. One that is done stays as it is: it is only read again beside others."""
+def staged(window: Window, bounds: dict[str, Any], *, rows: int, seen: str | None, boundary_rows: int | None) -> None:
+    """An extract has read an open window, within `bounds`.
+
+    One that is done stays as it is: it is only read again beside others.
+    """
     Window.objects.filter(pk=window.pk, state__in=OPEN).update(
-        state="staged", rows=rows, seen=seen or "", boundary_rows=boundary_rows
+        state="staged", bounds=bounds, rows=rows, seen=seen or "", boundary_rows=boundary_rows
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from apps.pipelines import planning
@@ -47,7 +48,8 @@ class ExtractAdapter(KindAdapter):
             if window is not None:
                 facts = result.facts
                 seen, count = facts.get("seen"), facts.get("boundary_rows")
-                w.staged(window, rows=rows + rejected, seen=seen, boundary_rows=count)
+                bounds = _as_read(window.bounds, facts["files"])
+                w.staged(window, bounds, rows=rows + rejected, seen=seen, boundary_rows=count)
         if result.facts.get("files"):
             sources.record_read(planning.stream_of(spec, run.project_id, step.key), result.facts["files"])
         return Done({"rows": rows, "rejected": rejected, "warnings": result.facts.get("warnings", [])})
@@ -59,3 +61,11 @@ def _without(bounds: dict[str, Any], ignored: frozenset[str]) -> dict[str, Any] 
         return bounds
     files = [each for each in bounds["files"] if each["path"] not in ignored]
     return {"kind": "files", "files": files} if files else None
+
+
+def _as_read(bounds: dict[str, Any], read: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """A window's bounds with the files that were read: one that was ignored since the plan may be taken in again."""
+    if bounds["kind"] != "files":
+        return bounds
+    paths = {each["path"] for each in read}
+    return {"kind": "files", "files": [each for each in bounds["files"] if each["path"] in paths]}
