@@ -132,6 +132,8 @@ def _go_on(survey: Survey, readings: tuple[Reading, ...]) -> Plan:
     said = [survey.reason, "First read." if first else "", *(f"{each.key}: {each.reason}" for each in reading)]
     reason = " ".join(each for each in said if each)
     seeds = survey.way == "seed"
+    if seeds:
+        readings = tuple(_emptied(each) for each in readings)
     return Plan(mode, reason, readings, stale=survey.stale, renamed=survey.renamed, replaces=seeds)
 
 
@@ -155,6 +157,13 @@ def _fresh(survey: Survey, key: str, answer: Answer) -> Reading:
     )
 
 
+def _emptied(reading: Reading) -> Reading:
+    """In a seed a stream that holds nothing has a window too, of no files: what it feeds is replaced by nothing."""
+    if not reading.incremental or reading.bounds is not None or reading.failed:
+        return reading
+    return replace(reading, bounds=Bounds("files").as_json())
+
+
 def _again(survey: Survey, fresh: Reading, answer: Answer) -> Reading:
     """The same extract in a batch that is repeated: exactly its window, or nothing if it had none."""
     if not fresh.incremental:
@@ -172,7 +181,7 @@ def _again(survey: Survey, fresh: Reading, answer: Answer) -> Reading:
 def _bounds_now(survey: Survey, key: str, window: Window, answer: Answer) -> dict[str, Any] | None:
     """An unfinished window with its files as they are now: ignored ones leave it, vanished ones are an error."""
     bounds: dict[str, Any] = window.bounds
-    if bounds["kind"] != "files" or window.state == "done" or key in survey.reused or answer.planned is None:
+    if not bounds.get("files") or window.state == "done" or key in survey.reused or answer.planned is None:
         return bounds
     there = {each.path: each for each in answer.planned.listed}
     wanted = [each["path"] for each in bounds["files"] if each["path"] not in survey.asks[key].mark.ignored]

@@ -94,14 +94,13 @@ def replaces(graph: Graph, step_key: str, batch: dict[str, Window]) -> bool:
     return any(batch[each].replaces for each in graph.incremental_above(step_key) if each in batch)
 
 
-def overtaken(graph: Graph, step_key: str, batch: dict[str, Window]) -> bool:
-    """Whether the extracts that feed a load directly have newer windows: replacing would bring back the past."""
-    direct = [batch[each] for each in graph.incremental_direct(step_key) if each in batch]
+def overtaken(extracts: Iterable[str], batch: dict[str, Window]) -> bool:
+    """Whether any of these extracts has a newer window than the batch: replacing would bring back the past."""
     return any(
         Window.objects.filter(pipeline_id=each.pipeline_id, step_key=each.step_key, id__gt=each.pk)
         .exclude(state="forgotten")
         .exists()
-        for each in direct
+        for each in (batch[key] for key in extracts if key in batch)
     )
 
 

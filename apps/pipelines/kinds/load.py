@@ -10,10 +10,11 @@ from apps.pipelines.execution.kinds import Done, KindAdapter, RunAgain, Verdict
 from apps.pipelines.graph import Graph
 from apps.pipelines.kinds.inputs import input_tables, spec_of
 from apps.pipelines.models import Run, StepRun
+from apps.pipelines.plans import SEED
 from apps.snapshots import queries as snapshots
 from apps.snapshots import services
 from apps.snapshots.models import Dataset, Snapshot
-from dataplane.errors import ConfigurationError
+from dataplane.errors import ConfigurationError, DataError
 from dataplane.rejected import described
 from dataplane.steps.base import ColumnType, StagedFile, StepContext, StepResult, Table
 
@@ -35,10 +36,12 @@ class LoadAdapter(KindAdapter):
             "mode": "replace" if spec.mode == "replace" or w.replaces(graph, step.key, batch) else "append",
             "head": dataset.head,
         }
-        overtaken = spec.mode == "replace" and w.overtaken(graph, step.key, batch)
+        overtaken = spec.mode == "replace" and w.overtaken(graph.incremental_direct(step.key), batch)
         extras["verdict"] = _idle(dataset, extras["load_key"], overtaken)
         if extras["verdict"]:
             return new_context(step, {}, extras), spec
+        if spec.mode == "append" and extras["mode"] == "replace":
+            _refuse_old_seed(dataset, w.overtaken(graph.incremental_above(step.key), batch))
         table = input_tables(step, run, spec)["input"]
         table = Table(table.columns, table.files, _set_aside(step, run, graph))
         extras["columns"] = _columns(dataset) if extras["mode"] == "append" else ()
@@ -95,6 +98,18 @@ def _idle(dataset: Dataset, load_key: str | None, overtaken: bool) -> str | None
     if dataset.snapshots.filter(load_key=load_key).exists():
         return ALREADY_DONE
     return OVERTAKEN if overtaken else None
+
+
+def _refuse_old_seed(dataset: Dataset, overtaken: bool) -> None:
+    """A seed that has not arrived here, while newer windows have: in its place they would be lost."""
+    if overtaken:
+        raise DataError(
+            f"What the seed had read would replace rows that were added to `{dataset.slug}` since. Read everything "
+            "again with mode seed.",
+            code="seed_overtaken",
+            evidence={"dataset": dataset.slug},
+            suggestions=[SEED],
+        )
 
 
 def _dataset(run: Run, slug: str) -> Dataset:

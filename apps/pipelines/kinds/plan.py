@@ -53,11 +53,16 @@ class PlanAdapter(KindAdapter):
 
 
 def _forget(run: Run, plan: Plan) -> None:
-    """A seed starts from nothing; otherwise only windows that nobody will read again are forgotten."""
+    """A seed starts from nothing; otherwise only windows that nobody will read again are forgotten.
+
+    Where a source did not answer the seed reads nothing, so what was read of it goes on counting.
+    """
     for window, key in plan.renamed.items():
         Window.objects.filter(pk=window).update(step_key=key)
     rows = Window.objects.filter(pipeline_id=run.pipeline_id).exclude(state="forgotten")
-    if not plan.replaces:
+    if plan.replaces:
+        rows = rows.exclude(step_key__in=[each.key for each in plan.readings if each.failed])
+    else:
         rows = rows.filter(pk__in=plan.stale)
     rows.update(state="forgotten", closed_at=Now())
 

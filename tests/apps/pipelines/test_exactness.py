@@ -50,6 +50,66 @@ def add(source: Source, postgres_url: str) -> Add:
     return rows
 
 
+def test_a_seed_whose_source_does_not_answer_leaves_that_stream_as_it_was(
+    project: Project, add: Add, postgres_url: str
+):
+    pipeline = ws.published(project, HEAD + KEPT + MARKS)
+    add((1, 1))
+    add((1, 10), (2, 20), to="marks")
+    ws.run(pipeline)
+    ws.execute(postgres_url, "ALTER TABLE marks RENAME TO away")
+    seeded = ws.run(pipeline, "seed")
+    assert (seeded.state, seeded.outcome) == ("succeeded", "partial"), ws.error_of(seeded)
+    ws.execute(postgres_url, "ALTER TABLE away RENAME TO marks")
+    add((3, 30), to="marks")
+    assert ws.run(pipeline).state == "succeeded"
+    assert ws.rows(project, "marked") == {(1, 10): 1, (2, 20): 1, (3, 30): 1}
+
+
+def test_a_seed_of_a_stream_that_is_empty_now_empties_what_it_feeds(project: Project, add: Add, postgres_url: str):
+    pipeline = ws.published(project, HEAD + KEPT + MARKS)
+    add((1, 1))
+    add((1, 10), (2, 20), to="marks")
+    ws.run(pipeline)
+    ws.execute(postgres_url, "DELETE FROM marks")
+    assert ws.run(pipeline, "seed").state == "succeeded"
+    assert ws.rows(project, "marked") == {}
+    add((2, 20), to="marks")
+    assert ws.run(pipeline).state == "succeeded"
+    assert ws.rows(project, "marked") == {(2, 20): 1}
+
+
+def test_a_seed_that_was_cut_off_empties_what_it_feeds_all_the_same(project: Project, add: Add, postgres_url: str):
+    pipeline = ws.published(project, HEAD + KEPT + MARKS)
+    add((1, 1))
+    add((1, 10), to="marks")
+    ws.run(pipeline)
+    ws.execute(postgres_url, "DELETE FROM marks")
+    assert ws.run_cut_off(pipeline, "marked", "seed").state == "cancelled"
+    assert ws.rows(project, "marked") == {(1, 10): 1}
+    assert ws.run(pipeline).mode == "repair"
+    assert ws.rows(project, "marked") == {}
+
+
+def test_a_seed_that_a_branch_did_not_take_is_not_loaded_over_newer_rows(project: Project, add: Add, postgres_url: str):
+    pipeline = ws.published(project, HEAD + KEPT + BRANCH)
+    add((1, 1))
+    ws.run(pipeline)
+    ws.execute(postgres_url, "UPDATE ticks SET value = -1")
+    seeded = ws.run(pipeline, "seed")
+    assert seeded.outcome == "partial", ws.error_of(seeded)
+    add((2, 2))
+    assert ws.run(pipeline).outcome == "clean"
+    ws.execute(postgres_url, "UPDATE ticks SET value = 1 WHERE tick = 1")
+    repaired = ws.run(pipeline, "repair")
+    assert ws.rows(project, "good") == {(1, 1): 1, (2, 2): 1}
+    error = repaired.steps.get(key="good").error
+    assert error is not None and error["code"] == "seed_overtaken"
+    assert [each["id"] for each in error["suggestions"]] == ["seed"]
+    assert ws.run(pipeline, "seed").outcome == "clean"
+    assert ws.rows(project, "good") == {(1, 1): 1, (2, 2): 1}
+
+
 def test_a_file_that_is_ignored_after_the_plan_can_be_taken_in_again(project: Project, workshop: Path):
     ws.write(workshop, "sales_2026-01.csv", ["day,amount", "2026-01-01,1"])
     ws.write(workshop, "sales_2026-02.csv", ["day,amount", "2026-02-01,2"])
