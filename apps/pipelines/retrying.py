@@ -61,10 +61,17 @@ def _refuse_if_pointless(run: Run) -> None:
     states = set(Window.objects.filter(batch=run.batch).values_list("state", flat=True))
     if states == {"forgotten"}:
         raise Conflict("A seed has read everything again since. Start a new run instead.", code="overtaken")
-    if not states & {*windows.OPEN, "failed"}:
+    if not states & {*windows.OPEN, "failed"} and not _lacks_whole_streams(run):
         raise Conflict(
             "Another run has loaded since what this one had read. Start a new run instead.", code="overtaken"
         )
+
+
+def _lacks_whole_streams(run: Run) -> bool:
+    """Whether a load that reads no window is missing: the next run may find nothing new and be skipped without it."""
+    graph = windows.graph_of(run)
+    missing = run.steps.filter(kind="load").exclude(state__in=STEP_DONE).values_list("key", flat=True)
+    return any(not graph.incremental_above(each) for each in missing)
 
 
 def _standing(steps: list[StepRun]) -> dict[str, StepRun]:

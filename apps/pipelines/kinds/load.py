@@ -36,7 +36,9 @@ class LoadAdapter(KindAdapter):
             "mode": "replace" if spec.mode == "replace" or w.replaces(graph, step.key, batch) else "append",
             "head": dataset.head,
         }
-        overtaken = spec.mode == "replace" and w.overtaken(graph.incremental_direct(step.key), batch)
+        overtaken = spec.mode == "replace" and (
+            w.overtaken(graph.incremental_direct(step.key), batch) or _behind(step, run, graph, dataset)
+        )
         extras["verdict"] = _idle(dataset, extras["load_key"], overtaken)
         if extras["verdict"]:
             return new_context(step, {}, extras), spec
@@ -98,6 +100,15 @@ def _idle(dataset: Dataset, load_key: str | None, overtaken: bool) -> str | None
     if dataset.snapshots.filter(load_key=load_key).exists():
         return ALREADY_DONE
     return OVERTAKEN if overtaken else None
+
+
+def _behind(step: StepRun, run: Run, graph: Graph, dataset: Dataset) -> bool:
+    """Whether a retry took over whole streams that another run has read and loaded again since."""
+    taken_over = run.steps.filter(key__in=graph.direct(step.key), state="reused")
+    if graph.incremental_above(step.key) or not taken_over.exists():
+        return False
+    family = Run.objects.filter(root=run.root).values("pk")
+    return dataset.snapshots.filter(run__gt=run.root).exclude(run__in=family).exists()
 
 
 def _refuse_old_seed(dataset: Dataset, overtaken: bool) -> None:

@@ -110,6 +110,38 @@ def test_a_seed_that_a_branch_did_not_take_is_not_loaded_over_newer_rows(project
     assert ws.rows(project, "good") == {(1, 1): 1, (2, 2): 1}
 
 
+def test_a_retry_of_a_full_refresh_does_not_bring_back_the_past(project: Project, add: Add, postgres_url: str):
+    whole = (HEAD + KEPT).replace("mode: incremental", "mode: full_refresh")
+    pipeline = ws.published(project, whole.replace("dataset: kept}", "dataset: kept, mode: replace}"))
+    add((1, 1))
+    cut = ws.run_cut_off(pipeline, "kept")
+    ws.execute(postgres_url, "UPDATE ticks SET value = 2")
+    ws.run(pipeline)
+    again = ws.retry(cut)
+    assert again.state == "succeeded", ws.error_of(again)
+    assert ws.output(again, "kept")["status"] == "overtaken"
+    assert ws.rows(project, "kept") == {(1, 2): 1}
+
+
+def test_a_whole_stream_that_failed_beside_a_loaded_window_can_be_retried(
+    project: Project, add: Add, postgres_url: str
+):
+    beside = """
+  marks: {extract: {source: db, stream: public.marks}}
+  sound: {check: {input: marks, rules: [{range: {column: value, min: 0}, action: stop}]}}
+  marked: {load: {input: sound, dataset: marked, mode: replace}}
+"""
+    pipeline = ws.published(project, HEAD + KEPT + beside)
+    add((1, 1))
+    add((1, -1), to="marks")
+    failed = ws.run(pipeline)
+    assert failed.state == "failed"
+    assert ws.windows(pipeline) == ["done"]
+    again = ws.retry(failed)
+    assert ws.failure(again)["code"] == "check_failed"
+    assert ws.states(again)["kept"] == "reused"
+
+
 def test_a_file_that_is_ignored_after_the_plan_can_be_taken_in_again(project: Project, workshop: Path):
     ws.write(workshop, "sales_2026-01.csv", ["day,amount", "2026-01-01,1"])
     ws.write(workshop, "sales_2026-02.csv", ["day,amount", "2026-02-01,2"])
