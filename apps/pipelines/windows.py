@@ -64,7 +64,10 @@ def mark_of(windows: Iterable[Window], ignored: frozenset[str]) -> Mark:
 
 
 def seen_before(window: Window) -> str | None:
-    """The file of row hashes that the window before this one left for the rows at its end; None if there is none."""
+    """The file of row hashes that the window before this one left for the rows at its end.
+
+    Empty when it looked and there was no row; None when nobody looked.
+    """
     earlier = Window.objects.filter(
         pipeline_id=window.pipeline_id,
         step_key=window.step_key,
@@ -73,8 +76,11 @@ def seen_before(window: Window) -> str | None:
         state__in=READ,
         id__lt=window.id,
     )
-    found = earlier.order_by("-id").values_list("seen", flat=True).first()
-    return found or None
+    found = earlier.order_by("-id").values_list("seen", "boundary_rows").first()
+    if found is None:
+        return None
+    path, counted = found
+    return path or ("" if counted == 0 else None)
 
 
 def load_key(graph: Graph, step_key: str, run: Run, batch: dict[str, Window]) -> str | None:

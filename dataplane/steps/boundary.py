@@ -60,8 +60,8 @@ def write(
 ) -> tuple[tuple[StagedFile, ...], dict[str, Any]]:
     """Stage the rows of a window that were not read before. Returns the files, and the facts for the next window.
 
-    `extras["seen"]` is the previous window's file of hashes below the storage root; without one, nothing at or below
-    the mark is taken. `extras["stream"]` has the lookback.
+    `extras["seen"]` is the previous window's file of hashes below the storage root, or empty when it found no row
+    there; None is no memory at all, and nothing at or below the mark is taken. `extras["stream"]` has the lookback.
     """
     query = f"SELECT * FROM ({query}) WHERE {cursor.sql} IS NOT NULL"
     if cursor.lower is None:
@@ -106,7 +106,8 @@ def _late(
     """Of the rows at or below the mark, those that the previous windows did not have."""
     if not again or seen is None:
         return ()
-    known = f"SELECT hash AS __known, count AS __times FROM {_parquet(context, [seen])}"
+    nothing = "(SELECT NULL::VARCHAR AS hash, 0 AS count WHERE false)"
+    known = f"SELECT hash AS __known, count AS __times FROM {_parquet(context, [seen]) if seen else nothing}"
     query = (
         f"SELECT * EXCLUDE (__hash, __n, __known, __times) FROM ("
         f"SELECT *, row_number() OVER (PARTITION BY __hash) AS __n FROM ("

@@ -110,6 +110,22 @@ def test_a_seed_that_a_branch_did_not_take_is_not_loaded_over_newer_rows(project
     assert ws.rows(project, "good") == {(1, 1): 1, (2, 2): 1}
 
 
+def test_rows_at_a_mark_where_nothing_was_found_are_not_lost(project: Project, add: Add, postgres_url: str):
+    """The row that set the mark was gone when it was to be read; another came at the same place later."""
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((1, 1), (5, 5))
+    started = services.start_run(pipeline, actor=ws.ACTOR)
+    ws.work_before("ticks")
+    ws.execute(postgres_url, "DELETE FROM ticks WHERE tick = 5")
+    ws.work()
+    started.refresh_from_db()
+    assert started.state == "succeeded", ws.error_of(started)
+    add((5, 50))
+    assert ws.run(pipeline).state == "succeeded"
+    assert ws.rows(project, "kept") == {(1, 1): 1, (5, 50): 1}
+    assert ws.run(pipeline).state == "skipped"
+
+
 def test_a_retry_of_a_full_refresh_does_not_bring_back_the_past(project: Project, add: Add, postgres_url: str):
     whole = (HEAD + KEPT).replace("mode: incremental", "mode: full_refresh")
     pipeline = ws.published(project, whole.replace("dataset: kept}", "dataset: kept, mode: replace}"))
