@@ -10,12 +10,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 import httpx
 
 from manifold import environment
 
 API = "/api/v1"
+LARGEST_PAGE = 500
 RUN_OVER = frozenset({"succeeded", "failed", "skipped", "expired", "cancelled", "timed_out"})
 
 
@@ -32,18 +34,31 @@ class Unreachable(Exception):
     """No server, no address or no token; the text says what to do."""
 
 
+def at(*words: object) -> str:
+    """A path of these words, whatever is in them: `at("runs", run_id)` is `runs/<id>/`."""
+    return "".join(f"{quote(str(each), safe='')}/" for each in words)
+
+
 class Client:
     """One server, one token, one project. Paths are relative to `/api/v1/`, or to the project with `project_*`."""
 
     def __init__(self, url: str, token: str, project: str = "default", timeout: float = 60.0) -> None:
+        """Raises Unreachable where the address or the token cannot be one."""
         self.project = project
-        self._http = httpx.Client(
-            base_url=url.rstrip("/"),
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=timeout,
-            trust_env=False,
-            follow_redirects=False,
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=url.rstrip("/"),
+                headers={"Authorization": f"Bearer {token.encode('ascii').decode()}"},
+                timeout=timeout,
+                trust_env=False,
+                follow_redirects=False,
+            )
+        except httpx.InvalidURL as error:
+            raise Unreachable(
+                f"{url!r} is no address ({error}). Set MANIFOLD_URL to one like http://host:8400."
+            ) from error
+        except UnicodeEncodeError as error:
+            raise Unreachable("The token has letters that no token has. Look at MANIFOLD_TOKEN again.") from error
 
     @classmethod
     def from_environment(cls, home: Path | None = None) -> Client:
@@ -57,44 +72,48 @@ class Client:
     def call(self, method: str, path: str, **options: Any) -> Any:
         """The decoded answer. Raises ApiError for a refusal and Unreachable where nobody answers."""
         response = self._send(method, f"{API}/{path.lstrip('/')}", **options)
-        return response.json() if response.content else None
+        return self._decoded(response) if response.content else None
 
     def in_project(self, method: str, path: str, **options: Any) -> Any:
-        return self.call(method, f"projects/{self.project}/{path.lstrip('/')}", **options)
+        return self.call(method, f"{at('projects', self.project)}{path.lstrip('/')}", **options)
 
-    def each(self, path: str, limit: int | None = None, **params: Any) -> Iterator[dict[str, Any]]:
+    def each(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
         """Every row of a project's list, page by page."""
-        given = {name: value for name, value in params.items() if value is not None}
-        page = self.in_project("GET", path, params=given)
-        count = 0
+        page = self.page(path, LARGEST_PAGE, **params)
         while True:
-            for row in page["results"]:
-                if limit is not None and count >= limit:
-                    return
-                count += 1
-                yield row
+            yield from page["results"]
             if not page["next"]:
                 return
-            page = self._send("GET", httpx.URL(page["next"]).raw_path.decode()).json()
+            page = self._decoded(self._send("GET", httpx.URL(page["next"]).raw_path.decode()))
+
+    def page(self, path: str, limit: int, **params: Any) -> Any:
+        """The first page of a project's list, with at most `limit` rows. Parameters that are None are left out."""
+        given = {name: value for name, value in params.items() if value is not None}
+        return self.in_project("GET", path, params={**given, "page_size": limit})
 
     def download(self, path: str, target: Path, **params: Any) -> int:
-        """Stream a project's resource into a new file; returns its size in bytes."""
+        """Stream a project's resource into a new file, which appears whole or not at all; returns its size in bytes."""
         partial = target.with_name(target.name + ".part")
-        with self._http.stream("GET", f"{API}/projects/{self.project}/{path}", params=params) as response:
-            if response.status_code >= 400:
-                response.read()
-                self._refuse(response)
-            with partial.open("wb") as file:
+        place = f"{API}/{at('projects', self.project)}{path}"
+        try:
+            with self._http.stream("GET", place, params=params) as response, partial.open("wb") as file:
+                if response.status_code >= 300:
+                    response.read()
+                    self._refuse(response)
                 for chunk in response.iter_bytes():
                     file.write(chunk)
-        partial.replace(target)
+            partial.replace(target)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        finally:
+            partial.unlink(missing_ok=True)
         return target.stat().st_size
 
     def wait(self, run_id: str, seconds: float | None = None, every: float = 0.5) -> dict[str, Any]:
         """Poll a run until it is over; returns it as the API shows it, finished or not when `seconds` have passed."""
         until = None if seconds is None else time.monotonic() + seconds
         while True:
-            run: dict[str, Any] = self.in_project("GET", f"runs/{run_id}/")
+            run: dict[str, Any] = self.in_project("GET", at("runs", run_id))
             if run["state"] in RUN_OVER or (until is not None and time.monotonic() > until):
                 return run
             time.sleep(every)
@@ -103,20 +122,32 @@ class Client:
         try:
             response = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise Unreachable(
-                f"Nobody answers at {self._http.base_url} ({error}). Is it running? Start it with `manifold up`."
-            ) from error
-        if response.status_code >= 400:
+            raise self._unreachable(error) from error
+        if response.status_code >= 300:
             self._refuse(response)
         return response
 
+    def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
+        return Unreachable(
+            f"Nobody answers at {self._http.base_url} ({error}). Is it running? Start it with `manifold up`."
+        )
+
+    def _decoded(self, response: httpx.Response) -> Any:
+        try:
+            return response.json()
+        except ValueError:
+            raise Unreachable(f"What answers at {self._http.base_url} is not Manifold. Look at MANIFOLD_URL.") from None
+
     def _refuse(self, response: httpx.Response) -> NoReturn:
+        if response.is_redirect:
+            leads = response.headers.get("Location")
+            raise Unreachable(f"{self._http.base_url} sends on to {leads}. Set MANIFOLD_URL to where it leads.")
         try:
             problem = response.json()
-        except json.JSONDecodeError:
-            problem = {"title": response.reason_phrase}
+        except ValueError:
+            problem = None
         if not isinstance(problem, dict):
-            problem = {"title": response.reason_phrase}
+            problem = {"title": f"The server answered {response.status_code} {response.reason_phrase}."}
         raise ApiError(response.status_code, problem)
 
 

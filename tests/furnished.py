@@ -6,7 +6,7 @@ It is made once for a module and committed; each test sees it, and what the test
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,13 @@ def furnished(
     module_postgres_url: str,
 ) -> Iterator[Furnished]:
     """The furnished project, while file sources may read `folder`/drop. No broker is told of its runs."""
-    folder = tmp_path_factory.mktemp("furnished")
+    with furnished_in(tmp_path_factory.mktemp("furnished"), module_postgres_url, django_db_blocker) as made:
+        yield made
+
+
+@contextmanager
+def furnished_in(folder: Path, database: str, blocker: Any) -> Iterator[Furnished]:
+    """Furnish, and empty all tables in the end."""
     (folder / "drop").mkdir()
     places = {
         "STORAGE_URL": f"file://{folder}/storage",
@@ -134,8 +140,8 @@ def furnished(
         stack.enter_context(override_settings(**places))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(dispatch, "send", lambda ready: bool(list(ready)) or True)
-        with django_db_blocker.unblock():
-            made = furnish(folder, module_postgres_url)
+        with blocker.unblock():
+            made = furnish(folder, database)
         yield made
-        with django_db_blocker.unblock():
+        with blocker.unblock():
             call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=True)

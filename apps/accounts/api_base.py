@@ -107,6 +107,15 @@ class ProjectViewSet(PlatformViewSet):
         path = getattr(self.model, "project_path", "project_id")
         return rows.visible_to(self.user, self.needed).filter(**{path: self.project.pk})
 
+    def get_object(self) -> Any:
+        """The row that the address names. Raises Http404 in words that name it."""
+        try:
+            return super().get_object()
+        except Http404:
+            name = self.kwargs[self.lookup_url_kwarg or self.lookup_field]
+            kind = self.model._meta.verbose_name
+            raise Http404(f"There is no {kind} `{name}` here, in the project `{self.project.slug}`.") from None
+
     def _enter(self, slug: str) -> Project:
         user, needed = self.user, self.needed
         project = Project.objects.visible_to(user, needed).filter(slug=slug).first()

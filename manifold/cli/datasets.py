@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from manifold.cli import output
-from manifold.client import Client
+from manifold.client import Client, at
 
 
 @click.command()
@@ -17,7 +17,7 @@ def datasets(client: Client, *, as_json: bool) -> None:
     """The project's datasets and their newest snapshot."""
     found = list(client.each("datasets/"))
     if as_json:
-        output.print_json({"results": found, "next": None, "previous": None})
+        output.listed(found)
         return
     output.table(
         (
@@ -42,13 +42,13 @@ def snapshots() -> None:
 
 @snapshots.command("list")
 @click.argument("dataset")
-@click.option("--limit", default=20, show_default=True)
+@output.limit(default=20)
 @output.command
 def list_snapshots(client: Client, *, dataset: str, limit: int, as_json: bool) -> None:
     """The newest first."""
-    found = list(client.each(f"datasets/{dataset}/snapshots/", limit=limit))
+    answer = client.page(at("datasets", dataset, "snapshots"), limit)
     if as_json:
-        output.print_json({"results": found, "next": None, "previous": None})
+        output.print_json(answer)
         return
     output.table(
         (
@@ -60,7 +60,7 @@ def list_snapshots(client: Client, *, dataset: str, limit: int, as_json: bool) -
                 output.when(each["created_at"]),
                 each["reason"],
             )
-            for each in found
+            for each in answer["results"]
         ),
         ["snapshot", "mode", "rows", "size", "created", "reason"],
         "No snapshots yet. They are added by runs.",
@@ -69,12 +69,12 @@ def list_snapshots(client: Client, *, dataset: str, limit: int, as_json: bool) -
 
 @snapshots.command()
 @click.argument("dataset")
-@click.argument("number", type=int)
-@click.option("--rows", default=10, show_default=True, help="How many rows to show.")
+@click.argument("number", type=click.IntRange(min=1))
+@click.option("--rows", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many rows to show.")
 @output.command
 def show(client: Client, *, dataset: str, number: int, rows: int, as_json: bool) -> None:
     """One snapshot: its schema and first rows."""
-    path = f"datasets/{dataset}/snapshots/{number}/"
+    path = at("datasets", dataset, "snapshots", number)
     found = client.in_project("GET", path)
     if as_json:
         output.print_json(found)
@@ -97,7 +97,7 @@ def show(client: Client, *, dataset: str, number: int, rows: int, as_json: bool)
 
 @snapshots.command()
 @click.argument("dataset")
-@click.argument("number", type=int)
+@click.argument("number", type=click.IntRange(min=1))
 @click.option("--format", "form", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
 @click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 @output.command
@@ -106,7 +106,7 @@ def export(client: Client, *, dataset: str, number: int, form: str, target: Path
     target = target or Path(f"{dataset}-{number}.{form}")
     if target.exists():
         output.stop(f"{target} exists already; name another file with -o.", output.USAGE)
-    written = client.download(f"datasets/{dataset}/snapshots/{number}/download/", target, format=form)
+    written = client.download(at("datasets", dataset, "snapshots", number, "download"), target, format=form)
     output.print_json({"file": str(target), "bytes": written}) if as_json else click.echo(
         f"{target}  {output.size(written)}"
     )

@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import json
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 
-from manifold.client import ApiError, Client, Unreachable
+from manifold import environment
+from manifold.client import LARGEST_PAGE, ApiError, Client, Unreachable
 
 DONE, FAILED, USAGE, UNHEALTHY, UNREACHABLE = 0, 1, 2, 3, 4
 COLOURS = {
@@ -25,6 +28,9 @@ COLOURS = {
     "warned": "yellow",
     "cancelled": "yellow",
 }
+
+# One page of the API, so that `--json` is what it answers.
+limit = functools.partial(click.option, "--limit", type=click.IntRange(1, LARGEST_PAGE), show_default=True)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,6 +47,8 @@ def command(function: Command) -> Command:
             stop(str(error), UNREACHABLE)
         except ApiError as error:
             refuse(error, options.get("as_json", False))
+        except environment.SettingError as error:
+            stop(str(error), USAGE)
         except OSError as error:
             stop(f"{error.filename or 'a file'}: {error.strerror}", USAGE)
 
@@ -58,9 +66,26 @@ def refuse(error: ApiError, as_json: bool) -> NoReturn:
             line = f" (line {each['line']})" if each.get("line") else ""
             remedy = f" {each['remedy']}" if each.get("remedy") else ""
             click.echo(f"  {place}{line}: {each.get('message', '')}{remedy}", err=True)
+        for each in error.problem.get("suggestions") or []:
+            click.echo(f"  → {each['title']}: {each['effect']}", err=True)
     if error.status in (401, 403, 503):
         sys.exit(UNREACHABLE)
     sys.exit(USAGE if error.status in (400, 404, 405, 415, 422) else FAILED)
+
+
+def document(file: Path) -> str:
+    """The text of a file that somebody names. Leaves with a sentence where it cannot be read."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        stop(f"{file} is not UTF-8 text: byte {error.start} does not fit. Save it as UTF-8.", USAGE)
+    except OSError as error:
+        stop(f"{file} cannot be read: {error.strerror}", USAGE)
+
+
+def listed(rows: Iterable[dict[str, Any]]) -> None:
+    """All rows of a list, as the API would show them on one page."""
+    print_json({"results": list(rows), "next": None, "previous": None})
 
 
 def stop(sentence: str, code: int) -> NoReturn:
@@ -79,7 +104,7 @@ def table(rows: Iterable[Sequence[Any]], heads: Sequence[str], empty: str) -> No
         click.echo(empty)
         return
     right = [all(_is_number(row[index]) for row in kept) for index in range(len(heads))]
-    widths = [max(len(head), *(len(row[index]) for row in kept)) for index, head in enumerate(heads)]
+    widths = [max(_width(head), *(_width(row[index]) for row in kept)) for index, head in enumerate(heads)]
     click.secho("  ".join(_pad(head, widths[i], right[i]) for i, head in enumerate(heads)).rstrip(), dim=True)
     for row in kept:
         cells = [_paint(_pad(value, widths[i], right[i]), value) for i, value in enumerate(row)]
@@ -145,7 +170,15 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (dict, list)):
         return json.dumps(value, ensure_ascii=False)
-    return str(value).replace("\n", " ")
+    # What a terminal would take as a command to it (colours, the cursor, its title) is shown as a space.
+    return "".join(each if each.isprintable() else " " for each in str(value))
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal: wide letters take two, combining ones none."""
+    return sum(
+        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text
+    )
 
 
 def _is_number(text: str) -> bool:
@@ -153,7 +186,8 @@ def _is_number(text: str) -> bool:
 
 
 def _pad(text: str, width: int, right: bool) -> str:
-    return text.rjust(width) if right else text.ljust(width)
+    space = " " * (width - _width(text))
+    return space + text if right else text + space
 
 
 def _paint(shown: str, value: str) -> str:

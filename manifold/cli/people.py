@@ -7,7 +7,7 @@ import sys
 import click
 
 from manifold.cli import output
-from manifold.client import Client
+from manifold.client import Client, at
 
 
 @click.group()
@@ -16,15 +16,15 @@ def audit() -> None:
 
 
 @audit.command("list")
-@click.option("--limit", default=30, show_default=True)
+@output.limit(default=30)
 @click.option("--verb", help="Only this verb, e.g. run.started or update.")
 @click.option("--actor", help="Only what this actor did.")
 @output.command
 def list_events(client: Client, *, limit: int, verb: str | None, actor: str | None, as_json: bool) -> None:
     """The newest events of the project first."""
-    found = list(client.each("events/", limit=limit, verb=verb, actor=actor))
+    answer = client.page("events/", limit, verb=verb, actor=actor)
     if as_json:
-        output.print_json({"results": found, "next": None, "previous": None})
+        output.print_json(answer)
         return
     output.table(
         (
@@ -36,7 +36,7 @@ def list_events(client: Client, *, limit: int, verb: str | None, actor: str | No
                 each["object_type"],
                 each["object_name"] or each["object_id"],
             )
-            for each in found
+            for each in answer["results"]
         ),
         ["event", "at", "who", "did", "to", "name"],
         "No events.",
@@ -108,5 +108,5 @@ def issue(client: Client, *, name: str, role: str, project: str | None, days: in
 @output.command
 def revoke(client: Client, *, token_id: str, as_json: bool) -> None:
     """Make a token useless at once."""
-    answer = client.call("POST", f"tokens/{token_id}/revoke/")
+    answer = client.call("POST", at("tokens", token_id, "revoke"))
     output.print_json(answer) if as_json else click.echo("revoked")

@@ -9,7 +9,7 @@ import click
 
 from apps.pipelines.document import parse
 from manifold.cli import output
-from manifold.client import Client
+from manifold.client import Client, at
 
 
 @click.command()
@@ -20,9 +20,7 @@ from manifold.client import Client
 @output.command
 def apply(client: Client, *, file: Path, publish: bool, as_json: bool) -> None:
     """Write a document as its pipeline's draft; create the pipeline if there is none."""
-    answer = client.in_project(
-        "POST", "pipelines/apply/", json={"text": file.read_text(encoding="utf-8"), "publish": publish}
-    )
+    answer = client.in_project("POST", "pipelines/apply/", json={"text": output.document(file), "publish": publish})
     if as_json:
         output.print_json(answer)
         return
@@ -39,7 +37,7 @@ def apply(client: Client, *, file: Path, publish: bool, as_json: bool) -> None:
 @output.command
 def export(client: Client, *, pipeline: str, as_json: bool) -> None:
     """Print a pipeline's document: its draft if there is one, else what is published."""
-    answer = client.in_project("GET", f"pipelines/{pipeline}/")
+    answer = client.in_project("GET", at("pipelines", pipeline))
     output.print_json(answer) if as_json else click.echo(answer["text"], nl=False)
 
 
@@ -48,11 +46,7 @@ def export(client: Client, *, pipeline: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the errors as JSON.")
 def validate(file: Path, as_json: bool) -> None:
     """Check a document without a server: keys, steps, inputs, cycles, rules."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        output.stop(f"{file} cannot be read: {error}", output.USAGE)
-    _, errors = parse(text)
+    _, errors = parse(output.document(file))
     if as_json:
         output.print_json({"valid": not errors, "errors": [each.as_json() for each in errors]})
     elif errors:

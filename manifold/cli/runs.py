@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from manifold.cli import output
-from manifold.client import RUN_OVER, Client
+from manifold.client import RUN_OVER, Client, at
 
+SHOWN_READS = 5
 GOOD_ENDS = frozenset({"succeeded", "skipped"})
 
 
@@ -22,10 +23,10 @@ GOOD_ENDS = frozenset({"succeeded", "skipped"})
 def run(client: Client, *, pipeline: str, mode: str, dry_run: bool, wait: bool, as_json: bool) -> None:
     """Start a run of PIPELINE."""
     if dry_run:
-        plan = client.in_project("POST", f"pipelines/{pipeline}/plan/", json={"mode": mode})
+        plan = client.in_project("POST", at("pipelines", pipeline, "plan"), json={"mode": mode})
         output.print_json(plan) if as_json else show_plan(plan)
         return
-    started = client.in_project("POST", f"pipelines/{pipeline}/runs/", json={"mode": mode})
+    started = client.in_project("POST", at("pipelines", pipeline, "runs"), json={"mode": mode})
     finished = client.wait(started["id"]) if wait else started
     output.print_json(finished) if as_json else show_run(finished)
     leave(finished)
@@ -39,13 +40,13 @@ def runs() -> None:
 @runs.command("list")
 @click.option("--pipeline", help="Only runs of this pipeline.")
 @click.option("--state", help="Only runs in this state.")
-@click.option("--limit", default=20, show_default=True)
+@output.limit(default=20)
 @output.command
 def list_runs(client: Client, *, pipeline: str | None, state: str | None, limit: int, as_json: bool) -> None:
     """The newest runs first."""
-    found = list(client.each("runs/", limit=limit, pipeline=pipeline, state=state))
+    answer = client.page("runs/", limit, pipeline=pipeline, state=state)
     if as_json:
-        output.print_json({"results": found, "next": None, "previous": None})
+        output.print_json(answer)
         return
     output.table(
         (
@@ -58,7 +59,7 @@ def list_runs(client: Client, *, pipeline: str | None, state: str | None, limit:
                 output.seconds(each["duration_s"]),
                 output.when(each["created_at"]),
             )
-            for each in found
+            for each in answer["results"]
         ),
         ["run", "pipeline", "state", "mode", "rows written", "took", "created"],
         "No runs yet. Start one with `manifold run PIPELINE`.",
@@ -70,7 +71,7 @@ def list_runs(client: Client, *, pipeline: str | None, state: str | None, limit:
 @output.command
 def show(client: Client, *, run_id: str, as_json: bool) -> None:
     """One run with its steps, checks and error."""
-    found = client.in_project("GET", f"runs/{run_id}/")
+    found = client.in_project("GET", at("runs", run_id))
     output.print_json(found) if as_json else show_run(found)
 
 
@@ -79,7 +80,7 @@ def show(client: Client, *, run_id: str, as_json: bool) -> None:
 @output.command
 def cancel(client: Client, *, run_id: str, as_json: bool) -> None:
     """Stop a run; its running steps end within seconds."""
-    found = client.in_project("POST", f"runs/{run_id}/cancel/")
+    found = client.in_project("POST", at("runs", run_id, "cancel"))
     output.print_json(found) if as_json else show_run(found)
 
 
@@ -89,7 +90,7 @@ def cancel(client: Client, *, run_id: str, as_json: bool) -> None:
 @output.command
 def retry(client: Client, *, run_id: str, wait: bool, as_json: bool) -> None:
     """Start a new run that reuses what still stands of an ended one."""
-    started = client.in_project("POST", f"runs/{run_id}/retry/")
+    started = client.in_project("POST", at("runs", run_id, "retry"))
     finished = client.wait(started["id"]) if wait else started
     output.print_json(finished) if as_json else show_run(finished)
     leave(finished)
@@ -103,12 +104,13 @@ def leave(run: dict[str, Any]) -> None:
 
 def show_plan(plan: dict[str, Any]) -> None:
     output.pairs([("mode", plan["mode"]), ("because", plan["mode_reason"])])
+    click.echo()
     output.table(
         (
             (
                 step["key"],
                 step["kind"],
-                step["skip_reason"] or "; ".join(_read(each) for each in step["reads"]) or "–",
+                _reads(step, plan["mode_reason"]),
                 output.amount((step["estimate"] or {}).get("rows")),
                 output.size((step["estimate"] or {}).get("bytes")),
             )
@@ -119,8 +121,13 @@ def show_plan(plan: dict[str, Any]) -> None:
     )
 
 
-def _read(each: Any) -> str:
-    return each if isinstance(each, str) else str(each.get("path") or each.get("stream") or each)
+def _reads(step: dict[str, Any], said: str) -> str:
+    """What a step reads, or why it does not, unless that was `said` above."""
+    if step["skip_reason"]:
+        return "nothing" if step["skip_reason"] in said else step["skip_reason"]
+    reads = [each if isinstance(each, str) else str(each.get("path") or each) for each in step["reads"]]
+    more = f" and {len(reads) - SHOWN_READS} more" if len(reads) > SHOWN_READS else ""
+    return "; ".join(reads[:SHOWN_READS]) + more or "–"
 
 
 def show_run(run: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import click
 
 from manifold.cli import output
 from manifold.cli.datasets import show_rows
-from manifold.client import Client
+from manifold.client import Client, at
 
 
 @click.group()
@@ -24,7 +24,7 @@ def list_sources(client: Client, *, as_json: bool) -> None:
     """Every source of the project and its health."""
     found = list(client.each("sources/"))
     if as_json:
-        output.print_json({"results": found, "next": None, "previous": None})
+        output.listed(found)
         return
     output.table(
         (
@@ -59,36 +59,37 @@ def add(
     secrets: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Add a source, test it, and discover its streams."""
+    """Add a source, test it, and discover its streams; status 1 when the test fails (the source stays)."""
     params: dict[str, Any] = dict(_setting(each) for each in settings)
     for name in secrets:
         params[name] = click.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     body = {"slug": slug, "title": title or slug, "connector": connector, "params": params}
     created = client.in_project("POST", "sources/", json=body)
-    check = client.in_project("POST", f"sources/{slug}/test/")
+    check = client.in_project("POST", at("sources", slug, "test"))
+    found = client.in_project("POST", at("sources", slug, "discover")) if check["ok"] else None
     if as_json:
-        output.print_json({**created, "check": check})
+        output.print_json({"source": created, "check": check, "streams": found})
     else:
         click.echo(f"{slug}: added")
         _show_check(check)
+        if found:
+            _show_streams(found)
     if not check["ok"]:
         sys.exit(output.FAILED)
-    if not as_json:
-        _show_streams(client.in_project("POST", f"sources/{slug}/discover/"))
 
 
 @sources.command()
 @output.command
 def connectors(client: Client, *, as_json: bool) -> None:
     """The kinds of source and what each can do."""
-    found = client.call("GET", "connectors/")["results"]
+    answer = client.call("GET", "connectors/")
     if as_json:
-        output.print_json(found)
+        output.print_json(answer)
         return
     output.table(
         (
             (each["key"], each["title"], ", ".join(name for name, can in each["capabilities"].items() if can))
-            for each in found
+            for each in answer["results"]
         ),
         ["connector", "title", "can"],
         "",
@@ -100,7 +101,7 @@ def connectors(client: Client, *, as_json: bool) -> None:
 @output.command
 def test(client: Client, *, slug: str, as_json: bool) -> None:
     """Test a source stage by stage; status 1 if one fails."""
-    check = client.in_project("POST", f"sources/{slug}/test/")
+    check = client.in_project("POST", at("sources", slug, "test"))
     output.print_json(check) if as_json else _show_check(check)
     if not check["ok"]:
         sys.exit(output.FAILED)
@@ -111,7 +112,7 @@ def test(client: Client, *, slug: str, as_json: bool) -> None:
 @output.command
 def discover(client: Client, *, slug: str, as_json: bool) -> None:
     """Find a source's streams and their schemas."""
-    found = client.in_project("POST", f"sources/{slug}/discover/")
+    found = client.in_project("POST", at("sources", slug, "discover"))
     output.print_json(found) if as_json else _show_streams(found)
 
 
@@ -121,19 +122,19 @@ def discover(client: Client, *, slug: str, as_json: bool) -> None:
 @output.command
 def preview(client: Client, *, slug: str, stream: str, as_json: bool) -> None:
     """The first 50 rows of a stream, as they would arrive."""
-    answer = client.in_project("GET", f"sources/{slug}/streams/{stream}/preview/")
+    answer = client.in_project("GET", at("sources", slug, "streams", stream, "preview"))
     output.print_json(answer) if as_json else show_rows(answer)
 
 
 @sources.command()
 @click.argument("slug")
-@click.option("--limit", default=200, show_default=True)
+@output.limit(default=200)
 @output.command
 def files(client: Client, *, slug: str, limit: int, as_json: bool) -> None:
     """Every file ever seen in a source, newest name last."""
-    found = list(client.each(f"sources/{slug}/files/", limit=limit))
+    answer = client.page(at("sources", slug, "files"), limit)
     if as_json:
-        output.print_json({"results": found, "next": None, "previous": None})
+        output.print_json(answer)
         return
     output.table(
         (
@@ -145,7 +146,7 @@ def files(client: Client, *, slug: str, limit: int, as_json: bool) -> None:
                 output.when(each["modified"]),
                 "ignored" if each["ignored"] else "",
             )
-            for each in found
+            for each in answer["results"]
         ),
         ["file", "stream", "date", "size", "modified", ""],
         "No files seen yet. Discover the source or run a pipeline that reads it.",
@@ -166,9 +167,11 @@ def _setting(text: str) -> tuple[str, Any]:
 def _show_check(check: dict[str, Any]) -> None:
     for stage in check["stages"]:
         mark = click.style("ok    ", fg="green") if stage["ok"] else click.style("failed", fg="red")
-        click.echo(f"{mark}  {stage['name']:<14} {stage['seconds']:6.2f} s  {stage['detail']}".rstrip())
-        if stage.get("error"):
-            output.show_error(stage["error"])
+        error = stage.get("error")
+        detail = "" if error and error["message"] == stage["detail"] else stage["detail"]
+        click.echo(f"{mark}  {stage['name']:<14} {stage['seconds']:6.2f} s  {detail}".rstrip())
+        if error:
+            output.show_error(error)
 
 
 def _show_streams(found: dict[str, Any]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -35,3 +37,11 @@ def test_a_command_starts_without_django(name: str) -> None:
     module = COMMANDS[name].partition(":")[0]
     program = f"import sys, {module}; sys.exit('django' in sys.modules or 'celery' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_tested(name: str) -> None:
+    """By its words, as a test gives them to the command: `manifold("sql", …)`, `json("sql", …)`, `["sql", …]`."""
+    folder = Path(__file__).parent.parent
+    spoken = re.compile(rf'(\(|\[)"{name}"')
+    assert any(spoken.search(each.read_text()) for each in folder.rglob("test_*.py")), f"`manifold {name}` has no test"

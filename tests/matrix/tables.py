@@ -148,16 +148,17 @@ get     dataset-preview  sign-in      404       404    yes      yes   yes
 get     dataset-download sign-in      404       404    yes      yes   yes
 """
 
-# The commands that speak to a server, by the code they end with: 0 done, 2 nothing of that name, 4 not allowed.
+# The commands that speak to a server, by the code they end with: 0 done, 2 nothing of that name, 3 not
+# healthy (nobody works off the runs), 4 not allowed.
 COMMANDS = """
 command                                    nobody stranger superuser viewer operator admin
-status                                          4        2         2      0        0     0
+status                                          4        2         2      3        3     3
 run orders                                      4        2         2      4        0     0
 run orders --dry-run                            4        2         2      4        0     0
 runs list                                       4        2         2      0        0     0
 runs show SUCCEEDED                             4        2         2      0        0     0
 runs cancel RUNNING                             4        2         2      4        0     0
-runs retry SUCCEEDED                            4        2         2      4        0     0
+runs retry CANCELLED                            4        2         2      4        0     0
 apply -f DOCUMENT                               4        2         2      4        0     0
 apply -f DOCUMENT --publish                     4        2         2      4        4     0
 export orders                                   4        2         2      0        0     0

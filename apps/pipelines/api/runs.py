@@ -38,7 +38,7 @@ class RunViewSet(ProjectViewSet):
     model = Run
     serializer_class = shapes.RunRow
     lookup_field = "pk"
-    lookup_value_regex = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    lookup_value_regex = "[^/]+"
     filterset_class = RunFilter
     action_needed: ClassVar[dict[str, Any]] = {"cancel": "operate", "retry": "operate", "steps": "see"}
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
-from django.http import StreamingHttpResponse
+from django.http import Http404, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
-from rest_framework.generics import get_object_or_404
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -47,7 +46,10 @@ class SnapshotViewSet(ProjectViewSet):
         if self.schema_only:
             return found
         visible = Dataset.objects.visible_to(self.request.user, self.needed).filter(project=self.project)
-        return found.filter(dataset=get_object_or_404(visible, slug=self.kwargs["dataset"]))
+        dataset = visible.filter(slug=self.kwargs["dataset"]).first()
+        if dataset is None:
+            raise Http404(f"There is no dataset `{self.kwargs['dataset']}` here, in the project `{self.project.slug}`.")
+        return found.filter(dataset=dataset)
 
     @extend_schema(responses=shapes.Snapshot(many=True))
     def list(self, request: Request, **kwargs: Any) -> Response:

@@ -1,0 +1,1 @@
+from tests.served import served, worked  # noqa: F401  fixtures

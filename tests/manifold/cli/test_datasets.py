@@ -1,0 +1,86 @@
+"""`manifold datasets`, `snapshots` and `sql`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from manifold.cli import output
+from tests.served import Served
+
+pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("command")]
+
+
+def test_it_works(served: Served) -> None:
+    client = served.client()
+    assert served.json("datasets") == client.in_project("GET", "datasets/")
+    assert served.manifold("datasets").stdout.splitlines()[1].split()[:3] == ["orders", "1", "2"]
+    snapshots = "datasets/orders/snapshots/"
+    assert served.json("snapshots", "list", "orders") == client.in_project("GET", f"{snapshots}?page_size=20")
+    assert served.json("snapshots", "show", "orders", "1") == client.in_project("GET", f"{snapshots}1/")
+    assert served.manifold("snapshots", "list", "orders").stdout.splitlines()[1].split()[:3] == ["1", "append", "2"]
+    shown = served.manifold("snapshots", "show", "orders", "1", "--rows", "1").stdout
+    assert shown.startswith("snapshot  orders@1\n")
+    assert "customer" in shown and "ann" in shown and "ben" not in shown
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_snapshot_is_saved_as_a_file(served: Served, tmp_path: Path, form: str) -> None:
+    file = tmp_path / "orders"
+    words = ["snapshots", "export", "orders", "1", "--format", form, "-o", str(file)]
+    result = served.manifold(*words)
+    assert (result.exit_code, result.stdout.startswith(str(file))) == (0, True)
+    assert file.read_bytes()[:4] == {"csv": b"id,c", "parquet": b"PAR1"}[form]
+    result = served.manifold(*words)
+    assert (result.exit_code, "exists already" in result.stderr) == (2, True)
+    other = tmp_path / "other"
+    answer = served.json("snapshots", "export", "orders", "1", "--format", form, "-o", str(other))
+    assert answer == {"file": str(other), "bytes": other.stat().st_size}
+
+
+def test_a_file_appears_whole_or_not_at_all(served: Served, tmp_path: Path) -> None:
+    result = served.manifold("snapshots", "export", "orders", "9", "-o", str(tmp_path / "f"))
+    assert (result.exit_code, "There is no snapshot `9`" in result.stderr) == (2, True)
+    result = served.manifold("snapshots", "export", "orders", "1", "-o", str(tmp_path / "nowhere" / "f"))
+    assert (result.exit_code, "No such file" in result.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sql_is_answered_in_aligned_columns(served: Served) -> None:
+    query = "SELECT customer, id * 100 AS n, NULL AS nothing FROM orders ORDER BY id"
+    result = served.manifold("sql", query)
+    assert result.stdout.splitlines() == ["customer    n  nothing", "ann       100        –", "ben       200        –"]
+    assert result.stderr.startswith("2 rows in ")
+    answer = served.json("sql", query)
+    assert answer["rows"] == [["ann", 100, None], ["ben", 200, None]]
+    assert set(answer) == {"columns", "rows", "row_count", "truncated", "seconds", "bytes_scanned"}
+    assert served.manifold("sql", "SELECT * FROM orders WHERE id < 0").stdout == "No rows.\n"
+    assert served.json("sql", 'SELECT count(*) FROM "orders@1"')["rows"] == [[2]]
+
+
+def test_wide_letters_stay_aligned_and_nothing_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table([["東京", 1], ["\x1b[2Jx\r\n\ty", 20]], ["city", "n"], "")
+    assert capsys.readouterr().out.splitlines() == ["city        n", "東京        1", " [2Jx   y  20"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["sql", "SELEC 1"], 2, "manifold: "),
+        (["sql", "SELECT * FROM nothing"], 2, "nothing"),
+        (["sql", "SELECT * FROM read_csv('/etc/passwd')"], 2, "read_csv"),
+        (["sql", "SELECT * FROM '/etc/passwd'"], 2, "/etc/passwd"),
+        (["sql", "COPY orders TO '/tmp/x'"], 2, "manifold: "),
+        (["sql", "WITH x AS (DELETE FROM orders RETURNING *) SELECT * FROM x"], 2, "manifold: "),
+        (["sql", ""], 2, "sql"),
+        (["snapshots", "list", "nothing"], 2, "There is no dataset `nothing`"),
+        (["snapshots", "show", "orders", "0"], 2, "0 is not in the range"),
+        (["snapshots", "show", "orders", "99"], 2, "There is no snapshot `99`"),
+        (["snapshots", "show", "orders", "x"], 2, "'x' is not a valid integer"),
+    ],
+)
+def test_wrong_words(served: Served, words: list[str], code: int, said: str) -> None:
+    result = served.manifold(*words)
+    assert (result.exit_code, said in result.stderr) == (code, True), result.output
+    assert "root:" not in result.output

@@ -1,0 +1,96 @@
+"""`manifold sources`: no secret on the command line, and a source that fails its test says at which stage."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from tests.served import Served
+
+pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("command")]
+
+
+@pytest.fixture
+def database(module_postgres_url: str) -> tuple[list[str], str]:
+    """The settings of a PostgreSQL source as words of the command, and its password."""
+    parts = urlsplit(module_postgres_url)
+    values = {"host": parts.hostname, "port": parts.port, "database": parts.path[1:], "user": parts.username}
+    values |= {"sslmode": "disable"}
+    return [word for name, value in values.items() for word in ("--set", f"{name}={value}")], unquote(
+        parts.password or ""
+    )
+
+
+def test_it_works(served: Served, database: tuple[list[str], str]) -> None:
+    settings, password = database
+    words = ["sources", "add", "shop", "--connector", "postgresql", *settings, "--secret", "password"]
+    result = served.manifold(*words, given=f"{password}\n")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("shop: added\nok ")
+    assert "public.customers" in result.stdout
+    assert password not in result.output
+    assert served.manifold("sources", "test", "shop").exit_code == 0
+    assert served.json("sources", "test", "shop")["ok"] is True
+    found = served.json("sources", "discover", "shop")
+    assert [each["name"] for each in found["results"]] == ["public.customers"]
+    lines = served.manifold("sources", "preview", "shop", "public.customers").stdout.splitlines()
+    assert lines == ["id   name", "ann  Ann", "ben  Ben"]
+
+
+def test_a_wrong_secret_is_told_at_its_stage(served: Served, database: tuple[list[str], str]) -> None:
+    words = ["sources", "add", "locked", "--connector", "postgresql", *database[0], "--secret", "password"]
+    result = served.manifold(*words, given="wrong-canary\n")
+    assert result.exit_code == 1
+    assert "failed  " in result.stdout and "password" in result.stdout
+    assert "wrong-canary" not in result.output
+    answer = served.json("sources", "test", "locked", code=1)
+    assert answer["stages"][-1]["error"]["code"] == "authentication"
+    result = served.manifold("sources", "discover", "locked")
+    assert (result.exit_code, result.stderr.startswith("manifold: ")) == (2, True)
+
+
+def test_a_folder_that_may_not_be_read_is_told_once(served: Served) -> None:
+    result = served.manifold("sources", "add", "etc", "--connector", "local_files", "--set", "path=/etc")
+    assert result.exit_code == 1
+    assert result.stdout.count("is not below an allowed folder") == 1
+    assert "MANIFOLD_FILE_ROOTS" in result.stdout
+
+
+def test_lists_are_what_the_api_answers(served: Served) -> None:
+    client = served.client()
+    assert served.json("sources", "list") == client.in_project("GET", "sources/")
+    assert served.json("sources", "connectors") == client.call("GET", "connectors/")
+    assert served.json("sources", "files", "drop") == client.in_project("GET", "sources/drop/files/")
+    assert served.manifold("sources", "list").stdout.splitlines()[0].split()[0] == "source"
+    assert "local_files" in served.manifold("sources", "connectors").stdout
+    assert "orders-2026-01.csv" in served.manifold("sources", "files", "drop").stdout
+    preview = served.json("sources", "preview", "drop", "orders")
+    assert [each["name"] for each in preview["columns"]] == ["id", "customer", "amount", "ordered_at"]
+
+
+def test_no_streams_are_told(served: Served) -> None:
+    empty = served.made.folder / "drop" / "empty"
+    empty.mkdir()
+    result = served.manifold("sources", "add", "empty", "--connector", "local_files", "--set", f"path={empty}")
+    assert "Nothing to read was found" in result.stdout or result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["test", "nothing"], 2, "There is no source `nothing`"),
+        (["preview", "drop", "nothing"], 2, "There is no stream `nothing`"),
+        (["preview", "drop", "a/../b?x=1#"], 2, "manifold: "),
+        (["files", "nothing"], 2, "There is no source `nothing`"),
+        (["add", "x", "--connector", "nonsense"], 2, "nonsense"),
+        (["add", "x", "--connector", "local_files", "--set", "path"], 2, "is not NAME=VALUE"),
+        (["add", "x", "--connector", "local_files", "--set", "folder=/x"], 2, "params.folder"),
+        (["add", "Not A Slug", "--connector", "local_files", "--set", "path=/tmp"], 2, "slug"),
+        (["add", "drop", "--connector", "local_files", "--set", "path=DROP"], 1, "drop"),
+    ],
+)
+def test_wrong_words(served: Served, words: list[str], code: int, said: str) -> None:
+    drop = str(served.made.folder / "drop")
+    result = served.manifold("sources", *[each.replace("DROP", drop) for each in words])
+    assert (result.exit_code, said in result.stderr) == (code, True), result.output
