@@ -34,6 +34,7 @@ def _rows(folder: Path, rounds: int, size: int) -> list[report.Row]:
     with database(folder / "reference") as url, installation(folder / "home", environment) as platform:
         rows = [report.Row("empty home → sign-in page", [*starts, platform.ready_after], 10.0)]
         rows.append(_idle(platform))
+        rows.append(loads.demo_row(platform.client, url, folder / "flights", rounds))
         rows.append(loads.csv_row(platform.client, file, rounds))
         data.postgres_table(url, file)
         rows.append(loads.postgres_row(platform.client, url, folder, rounds))

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from benchmarks import limits
 from benchmarks.report import Row, in_turn
 from manifold.client import Client
+from manifold.demo import story
+from manifold.demo.data import MONTHS, drop_months, fill_reference
 
 DOCUMENT = """
 manifold: 1
@@ -40,6 +42,18 @@ def postgres_row(client: Client, url: str, folder: Path, rounds: int) -> Row:
     return _measured(client, row, "postgres", rounds, ("postgres", url, folder))
 
 
+def demo_row(client: Client, url: str, folder: Path, rounds: int) -> Row:
+    """The flights example with all its twelve files, four tables, eleven rules, joins, two loads."""
+    drop_months(folder, MONTHS)
+    fill_reference(url)
+    story.prepare(client, folder, url)
+    row = Row("demo: flights pipeline, 336,776 rows", [], 2.0, limit_name="plain DuckDB, same reads and writes")
+    row.ours, row.limit = in_turn(
+        rounds, lambda: _run(client, "flights", "seed")[0], lambda: limits.limit("demo", url, folder)
+    )
+    return row
+
+
 def _prepare(client: Client, name: str, connector: str, params: dict[str, Any], stream: str) -> None:
     body = {"slug": f"bench-{name}", "title": name, "connector": connector, "params": params}
     client.in_project("POST", "sources/", json=body)
@@ -61,9 +75,9 @@ def _measured(client: Client, row: Row, name: str, rounds: int, limit: tuple[str
     return row
 
 
-def _run(client: Client, pipeline: str) -> tuple[float, float]:
+def _run(client: Client, pipeline: str, mode: str = "auto") -> tuple[float, float]:
     """Seconds from the request to the end of the run, and the highest peak of a step in MB."""
-    started = client.in_project("POST", f"pipelines/{pipeline}/runs/", json={"mode": "auto"})
+    started = client.in_project("POST", f"pipelines/{pipeline}/runs/", json={"mode": mode})
     run = client.wait(started["id"], every=0.1)
     if run["state"] != "succeeded":
         raise RuntimeError(f"the run of {pipeline} {run['state']}: {run['error']}")

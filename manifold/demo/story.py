@@ -38,8 +38,7 @@ def tell(platform: Platform) -> int:
         data.drop_months(folder, data.MONTHS[:-1])
         reference = _reference(platform)
         data.fill_reference(reference)
-        _sources(client, folder, reference)
-        _pipelines(client)
+        prepare(client, folder, reference)
         good = _runs(client, folder, first_time)
         _result(client, platform.url)
     except (DemoFailed, data.DemoDataMissing) as error:
@@ -62,6 +61,12 @@ def _reference(platform: Platform) -> str:
             "Create an empty database and name it in MANIFOLD_DEMO_DATABASE_URL."
         )
     return platform.services.postgres.ensure_role(ROLE, platform.home.secret("demo_role"), DATABASE)
+
+
+def prepare(client: Client, folder: Path, reference: str) -> None:
+    """Add the sources, or bring them up to date, and publish the example pipelines."""
+    _sources(client, folder, reference)
+    _pipelines(client)
 
 
 def _sources(client: Client, folder: Path, reference: str) -> None:
