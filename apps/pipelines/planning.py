@@ -21,7 +21,7 @@ from apps.sources import services as sources
 from apps.sources.models import SourceFile, Stream
 from dataplane.connectors.base import Mark
 from dataplane.connectors.base import Window as Bounds
-from dataplane.errors import ConfigurationError
+from dataplane.errors import ConfigurationError, DataError
 from dataplane.steps.extract import narrowed
 from dataplane.steps.plan import Ask, answer
 
@@ -52,6 +52,8 @@ def survey(
     else:
         _refuse_another_stream(base)
         base = _by_windows(base, mode)
+    if base.way == "repeat":
+        _refuse_late_rows(base)
     return replace(base, asks=_questions(base))
 
 
@@ -171,6 +173,22 @@ def _by_windows(base: Survey, mode: str) -> Survey:
             evidence={"steps": never},
         )
     return replace(base, way="new")
+
+
+def _refuse_late_rows(base: Survey) -> None:
+    """A window that is read again after later ones would bring their late rows, which lie within it, a second time."""
+    for key, window in base.repeated().items():
+        if key in base.reused or window.state == "done":
+            continue
+        later = [each for each in base.windows[key] if each.pk > window.pk and each.bounds.get("late")]
+        if later:
+            raise DataError(
+                f"Rows of `{window.stream}` that came late were loaded with a newer window of the step `{key}`; "
+                "reading the older one again would load them twice. Read everything again with mode seed.",
+                code="closed_window_differs",
+                evidence={"step": key, "stream": window.stream, "late": sum(each.bounds["late"] for each in later)},
+                suggestions=[SEED],
+            )
 
 
 def _repair(base: Survey, failed: list[uuid.UUID]) -> Survey:

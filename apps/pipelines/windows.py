@@ -54,13 +54,15 @@ def mark_of(windows: Iterable[Window], ignored: frozenset[str]) -> Mark:
     """What these windows of one step have read, as its connector wants to know it."""
     files: dict[str, FileRef] = {}
     upper: str | None = None
+    seen_from: str | None = None
     boundary_rows: int | None = None
     for each in sorted(windows, key=lambda window: window.id):
         if each.bounds["kind"] == "files":
             files |= {ref["path"]: FileRef(**ref) for ref in each.bounds["files"]}
         else:
             upper, boundary_rows = each.bounds["upper"], each.boundary_rows
-    return Mark(files=tuple(files.values()), upper=upper, boundary_rows=boundary_rows, ignored=ignored)
+            seen_from = each.bounds.get("seen_from")
+    return Mark(tuple(files.values()), upper, boundary_rows, seen_from, ignored)
 
 
 def seen_before(window: Window) -> str | None:

@@ -91,7 +91,8 @@ class Window:
     def from_json(cls, value: dict[str, Any]) -> Window:
         if value["kind"] == "files":
             return cls("files", files=tuple(FileRef(**each) for each in value["files"]))
-        return cls(**value)
+        names = ("column", "lower", "upper", "reread_from")
+        return cls(value["kind"], **{name: value[name] for name in names if name in value})
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,14 @@ class Mark:
     """What earlier windows of a pipeline's extract step have read: files for file sources, `upper` for cursors.
 
     boundary_rows: how many rows the last window's `seen` counts, so that rows which came late are noticed although
-    `upper` has not moved; None where nobody counted.
+    `upper` has not moved; None where nobody counted. seen_from: from which cursor on `seen` knows the rows; nothing
+    before it may be read again, or rows would come twice when a lookback was made longer.
     """
 
     files: tuple[FileRef, ...] = ()
     upper: str | None = None
     boundary_rows: int | None = None
+    seen_from: str | None = None
     ignored: frozenset[str] = frozenset()
 
 

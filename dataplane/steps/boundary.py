@@ -19,18 +19,20 @@ from dataplane.errors import ConfigurationError
 from dataplane.failures import duckdb_errors
 from dataplane.relations import identifier, literal, path_list
 from dataplane.steps.base import StagedFile, StepContext
+from dataplane.types import is_integer
 
 _FLUSH_ROWS = 122_880
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """The column that a window is read by, its DuckDB type, and the window's bounds."""
+    """The column that a window is read by, its DuckDB type, the window's bounds, and where its reading starts."""
 
     column: str
     type: str
     lower: str | None
     upper: str | None
+    start: str | None
     columns: tuple[Column, ...]
 
     @property
@@ -52,7 +54,8 @@ def cursor_of(window: Window, columns: Sequence[Column]) -> Cursor | None:
             code="cursor_not_selected",
             evidence={"cursor": window.column, "columns": [each.name for each in columns]},
         )
-    return Cursor(window.column, found.type, window.lower, window.upper, tuple(columns))
+    start = window.lower if window.reread_from is None else window.reread_from
+    return Cursor(window.column, found.type, window.lower, window.upper, start, tuple(columns))
 
 
 def write(
@@ -74,7 +77,7 @@ def write(
     late = _late(context, connection, cursor, again, context.extras.get("seen"))
     for path in again:
         context.storage.remove(path)
-    return fresh + late, facts
+    return fresh + late, {**facts, "late": sum(each.rows for each in late)}
 
 
 def _parted(
@@ -120,23 +123,32 @@ def _late(
 def _remember(
     context: StepContext, connection: duckdb.DuckDBPyConnection, cursor: Cursor, paths: list[str]
 ) -> dict[str, Any]:
-    """Write the multiset that the next window needs: every row that it will read again."""
+    """Write the multiset that the next window needs: every row that it will read again, and from where on it knows."""
     lookback: float = context.extras["stream"].lookback
-    if not paths:
-        return {"seen": None, "boundary_rows": 0}
-    upper = cursor.value(cursor.upper) if cursor.upper is not None else None
-    rows = _parquet(context, paths)
-    bound = _earlier(upper or f"(SELECT max({cursor.sql}) FROM {rows})", cursor.type, lookback)
+    rows = _parquet(context, paths) if paths else None
+    upper = cursor.value(cursor.upper) if cursor.upper is not None else f"(SELECT max({cursor.sql}) FROM {rows})"
+    if rows is None and cursor.upper is None:
+        return {"seen": None, "boundary_rows": 0, "seen_from": None}
+    bound = _earlier(upper, cursor.type, lookback)
+    if cursor.start is not None:
+        # What lies before was not read this time, however far the lookback reaches by now.
+        bound = f"greatest({bound}, {cursor.value(cursor.start)})"
+    whole = f"ceil({bound})" if lookback and is_integer(cursor.type) else bound
+    with duckdb_errors():
+        found = connection.execute(f"SELECT CAST(CAST({whole} AS {cursor.type}) AS VARCHAR)").fetchone()
+    facts = {"seen": None, "boundary_rows": 0, "seen_from": found[0] if found else None}
+    if rows is None:
+        return facts
     query = (
         f"SELECT hash, count(*) AS count FROM (SELECT {row_hash(cursor.columns)} AS hash FROM {rows} "
         f"WHERE {cursor.sql} >= {bound}) GROUP BY hash"
     )
     files = write_parquet(connection, query, storage=context.storage, folder=context.output, name="seen")
     if not files:
-        return {"seen": None, "boundary_rows": 0}
+        return facts
     with duckdb_errors():
         counted = connection.execute(f"SELECT sum(count)::BIGINT FROM {_parquet(context, [files[0].path])}").fetchone()
-    return {"seen": files[0].path, "boundary_rows": counted[0] if counted else 0}
+    return {**facts, "seen": files[0].path, "boundary_rows": counted[0] if counted else 0}
 
 
 def _parquet(context: StepContext, paths: Sequence[str]) -> str:

@@ -53,10 +53,11 @@ class Staging:
 
 
 class ExtractStep(StepKind):
-    """Needs `extras`: connector (an instance), stream (StreamConfig), window (Window or None), seen (path or None).
+    """Needs `extras`: connector (an instance), stream (StreamConfig), window (Window or None), seen (see `boundary`).
 
-    Facts: files (what was read, with SHA-256 and rows), seen and boundary_rows (for the next window of a cursor),
-    warnings. Where each row came from stands in the table's `origins`.
+    Facts: files (what was read, with SHA-256 and rows); of a cursor seen, boundary_rows and seen_from (for the next
+    window), late (rows at or before the mark that were taken now); warnings. Where each row came from stands in the
+    table's `origins`.
     """
 
     kind = "extract"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from apps.pipelines import planning
@@ -48,7 +47,7 @@ class ExtractAdapter(KindAdapter):
             if window is not None:
                 facts = result.facts
                 seen, count = facts.get("seen"), facts.get("boundary_rows")
-                bounds = _as_read(window.bounds, facts["files"])
+                bounds = _as_read(window.bounds, facts)
                 w.staged(window, bounds, rows=rows + rejected, seen=seen, boundary_rows=count)
         if result.facts.get("files"):
             sources.record_read(planning.stream_of(spec, run.project_id, step.key), result.facts["files"])
@@ -63,9 +62,13 @@ def _without(bounds: dict[str, Any], ignored: frozenset[str]) -> dict[str, Any] 
     return {"kind": "files", "files": files} if files else None
 
 
-def _as_read(bounds: dict[str, Any], read: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """A window's bounds with the files that were read: one that was ignored since the plan may be taken in again."""
+def _as_read(bounds: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """A window's bounds as it was read.
+
+    A file that was ignored since the plan is not among them, so that it may be taken in again; of a cursor it is kept
+    from where on its rows are known, and how many came late.
+    """
     if bounds["kind"] != "files":
-        return bounds
-    paths = {each["path"] for each in read}
+        return {**bounds, "seen_from": facts.get("seen_from"), "late": facts.get("late", 0)}
+    paths = {each["path"] for each in facts["files"]}
     return {"kind": "files", "files": [each for each in bounds["files"] if each["path"] in paths]}

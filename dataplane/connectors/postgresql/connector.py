@@ -162,7 +162,7 @@ class PostgreSQL(Connector):
             window = Window("cursor", column=cursor.name, upper=upper)
             rows, size = self._estimate(connection, prepared, window)
             return Planned(window, f"First read of {stream.name}, up to {cursor.name} {upper}.", rows, size, warnings)
-        start = _one(connection, reading.lookback(cursor, mark.upper, stream.lookback))
+        start = _one(connection, reading.lookback(cursor, mark, stream.lookback))
         window = Window("cursor", column=cursor.name, lower=mark.upper, upper=upper, reread_from=start)
         if not _one(connection, f"SELECT ({cursor.value(upper)} > {cursor.value(mark.upper)})::int"):
             return self._late_rows(connection, prepared, window, mark, warnings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dataplane.connectors.base import Column, StreamConfig, Window
+from dataplane.connectors.base import Column, Mark, StreamConfig, Window
 from dataplane.connectors.postgresql import catalog, session
 from dataplane.connectors.postgresql.catalog import Connection, Relation
 from dataplane.connectors.postgresql.params import PostgreSQLParams
@@ -223,18 +223,24 @@ def counted(prepared: Prepared, window: Window, *, alone: bool = False) -> str:
     return f"SELECT count(*) FROM {prepared.origin}{prepared.where(window)}{tail}"
 
 
-def lookback(cursor: Cursor, upper: str, amount: float) -> str:
-    """Where reading begins again: the last bound, less the lookback in seconds for times and plainly for numbers."""
-    value = cursor.value(upper)
+def lookback(cursor: Cursor, mark: Mark, amount: float) -> str:
+    """Where reading begins again: the mark less the lookback in seconds for times and plainly for numbers.
+
+    Never before what is remembered of earlier reads.
+    """
+    value = cursor.value(mark.upper or "")
     if not amount:
         return f"SELECT {value}::text"
     if cursor.column.base in ("timestamp", "timestamptz"):
-        return f"SELECT ({value} - interval '1 second' * {amount!r})::text"
-    if cursor.column.base == "date":
-        return f"SELECT ({value} - ceil({amount!r} / 86400.0)::int)::text"
-    if cursor.column.base == "numeric":
-        return f"SELECT ({value} - {amount!r}::numeric)::text"
-    return f"SELECT ({value} - floor({amount!r}::numeric)::bigint)::text"
+        earlier = f"{value} - interval '1 second' * {amount!r}"
+    elif cursor.column.base == "date":
+        earlier = f"{value} - ceil({amount!r} / 86400.0)::int"
+    elif cursor.column.base == "numeric":
+        earlier = f"{value} - {amount!r}::numeric"
+    else:
+        earlier = f"{value} - floor({amount!r}::numeric)::bigint"
+    known = "" if mark.seen_from is None else f", {cursor.value(mark.seen_from)}"
+    return f"SELECT greatest({earlier}{known})::text"
 
 
 def _finite(cursor: Cursor) -> str:

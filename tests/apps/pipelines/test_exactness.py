@@ -110,6 +110,21 @@ def test_a_seed_that_a_branch_did_not_take_is_not_loaded_over_newer_rows(project
     assert ws.rows(project, "good") == {(1, 1): 1, (2, 2): 1}
 
 
+def test_a_repair_does_not_double_rows_that_a_later_window_has_taken(project: Project, add: Add, postgres_url: str):
+    pipeline = ws.published(project, HEAD + KEPT + BRANCH)
+    add((1, 1))
+    ws.run(pipeline)
+    add((2, -1))
+    assert ws.run(pipeline).outcome == "partial"
+    add((2, 5), (3, 3))
+    assert ws.run(pipeline).outcome == "clean"
+    ws.execute(postgres_url, "UPDATE ticks SET value = 20 WHERE value = -1")
+    assert ws.failure(ws.run(pipeline, "repair"))["code"] == "closed_window_differs"
+    assert ws.rows(project, "good") == {(1, 1): 1, (2, 5): 1, (3, 3): 1}
+    ws.run(pipeline, "seed")
+    assert ws.rows(project, "good") == {(1, 1): 1, (2, 5): 1, (2, 20): 1, (3, 3): 1}
+
+
 def test_rows_at_a_mark_where_nothing_was_found_are_not_lost(project: Project, add: Add, postgres_url: str):
     """The row that set the mark was gone when it was to be read; another came at the same place later."""
     pipeline = ws.published(project, HEAD + KEPT)
@@ -124,6 +139,22 @@ def test_rows_at_a_mark_where_nothing_was_found_are_not_lost(project: Project, a
     assert ws.run(pipeline).state == "succeeded"
     assert ws.rows(project, "kept") == {(1, 1): 1, (5, 50): 1}
     assert ws.run(pipeline).state == "skipped"
+
+
+def test_a_longer_lookback_does_not_double_what_nobody_remembers(project: Project, add: Add, source: Source):
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((3, 3), (5, 5))
+    ws.run(pipeline)
+    ws.cursor(source, "public.ticks", "tick", lookback=3.5)
+    add((5, 50), (6, 6))
+    assert ws.run(pipeline).state == "succeeded"
+    assert ws.rows(project, "kept") == {(3, 3): 1, (5, 5): 1, (5, 50): 1, (6, 6): 1}
+    add((5, 51), (9, 9))
+    assert ws.run(pipeline).state == "succeeded"
+    add((7, 7), (6, 60))
+    assert ws.run(pipeline).state == "succeeded"
+    expected = {(3, 3), (5, 5), (5, 50), (5, 51), (6, 6), (6, 60), (7, 7), (9, 9)}
+    assert ws.rows(project, "kept") == dict.fromkeys(expected, 1)
 
 
 def test_a_retry_of_a_full_refresh_does_not_bring_back_the_past(project: Project, add: Add, postgres_url: str):
