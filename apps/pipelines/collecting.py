@@ -24,12 +24,15 @@ AT_ONCE = 20
 
 
 def collectable_runs() -> QuerySet[Run]:
-    """Runs whose intermediate files nobody needs: they, or a retry of theirs, succeeded whole; or a week has passed."""
+    """Runs whose intermediate files nobody needs: they, or a retry of theirs, succeeded whole; or a week has passed.
+
+    The week counts from the end of the last retry, which may have taken over files of those before it.
+    """
     family = Run.objects.filter(root=OuterRef("root"))
     over = Q(state__in=RUN_TERMINAL, collected_at__isnull=True)
     whole = Exists(family.filter(state="succeeded").exclude(outcome="partial"))
     nothing = Q(state__in=["skipped", "expired"])
-    aged = Q(finished_at__lt=Now() - KEPT_AFTER_FAILURE)
+    aged = ~Exists(family.filter(finished_at__gte=Now() - KEPT_AFTER_FAILURE))
     busy = Exists(family.exclude(state__in=RUN_TERMINAL))
     return Run.objects.filter(over & (Q(whole) | nothing | aged) & ~Q(busy)).order_by("id")
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from apps.accounts.models import Project
 from apps.audit.refusals import Conflict
@@ -95,3 +96,21 @@ def test_what_dead_executions_left_behind_goes_with_the_end_of_the_run(project: 
     services.cancel_run(started, actor=ws.ACTOR)
     assert stray not in files(started)
     assert any("/doubled/1/" in each for each in files(started))
+
+
+def test_files_stay_while_a_younger_retry_that_reuses_them_may_be_repeated(project: Project, source: Source):
+    cut = ws.run_cut_off(ws.published(project, TEXT), "kept")
+    week = timedelta(days=8)
+    first = services.retry_run(cut, actor=ws.ACTOR)
+    services.cancel_run(first, actor=ws.ACTOR)
+    first.refresh_from_db()
+    assert first.finished_at is not None
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE pipelines_run DISABLE TRIGGER USER")
+        Run.objects.filter(pk=cut.pk).update(finished_at=first.finished_at - week)
+        cursor.execute("ALTER TABLE pipelines_run ENABLE TRIGGER USER")
+    collecting.sweep()
+    last = ws.retry(first)
+    assert last.state == "succeeded", ws.error_of(last)
+    assert ws.states(last)["doubled"] == "reused"
+    assert ws.rows(project, "kept") == {(1,): 2}
