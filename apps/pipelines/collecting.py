@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from apps.audit.context import SYSTEM, acting
-from apps.pipelines.execution.ticks import tick
+from apps.pipelines.execution.ticks import one_by_one, tick
 from apps.pipelines.models import Run, StepRun, Window
 from apps.pipelines.states import RUN_TERMINAL, STEP_DONE, STEP_TERMINAL
 from apps.snapshots import queries as snapshots
@@ -69,8 +69,7 @@ def collect_strays(run_id: uuid.UUID) -> int:
 @tick
 def sweep() -> None:
     """Collect the oldest of the runs that may be collected."""
-    for each in list(collectable_runs().values_list("pk", flat=True)[:AT_ONCE]):
-        collect(each)
+    one_by_one(collect, collectable_runs().values_list("pk", flat=True)[:AT_ONCE])
 
 
 def _remove(prefix: str, keep: tuple[str, ...]) -> int:

@@ -8,6 +8,7 @@ import structlog
 from django.db.models.functions import Now
 
 from apps.pipelines.execution import settling
+from apps.pipelines.execution.ticks import one_by_one
 from apps.pipelines.models import StepRun
 
 log = structlog.get_logger(__name__)
@@ -19,7 +20,7 @@ def reap() -> int:
     Any number of copies may run: candidates are found without a lock, and each is looked at again under its Run's.
     """
     late = StepRun.objects.filter(state="running", lease_until__lt=Now()).order_by("lease_until")
-    return sum(settling.lose(step) for step in list(late.values_list("pk", flat=True)))
+    return sum(one_by_one(settling.lose, late.values_list("pk", flat=True)))
 
 
 def worker_died(step: uuid.UUID, message: str) -> None:

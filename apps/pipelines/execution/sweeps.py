@@ -17,7 +17,7 @@ from django.db.models.functions import Least, Now
 from apps.audit.context import SYSTEM, acting
 from apps.pipelines import starting
 from apps.pipelines.execution import closing, dispatch, release
-from apps.pipelines.execution.ticks import tick
+from apps.pipelines.execution.ticks import one_by_one, tick
 from apps.pipelines.models import Run, StepRun
 
 log = structlog.get_logger(__name__)
@@ -87,10 +87,13 @@ def stop_late_runs() -> None:
 
 def admit_pending_runs() -> None:
     """Give pending runs their turn, and let those expire that waited beyond their deadline."""
-    for pipeline in starting.waiting_pipelines():
-        with acting(SYSTEM):
-            steps = starting.admit(pipeline)
-        dispatch.publish(steps)
+    one_by_one(_admit, starting.waiting_pipelines())
+
+
+def _admit(pipeline: uuid.UUID) -> None:
+    with acting(SYSTEM):
+        steps = starting.admit(pipeline)
+    dispatch.publish(steps)
 
 
 # Pending steps all of whose inputs are done, or one of whose inputs never will be.
@@ -105,11 +108,13 @@ WHERE r.state = 'running' AND s.state = 'pending' AND (
 
 
 def _each_run(runs: Iterable[uuid.UUID], repair: Callable[[Run], list[dispatch.Ready]]) -> None:
-    for pk in list(dict.fromkeys(runs)):
+    def repaired(pk: uuid.UUID) -> None:
         with acting(SYSTEM):
             run = Run.objects.select_for_update(no_key=True).filter(pk=pk).first()
             ready = repair(run) if run is not None else []
         dispatch.send(ready)
+
+    one_by_one(repaired, dict.fromkeys(runs))
 
 
 def _retry_due(run: Run) -> list[dispatch.Ready]:

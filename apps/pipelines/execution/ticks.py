@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
+import structlog
 from django.db import InterfaceError, OperationalError, connection
+
+log = structlog.get_logger(__name__)
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @contextmanager
@@ -36,3 +43,19 @@ def tick(work: Callable[[], None]) -> Callable[[], None]:
                 work()
 
     return ticked
+
+
+def one_by_one(work: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+    """Do the work for each item; one that cannot be worked on is logged and holds up no other. What was answered.
+
+    Raises what a database raises that has gone away: then there is nothing left to try.
+    """
+    answers = []
+    for item in list(items):
+        try:
+            answers.append(work(item))
+        except Exception as error:
+            if not connection.is_usable():
+                raise
+            log.error("tick_passed_over", item=str(item), exc_info=error)
+    return answers

@@ -15,7 +15,7 @@ from pytest_django.fixtures import Settings
 from apps.pipelines.execution import dispatch, frame, leftovers, reaper, sweeps
 from apps.pipelines.execution.claiming import claim
 from apps.pipelines.execution.ticks import alone
-from apps.pipelines.models import Run, StepRun
+from apps.pipelines.models import PipelineVersion, Run, StepRun
 from apps.pipelines.states import LOST_AT_MOST
 from tests.apps.pipelines.execution.factories import error_of, make_run, states_of, step_of
 
@@ -269,3 +269,17 @@ def test_orphaned_spill_is_removed() -> None:
     os.utime(gone.parent, (time.time() - 100,) * 2)
     leftovers.remove_spill()
     assert not gone.parent.exists()
+
+
+def test_a_run_that_cannot_be_repaired_holds_up_no_other() -> None:
+    """Its document is of no use to this version, so the run that has to follow it cannot be made."""
+    broken, sound = make_run({"plan": {}}), make_run()
+    for run in (broken, sound):
+        assert claim(run.steps.get().pk, "one") is not None
+    broken.steps.update(state="succeeded", output={"then": "auto"})
+    sound.steps.update(state="succeeded")
+    PipelineVersion.objects.filter(pk=broken.version_id).update(
+        document={"manifold": 1, "pipeline": "p", "steps": {"a": {"gone": {}}}}
+    )
+    sweeps.repair_runs()
+    assert dict(Run.objects.values_list("pk", "state")) == {broken.pk: "running", sound.pk: "succeeded"}
