@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 import pytest
 from django.db.backends.postgresql.operations import DatabaseOperations
+from django.test import Client
+from django.test.client import ClientHandler
 from rest_framework.test import APIClient
 
 from apps.accounts import services
@@ -15,6 +18,7 @@ from apps.audit.context import SYSTEM
 
 PASSWORD = "correct-horse-battery-staple"
 
+AnyClient = TypeVar("AnyClient", bound=Client)
 Api = Callable[[User | None], APIClient]
 
 
@@ -67,12 +71,27 @@ def stranger(db: None) -> User:
     return user
 
 
+@cache
+def _middleware() -> Any:
+    """The loaded middleware. It lists every static file, which takes longer than most tests."""
+    handler: Any = ClientHandler()
+    handler.load_middleware()
+    return handler._middleware_chain
+
+
+def quick(client: AnyClient) -> AnyClient:
+    """This client with middleware that another one has loaded."""
+    handler: Any = client.handler
+    handler._middleware_chain = _middleware()
+    return client
+
+
 @pytest.fixture
 def api() -> Api:
     """A client of the API for a user, or for nobody. Errors come back as answers."""
 
     def client(user: User | None) -> APIClient:
-        made = APIClient(raise_request_exception=False)
+        made = quick(APIClient(raise_request_exception=False))
         if user is not None:
             made.force_authenticate(user)
         return made

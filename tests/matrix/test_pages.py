@@ -13,6 +13,7 @@ from apps.sources.models import Stream
 from manifold.console import urls
 from tests.furnished import DOCUMENT, Furnished
 from tests.matrix.tables import PAGES, PEOPLE, parsed
+from tests.people import quick
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("matrix-pages")]
 
@@ -57,7 +58,7 @@ def test_every_page_has_a_row_for_each_verb(furnished: Furnished) -> None:
     taken = {
         (verb.lower(), each.name)
         for each in urls.urlpatterns
-        for verb in Client().options(address_of(each.name, furnished)).headers["Allow"].split(", ")
+        for verb in quick(Client()).options(address_of(each.name, furnished)).headers["Allow"].split(", ")
         if verb in ("GET", "POST")
     }
     assert {row[:2] for row in ROWS} == taken
@@ -69,7 +70,7 @@ def test_every_page_has_a_row_for_each_verb(furnished: Furnished) -> None:
 def test_each_may_open_what_the_table_says(
     *, furnished: Furnished, who: str, verb: str, page: str, says: dict[str, str]
 ) -> None:
-    client = Client(raise_request_exception=False)
+    client = quick(Client(raise_request_exception=False))
     if who in furnished.people:
         client.force_login(furnished.people[who])
     form = FORMS.get(page, lambda _: {})(furnished) if verb == "post" else {}
