@@ -65,10 +65,11 @@ def mark_of(windows: Iterable[Window], ignored: frozenset[str]) -> Mark:
     return Mark(tuple(files.values()), upper, boundary_rows, seen_from, ignored)
 
 
-def seen_before(window: Window) -> str | None:
-    """The file of row hashes that the window before this one left for the rows at its end.
+def seen_before(window: Window) -> dict[str, Any]:
+    """What the window before this one remembers of the rows at its end.
 
-    Empty when it looked and there was no row; None when nobody looked.
+    seen: its file of row hashes; empty when it looked and there was no row, None when nobody looked. hashed: the names
+    of the columns that the hashes are made of.
     """
     earlier = Window.objects.filter(
         pipeline_id=window.pipeline_id,
@@ -78,11 +79,11 @@ def seen_before(window: Window) -> str | None:
         state__in=READ,
         id__lt=window.id,
     )
-    found = earlier.order_by("-id").values_list("seen", "boundary_rows").first()
+    found = earlier.order_by("-id").first()
     if found is None:
-        return None
-    path, counted = found
-    return path or ("" if counted == 0 else None)
+        return {"seen": None, "hashed": None}
+    seen = found.seen or ("" if found.boundary_rows == 0 else None)
+    return {"seen": seen, "hashed": found.bounds.get("hashed")}
 
 
 def load_key(graph: Graph, step_key: str, run: Run, batch: dict[str, Window]) -> str | None:

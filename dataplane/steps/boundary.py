@@ -64,7 +64,8 @@ def write(
     """Stage the rows of a window that were not read before. Returns the files, and the facts for the next window.
 
     `extras["seen"]` is the previous window's file of hashes below the storage root, or empty when it found no row
-    there; None is no memory at all, and nothing at or below the mark is taken. `extras["stream"]` has the lookback.
+    there; None is no memory at all, and nothing at or below the mark is taken. `extras["hashed"]` has the columns that
+    it was made of (None: those of now), `extras["stream"]` the lookback.
     """
     query = f"SELECT * FROM ({query}) WHERE {cursor.sql} IS NOT NULL"
     if cursor.lower is None:
@@ -74,10 +75,17 @@ def write(
         return files, _remember(context, connection, cursor, [each.path for each in files])
     fresh, again = _parted(context, connection, query, cursor)
     facts = _remember(context, connection, cursor, [each.path for each in fresh] + again)
-    late = _late(context, connection, cursor, again, context.extras.get("seen"))
+    seen = None if no_longer_read(context, cursor) else context.extras.get("seen")
+    late = _late(context, connection, cursor, again, seen)
     for path in again:
         context.storage.remove(path)
     return fresh + late, {**facts, "late": sum(each.rows for each in late)}
+
+
+def no_longer_read(context: StepContext, cursor: Cursor) -> list[str]:
+    """The columns without which nobody can say whether a row was read before."""
+    there = {each.name for each in cursor.columns}
+    return [] if cursor.lower is None else [each for each in context.extras.get("hashed") or () if each not in there]
 
 
 def _parted(
@@ -111,10 +119,12 @@ def _late(
         return ()
     nothing = "(SELECT NULL::VARCHAR AS hash, 0 AS count WHERE false)"
     known = f"SELECT hash AS __known, count AS __times FROM {_parquet(context, [seen]) if seen else nothing}"
+    hashed = context.extras.get("hashed")
+    columns = [each for each in cursor.columns if hashed is None or each.name in hashed]
     query = (
         f"SELECT * EXCLUDE (__hash, __n, __known, __times) FROM ("
         f"SELECT *, row_number() OVER (PARTITION BY __hash) AS __n FROM ("
-        f"SELECT *, {row_hash(cursor.columns)} AS __hash FROM {_parquet(context, again)})) "
+        f"SELECT *, {row_hash(columns)} AS __hash FROM {_parquet(context, again)})) "
         f"LEFT JOIN ({known}) ON __known = __hash WHERE __n > coalesce(__times, 0)"
     )
     return write_parquet(connection, query, storage=context.storage, folder=context.output, name="late")
@@ -136,7 +146,8 @@ def _remember(
     whole = f"ceil({bound})" if lookback and is_integer(cursor.type) else bound
     with duckdb_errors():
         found = connection.execute(f"SELECT CAST(CAST({whole} AS {cursor.type}) AS VARCHAR)").fetchone()
-    facts = {"seen": None, "boundary_rows": 0, "seen_from": found[0] if found else None}
+    facts: dict[str, Any] = {"seen": None, "boundary_rows": 0, "seen_from": found[0] if found else None}
+    facts["hashed"] = [each.name for each in cursor.columns]
     if rows is None:
         return facts
     query = (

@@ -55,9 +55,9 @@ class Staging:
 class ExtractStep(StepKind):
     """Needs `extras`: connector (an instance), stream (StreamConfig), window (Window or None), seen (see `boundary`).
 
-    Facts: files (what was read, with SHA-256 and rows); of a cursor seen, boundary_rows and seen_from (for the next
-    window), late (rows at or before the mark that were taken now); warnings. Where each row came from stands in the
-    table's `origins`.
+    Facts: files (what was read, with SHA-256 and rows); of a cursor seen, boundary_rows, seen_from and hashed (for
+    the next window), late (rows at or before the mark that were taken now); warnings. Where each row came from stands
+    in the table's `origins`.
     """
 
     kind = "extract"
@@ -110,6 +110,11 @@ def _extract(
     if cursor is not None:
         files, facts = boundary.write(staging.context, connection, reading.query, cursor)
         staging.files += files
+        if gone := boundary.no_longer_read(staging.context, cursor):
+            reading.warnings.append(
+                f"The column {', '.join(gone)} is not read any more, so rows that came late, at or before the mark, "
+                "cannot be told from those that were read before; they are left out. A run with mode seed reads them."
+            )
     else:
         facts = {}
         for part in reading.in_parts():

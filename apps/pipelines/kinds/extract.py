@@ -33,7 +33,7 @@ class ExtractAdapter(KindAdapter):
         bounds = planned.get("bounds")
         if window is not None:
             bounds = _without(window.bounds, planning.ignored_files(stream))
-            extras["seen"] = w.seen_before(window)
+            extras |= w.seen_before(window)
         extras["window"] = Bounds.from_json(bounds) if bounds else None
         return new_context(step, {}, extras), spec
 
@@ -69,6 +69,6 @@ def _as_read(bounds: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     from where on its rows are known, and how many came late.
     """
     if bounds["kind"] != "files":
-        return {**bounds, "seen_from": facts.get("seen_from"), "late": facts.get("late", 0)}
+        return {**bounds, **{name: facts.get(name) for name in ("seen_from", "hashed", "late")}}
     paths = {each["path"] for each in facts["files"]}
     return {"kind": "files", "files": [each for each in bounds["files"] if each["path"] in paths]}

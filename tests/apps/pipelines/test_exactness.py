@@ -212,3 +212,19 @@ steps:
     sources.ignore_file(file=file, ignored=False, actor=ws.ACTOR)
     assert ws.run(pipeline).state == "succeeded"
     assert ws.rows(project, "sales", "amount") == {(1,): 1, (2,): 1}
+
+
+def test_columns_that_join_or_leave_do_not_double_rows_at_the_mark(project: Project, add: Add):
+    chosen = HEAD.replace("mode: incremental", "mode: incremental, columns: [tick]")
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((5, 5))
+    ws.run(pipeline)
+    ws.published(project, chosen + KEPT)
+    add((6, 6))
+    fewer = ws.run(pipeline)
+    assert "mode seed" in ws.output(fewer, "ticks")["warnings"][0]
+    assert ws.rows(project, "kept", "tick") == {(5,): 1, (6,): 1}
+    ws.published(project, HEAD + KEPT)
+    add((6, 60), (7, 7))
+    assert ws.output(ws.run(pipeline), "ticks")["warnings"] == []
+    assert ws.rows(project, "kept", "tick") == {(5,): 1, (6,): 2, (7,): 1}
