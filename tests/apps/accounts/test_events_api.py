@@ -8,11 +8,11 @@ import pytest
 from pytest_django import DjangoAssertNumQueries
 
 from apps.accounts.models import Project, User
-from apps.audit import sealing
 from apps.audit.context import SYSTEM, Actor
 from apps.audit.models import Event
 from apps.audit.services import record
 from tests.people import Api
+from tests.settled import seal
 
 pytestmark = pytest.mark.django_db
 
@@ -104,7 +104,7 @@ def test_lists_cost_the_same_however_long(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_superuser_verifies_the_log(api: Api, superuser: User, viewer: User) -> None:
-    sealing.seal()
+    seal()
     body = api(superuser).get("/api/v1/events/verify/").json()
     assert (body["ok"], body["problems"], body["seals"]) == (True, [], 1)
     assert body["events"] > 0

@@ -15,6 +15,7 @@ from apps.audit.context import SYSTEM
 from apps.audit.models import Event, Seal
 from apps.audit.services import record
 from apps.audit.tasks import seal as seal_task
+from tests.settled import seal, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,11 +42,12 @@ def run(query: str, *values: Any) -> None:
 
 def test_a_whole_log_is_found_whole() -> None:
     happen(7)
-    assert sealing.seal() == 1
+    assert seal() == 1
     found = sealing.verify()
     assert (found.ok, found.events, found.seals, found.unsealed) == (True, 7, 1, 0)
     happen(3)
     assert sealing.verify().unsealed == 3
+    settle()
     seal_task()
     found = sealing.verify()
     assert (found.ok, found.events, found.seals, found.unsealed) == (True, 10, 2, 0)
@@ -54,14 +56,14 @@ def test_a_whole_log_is_found_whole() -> None:
 
 def test_nothing_new_adds_no_seal() -> None:
     happen(1)
-    assert [sealing.seal(), sealing.seal()] == [1, 0]
+    assert [seal(), seal()] == [1, 0]
 
 
 def test_many_events_are_sealed_piece_by_piece_and_transactions_stay_whole() -> None:
     for _ in range(5):
         with transaction.atomic():
             happen(4)
-    assert sealing.seal(at_once=6) == 3
+    assert seal(at_once=6) == 3
     assert sorted(Seal.objects.values_list("events", flat=True)) == [4, 8, 8]
     assert sealing.verify().ok
 
@@ -78,7 +80,7 @@ def test_many_events_are_sealed_piece_by_piece_and_transactions_stay_whole() -> 
 )
 def test_an_altered_event_is_named(column: str) -> None:
     ids = happen(9)
-    sealing.seal()
+    seal()
     run(f"UPDATE audit_event SET {column} WHERE id = %s", ids[3])
     assert sealing.verify().problems == [f"Event {ids[3]}: it was altered after seal {Seal.objects.get().pk}."]
 
@@ -87,7 +89,7 @@ def test_each_of_a_thousand_altered_events_is_named() -> None:
     with transaction.atomic():
         ids = happen(1_000)
         happen(200)
-    sealing.seal(at_once=100)
+    seal(at_once=100)
     run(
         "UPDATE audit_event SET verb = CASE WHEN id %% 3 = 0 THEN verb || ' ' ELSE verb END,"
         " object_id = CASE WHEN id %% 3 = 1 THEN object_id || '0' ELSE object_id END,"
@@ -100,14 +102,14 @@ def test_each_of_a_thousand_altered_events_is_named() -> None:
 
 def test_a_removed_event_is_named() -> None:
     ids = happen(5)
-    sealing.seal()
+    seal()
     run("DELETE FROM audit_event WHERE id = %s", ids[2])
     assert sealing.verify().problems == [f"Event {ids[2]}: it was removed after seal {Seal.objects.get().pk}."]
 
 
 def test_an_event_slipped_in_is_named() -> None:
     ids = happen(5)
-    sealing.seal()
+    seal()
     columns = (
         "at, transaction_at, xid, cluster, actor_kind, actor_name, request_id, verb, object_type, object_id,"
         " object_name, data"
@@ -119,16 +121,16 @@ def test_an_event_slipped_in_is_named() -> None:
 
 def test_an_event_moved_to_another_cluster_is_missed() -> None:
     ids = happen(2)
-    sealing.seal()
+    seal()
     run("UPDATE audit_event SET cluster = '1' WHERE id = %s", ids[0])
     assert sealing.verify().problems == [f"Event {ids[0]}: it was removed after seal {Seal.objects.get().pk}."]
 
 
 def test_an_altered_seal_breaks_the_chain() -> None:
     ids = happen(3)
-    sealing.seal()
+    seal()
     happen(3)
-    sealing.seal()
+    seal()
     first, second = Seal.objects.order_by("id")
     run("UPDATE audit_event SET verb = 'x' WHERE id = %s", ids[0])
     leaves = b"".join(sealing._LEAF.pack(*leaf) for leaf in sealing._leaves(first.cluster, 0, int(first.xid_until)))
@@ -143,7 +145,7 @@ def test_an_altered_seal_breaks_the_chain() -> None:
 def test_a_removed_seal_breaks_the_chain() -> None:
     for _ in range(3):
         happen(1)
-        sealing.seal()
+        seal()
     _, second, third = Seal.objects.order_by("id")
     run("DELETE FROM audit_seal WHERE id = %s", second.pk)
     problems = sealing.verify().problems
@@ -152,15 +154,15 @@ def test_a_removed_seal_breaks_the_chain() -> None:
 
 def test_a_restored_log_goes_on_in_its_new_cluster() -> None:
     happen(2)
-    sealing.seal()
+    seal()
     happen(2)
     # What a dump and restore into another cluster looks like: both rows and seals bear the former one's id.
     run("UPDATE audit_event SET cluster = '42', xid = xid + 1000000")
     with owner_of_the_tables():
         Seal.objects.all().delete()
-    sealing.seal()
+    seal()
     happen(3)
-    sealing.seal()
+    seal()
     assert [each.cluster == "42" for each in Seal.objects.order_by("id")] == [True, False]
     found = sealing.verify()
     assert (found.ok, found.events, found.unsealed) == (True, 7, 0)
@@ -189,6 +191,6 @@ def test_an_open_transaction_is_waited_for() -> None:
     finally:
         go_on.set()
         thread.join()
-    sealing.seal()
+    seal()
     found = sealing.verify()
     assert (found.ok, found.events) == (True, Event.objects.count()) == (True, 3)
