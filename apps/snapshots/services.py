@@ -12,7 +12,7 @@ from apps.audit.services import record
 from apps.snapshots import queries
 from apps.snapshots.models import DataFile, Dataset, Snapshot
 from dataplane import export, sandbox
-from dataplane.steps.base import ColumnType, StagedFile
+from dataplane.steps.base import REJECTED_COLUMNS, ColumnType, StagedFile
 from dataplane.types import widest
 
 LoadMode = Literal["append", "replace"]
@@ -83,8 +83,7 @@ def commit_snapshot(dataset: Dataset, load: Load, *, parent: int | None = None) 
         rows=sum(each.rows for each in load.files) + (kept.rows if kept else 0),
         bytes=sum(each.bytes for each in load.files) + (kept.bytes if kept else 0),
         files=len(load.files) + (kept.files if kept else 0),
-        # Rejected rows that are replaced by none leave a table without a description of its own.
-        schema=merged_schema(kept.schema if kept else [], load.columns) or (before.schema if before else []),
+        schema=merged_schema(kept.schema if kept else [], load.columns),
         pipeline=load.pipeline,
         step_key=load.step_key,
         load_key=load.load_key,
@@ -96,9 +95,7 @@ def commit_snapshot(dataset: Dataset, load: Load, *, parent: int | None = None) 
     return snapshot
 
 
-def commit_rejected(
-    dataset: Dataset, load: Load, files: tuple[StagedFile, ...], columns: tuple[ColumnType, ...]
-) -> Snapshot | None:
+def commit_rejected(dataset: Dataset, load: Load, files: tuple[StagedFile, ...]) -> Snapshot | None:
     """What a load set aside, as a snapshot of the hidden dataset beside the locked one; None where there is nothing."""
     slug = f"{dataset.slug}{REJECTED}"
     hidden = Dataset.objects.select_for_update(no_key=True).filter(project_id=dataset.project_id, slug=slug).first()
@@ -114,7 +111,7 @@ def commit_rejected(
             owner_pipeline=dataset.owner_pipeline,
             owner_step=dataset.owner_step,
         )
-    return commit_snapshot(hidden, replace(load, files=files, columns=columns))
+    return commit_snapshot(hidden, replace(load, files=files, columns=REJECTED_COLUMNS))
 
 
 def merged_schema(before: list[dict[str, Any]], columns: tuple[ColumnType, ...]) -> list[dict[str, Any]]:

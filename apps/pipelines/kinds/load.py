@@ -15,7 +15,6 @@ from apps.snapshots import queries as snapshots
 from apps.snapshots import services
 from apps.snapshots.models import Dataset, Snapshot
 from dataplane.errors import ConfigurationError, DataError
-from dataplane.rejected import described
 from dataplane.steps.base import ColumnType, StagedFile, StepContext, StepResult, Table
 
 NOTHING_NEW = "nothing_new"
@@ -54,8 +53,6 @@ class LoadAdapter(KindAdapter):
         extras = context.extras
         result = StepResult() if extras["verdict"] else super().execute(context, spec)
         result.facts |= {name: extras[name] for name in ("load_key", "mode", "head", "verdict")}
-        rejected = result.table.rejected if result.table else ()
-        result.facts["rejected_columns"] = described(rejected, context.storage)
         return result
 
     def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
@@ -89,7 +86,7 @@ class LoadAdapter(KindAdapter):
             snapshot = services.commit_snapshot(dataset, load, parent=result.facts["head"])
         except services.HeadMoved:
             raise RunAgain from None
-        services.commit_rejected(dataset, load, table.rejected, result.facts["rejected_columns"])
+        services.commit_rejected(dataset, load, table.rejected)
         return {"status": "loaded", "dataset": dataset.slug, "snapshot": snapshot.number, "rows": table.rows}
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from apps.accounts.models import Project
 from apps.pipelines import queries, services
 from apps.pipelines.models import Window
-from apps.snapshots.models import Dataset
+from apps.snapshots.models import Dataset, Snapshot
 from apps.sources import services as sources
 from apps.sources.models import Source, SourceFile
 from tests.apps.pipelines import workshop as ws
@@ -172,3 +173,28 @@ def test_an_ignored_file_that_is_there_does_not_count_as_gone(project: Project, 
     ws.run(pipeline)
     file.refresh_from_db()
     assert file.gone_at is not None
+
+
+def test_a_folder_with_an_equals_sign_above_the_storage_is_no_column(
+    project: Project, drop: Path, tmp_path: Path, settings: Any
+):
+    settings.STORAGE_URL = f"file://{tmp_path}/stage=test/storage"
+    ws.files_source(project, drop)
+    ended = ws.run(ws.published(project, TEXT))
+    assert ended.state == "succeeded", ws.error_of(ended)
+    assert ws.rows(project, "sales", "land, amount") == {("no", 1): 1, ("se", 2): 1}
+    (schema,) = Snapshot.objects.filter(dataset__slug="sales.rejected").values_list("schema", flat=True)
+    assert [each["name"] for each in schema] == ["file", "row", "reason", "raw"]
+
+
+def test_a_storage_that_cannot_be_written_is_no_bug_of_ours(
+    project: Project, drop: Path, tmp_path: Path, settings: Any
+):
+    settings.STORAGE_URL = f"file://{tmp_path}/taken/storage"
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    ws.files_source(project, drop)
+    pipeline = ws.published(project, TEXT)
+    services.start_run(pipeline, actor=ws.ACTOR)
+    ws.work()
+    error = pipeline.runs.get().steps.get(key="sales").error
+    assert error is not None and (error["class"], error["code"]) == ("infrastructure", "storage_write")
