@@ -6,7 +6,6 @@ Every function wants to be called inside `acting(...)`, with the Run's row locke
 from __future__ import annotations
 
 import uuid
-from functools import partial
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -105,7 +104,7 @@ def _end(run: Run, state: str) -> None:
         project=run.project_id,
         data={"outcome": run.outcome, "error": run.error, "reason": run.mode_reason},
     )
-    transaction.on_commit(partial(_next_run, run.pipeline_id), robust=True)
+    transaction.on_commit(lambda: _next_run(run.pipeline_id), robust=True)
 
 
 def _next_run(pipeline: uuid.UUID) -> None:

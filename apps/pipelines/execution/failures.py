@@ -25,6 +25,13 @@ def classify(error: BaseException) -> ManifoldError:
             code="disk_full",
             evidence={"file": error.filename},
         )
+    if isinstance(error, OSError) and error.filename is not None:
+        return InfrastructureError(
+            f"A file or folder could not be used: {error.strerror}. Look after the storage folder and MANIFOLD_HOME: "
+            "both have to be there, and writable for the worker's account.",
+            code="storage_write",
+            evidence={"file": str(error.filename)},
+        )
     if isinstance(error, MemoryError):
         return InfrastructureError(
             "The step ran out of memory. Give it more (MANIFOLD_STEP_MEMORY) or run fewer steps at a time.",

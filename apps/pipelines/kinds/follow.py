@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from django.db import transaction
 
 from apps.audit.context import SYSTEM
@@ -18,7 +16,7 @@ def follow(run: Run) -> None:
     While a batch was repeated newer data may have come, and nobody should wait for tomorrow's schedule to see it. A
     branch that failed again is not repeated at once. What dead executions have left behind goes after the commit.
     """
-    transaction.on_commit(partial(collecting.collect_strays, run.pk), robust=True)
+    transaction.on_commit(lambda: collecting.collect_strays(run.pk), robust=True)
     if run.state != "succeeded":
         return
     failed = windows.close_with(run)
