@@ -48,14 +48,6 @@ def test_a_run_is_shown_as_the_api_shows_it(served: Served) -> None:
     assert all(f"\n{step}" in result.stdout for step in ("plan", "orders", "sound", "kept"))
 
 
-def test_runs_are_listed_as_the_api_lists_them(served: Served) -> None:
-    listed = served.json("runs", "list", "--limit", "2")
-    assert listed == served.client().in_project("GET", "runs/?page_size=2")
-    assert len(listed["results"]) == 2 and listed["next"]
-    assert served.manifold("runs", "list").stdout.splitlines()[0].split()[:3] == ["run", "pipeline", "state"]
-    assert "No runs yet" in served.manifold("runs", "list", "--pipeline", "others").stdout
-
-
 def test_a_plan_says_once_why_nothing_is_read(served: Served) -> None:
     cancel_all(served)
     plan = served.json("run", "orders", "--dry-run")

@@ -1,0 +1,25 @@
+"""`manifold runs list` and `cancel`, where no worker changes a run meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.served import Served
+
+pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("command")]
+
+
+def test_a_run_is_cancelled_once(served: Served) -> None:
+    started = served.json("run", "orders")
+    assert served.json("runs", "cancel", started["id"])["state"] in ("cancelled", "stopping")
+    again = served.manifold("runs", "cancel", started["id"])
+    assert again.exit_code == 1
+    assert again.stderr.startswith("manifold: ")
+
+
+def test_runs_are_listed_as_the_api_lists_them(served: Served) -> None:
+    listed = served.json("runs", "list", "--limit", "2")
+    assert listed == served.client().in_project("GET", "runs/?page_size=2")
+    assert len(listed["results"]) == 2 and listed["next"]
+    assert served.manifold("runs", "list").stdout.splitlines()[0].split()[:3] == ["run", "pipeline", "state"]
+    assert "No runs yet" in served.manifold("runs", "list", "--pipeline", "others").stdout
