@@ -66,6 +66,11 @@ def collect_strays(run_id: uuid.UUID) -> int:
     return removed
 
 
+def collect_orphans(runs: Iterable[uuid.UUID]) -> None:
+    """Remove the files of runs that have no row any more, but those that datasets hold."""
+    one_by_one(lambda run: _remove(f"runs/{run}", keep=()), runs)
+
+
 @tick
 def sweep() -> None:
     """Collect the oldest of the runs that may be collected."""

@@ -13,8 +13,8 @@ from django.db import transaction
 from apps.accounts.models import Project
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict, Invalid
+from apps.pipelines import collecting, planning, retrying, starting, validation
 from apps.pipelines import document as documents
-from apps.pipelines import planning, retrying, starting, validation
 from apps.pipelines import text as texts
 from apps.pipelines.document import Document
 from apps.pipelines.execution import closing, dispatch
@@ -107,11 +107,13 @@ def delete_pipeline(pipeline: Pipeline, *, actor: Actor) -> None:
         locked = starting.lock_pipeline(pipeline.pk)
         if locked.runs.exclude(state__in=RUN_TERMINAL).exists():
             raise Conflict("A run of this pipeline has not ended. Cancel it first.", code="run_active")
+        runs = list(locked.runs.values_list("pk", flat=True))
         locked.runs.all().delete()
         locked.published = None
         locked.save(update_fields=["published", "changed_at"])
         locked.versions.all().delete()
         locked.delete()
+        transaction.on_commit(lambda: collecting.collect_orphans(runs), robust=True)
 
 
 def start_run(

@@ -114,3 +114,11 @@ def test_files_stay_while_a_younger_retry_that_reuses_them_may_be_repeated(proje
     assert last.state == "succeeded", ws.error_of(last)
     assert ws.states(last)["doubled"] == "reused"
     assert ws.rows(project, "kept") == {(1,): 2}
+
+
+def test_a_deleted_pipeline_leaves_only_what_its_datasets_hold(project: Project, source: Source):
+    pipeline = ws.published(project, TEXT)
+    done, cut = ws.run(pipeline), ws.run_cut_off(pipeline, "kept", "seed")
+    services.delete_pipeline(pipeline, actor=ws.ACTOR)
+    assert files(done) | files(cut) == set(DataFile.objects.values_list("path", flat=True))
+    assert ws.rows(project, "kept") == {(1,): 2}
