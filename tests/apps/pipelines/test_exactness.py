@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,42 +11,22 @@ from apps.pipelines import services
 from apps.sources import services as sources
 from apps.sources.models import Source, SourceFile
 from tests.apps.pipelines import workshop as ws
+from tests.apps.pipelines.ticks import BRANCH, HEAD, KEPT, Add, adding, tables
 
-HEAD = """
-manifold: 1
-pipeline: ticks
-steps:
-  ticks: {extract: {source: db, stream: public.ticks, mode: incremental}}
-"""
-KEPT = "  kept: {load: {input: ticks, dataset: kept}}\n"
-BRANCH = """
-  sound: {check: {input: ticks, rules: [{range: {column: value, min: 0}, action: stop}]}, if_failed: continue}
-  good: {load: {input: sound, dataset: good}}
-"""
 MARKS = """
   marks: {extract: {source: db, stream: public.marks, mode: incremental}, if_failed: continue}
   marked: {load: {input: marks, dataset: marked}}
 """
 
-Add = Callable[..., None]
-
 
 @pytest.fixture
 def source(project: Project, postgres_url: str, workshop: object) -> Source:
-    ws.execute(postgres_url, "CREATE TABLE ticks (tick int, value int)")
-    ws.execute(postgres_url, "CREATE TABLE marks (tick int, value int)")
-    source = ws.postgres_source(project, postgres_url)
-    ws.cursor(source, "public.ticks", "tick")
-    ws.cursor(source, "public.marks", "tick")
-    return source
+    return tables(project, postgres_url)
 
 
 @pytest.fixture
 def add(source: Source, postgres_url: str) -> Add:
-    def rows(*given: tuple[int, int], to: str = "ticks") -> None:
-        ws.insert(postgres_url, to, given)
-
-    return rows
+    return adding(postgres_url)
 
 
 def test_a_seed_whose_source_does_not_answer_leaves_that_stream_as_it_was(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from apps.accounts.models import Project
@@ -14,38 +12,17 @@ from apps.snapshots.models import Snapshot
 from apps.sources.models import Source
 from dataplane.errors import ConfigurationError
 from tests.apps.pipelines import workshop as ws
-
-HEAD = """
-manifold: 1
-pipeline: ticks
-steps:
-  ticks: {extract: {source: db, stream: public.ticks, mode: incremental}}
-"""
-KEPT = "  kept: {load: {input: ticks, dataset: kept}}\n"
-BRANCH = """
-  sound: {check: {input: ticks, rules: [{range: {column: value, min: 0}, action: stop}]}, if_failed: continue}
-  good: {load: {input: sound, dataset: good}}
-"""
-
-Add = Callable[..., None]
+from tests.apps.pipelines.ticks import BRANCH, HEAD, KEPT, Add, adding, tables
 
 
 @pytest.fixture
 def source(project: Project, postgres_url: str, workshop: object) -> Source:
-    ws.execute(postgres_url, "CREATE TABLE ticks (tick int, value int)")
-    ws.execute(postgres_url, "CREATE TABLE marks (tick int, value int)")
-    source = ws.postgres_source(project, postgres_url)
-    ws.cursor(source, "public.ticks", "tick")
-    ws.cursor(source, "public.marks", "tick")
-    return source
+    return tables(project, postgres_url)
 
 
 @pytest.fixture
 def add(source: Source, postgres_url: str) -> Add:
-    def rows(*given: tuple[int, int], to: str = "ticks") -> None:
-        ws.insert(postgres_url, to, given)
-
-    return rows
+    return adding(postgres_url)
 
 
 def test_a_branch_that_failed_is_repaired_and_nothing_is_doubled(project: Project, add: Add, postgres_url: str):
