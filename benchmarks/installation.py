@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from manifold.client import Client
+from manifold.client import Client, platform_file
 from manifold.embedded import binaries, lifeline, postgres
 from manifold.embedded.account import give, server_account
 from manifold.embedded.ports import free_port
@@ -55,7 +55,9 @@ def installation(home: Path, environment: dict[str, str]) -> Iterator[Installati
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_for_page(url, process)
-        yield Installation(home, process, url, time.monotonic() - began)
+        ready_after = time.monotonic() - began
+        _wait_for_token(home)
+        yield Installation(home, process, url, ready_after)
     finally:
         process.terminate()
         process.wait(60)
@@ -75,6 +77,13 @@ def _wait_for_page(url: str, process: subprocess.Popen[bytes], seconds: float = 
             return
         time.sleep(0.05)
     raise RuntimeError(f"no sign-in page at {url} after {seconds} s")
+
+
+def _wait_for_token(home: Path, seconds: float = 60) -> None:
+    """The command's token is made a moment after the page is up, and stands in platform.json then."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not platform_file(home)["token"]:
+        time.sleep(0.05)
 
 
 @contextmanager

@@ -67,6 +67,8 @@ class Client:
         if not (url and token):
             left = platform_file(home)
             url, token = url or left["url"], token or left["token"]
+        if not token:
+            raise Unreachable("The platform is still starting: it has made no token for the command yet. Try again.")
         return cls(url, token, environment.PROJECT.read())
 
     def call(self, method: str, path: str, **options: Any) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -73,6 +75,13 @@ def test_who_does_not_answer(served: Served, other: str, words: list[str]) -> No
 def test_no_server_is_known(served: Served) -> None:
     result = served.manifold("status", MANIFOLD_URL="", MANIFOLD_TOKEN="", MANIFOLD_HOME="/nowhere")
     assert (result.exit_code, "`manifold up`" in result.stderr) == (4, True)
+
+
+def test_a_platform_that_is_still_starting(served: Served, tmp_path: Path) -> None:
+    left = {"url": served.environment("viewer")["MANIFOLD_URL"], "token": ""}
+    (tmp_path / "platform.json").write_text(json.dumps(left))
+    result = served.manifold("status", MANIFOLD_URL="", MANIFOLD_TOKEN="", MANIFOLD_HOME=str(tmp_path))
+    assert (result.exit_code, "still starting" in result.stderr) == (4, True), result.output
 
 
 @pytest.mark.parametrize("token", ["mf_wrong", "ü", "two words"])
