@@ -34,12 +34,18 @@ def validate(project: Project, text: str) -> tuple[Document | None, list[Problem
 def create_pipeline(project: Project, slug: str, *, text: str = "", actor: Actor) -> Pipeline:
     """A new pipeline with a draft. Raises Conflict where the slug is taken."""
     with acting(actor):
+        _one_at_a_time(project)
         if Pipeline.objects.filter(project=project, slug=slug).exists():
             raise Conflict(f"There is a pipeline `{slug}` already. Choose another name.", code="slug_taken")
         document, _ = documents.parse(text)
         return Pipeline.objects.create(
             project=project, slug=slug, title=document.title if document else "", draft=_storable(text)
         )
+
+
+def _one_at_a_time(project: Project) -> None:
+    """Two requests that create the same pipeline wait for each other: the second finds the first one's."""
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
 
 
 def save_draft(pipeline: Pipeline, text: str, *, actor: Actor) -> Pipeline:
@@ -63,6 +69,7 @@ def apply_document(project: Project, text: str, *, actor: Actor, publish: bool =
     if document is None:
         raise DocumentError(problems)
     with acting(actor):
+        _one_at_a_time(project)
         pipeline = Pipeline.objects.filter(project=project, slug=document.pipeline).first()
         if pipeline is None:
             pipeline = create_pipeline(project, document.pipeline, text=text, actor=actor)

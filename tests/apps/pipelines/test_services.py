@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from django.db import connection
 
 from apps.accounts.models import Project
 from apps.audit.context import Actor
@@ -162,3 +165,26 @@ def test_a_pipeline_is_deleted_with_its_runs_and_leaves_its_datasets(project: Pr
     assert not Run.objects.exists()
     assert Dataset.objects.filter(slug="orders").exists()
     services.apply_document(project, TEXT, actor=ANN, publish=True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_requests_that_create_one_pipeline_do_not_collide(project: Project):
+    together = threading.Barrier(2)
+    ends: list[str] = []
+
+    def create() -> None:
+        together.wait(10)
+        try:
+            services.create_pipeline(project, "sales", actor=ANN)
+            ends.append("created")
+        except Conflict:
+            ends.append("taken")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=create) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(20)
+    assert sorted(ends) == ["created", "taken"]
