@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -31,6 +32,9 @@ def start(options: Options) -> int:
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal, at once even when the output is a pipe."""
-    click.echo(text)
-    sys.stdout.flush()
+    """A line for the person at the terminal, at once even into a pipe; nobody may be listening any more."""
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

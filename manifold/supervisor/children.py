@@ -84,7 +84,9 @@ class Child:
         status = 70
         try:
             os.setsid()
-            lifeline.ask_for_death_signal(self.stop_signal)
+            # A supervisor that was killed takes the embedded services along: nothing is left to stop for in peace, and
+            # a worker that waits for its broker would wait for ever. Leases tell what it was at.
+            lifeline.ask_for_death_signal(signal.SIGKILL)
             if os.getppid() != parent:  # it died before the line above
                 os._exit(status)
             signal.set_wakeup_fd(-1)

@@ -131,14 +131,14 @@ def test_an_operator_instance_reaches_nothing_else(storage, statement):
 
 def test_an_operator_instance_writes_below_its_output_and_spills(storage):
     with connector_instance() as connection:
-        query = "SELECT i, md5(i::VARCHAR) AS m FROM range(1_500_000) t(i)"
+        query = "SELECT i, md5(i::VARCHAR) AS m FROM range(4_000_000) t(i)"
         (file,) = write_parquet(connection, query, storage=storage, folder="a")
     output = storage.new_folder("out")
     inputs = [storage.absolute(file.path)]
-    with operator_instance(inputs, output, spill=spill(storage), memory=64 << 20, threads=2) as connection:
+    with operator_instance(inputs, output, spill=spill(storage), memory=160 << 20, threads=2) as connection:
         sorted_ = f"SELECT * FROM '{inputs[0]}' ORDER BY m"
         (written,) = write_parquet(connection, sorted_, storage=storage, folder="out/table")
-    assert written.rows == 1_500_000
+    assert written.rows == 4_000_000
     assert not Path(spill(storage)).exists()
 
 

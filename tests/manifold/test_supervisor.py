@@ -193,6 +193,31 @@ def test_it_starts_again_after_everything_was_killed(up: Up) -> None:
     assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
+def test_nothing_outlives_a_killed_supervisor(up: Up) -> None:
+    assert up.process is not None
+    family = up.members()
+    assert len(family) > 8
+    up.process.kill()
+    up.process.wait()
+    until(lambda: not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE])
+    up.start()
+
+
+def test_it_goes_on_and_stops_cleanly_when_nobody_reads_what_it_says(tmp_path: Path) -> None:
+    quiet = Up(tmp_path)
+    quiet.process = subprocess.Popen(
+        quiet.command("--port", str(free_port())), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert quiet.process.stdout is not None
+    quiet.process.stdout.close()
+    until(lambda: quiet.platform.get("token", "") != "" and quiet.answers("/readyz"), 60)
+    family = quiet.members()
+    assert quiet.stop(signal.SIGTERM) == 0
+    assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    if os.geteuid() == 0:
+        shutil.rmtree(Home(quiet.home).postgres_data(as_root=True).parent, ignore_errors=True)
+
+
 def test_it_stops_a_postgresql_that_outlived_its_parent(up: Up) -> None:
     """As on systems where no child learns of its parent's death."""
     assert up.process is not None
