@@ -20,7 +20,11 @@ CHUNK = 256 << 10
 MEMORY = 512 << 20
 LONGEST = 6 * 3600
 _CONTENT = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
-_HOW = {"csv": "FORMAT csv, HEADER true", "parquet": "FORMAT parquet, COMPRESSION zstd"}
+# Into a pipe DuckDB keeps the order of rows only when it is told to.
+_HOW = {
+    "csv": "FORMAT csv, HEADER true, PRESERVE_ORDER true",
+    "parquet": "FORMAT parquet, COMPRESSION zstd, PRESERVE_ORDER true",
+}
 # A spreadsheet takes a cell that begins so for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
