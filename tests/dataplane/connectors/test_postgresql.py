@@ -308,7 +308,11 @@ def test_a_connection_that_breaks_is_tried_again(url: str, tmp_path: Path) -> No
             connector(url).read(FLIGHTS, FULL, duck) as reading,
         ):
             duck.execute(f"SELECT count(*) FROM ({reading.query})").fetchall()
-            run(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'manifold'")
+            run(
+                url,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'manifold'"
+                " AND datname = current_database()",
+            )
             write_parquet(duck, reading.query, storage=storage, folder="out")
 
     with pytest.raises(TransientError) as caught:
