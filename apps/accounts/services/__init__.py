@@ -1,0 +1,24 @@
+"""Every write on users, projects, memberships, invitations, tokens and sessions.
+
+Who may do it is asked at the doors; what must hold, here.
+"""
+
+from __future__ import annotations
+
+from apps.accounts.services.people import FirstAdmin, change_password, create_user, ensure_first_admin, set_active
+from apps.accounts.services.projects import create_project, remove_membership, set_membership
+from apps.accounts.services.tokens import expiry, issue_token, revoke_token
+
+__all__ = [
+    "FirstAdmin",
+    "change_password",
+    "create_project",
+    "create_user",
+    "ensure_first_admin",
+    "expiry",
+    "issue_token",
+    "remove_membership",
+    "revoke_token",
+    "set_active",
+    "set_membership",
+]

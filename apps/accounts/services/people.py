@@ -1,0 +1,107 @@
+"""People: who can sign in, with which password, and who administers the platform."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+import uuid
+from dataclasses import dataclass
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import connection
+
+from apps.accounts.models import Project, Role, User
+from apps.accounts.services.projects import create_project, set_membership
+from apps.accounts.services.tokens import issue_token
+from apps.audit.context import Actor, acting
+from apps.audit.refusals import Conflict, Invalid
+
+_USERNAME = re.compile(r"[\w.@+-]{1,150}")
+_PASSWORD_LETTERS = string.ascii_letters + string.digits
+# The key of the advisory lock that stands for "who administers the platform".
+_SUPERUSERS = 0x6D616E69666F6C64
+
+
+def create_user(*, username: str, password: str, email: str = "", superuser: bool = False, actor: Actor) -> User:
+    """A person who can sign in. Raises Conflict for a taken name, Invalid for a name or password that will not do."""
+    if not _USERNAME.fullmatch(username):
+        raise Invalid("username", "Use letters, digits and @ . + - _ only, at most 150.")
+    with acting(actor):
+        if User.objects.filter(username__iexact=username).exists():
+            raise Conflict(f"There is a user `{username}` already. Choose another name.", code="username_taken")
+        user = User(username=username, email=email, is_superuser=superuser, is_staff=superuser)
+        _set_password(user, password)
+        user.save()
+        return user
+
+
+def change_password(user: User, *, password: str, actor: Actor) -> None:
+    """A new password; sessions that were opened with the old one end. Raises Invalid when it is too weak."""
+    with acting(actor):
+        locked = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        _set_password(locked, password)
+        locked.save(update_fields=["password"])
+    user.password = locked.password
+
+
+def set_active(user: User, *, active: bool, actor: Actor) -> User:
+    """Let a person in, or keep them out. Raises Conflict for the last one who administers the platform."""
+    with acting(actor):
+        _lock_superusers()
+        locked: User = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        others = User.objects.filter(is_superuser=True, is_active=True).exclude(pk=user.pk)
+        if not active and locked.is_superuser and not others.exists():
+            raise Conflict("This is the last superuser. Let somebody else administer first.", code="last_superuser")
+        if locked.is_active != active:
+            locked.is_active = active
+            locked.save(update_fields=["is_active"])
+        return locked
+
+
+@dataclass(frozen=True)
+class FirstAdmin:
+    """Who can sign in. Password and token are known only in the moment they are made."""
+
+    username: str
+    password: str | None
+    token: str | None
+
+
+def ensure_first_admin(*, actor: Actor) -> FirstAdmin:
+    """Make sure that there is the project `default` and somebody who administers the platform.
+
+    An installation that has a superuser is left as it is. Harmless when repeated, and when two do it at once.
+    """
+    with acting(actor):
+        _lock_superusers()
+        known = User.objects.filter(is_superuser=True, is_active=True).order_by("id").first()
+        if known is not None:
+            return FirstAdmin(known.username, None, None)
+        password = "".join(secrets.choice(_PASSWORD_LETTERS) for _ in range(20))
+        username = (
+            "admin" if not User.objects.filter(username__iexact="admin").exists() else f"admin-{uuid.uuid4().hex[:6]}"
+        )
+        admin = create_user(username=username, password=password, superuser=True, actor=actor)
+        project = Project.objects.filter(slug="default").first()
+        if project is None:
+            create_project(slug="default", name="Default", admin=admin, actor=actor)
+        else:
+            set_membership(project, admin, role=Role.ADMIN, actor=actor)
+        _, token = issue_token(admin, name="manifold command", actor=actor)
+        return FirstAdmin(username, password, token)
+
+
+def _set_password(user: User, password: str) -> None:
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise Invalid("password", " ".join(error.messages), code="password_too_weak") from error
+    user.set_password(password)
+
+
+def _lock_superusers() -> None:
+    """Two first starts on one database make one administrator; two who deactivate each other leave one."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SUPERUSERS])
