@@ -32,6 +32,10 @@ class Pipeline(ProjectRow):
     )
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
+    # While it is paused no run of it is admitted; pending ones stay pending.
+    paused_at = models.DateTimeField(null=True, blank=True)
+    paused_by = models.CharField(max_length=200, blank=True)
+    paused_reason = models.CharField(max_length=500, blank=True)
 
     class Meta:
         ordering = ["slug"]
@@ -94,6 +98,12 @@ class Run(ProjectRow):
     root = models.UUIDField()
     batch = models.UUIDField(null=True, blank=True)
     collected_at = models.DateTimeField(null=True, blank=True)
+    # Since when it is paused or waits for a decision: so long its time limit stands still.
+    halted_at = models.DateTimeField(null=True, blank=True)
+    halted_by = models.CharField(max_length=200, blank=True)
+    halt_reason = models.CharField(max_length=500, blank=True)
+    # The steps that were asked for, when not all were; they run with everything that they need.
+    only = models.JSONField(default=list, blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -215,3 +225,59 @@ class Window(ProjectRow):
 
     def __str__(self) -> str:
         return f"{self.pipeline}/{self.step_key} {self.state}"
+
+
+class Decision(ProjectRow):
+    """What a check asked a person, and the answer: `continue` or `stop`; empty as long as nobody has decided."""
+
+    project_path = "run__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="decisions")
+    step = models.OneToOneField(StepRun, on_delete=models.CASCADE, related_name="decision")
+    question = models.CharField(max_length=1000)
+    answer = models.CharField(max_length=16, blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+    asked_at = models.DateTimeField(auto_now_add=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(answer__in=["", "continue", "stop"]), name="decision_answer_known")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step}: {self.answer or 'open'}"
+
+
+class LogLine(ProjectRow):
+    """One line of a run's log. `step` is empty where the run itself speaks; `number` counts within one execution."""
+
+    project_path = "run__project_id"
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="log")
+    step = models.CharField(max_length=63, blank=True)
+    attempt = models.PositiveSmallIntegerField(default=0)
+    fence = models.PositiveIntegerField(default=0)
+    number = models.PositiveIntegerField(default=0)
+    at = models.DateTimeField()
+    level = models.CharField(max_length=8)
+    text = models.CharField(max_length=1000)
+    fields = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["run", "id"])]
+        constraints = [
+            # A worker may write the lines of an execution twice: at a heartbeat and with its commit.
+            models.UniqueConstraint(
+                fields=["run", "step", "fence", "number"], condition=~Q(step=""), name="log_line_once"
+            ),
+            models.CheckConstraint(condition=Q(level__in=["info", "warning", "error"]), name="log_level_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step} {self.level}: {self.text}"
