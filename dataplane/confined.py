@@ -10,6 +10,8 @@ import json
 import os
 import resource
 import sys
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 ROWS_AT_ONCE = 256
@@ -26,7 +28,7 @@ def main() -> None:
             connection.execute(statement)
         _limit(request["memory"], request["seconds"])
         if request["copy"]:
-            connection.execute(request["copy"])
+            connection.execute(request["copy"], _values(request["parameters"]))
         else:
             _answer(connection, request)
     except (duckdb.Error, MemoryError, RuntimeError) as error:
@@ -46,9 +48,18 @@ def _limit(memory: int, seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def _values(given: dict[str, list[Any]]) -> dict[str, Any] | None:
+    """What is bound to the names of parameters; JSON has neither dates nor exact numbers."""
+    read: dict[str, Any] = {"date": date.fromisoformat, "timestamp": datetime.fromisoformat, "number": Decimal}
+    return {
+        name: read[kind](value) if kind in read and value is not None else value
+        for name, (kind, value) in given.items()
+    } or None
+
+
 def _answer(connection: Any, request: dict[str, Any]) -> None:
-    query = request["query"]
-    described = [(row[0], row[1]) for row in connection.execute(f"DESCRIBE (\n{query}\n)").fetchall()]
+    query, values = request["query"], _values(request["parameters"])
+    described = [(row[0], row[1]) for row in connection.execute(f"DESCRIBE (\n{query}\n)", values).fetchall()]
     _say({"columns": described})
     names = [f"c{position}" for position in range(len(described))]
     plain = request["plain_types"]
@@ -57,7 +68,8 @@ def _answer(connection: Any, request: dict[str, Any]) -> None:
         for name, (_, type_) in zip(names, described, strict=True)
     ]
     limit = request["limit_rows"]
-    connection.execute(f"SELECT {', '.join(items)} FROM (\n{query}\n) AS result({', '.join(names)}) LIMIT {limit + 1}")
+    whole = f"(\n{query}\n) AS result({', '.join(names)}){request['order']}"
+    connection.execute(f"SELECT {', '.join(items)} FROM {whole} LIMIT {limit + 1}", values)
     rows = size = 0
     while batch := connection.fetchmany(ROWS_AT_ONCE):
         for row in batch:

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 
 from dataplane import statements
-from dataplane.errors import ConfigurationError, InfrastructureError, ManifoldError
+from dataplane.errors import CancelledError, ConfigurationError, InfrastructureError, ManifoldError
+from dataplane.parameters import Parameter
 from dataplane.relations import identifier, path_list, relation_sql
 from dataplane.steps.base import Table
 from dataplane.storage import Storage
@@ -37,17 +39,29 @@ _PLAIN = (
     "BOOLEAN VARCHAR FLOAT DOUBLE TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT UHUGEINT"
 )
 _MEMORY = ("OutOfMemoryException", "MemoryError")
+# How often somebody may wish to stop a query that says nothing.
+_LOOK_SECONDS = 0.4
+_CHUNK = 256 << 10
+
+Cut = Literal["", "rows", "bytes"]
 
 
 @dataclass(frozen=True)
 class QueryResult:
-    """The `query` shape of the API. Values are what JSON has: what is no number, text or truth is written as text."""
+    """The `query` shape of the API. Values are what JSON has: what is no number, text or truth is written as text.
+
+    `cut` names the limit at which the answer ends before the result does.
+    """
 
     columns: list[dict[str, str]]
     rows: list[list[Any]]
-    truncated: bool
+    cut: Cut
     seconds: float
     bytes_scanned: int
+
+    @property
+    def truncated(self) -> bool:
+        return bool(self.cut)
 
     @property
     def row_count(self) -> int:
@@ -70,41 +84,74 @@ def run_query(
     storage: Storage,
     *,
     memory: int,
+    parameters: Iterable[Parameter] = (),
+    order: int = 0,
     limit_rows: int = 1000,
     limit_bytes: int = 8 << 20,
     seconds: int = 30,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> QueryResult:
     """Answer one SELECT over these tables (by the names they have in it).
 
-    memory in bytes; the answer is cut at `limit_rows` and `limit_bytes`, and says so. Raises StatementError with line
-    and column for SQL that is refused or wrong, ConfigurationError `query_timeout` and `query_memory` for a query that
-    asks for too much.
+    memory in bytes; `order` sorts by the column of this position, from 1, downwards when it is negative; the answer is
+    cut at `limit_rows` and `limit_bytes`, and says so. `stopped` is asked about twice a second. Raises StatementError
+    with line and column for SQL that is refused or wrong, ConfigurationError `query_timeout` and `query_memory` for a
+    query that asks for too much, CancelledError when it was stopped.
     """
     started = time.perf_counter()
-    query = statements.check_select(sql, tables)
+    given = list(parameters)
+    query = statements.check_select(sql, tables, [each.name for each in given])
     request = {
         **confinement(tables, storage, memory=memory, seconds=seconds),
         "query": query,
-        "copy": None,
+        "parameters": bound(given),
+        "order": order_by(order),
         "limit_rows": limit_rows,
         "limit_bytes": limit_bytes,
         "plain_types": _PLAIN.split(),
     }
     with child(request) as process:
-        killer = threading.Timer(seconds, process.kill)
-        killer.daemon = True
-        killer.start()
-        assert process.stdout is not None
         # What the child may send is bounded here too, should it no longer be what we started.
-        answer = process.stdout.read(limit_bytes + (4 << 20))
-        if killer.is_alive():
-            killer.cancel()
-            process.kill()
-        else:
+        answer = _heard(process, limit_bytes + (4 << 20), started + seconds, stopped)
+        if answer is None or process.wait() == -signal.SIGXCPU:
             raise _too_long(seconds)
-    columns, rows, truncated = _understood(answer.splitlines(), query, memory, limit_bytes)
+    columns, rows, cut = _understood(answer.splitlines(), query, memory, limit_bytes)
     scanned = sum(each.bytes for each in tables.values())
-    return QueryResult(columns, rows, truncated, round(time.perf_counter() - started, 3), scanned)
+    return QueryResult(columns, rows, cut, round(time.perf_counter() - started, 3), scanned)
+
+
+def bound(parameters: Iterable[Parameter]) -> dict[str, list[Any]]:
+    """Parameters as the child is told them."""
+    return {each.name: [each.kind, each.value] for each in parameters}
+
+
+def order_by(order: int) -> str:
+    """Sorting by a column of `result(c0, c1, …)`, NULL last; nothing for 0."""
+    return f" ORDER BY c{abs(order) - 1} {'DESC' if order < 0 else 'ASC'} NULLS LAST" if order else ""
+
+
+def _heard(process: subprocess.Popen[bytes], most: int, until: float, stopped: Callable[[], bool]) -> bytes | None:
+    """All that the child says, or None when the time is over first. Raises CancelledError."""
+    assert process.stdout is not None
+    answer = bytearray()
+    voice = select.poll()
+    voice.register(process.stdout, select.POLLIN)
+    look = time.perf_counter() + _LOOK_SECONDS
+    while len(answer) < most:
+        now = time.perf_counter()
+        if now >= until:
+            return None
+        if now >= look:
+            if stopped():
+                raise CancelledError
+            look = now + _LOOK_SECONDS
+        if voice.poll(max(1.0, min(until, look) * 1000 - now * 1000)):
+            chunk = os.read(process.stdout.fileno(), _CHUNK)
+            if not chunk:
+                return bytes(answer)
+            answer += chunk
+    process.kill()
+    return bytes(answer)
 
 
 def confinement(tables: Mapping[str, Table], storage: Storage, *, memory: int, seconds: int) -> dict[str, Any]:
@@ -134,6 +181,9 @@ def confinement(tables: Mapping[str, Table], storage: Storage, *, memory: int, s
         ],
         "memory": memory + _HEADROOM,
         "seconds": seconds * _THREADS,
+        "parameters": {},
+        "order": "",
+        "copy": None,
     }
 
 
@@ -164,8 +214,11 @@ def child(request: Mapping[str, Any], *, stderr: int = subprocess.DEVNULL) -> It
 
 def _understood(
     lines: list[bytes], query: str, memory: int, limit_bytes: int
-) -> tuple[list[dict[str, str]], list[list[Any]], bool]:
-    """The columns, the rows, and whether there were more. Raises ManifoldError for whatever else the child said."""
+) -> tuple[list[dict[str, str]], list[list[Any]], Cut]:
+    """The columns, the rows, and the limit behind which there are more.
+
+    Raises ManifoldError for whatever else the child said.
+    """
     columns: list[dict[str, str]] = []
     rows: list[list[Any]] = []
     for line in lines:
@@ -182,7 +235,8 @@ def _understood(
                     f"The first row alone is larger than {limit_bytes >> 20} MB. Select fewer or shorter columns.",
                     code="query_large",
                 )
-            return columns, rows, bool(value["end"]["truncated"])
+            cut: Cut = "bytes" if value["end"]["bytes"] else "rows" if value["end"]["truncated"] else ""
+            return columns, rows, cut
     # The child died without a word: the kernel has held a limit.
     raise _too_much(memory)
 
@@ -206,6 +260,7 @@ def _too_much(memory: int) -> ConfigurationError:
 
 def _too_long(seconds: int) -> ConfigurationError:
     return ConfigurationError(
-        f"The query took longer than {seconds} seconds and was stopped. Narrow it with WHERE, or make it a sql step.",
+        f"The query took longer than {seconds} seconds and was stopped. Narrow it with WHERE, aggregate earlier, "
+        "make it a sql step, or raise MANIFOLD_SQL_SECONDS.",
         code="query_timeout",
     )

@@ -12,7 +12,7 @@ import functools
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from dataplane import functions
 from dataplane.errors import ConfigurationError
 
 MAX_LENGTH = 200_000
+_TABLES_TOLD = 20
 
 _EXPRESSIONS = frozenset(
     [
@@ -83,14 +84,42 @@ class StatementError(ConfigurationError):
         )
 
 
-def check_select(text: str, tables: Iterable[str]) -> str:
+@dataclass(frozen=True)
+class Named:
+    """What a statement names, in small letters for tables: those of WITH are among them."""
+
+    tables: frozenset[str]
+    parameters: frozenset[str]
+
+
+def named_in(text: str) -> Named:
+    """The tables and the `$parameters` of one statement, which is not checked. Raises StatementError where it cannot be
+    read."""
+    text = text.rstrip().removesuffix(";")
+    found = list(_nodes(_one_statement(text, parameters=True)["node"]))
+    return Named(
+        frozenset(str(each["table_name"]).lower() for each in found if each.get("type") == "BASE_TABLE"),
+        frozenset(str(each["identifier"]) for each in found if each.get("class") == "PARAMETER"),
+    )
+
+
+def _nodes(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+    for each in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _nodes(each)
+
+
+def check_select(text: str, tables: Iterable[str], parameters: Iterable[str] = ()) -> str:
     """The text to run, without a semicolon at its end.
 
-    Raises StatementError for anything but one SELECT over these tables.
+    Raises StatementError for anything but one SELECT over these tables, with a `$name` only for these parameters.
     """
     text = text.rstrip().removesuffix(";")
-    statement = _one_statement(text)
-    _Walk(text, volatile=True).node(statement["node"], frozenset(each.lower() for each in tables))
+    given = frozenset(parameters)
+    statement = _one_statement(text, parameters=bool(given))
+    walk = _Walk(text, volatile=True, parameters=given)
+    walk.node(statement["node"], frozenset(each.lower() for each in tables))
     _stands_in_brackets(f"SELECT * FROM (\n{text}\n)")
     return text
 
@@ -144,6 +173,7 @@ class _Walk:
     text: str
     volatile: bool
     before: str = ""
+    parameters: frozenset[str] = frozenset()
     allowed: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -178,6 +208,8 @@ class _Walk:
 
     def _check(self, node: dict[str, Any], tables: frozenset[str]) -> None:
         kind, kinds = str(node.get("type", "")), str(node.get("class", ""))
+        if kinds == "PARAMETER" and node.get("identifier") in self.parameters:
+            return
         if kinds:
             if kinds not in _EXPRESSIONS:
                 raise self._unknown(node, kinds)
@@ -198,7 +230,8 @@ class _Walk:
         if node.get("at_clause"):
             raise self._refusal(node, "AT is not possible here", "Name the snapshot's table.")
         if name.lower() not in tables:
-            known = ", ".join(sorted(tables)) or "none"
+            shown = sorted(tables)[:_TABLES_TOLD] + ["…"] * (len(tables) > _TABLES_TOLD)
+            known = ", ".join(shown) or "none"
             raise self._refusal(node, f"there is no table `{name}`", f"Tables here are: {known}.")
 
     def _table_function(self, node: dict[str, Any]) -> None:
@@ -222,6 +255,9 @@ class _Walk:
         raise self._refusal(node, f"the function `{name}` is not allowed", remedy)
 
     def _unknown(self, node: dict[str, Any], kind: str) -> StatementError:
+        if kind == "PARAMETER" and self.parameters:
+            name = node.get("identifier", "")
+            return self._refusal(node, f"the parameter `${name}` has no value", "Give it one.")
         what = _SHOWN.get(kind, f"{kind.replace('_', ' ').lower()} is not possible here")
         return self._refusal(node, what, "Write one SELECT.")
 
@@ -235,7 +271,7 @@ class _Walk:
         return StatementError(what, remedy, code="sql_refused", line=line, column=column)
 
 
-def _one_statement(text: str, before: str = "") -> dict[str, Any]:
+def _one_statement(text: str, before: str = "", *, parameters: bool = False) -> dict[str, Any]:
     """The tree of the only statement in a text."""
     if not text.strip():
         raise StatementError("the statement is empty", "Write one SELECT.", code="sql_syntax")
@@ -250,7 +286,7 @@ def _one_statement(text: str, before: str = "") -> dict[str, Any]:
     if len(statements) != 1:
         number = len(statements) or "no"
         raise StatementError(f"this is {number} statements", "Write exactly one SELECT.", code="sql_refused")
-    if statements[0].get("named_param_map"):
+    if statements[0].get("named_param_map") and not parameters:
         raise StatementError(_SHOWN["PARAMETER"], "Write the value itself.", code="sql_refused")
     return dict(statements[0])
 

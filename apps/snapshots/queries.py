@@ -17,8 +17,6 @@ from dataplane.sandbox import QueryResult
 from dataplane.steps.base import ColumnType, StagedFile, Table
 from dataplane.storage import Storage
 
-MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
-
 _AT = re.compile(r"@(\d{1,9})")
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from dataplane.errors import InfrastructureError
-from dataplane.export import open_export
+from dataplane.export import Format, open_export, open_query
+from dataplane.parameters import parameter
+from dataplane.steps.base import ColumnType
 from tests.dataplane.tables import Staging
 
 
@@ -39,6 +42,37 @@ def test_csv_is_harmless_in_a_spreadsheet(staging: Staging) -> None:
     expected = [f"'{each}" if each[:1] and each[0] in "=+-@\t\r\n" else each for each in cells]
     assert [row[1] for row in read[1:]] == expected
     assert [row[2] for row in read[1:4]] == ["0", "-1", "-2"], "numbers are no formulas"
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("csv", b"word,'=n,word_1\n'=x2,2,'=x2\n'=x1,1,'=x1\n"),
+        ("json", [{"word": "=x2", "=n": 2, "word_1": "=x2"}, {"word": "=x1", "=n": 1, "word_1": "=x1"}]),
+        ("parquet", [("=x2", 2, "=x2"), ("=x1", 1, "=x1")]),
+    ],
+)
+def test_a_whole_answer_is_a_file(staging: Staging, tmp_path: Path, form: Format, expected: object) -> None:
+    table = staging.table("SELECT i, '=x' || i AS word FROM range(5) r(i)")
+    columns = [ColumnType("word", "VARCHAR"), ColumnType("=n", "BIGINT"), ColumnType("word", "VARCHAR")]
+    sql = 'SELECT word, i AS "=n", word FROM t WHERE i BETWEEN $low AND 2;'
+    made = open_query(
+        sql,
+        columns,
+        {"t": table},
+        staging.storage,
+        form,
+        memory=256 << 20,
+        seconds=20,
+        parameters=[parameter("low", "integer", 1)],
+        order=-2,
+    )
+    written = b"".join(made)
+    if form == "parquet":
+        (tmp_path / "out").write_bytes(written)
+        assert duckdb.sql(f"SELECT * FROM read_parquet('{tmp_path}/out')").fetchall() == expected
+    else:
+        assert (json.loads(written) if form == "json" else written) == expected
 
 
 def test_an_empty_table_has_a_header(staging: Staging) -> None:

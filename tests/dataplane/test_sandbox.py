@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from dataplane import sandbox
-from dataplane.errors import ConfigurationError
+from dataplane.errors import CancelledError, ConfigurationError
+from dataplane.parameters import parameter
 from dataplane.sandbox import QueryResult, run_query
 from dataplane.statements import StatementError
 from dataplane.steps.base import Table
@@ -62,13 +63,45 @@ def test_values_are_what_json_has(staging: Staging, table: Table) -> None:
 
 def test_answers_are_cut(staging: Staging, table: Table) -> None:
     rows = ask(staging, "SELECT * FROM range(100)", table, limit_rows=10)
-    assert (rows.row_count, rows.truncated) == (10, True)
+    assert (rows.row_count, rows.truncated, rows.cut) == (10, True, "rows")
     exact = ask(staging, "SELECT * FROM range(10)", table, limit_rows=10)
     assert (exact.row_count, exact.truncated) == (10, False)
     size = ask(staging, "SELECT repeat('x', 1000) FROM range(100)", table, limit_bytes=10_000)
-    assert size.truncated and 5 <= size.row_count < 10
+    assert size.cut == "bytes" and 5 <= size.row_count < 10
     with pytest.raises(ConfigurationError, match="first row alone"):
         ask(staging, "SELECT repeat('x', 3000000)", table, limit_bytes=1 << 20)
+
+
+def test_parameters_are_bound_and_never_text(staging: Staging, table: Table) -> None:
+    given = [parameter("word", "text", "x1' OR true --"), parameter("n", None, 1)]
+    both = "SELECT i FROM flights WHERE i = $n OR word = $word"
+    assert ask(staging, both, table, parameters=given).rows == [[1]]
+    typed = [
+        parameter("d", "date", "2026-01-31"),
+        parameter("t", "timestamp", "2026-01-31T08:00:00+02:00"),
+        parameter("m", "number", "12.50"),
+        parameter("b", "boolean", "yes"),
+        parameter("z", "integer", None),
+    ]
+    result = ask(staging, "SELECT $d + 1, $t, $m, $b, $z IS NULL, typeof($d)", table, parameters=typed)
+    assert result.rows == [["2026-02-01", "2026-01-31 06:00:00+00", "12.50", True, True, "DATE"]]
+
+
+def test_an_answer_is_sorted_as_a_whole(staging: Staging, table: Table) -> None:
+    result = ask(staging, "SELECT word, nullif(i, 1) FROM flights", table, order=-2, limit_rows=2)
+    assert (result.rows, result.cut) == ([["x2", 2], ["x0", 0]], "rows")
+
+
+def test_a_query_stops_when_somebody_wishes(staging: Staging, table: Table) -> None:
+    asked: list[int] = []
+
+    def stopped() -> bool:
+        asked.append(1)
+        return len(asked) == 2
+
+    with pytest.raises(CancelledError):
+        ask(staging, "SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 8", table, stopped=stopped)
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -118,7 +151,7 @@ def test_hostile_statements_do_nothing_in_the_child_without_the_walk(staging: St
     secret.write_text("canary-7f3a\n")
     before = sorted(staging.root.rglob("*"))
     request = sandbox.confinement({"t": table}, staging.storage, memory=MEMORY, seconds=20)
-    limits = {"limit_rows": 10, "limit_bytes": 1 << 20, "plain_types": ["VARCHAR"], "copy": None}
+    limits = {"limit_rows": 10, "limit_bytes": 1 << 20, "plain_types": ["VARCHAR"]}
     reaching = [each for each in HOSTILE if "{secret}" in each or "{target}" in each or "/etc" in each]
     assert len(reaching) > 30
     for statement in reaching:
@@ -135,7 +168,7 @@ def test_the_child_has_no_environment_and_writes_no_file(
 ) -> None:
     monkeypatch.setenv("MANIFOLD_MASTER_KEY", "canary-master-key")
     request = sandbox.confinement({"t": table}, staging.storage, memory=MEMORY, seconds=20)
-    endless = {"query": "SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 8", "copy": None}
+    endless = {"query": "SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 8"}
     limits = {"limit_rows": 1, "limit_bytes": 1, "plain_types": []}
     with sandbox.child({**request, **endless, **limits}) as process:
         time.sleep(1)

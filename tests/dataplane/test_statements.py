@@ -10,7 +10,7 @@ import pytest
 
 from dataplane import functions
 from dataplane.engine import operator_instance
-from dataplane.statements import MAX_LENGTH, StatementError, check_expression, check_select
+from dataplane.statements import MAX_LENGTH, StatementError, check_expression, check_select, named_in
 from tests.dataplane.hostile import HOSTILE
 from tests.dataplane.tables import Staging
 
@@ -111,6 +111,26 @@ def test_a_with_name_is_known_only_where_it_is_in_scope() -> None:
         check_select("SELECT * FROM (WITH b AS (SELECT 1) SELECT * FROM b), b", ["t"])
     with pytest.raises(StatementError, match="There is no table `later`"):
         check_select("WITH a AS (SELECT * FROM later), later AS (SELECT 1) SELECT * FROM a", [])
+
+
+def test_a_parameter_stands_only_where_it_has_a_value() -> None:
+    text = "SELECT x FROM t WHERE x = $since LIMIT $n"
+    assert check_select(text, ["t"], ["since", "n"]) == text
+    with pytest.raises(StatementError, match=r"`\$n` has no value"):
+        check_select(text, ["t"], ["since"])
+    with pytest.raises(StatementError, match="has no value here"):
+        check_select(text, ["t"])
+    with pytest.raises(StatementError, match="no value"):
+        check_select("SELECT ? FROM t", ["t"], ["since"])
+    with pytest.raises(StatementError):
+        check_select("SELECT * FROM (SELECT * FROM read_text($since)), u", ["t"], ["since"])
+
+
+def test_what_a_statement_names() -> None:
+    text = 'WITH a AS (SELECT * FROM "Orders@2") SELECT *, (SELECT $n) FROM a, b WHERE x IN (SELECT y FROM c) LIMIT $m'
+    found = named_in(text)
+    assert found.tables == {"a", "orders@2", "b", "c"}
+    assert found.parameters == {"n", "m"}
 
 
 def test_what_is_too_long_or_too_deep_is_refused() -> None:

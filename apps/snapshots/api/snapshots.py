@@ -85,6 +85,6 @@ class SnapshotViewSet(ProjectViewSet):
         name = f"{found.dataset.slug}-{found.number}.{form}"
         return StreamingHttpResponse(
             opened,
-            content_type=queries.MEDIA_TYPES[form],
+            content_type=opened.content_type,
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
