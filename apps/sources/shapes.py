@@ -196,7 +196,7 @@ class FileShape(serializers.ModelSerializer[SourceFile]):
             "size",
             "modified",
             "file_date",
-            "sha256",
+            "digest",
             "ignored",
             "first_seen_at",
             "last_seen_at",

@@ -128,10 +128,14 @@ class StepContext:
 
 @dataclass
 class StepResult:
-    """What a step made. `checks` and `facts` are stored with the step; `table` is None for kinds that only look."""
+    """What a step made. `checks` and `facts` are stored with the step; `table` is None for kinds that only look.
+
+    rows_out: where it is not the rows of the table, because its files hold rows that were there before, too.
+    """
 
     table: Table | None = None
     rows_in: int = 0
+    rows_out: int | None = None
     checks: list[dict[str, Any]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 

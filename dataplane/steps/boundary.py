@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from dataplane.connectors.base import Column, Window
-from dataplane.engine import COMPRESSION, flush, write_parquet
+from dataplane.engine import PARQUET, flush, write_parquet
 from dataplane.errors import ConfigurationError
 from dataplane.failures import duckdb_errors
 from dataplane.relations import identifier, literal, path_list
@@ -97,8 +97,8 @@ def _parted(
         connection.execute(f"SET partitioned_write_flush_threshold = {_FLUSH_ROWS}")
         written = connection.execute(
             f"COPY (SELECT *, {cursor.sql} <= {cursor.value(cursor.lower or '')} AS __again FROM ({query})) "
-            f"TO {literal(context.storage.absolute(target))} (FORMAT parquet, COMPRESSION {COMPRESSION}, "
-            f"PARTITION_BY (__again), RETURN_STATS true)"
+            f"TO {literal(context.storage.absolute(target))} ({PARQUET}, "
+            "PARTITION_BY (__again))"
         ).fetchall()
     fresh, again = [], []
     for path, rows, size, *_ in written:

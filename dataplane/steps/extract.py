@@ -55,7 +55,7 @@ class Staging:
 class ExtractStep(StepKind):
     """Needs `extras`: connector (an instance), stream (StreamConfig), window (Window or None), seen (see `boundary`).
 
-    Facts: files (what was read, with SHA-256 and rows); of a cursor seen, boundary_rows, seen_from and hashed (for
+    Facts: files (what was read, with digest and rows); of a cursor seen, boundary_rows, seen_from and hashed (for
     the next window), late (rows at or before the mark that were taken now); warnings. Where each row came from stands
     in the table's `origins`.
     """
@@ -122,7 +122,7 @@ def _extract(
             _stage(staging, connection, part, reading, fingerprints)
     table = Table(_types(reading.columns), tuple(staging.files), tuple(staging.rejected), tuple(staging.origins))
     facts["files"] = [
-        {**vars(ref), "sha256": digest, "rows": staging.rows_of.get(ref.path, 0)}
+        {**vars(ref), "digest": digest, "rows": staging.rows_of.get(ref.path, 0)}
         for ref, digest in fingerprints.results()
     ]
     facts["warnings"] = list(dict.fromkeys(reading.warnings))

@@ -48,12 +48,12 @@ def record_files(stream: Stream, listed: Iterable[FileRef]) -> None:
 
 
 def record_read(stream: Stream, files: Iterable[Mapping[str, Any]]) -> None:
-    """Keep the hashes of files as they were read: rows of {path, sha256, size, modified, …}."""
-    hashes = {each["path"]: each["sha256"] for each in files if each.get("sha256")}
-    rows = list(SourceFile.objects.filter(stream=stream, path__in=hashes))
+    """Keep the digests of files as they were read: rows of {path, digest, size, modified, …}."""
+    digests = {each["path"]: each["digest"] for each in files if each.get("digest")}
+    rows = list(SourceFile.objects.filter(stream=stream, path__in=digests))
     for row in rows:
-        row.sha256 = hashes[row.path]
-    SourceFile.objects.bulk_update(rows, ["sha256"], batch_size=1000)
+        row.digest = digests[row.path]
+    SourceFile.objects.bulk_update(rows, ["digest"], batch_size=1000)
 
 
 def ignore_file(file: SourceFile, *, ignored: bool, actor: Actor) -> SourceFile:

@@ -53,7 +53,7 @@ def test_it_works(project: Project, source: Source, drop: Path):
     assert ws.rows(project, "sales", "land, amount") == {("no", 1): 1, ("se", 2): 1}
     assert ws.rows(project, "sales.rejected", "file, row") == {("sales_2026-01.csv", 4): 1}
     assert Dataset.objects.get(slug="sales.rejected").hidden
-    assert SourceFile.objects.get(path="sales_2026-01.csv").sha256
+    assert SourceFile.objects.get(path="sales_2026-01.csv").digest
 
     nothing = ws.run(pipeline)
     assert nothing.state == "skipped"

@@ -126,8 +126,8 @@ def test_files_are_kept_as_they_were_seen(project: Project, tmp_path: Any) -> No
     assert SourceFile.objects.get(path="f00007.csv").ignored
     services.record_files(stream, first)
     assert not SourceFile.objects.exclude(gone_at=None).exists()
-    services.record_read(stream, [{"path": "f00000.csv", "sha256": "ab" * 32}, {"path": "f00001.csv", "sha256": ""}])
-    assert SourceFile.objects.exclude(sha256="").get().path == "f00000.csv"
+    services.record_read(stream, [{"path": "f00000.csv", "digest": "ab" * 32}, {"path": "f00001.csv", "digest": ""}])
+    assert SourceFile.objects.exclude(digest="").get().path == "f00000.csv"
 
 
 def test_an_empty_listing_says_nothing(project: Project) -> None:
