@@ -79,6 +79,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError("write a whole number, zero or above")
+    return number
+
+
 def _port(text: str) -> int:
     number = int(text)
     if not 1 <= number <= 65535:
@@ -196,6 +203,10 @@ STEP_MEMORY = _bytes(
     "MANIFOLD_STEP_MEMORY", 1 * 2**30, "Memory that DuckDB may use in one step before it spills to disk."
 )
 SQL_MEMORY = _bytes("MANIFOLD_SQL_MEMORY", 1 * 2**30, "Memory that one interactive query may use.")
+SQL_SECONDS = _count("MANIFOLD_SQL_SECONDS", 30, "An interactive query that takes longer than this is stopped.")
+SQL_CONCURRENCY = _count(
+    "MANIFOLD_SQL_CONCURRENCY", 4, "Interactive queries that each web process answers at the same time."
+)
 STEP_THREADS = _count("MANIFOLD_STEP_THREADS", 2, "Threads of DuckDB in one step.")
 LEASE_SECONDS = _count(
     "MANIFOLD_LEASE_SECONDS", 60, "After this long without a heartbeat a running step counts as lost."
@@ -229,6 +240,23 @@ TRUSTED_ORIGINS: Setting[list[str]] = Setting(
     "Origins (https://manifold.example.org) whose forms are accepted when a proxy changes the host name.",
 )
 SESSION_HOURS = _count("MANIFOLD_SESSION_HOURS", 12, "A sign-in ends after this many hours without a request.")
+SIGN_IN_ATTEMPTS = _count(
+    "MANIFOLD_SIGN_IN_ATTEMPTS",
+    5,
+    "After so many wrong passwords for one user name from one address, neither is heard from the other for a while.",
+)
+SIGN_IN_LOCK_MINUTES = _count("MANIFOLD_SIGN_IN_LOCK_MINUTES", 15, "How long that while is.")
+TOKEN_GUESSES = _count(
+    "MANIFOLD_TOKEN_GUESSES", 30, "Unknown API tokens from one address in a minute that are answered 401; more get 429."
+)
+PROXIES = Setting(
+    "MANIFOLD_PROXIES",
+    "a whole number, zero for none",
+    _natural,
+    0,
+    "How many proxies of your own stand in front. So many addresses at the end of X-Forwarded-For are believed; "
+    "without it, everybody behind a proxy has the proxy's address.",
+)
 LOG_LEVEL = Setting(
     "MANIFOLD_LOG_LEVEL",
     "a level",

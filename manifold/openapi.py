@@ -19,6 +19,7 @@ _PROBLEMS = {
     409: "It conflicts with the state that things are in.",
     415: "The body has another media type than `application/json`.",
     422: "The data does not allow it.",
+    429: "Too much is asked at once, or too many unknown tokens came from this address; see Retry-After.",
     503: "Something this needs does not answer; see Retry-After.",
 }
 _TEXT = {"type": "string"}
@@ -84,7 +85,12 @@ class Schema(AutoSchema):
     def _problems(self) -> list[int]:
         writes = self.method not in ("GET", "HEAD")
         reads = isinstance(self.view, ProjectViewSet) and self.view.needed == "read"
-        found = [HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.SERVICE_UNAVAILABLE]
+        found = [
+            HTTPStatus.UNAUTHORIZED,
+            HTTPStatus.NOT_ACCEPTABLE,
+            HTTPStatus.TOO_MANY_REQUESTS,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        ]
         if "{" in self.path:
             found += [HTTPStatus.NOT_FOUND]
         if writes or self._get_parameters():

@@ -60,6 +60,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "pgtrigger",
+    "axes",
     "django_filters",
     "rest_framework",
     "drf_spectacular",
@@ -84,6 +85,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # Last, so that its answer to somebody who is locked out is the one that is sent.
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "manifold.urls"
 WSGI_APPLICATION = "manifold.wsgi.application"
@@ -126,6 +129,23 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ] + [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}}]
+
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+# How many of our own proxies stand in front, each of which adds an address to X-Forwarded-For.
+TRUSTED_PROXIES = environment.PROXIES.read()
+# Wrong passwords are counted for a name together with an address.
+AXES_FAILURE_LIMIT = environment.SIGN_IN_ATTEMPTS.read()
+AXES_COOLOFF_TIME = timedelta(minutes=environment.SIGN_IN_LOCK_MINUTES.read())
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_USERNAME_CALLABLE = "apps.accounts.services.lockout.name_of_attempt"
+AXES_CLIENT_IP_CALLABLE = "apps.accounts.addresses.address_of"
+AXES_LOCKOUT_CALLABLE = "manifold.console.doors.locked_out"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+TOKEN_GUESSES = environment.TOKEN_GUESSES.read()
 
 # --- Language and time ----------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
@@ -254,6 +274,8 @@ MASTER_KEY = environment.MASTER_KEY.read
 STEP_MEMORY = environment.STEP_MEMORY.read()
 STEP_THREADS = environment.STEP_THREADS.read()
 SQL_MEMORY = environment.SQL_MEMORY.read()
+SQL_SECONDS = environment.SQL_SECONDS.read()
+SQL_CONCURRENCY = environment.SQL_CONCURRENCY.read()
 LEASE_SECONDS = environment.LEASE_SECONDS.read()
 HEARTBEAT_SECONDS = environment.HEARTBEAT_SECONDS.read()
 WORKERS = environment.WORKERS.read()

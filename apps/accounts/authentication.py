@@ -5,15 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 
-from apps.accounts import tokens
+from apps.accounts import guesses, tokens
+from apps.accounts.addresses import address_of
 from apps.accounts.models import ApiToken, User
+from apps.accounts.services.lockout import NOBODY
+from apps.audit.services import record
 
 _NOTE_USE_EVERY = timedelta(minutes=1)
 
@@ -27,7 +31,7 @@ class TokenAuthentication(BaseAuthentication):
             return None
         if len(parts) != 2:
             raise AuthenticationFailed("Write the header as `Authorization: Bearer <token>`.")
-        token = self._find(parts[1].decode("latin-1"))
+        token = self._find(request, parts[1].decode("latin-1"))
         _note_use(token)
         token.user.token = token
         return token.user, token
@@ -36,9 +40,10 @@ class TokenAuthentication(BaseAuthentication):
         """What makes a missing or wrong token 401 instead of 403."""
         return 'Bearer realm="manifold"'
 
-    def _find(self, text: str) -> ApiToken:
+    def _find(self, request: Request, text: str) -> ApiToken:
         token = ApiToken.objects.select_related("user").filter(digest=tokens.digest(text)).first()
         if token is None:
+            _slow_down(address_of(request))
             raise AuthenticationFailed(
                 "This token is not known. Issue a new one, in the console or with `manifold tokens`."
             )
@@ -59,6 +64,18 @@ class TokenScheme(OpenApiAuthenticationExtension):
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer", "bearerFormat": "mf_…"}
+
+
+def _slow_down(address: str) -> None:
+    """Raises Throttled for whoever sends one unknown token after the other; the log has one event a minute of it.
+
+    A good token is let in all the same: those who share an address with a guesser must not suffer.
+    """
+    count, left = guesses.note(address)
+    if count == settings.TOKEN_GUESSES + 1:
+        record("tokens guessed", object_type="token", object_id="", data={"address": address}, actor=NOBODY)
+    if count > settings.TOKEN_GUESSES:
+        raise Throttled(wait=left, detail="Too many unknown tokens from your address.")
 
 
 def _note_use(token: ApiToken) -> None:

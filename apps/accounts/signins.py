@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.http import HttpRequest
 
 from apps.accounts.actors import actor_of
+from apps.accounts.addresses import address_of
 from apps.accounts.models import User
-from apps.audit.context import Actor
+from apps.accounts.services.lockout import NOBODY, note_locks
 from apps.audit.services import record
-
-NOBODY = Actor("anonymous", None, "nobody")
 
 
 def connect() -> None:
@@ -19,6 +19,7 @@ def connect() -> None:
     user_logged_in.connect(_signed_in, dispatch_uid="manifold.signed_in")
     user_logged_out.connect(_signed_out, dispatch_uid="manifold.signed_out")
     user_login_failed.connect(_refused, dispatch_uid="manifold.sign_in_refused")
+    note_locks()
 
 
 def _signed_in(sender: Any, user: User, **_: Any) -> None:
@@ -30,13 +31,16 @@ def _signed_out(sender: Any, user: User | None, **_: Any) -> None:
         record("signed out", object_type="user", object_id=user.pk, object_name=user.username, actor=actor_of(user))
 
 
-def _refused(sender: Any, credentials: dict[str, Any], **_: Any) -> None:
+def _refused(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
     """Names only somebody who exists: what else is typed into that field may well be a password."""
+    if getattr(request, "axes_locked_out", False):
+        return  # The lock is in the log already; whoever goes on guessing must not fill it.
     user = User.objects.filter(username=str(credentials.get("username", "")).replace("\0", "")).first()
     record(
         "sign-in refused",
         object_type="user",
         object_id=user.pk if user else "",
         object_name=user.username if user else "",
+        data={"address": address_of(request)} if request is not None else {},
         actor=NOBODY,
     )

@@ -26,6 +26,7 @@ COMMANDS = {
     "datasets": "manifold.cli.datasets:datasets",
     "snapshots": "manifold.cli.datasets:snapshots",
     "sql": "manifold.cli.datasets:sql",
+    "users": "manifold.cli.users:users",
     "audit": "manifold.cli.people:audit",
     "tokens": "manifold.cli.people:tokens",
 }

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from apps.accounts.services.lockout import seconds_left
+from manifold import api
 
 
 class _Form(AuthenticationForm):
@@ -17,3 +24,19 @@ sign_in = LoginView.as_view(
     template_name="console/sign_in.html", authentication_form=_Form, redirect_authenticated_user=True
 )
 sign_out = LogoutView.as_view(next_page="/login/")
+
+
+def locked_out(request: HttpRequest, answer: HttpResponse | None, credentials: dict[str, Any] | None) -> HttpResponse:
+    """What somebody reads who has tried too many wrong passwords: how long it lasts, and who can end it."""
+    seconds = seconds_left(request, credentials)
+    minutes = -(-seconds // 60)
+    wait = f"{minutes} minute{'s' if minutes > 1 else ''}"
+    said = (
+        f"Too many wrong passwords for this name from your address. Try again in {wait}, or let a superuser unlock you."
+    )
+    if request.path.startswith(api.API_PREFIX):
+        answer = api.problem(request, 429, said)
+    else:
+        answer = render(request, "console/sign_in.html", {"locked": said, "form": _Form(request)}, status=429)
+    answer.headers["Retry-After"] = str(seconds)
+    return answer

@@ -22,6 +22,7 @@ get     users/                                                  401      403    
 post    users/                                                  401      403       yes    403      403   403
 get     users/<username>/                                       401      403       yes    403      403   403
 patch   users/<username>/                                       401      403       yes    403      403   403
+post    users/<username>/unlock/                                401      403       yes    403      403   403
 get     events/                                                 401      yes       yes    yes      yes   yes
 get     events/<pk>/                                            401      404       404    yes      yes   yes
 get     events/verify/                                          401      403       yes    403      403   403
@@ -174,6 +175,11 @@ snapshots list orders                           4        2         2      0     
 snapshots show orders 1                         4        2         2      0        0     0
 snapshots export orders 1 -o FILE               4        2         2      0        0     0
 sql SELECT(1)                                   4        2         2      0        0     0
+users list                                      4        4         0      4        4     4
+users create nina                               4        4         0      4        4     4
+users deactivate olga                           4        4         0      4        4     4
+users activate olga                             4        4         0      4        4     4
+users unlock olga                               4        4         0      4        4     4
 audit list                                      4        2         2      0        0     0
 audit verify                                    4        4         0      4        4     4
 tokens list                                     4        0         0      0        0     0

@@ -5,24 +5,50 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts import services
 from apps.accounts.api_base import AdministratorViewSet
 from apps.accounts.models import User
+from apps.accounts.services.lockout import Lock, locks
+
+
+class _WithLocks(serializers.ListSerializer[User]):
+    """Asks once for the locks of a whole page of people."""
+
+    def to_representation(self, data: Any) -> list[Any]:
+        people = list(data)
+        self.child.found = locks(people)  # type: ignore[union-attr]
+        return super().to_representation(people)
+
+
+class LockSerializer(serializers.Serializer[Lock]):
+    address = serializers.CharField(help_text="The right password is refused from here as well.")
+    until = serializers.DateTimeField()
 
 
 class UserSerializer(serializers.ModelSerializer[User]):
     # May be empty, which is no e-mail address.
     email = serializers.CharField(read_only=True)
+    locks = serializers.SerializerMethodField()
+    # The locks of all who are shown, where several are.
+    found: list[Lock] | None = None
 
     class Meta:
         model = User
-        fields = ["id", "username", "email", "is_active", "is_superuser", "date_joined", "last_login"]
+        fields = ["id", "username", "email", "is_active", "is_superuser", "date_joined", "last_login", "locks"]
         read_only_fields = fields
+        list_serializer_class = _WithLocks
+
+    @extend_schema_field(LockSerializer(many=True))
+    def get_locks(self, user: User) -> list[dict[str, Any]]:
+        """From where too many wrong passwords were tried."""
+        found = locks([user]) if self.found is None else self.found
+        return [LockSerializer(each).data for each in found if each.user.pk == user.pk]
 
 
 class NewUserSerializer(serializers.Serializer[Any]):
@@ -59,4 +85,12 @@ class UserViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Administrato
         given = ChangedUserSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         user = services.set_active(self.get_object(), active=given.validated_data["is_active"], actor=self.actor)
+        return Response(UserSerializer(user).data)
+
+    @extend_schema(request=None, responses=UserSerializer)
+    @action(detail=True, methods=["post"])
+    def unlock(self, request: Request, username: str) -> Response:
+        """Forget the wrong passwords that were tried for a person, so that the right one is heard again."""
+        user = self.get_object()
+        services.unlock(user, actor=self.actor)
         return Response(UserSerializer(user).data)

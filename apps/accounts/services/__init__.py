@@ -5,6 +5,7 @@ Who may do it is asked at the doors; what must hold, here.
 
 from __future__ import annotations
 
+from apps.accounts.services.lockout import unlock
 from apps.accounts.services.people import FirstAdmin, change_password, create_user, ensure_first_admin, set_active
 from apps.accounts.services.projects import create_project, remove_membership, set_membership
 from apps.accounts.services.tokens import expiry, issue_token, revoke_token
@@ -21,4 +22,5 @@ __all__ = [
     "revoke_token",
     "set_active",
     "set_membership",
+    "unlock",
 ]
