@@ -285,7 +285,8 @@ def _wiring(keys: list[str], steps: dict[str, Step], places: texts.Places) -> li
         said = " → ".join(f"`{each}`" for each in cycle)
         message = f"The steps form a circle: {said}."
         return [places.problem(("steps", cycle[0]), message, "Cut one of these inputs; data flows one way.")]
-    return _never_loaded(Graph(nodes), places)
+    graph = Graph(nodes)
+    return _never_loaded(graph, places) + _deleting_what_is_not_new(graph, steps, places)
 
 
 def _bad_input(step: Step, named: str, known: list[str], places: texts.Places) -> Problem:
@@ -342,4 +343,17 @@ def _never_loaded(graph: Graph, places: texts.Places) -> list[Problem]:
         )
         for each in graph.nodes.values()
         if each.incremental and not graph.loads_fed_by(each.key)
+    ]
+
+
+def _deleting_what_is_not_new(graph: Graph, steps: dict[str, Step], places: texts.Places) -> list[Problem]:
+    """An incremental extract brings only what is new: deleting what does not arrive would delete all the rest."""
+    return [
+        places.problem(
+            ("steps", key, "load", "delete_missing"),
+            f"`{graph.incremental_direct(key)[0]}` brings only what is new, so all older rows would be deleted.",
+            "Read it with `mode: full_refresh`, or remove `delete_missing`.",
+        )
+        for key, step in steps.items()
+        if step.kind == "load" and step.spec.delete_missing and graph.incremental_direct(key)
     ]

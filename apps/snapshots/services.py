@@ -15,17 +15,20 @@ from dataplane import export, sandbox
 from dataplane.steps.base import REJECTED_COLUMNS, ColumnType, StagedFile
 from dataplane.types import widest
 
-LoadMode = Literal["append", "replace"]
+LoadMode = Literal["append", "replace", "merge"]
 REJECTED = ".rejected"
 
 
 class HeadMoved(Exception):
-    """The dataset has a newer snapshot than the one that a replacing load looked at: the load has to run again."""
+    """The dataset has a newer snapshot than the one that a replacing or merging load looked at: it has to run again."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a load step hands over: whose it is, what makes it unique, and its files, which exist on disk already."""
+    """What a load step hands over: whose it is, what makes it unique, and its files, which exist on disk already.
+
+    removed: the paths of the files of the head whose place a merge takes.
+    """
 
     pipeline: uuid.UUID
     step_key: str
@@ -34,6 +37,7 @@ class Load:
     mode: LoadMode
     columns: tuple[ColumnType, ...]
     files: tuple[StagedFile, ...]
+    removed: tuple[str, ...] = ()
     reason: str = ""
 
 
@@ -61,28 +65,28 @@ def lock(dataset_ids: list[uuid.UUID]) -> dict[uuid.UUID, Dataset]:
 def commit_snapshot(dataset: Dataset, load: Load, *, parent: int | None = None) -> Snapshot:
     """Add one snapshot to a dataset that the caller has locked, in the caller's transaction.
 
-    append adds to whatever the head is by now; replace removes every file of the head, and raises HeadMoved when
-    `parent` is given and no longer the head. A `load_key` may come only once: look for it first, under the same lock.
+    append adds to whatever the head is by now; replace removes every file of the head, merge those that it names, and
+    both raise HeadMoved when `parent` is given and no longer the head. A `load_key` may come only once: look for it
+    first, under the same lock.
     """
-    if load.mode == "replace" and parent is not None and parent != dataset.head:
+    if load.mode != "append" and parent is not None and parent != dataset.head:
         raise HeadMoved
     number = dataset.head + 1
     before = queries.snapshot(dataset, dataset.head) if dataset.head else None
-    if load.mode == "replace":
-        dataset.data_files.filter(removed_in__isnull=True).update(removed_in=number)
+    gone_rows, gone_bytes, gone_files = _remove(dataset, load, number)
     DataFile.objects.bulk_create(
         DataFile(dataset=dataset, path=each.path, rows=each.rows, bytes=each.bytes, sha256=each.sha256, added_in=number)
         for each in load.files
     )
-    kept = before if before is not None and load.mode == "append" else None
+    kept = before if before is not None and load.mode != "replace" else None
     snapshot = Snapshot.objects.create(
         dataset=dataset,
         number=number,
         parent=dataset.head,
         mode=load.mode,
-        rows=sum(each.rows for each in load.files) + (kept.rows if kept else 0),
-        bytes=sum(each.bytes for each in load.files) + (kept.bytes if kept else 0),
-        files=len(load.files) + (kept.files if kept else 0),
+        rows=sum(each.rows for each in load.files) + (kept.rows - gone_rows if kept else 0),
+        bytes=sum(each.bytes for each in load.files) + (kept.bytes - gone_bytes if kept else 0),
+        files=len(load.files) + (kept.files - gone_files if kept else 0),
         schema=merged_schema(kept.schema if kept else [], load.columns),
         pipeline=load.pipeline,
         step_key=load.step_key,
@@ -93,6 +97,20 @@ def commit_snapshot(dataset: Dataset, load: Load, *, parent: int | None = None) 
     Dataset.objects.filter(pk=dataset.pk).update(head=number)
     dataset.head = number
     return snapshot
+
+
+def _remove(dataset: Dataset, load: Load, number: int) -> tuple[int, int, int]:
+    """Let the files end whose place this load takes; the rows, bytes and number of those that a merge removes."""
+    alive = dataset.data_files.filter(removed_in__isnull=True)
+    if load.mode == "replace":
+        alive.update(removed_in=number)
+    if not load.removed:
+        return 0, 0, 0
+    named = alive.filter(path__in=load.removed)
+    found = list(named.values_list("rows", "bytes"))
+    if named.update(removed_in=number) != len(load.removed):
+        raise HeadMoved
+    return sum(rows for rows, _ in found), sum(size for _, size in found), len(found)
 
 
 def commit_rejected(dataset: Dataset, load: Load, files: tuple[StagedFile, ...]) -> Snapshot | None:
@@ -111,7 +129,8 @@ def commit_rejected(dataset: Dataset, load: Load, files: tuple[StagedFile, ...])
             owner_pipeline=dataset.owner_pipeline,
             owner_step=dataset.owner_step,
         )
-    return commit_snapshot(hidden, replace(load, files=files, columns=REJECTED_COLUMNS))
+    mode: LoadMode = "replace" if load.mode == "replace" else "append"
+    return commit_snapshot(hidden, replace(load, mode=mode, files=files, removed=(), columns=REJECTED_COLUMNS))
 
 
 def merged_schema(before: list[dict[str, Any]], columns: tuple[ColumnType, ...]) -> list[dict[str, Any]]:

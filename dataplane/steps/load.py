@@ -55,9 +55,7 @@ class LoadSpec(Spec):
     @classmethod
     def _of_a_merge(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("mode") in ("append", "replace"):
-            raise ValueError(
-                f"The mode `{info.data['mode']}` deletes nothing by key. Remove it, or write `mode: merge`."
-            )
+            raise ValueError("Only a merge deletes by key what does not arrive. Remove it, or write `mode: merge`.")
         return value
 
 

@@ -204,7 +204,7 @@ def _counts(result: StepResult) -> dict[str, Any]:
         return {"rows_in": result.rows_in}
     return {
         "rows_in": result.rows_in,
-        "rows_out": table.rows,
+        "rows_out": table.rows if result.rows_out is None else result.rows_out,
         "bytes_out": table.bytes,
         "rows_rejected": sum(each.rows for each in table.rejected),
         "table": table.as_json(),

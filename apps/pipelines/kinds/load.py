@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from apps.pipelines import windows as w
@@ -15,7 +16,7 @@ from apps.snapshots import queries as snapshots
 from apps.snapshots import services
 from apps.snapshots.models import Dataset, Snapshot
 from dataplane.errors import ConfigurationError, DataError
-from dataplane.steps.base import ColumnType, StagedFile, StepContext, StepResult, Table
+from dataplane.steps.base import StagedFile, StepContext, StepResult, Table
 
 NOTHING_NEW = "nothing_new"
 ALREADY_DONE = "already_done"
@@ -32,21 +33,26 @@ class LoadAdapter(KindAdapter):
         dataset = _dataset(run, spec.dataset)
         extras: dict[str, Any] = {
             "load_key": w.load_key(graph, step.key, run, batch),
-            "mode": "replace" if spec.mode == "replace" or w.replaces(graph, step.key, batch) else "append",
+            "mode": "replace" if w.replaces(graph, step.key, batch) else spec.mode,
             "head": dataset.head,
         }
-        overtaken = spec.mode == "replace" and (
-            w.overtaken(graph.incremental_direct(step.key), batch) or _behind(step, run, graph, dataset)
-        )
+        older = spec.mode != "append" and w.overtaken(graph.incremental_direct(step.key), batch)
+        overtaken = (older and spec.mode == "replace") or (spec.mode != "append" and _behind(step, run, graph, dataset))
         extras["verdict"] = _idle(dataset, extras["load_key"], overtaken)
         if extras["verdict"]:
             return new_context(step, {}, extras), spec
-        if spec.mode == "append" and extras["mode"] == "replace":
+        if spec.mode != "replace" and extras["mode"] == "replace":
             _refuse_old_seed(dataset, w.overtaken(graph.incremental_above(step.key), batch))
+        elif older:
+            raise _merge_overtaken(dataset)
         table = input_tables(step, run, spec)["input"]
-        table = Table(table.columns, table.files, _set_aside(step, run, graph))
-        extras["columns"] = _columns(dataset) if extras["mode"] == "append" else ()
-        return new_context(step, {"input": table}, extras), spec
+        inputs = {"input": replace(table, rejected=_set_aside(step, run, graph))}
+        head = snapshots.table_of(snapshots.snapshot(dataset, dataset.head)) if dataset.head else None
+        if head is not None and extras["mode"] == "merge":
+            inputs["parent"] = head
+        bound = extras["mode"] != "replace" or spec.schema_ == "freeze"
+        extras["columns"] = head.columns if head is not None and bound else ()
+        return new_context(step, inputs, extras), spec
 
     def execute(self, context: StepContext, spec: Any) -> StepResult:
         """Nothing is written where there is nothing to load."""
@@ -80,6 +86,7 @@ class LoadAdapter(KindAdapter):
             mode=result.facts["mode"],
             columns=table.columns,
             files=table.files,
+            removed=result.facts.get("removed", ()),
             reason=run.mode_reason,
         )
         try:
@@ -87,7 +94,19 @@ class LoadAdapter(KindAdapter):
         except services.HeadMoved:
             raise RunAgain from None
         services.commit_rejected(dataset, load, table.rejected)
-        return {"status": "loaded", "dataset": dataset.slug, "snapshot": snapshot.number, "rows": table.rows}
+        rows = table.rows if result.rows_out is None else result.rows_out
+        done = {"status": "loaded", "dataset": dataset.slug, "snapshot": snapshot.number, "rows": rows}
+        return done | (result.facts["counts"] if load.mode == "merge" else {})
+
+
+def _merge_overtaken(dataset: Dataset) -> DataError:
+    return DataError(
+        f"Newer rows were merged into `{dataset.slug}` since these were planned; merging the older ones now would "
+        "bring back the past. Read everything again with mode seed.",
+        code="merge_overtaken",
+        evidence={"dataset": dataset.slug},
+        suggestions=[SEED],
+    )
 
 
 def _idle(dataset: Dataset, load_key: str | None, overtaken: bool) -> str | None:
@@ -129,12 +148,6 @@ def _dataset(run: Run, slug: str) -> Dataset:
             evidence={"dataset": slug},
         )
     return dataset
-
-
-def _columns(dataset: Dataset) -> tuple[ColumnType, ...]:
-    if not dataset.head:
-        return ()
-    return tuple(ColumnType(**each) for each in snapshots.snapshot(dataset, dataset.head).schema)
 
 
 def _set_aside(step: StepRun, run: Run, graph: Graph) -> tuple[StagedFile, ...]:

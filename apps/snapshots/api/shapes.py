@@ -39,7 +39,7 @@ class _Snapshot(Shape):
     state = s.ChoiceField(STATES)
     created_at = s.DateTimeField()
     created_by_run = s.UUIDField()
-    mode = s.ChoiceField(["append", "replace"])
+    mode = s.ChoiceField(["append", "replace", "merge"])
     rows = s.IntegerField()
     bytes = s.IntegerField()
     files = s.IntegerField()
