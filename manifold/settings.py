@@ -262,6 +262,7 @@ def _tick(task: str, seconds: float) -> dict[str, Any]:
 CELERY_BEAT_SCHEDULE = {
     "sweep": _tick("apps.pipelines.tasks.sweep", 5),
     "reap": _tick("apps.pipelines.tasks.reap", 10),
+    "schedules": _tick("apps.pipelines.tasks.schedules", 5),
     "seal": _tick("apps.audit.tasks.seal", 60),
 }
 

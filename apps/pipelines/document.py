@@ -16,6 +16,7 @@ from apps.pipelines import text as texts
 from apps.pipelines.explain import explain
 from apps.pipelines.graph import PLAN, Graph, Node, find_cycle
 from apps.pipelines.problems import DocumentError, Path, Problem
+from apps.pipelines.schedule import Schedule
 from dataplane.steps import registry
 from dataplane.steps.base import DatasetInput, Spec
 
@@ -61,6 +62,7 @@ class Header(Spec):
     timeout: Seconds | None = None
     priority: Queue = "default"
     if_running: Literal["queue", "skip"] = "queue"
+    schedule: Schedule | None = None
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,8 @@ def understand(value: Any, places: texts.Places) -> tuple[Document | None, list[
             if step is not None:
                 steps[key] = step
     problems += _wiring(list(written) if isinstance(written, dict) else [], steps, places)
+    if header is not None and not problems:
+        problems = _looks_for_nothing(header, steps, places)
     if header is None or problems:
         return None, problems
     return Document(header, steps), []
@@ -287,6 +291,17 @@ def _wiring(keys: list[str], steps: dict[str, Step], places: texts.Places) -> li
         return [places.problem(("steps", cycle[0]), message, "Cut one of these inputs; data flows one way.")]
     graph = Graph(nodes)
     return _never_loaded(graph, places) + _deleting_what_is_not_new(graph, steps, places)
+
+
+def _looks_for_nothing(header: Header, steps: dict[str, Step], places: texts.Places) -> list[Problem]:
+    """A schedule that waits for new files needs an extract that knows which are new."""
+    if header.schedule is None or not header.schedule.new_files:
+        return []
+    if any(each.kind == "extract" and each.spec.mode == "incremental" for each in steps.values()):
+        return []
+    message = "No extract reads new files only, so nothing says that there are any."
+    remedy = "Read a source of files with `mode: incremental`, or remove `new_files`."
+    return [places.problem(("schedule", "new_files"), message, remedy)]
 
 
 def _bad_input(step: Step, named: str, known: list[str], places: texts.Places) -> Problem:

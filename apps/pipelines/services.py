@@ -6,14 +6,14 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from django.db import transaction
 
 from apps.accounts.models import Project
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict, Invalid
-from apps.pipelines import collecting, planning, retrying, starting, validation
+from apps.pipelines import collecting, planning, retrying, schedules, starting, validation
 from apps.pipelines import document as documents
 from apps.pipelines import text as texts
 from apps.pipelines.document import Document
@@ -105,6 +105,7 @@ def publish_draft(pipeline: Pipeline, *, actor: Actor) -> PipelineVersion:
             snapshots.claim_dataset(locked.project, slug, pipeline=locked.pk, step_key=step.key, actor=actor)
         locked.published, locked.draft, locked.title = version, "", document.title
         locked.save(update_fields=["published", "draft", "title", "changed_at"])
+        schedules.settle(locked, document.header.schedule, schedules.clock())
         return version
 
 
@@ -131,11 +132,12 @@ def start_run(
     mode: str = "auto",
     trigger_key: str | None = None,
     start_before: datetime | None = None,
+    if_running: Literal["queue", "skip"] | None = None,
 ) -> Run:
     """A new run of the published version, started at once or when its turn comes.
 
-    The same `trigger_key` in the same project gives the same run again. Raises Conflict when nothing is published, or
-    when the key was used for another request.
+    `if_running` stands above what the document says for every run. The same `trigger_key` in the same project gives
+    the same run again. Raises Conflict when nothing is published, or when the key was used for another request.
     """
     with acting(actor):
         locked = starting.lock_pipeline(pipeline.pk)
@@ -159,7 +161,7 @@ def start_run(
             trigger_key=trigger_key,
             start_before=start_before,
         )
-        if busy and documents.load(locked.published.document).header.if_running == "skip":
+        if busy and (if_running or documents.load(locked.published.document).header.if_running) == "skip":
             closing.skip_pending(run, "Another run of this pipeline had not ended, and it says `if_running: skip`.")
         else:
             _admit(locked.pk)

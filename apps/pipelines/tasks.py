@@ -12,7 +12,7 @@ from celery import Task, shared_task
 from celery.signals import task_failure
 from django.db import connection
 
-from apps.pipelines import collecting
+from apps.pipelines import collecting, scheduling
 from apps.pipelines.execution import leftovers, reaper, steps, sweeps
 from apps.pipelines.execution.dispatch import TASK
 
@@ -32,6 +32,11 @@ def reap() -> None:
     reaper.reap()
     leftovers.remove_spill()
     collecting.sweep()
+
+
+@shared_task
+def schedules() -> None:
+    scheduling.fire_schedules()
 
 
 def worker_name(message: str) -> str:

@@ -109,7 +109,7 @@ def test_sql_that_is_wrong_is_told_with_its_line():
         (HEAD + "  l: {}\n", "steps.l", "no kind"),
         (HEAD + "  plan: {load: {input: a, dataset: x}}\n", "steps.plan", "is taken"),
         (HEAD + KEPT + "  a: {load: {input: a, dataset: y}}\n", "steps.a", "stands here twice; the first is in line 4"),
-        (HEAD + KEPT + "schedule: {cron: x}\n", "schedule", "unknown"),
+        (HEAD + KEPT + "scheduled: {cron: x}\n", "scheduled", "Did you mean `schedule`?"),
         (HEAD.replace("flights-daily", "Flights Daily") + KEPT, "pipeline", "cannot be used as a name"),
         (HEAD + KEPT + "retry: {on: transient}\n", "retry.on", "a list"),
         ("manifold: 2\n", "manifold", "`manifold: 1`"),
