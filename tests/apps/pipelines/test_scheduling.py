@@ -138,7 +138,7 @@ def test_a_run_that_has_waited_beyond_its_time_expires(project: Project) -> None
     row = scheduled(project, "{preset: hourly, start_within: 600}")
     scheduling.fire_due(NOON + 60 * MINUTE)
     run = Run.objects.get(fires__schedule=row)
-    assert scheduling_run.start_before == NOON + 70 * MINUTE
+    assert run.start_before == NOON + 70 * MINUTE
 
 
 def test_a_paused_pipeline_starts_nothing_and_makes_up_for_it_as_its_policy_says(project: Project) -> None:
