@@ -92,7 +92,7 @@ class Migration(migrations.Migration):
                 ('size', models.BigIntegerField()),
                 ('modified', models.DateTimeField()),
                 ('file_date', models.DateField(blank=True, null=True)),
-                ('digest', models.CharField(blank=True, max_length=32)),
+                ('sha256', models.CharField(blank=True, max_length=64)),
                 ('ignored', models.BooleanField(default=False)),
                 ('first_seen_at', models.DateTimeField(auto_now_add=True)),
                 ('last_seen_at', models.DateTimeField()),
