@@ -43,12 +43,17 @@ def parameter(name: str, kind: Kind | None, value: Any) -> Parameter:
     if not NAME.fullmatch(name):
         raise refused(name[:63], "This is no name of a parameter. Use letters, digits and _, as in `$since`.")
     kind = kind or _kind_of(value)
+    if not isinstance(value, str | int | float | None):
+        raise refused(name, "A value is a text, a number, true, false or null.")
     if value is None:
         return Parameter(name, kind, None)
     text = str(value).strip() if kind != "text" else str(value)
     if len(text) > LONGEST:
         raise refused(name, f"The value is longer than {LONGEST:,} characters.")
     try:
+        # No database takes a NUL character, or half of one.
+        if b"\0" in text.encode():
+            raise ValueError
         return Parameter(name, kind, _READERS[kind](text))
     except (ValueError, InvalidOperation, OverflowError):
         raise refused(name, f"`{text[:80]}` does not fit. Write {_WRITTEN[kind]}.") from None

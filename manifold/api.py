@@ -28,6 +28,7 @@ RETRY_AFTER_SECONDS = "5"
 # The first class that fits decides. A wrong body or setting is 400, what the data does not allow is 422.
 STATUS_OF: list[tuple[type[errors.ManifoldError], int]] = [
     (refusals.Conflict, 409),
+    (refusals.Busy, 429),
     (errors.ConfigurationError, 400),
     (errors.DataError, 422),
     (errors.TransientError, 503),
@@ -166,7 +167,8 @@ class _Conflict(exceptions.APIException):
 
 
 def _problem(status: int, detail: str, request_id: str, fields: Sequence[Any] = (), **more: Any) -> Response:
-    headers = {"Retry-After": RETRY_AFTER_SECONDS} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    later = status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
+    headers = {"Retry-After": RETRY_AFTER_SECONDS} if later else None
     body = _body(status, detail, request_id, fields) | more
     return Response(body, status=status, headers=headers, content_type=CONTENT_TYPE)
 

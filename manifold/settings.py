@@ -188,6 +188,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "RunState": "apps.pipelines.api.shapes.RUN_STATES",
         "StepState": "apps.pipelines.api.shapes.STEP_STATES",
         "SnapshotState": "apps.snapshots.api.shapes.STATES",
+        "QueryState": "apps.snapshots.api.shapes.QUERY_STATES",
+        "ParameterType": "apps.snapshots.api.shapes.PARAMETER_TYPES",
         "PipelineHealth": "apps.pipelines.api.shapes.HEALTH",
         "SourceHealth": "apps.sources.models.Health",
         "RuleAction": "apps.quality.api.ACTIONS",

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.test import override_settings
+from django.utils import timezone
 
 from apps.accounts import services as accounts
 from apps.accounts.models import ApiToken, Project, Role, User
@@ -23,6 +25,8 @@ from apps.pipelines import services
 from apps.pipelines.execution import dispatch
 from apps.pipelines.models import Pipeline, Run
 from apps.quality.models import CheckResult
+from apps.snapshots import saved, workbench
+from apps.snapshots.models import Query
 from apps.sources.models import SourceFile
 from tests.apps.pipelines import workshop
 from tests.people import make_user, member
@@ -60,6 +64,8 @@ class Furnished:
     succeeded: Run
     cancelled: Run
     running: Run
+    query: Query
+    asking: Query
     tokens: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -78,6 +84,8 @@ class Furnished:
             "datasets": "orders",
             "snapshots": "1",
             "checks": str(CheckResult.objects.values_list("pk", flat=True)[0]),
+            "queries": str(self.query.pk),
+            "saved-queries": "big-orders",
             "members": "olga",
             "users": "olga",
             "events": str(Event.objects.filter(project=self.project.pk).values_list("pk", flat=True)[0]),
@@ -112,7 +120,22 @@ def furnish(folder: Path, database: str) -> Furnished:
         who: accounts.issue_token(person, name="key", role=Role.ADMIN, actor=SYSTEM)[1]
         for who, person in people.items()
     }
-    return Furnished(folder, people, project, pipeline, succeeded, cancelled, running, tokens)
+    query, asking = _queries(project, people)
+    return Furnished(folder, people, project, pipeline, succeeded, cancelled, running, query, asking, tokens)
+
+
+def _queries(project: Project, people: dict[str, User]) -> tuple[Query, Query]:
+    """One that was answered and one that is running, both the viewer's; and one that the operator has saved."""
+    viewer, operator = people["viewer"], people["operator"]
+    text = "SELECT * FROM orders WHERE amount > $least ORDER BY id"
+    least = [{"name": "least", "type": "number", "default": "5"}]
+    saved.create(project, title="Big orders", sql=text, declared=least, user=operator, actor=SYSTEM)
+    wanted = workbench.Wanted("SELECT id, customer FROM orders ORDER BY id")
+    query, _ = workbench.run(project, wanted, user=viewer, actor=SYSTEM)
+    # From tomorrow, so that it does not count as lost however long the tests take.
+    asking = Query.objects.create(project=project, user=viewer, sql="SELECT 1")
+    Query.objects.filter(pk=asking.pk).update(created_at=timezone.now() + timedelta(days=1))
+    return query, asking
 
 
 @pytest.fixture(scope="module")

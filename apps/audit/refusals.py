@@ -1,8 +1,9 @@
-"""What a service says when it will not do what it was asked. The API answers 409 to the first, 400 to the second."""
+"""What a service says when it will not do what it was asked. The API answers 409, 400 and 429 to these, in their order.
+"""
 
 from __future__ import annotations
 
-from dataplane.errors import ConfigurationError
+from dataplane.errors import ConfigurationError, TransientError
 
 
 class Conflict(ConfigurationError):
@@ -15,3 +16,7 @@ class Invalid(ConfigurationError):
     def __init__(self, field: str, message: str, *, code: str = "invalid") -> None:
         super().__init__(f"{field}: {message}", code=code, evidence={"errors": [{"field": field, "message": message}]})
         self.field = field
+
+
+class Busy(TransientError):
+    """So much is being done already that this has to wait its turn. The sentence says for what."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import F, Q
 
-from apps.accounts.models import Project
+from apps.accounts.models import Project, User
 from apps.audit.ids import new_id
 from apps.audit.triggers import audited
 from apps.audit.visibility import ProjectRow
@@ -94,3 +94,68 @@ class DataFile(ProjectRow):
 
     def __str__(self) -> str:
         return self.path
+
+
+class SavedQuery(ProjectRow):
+    """A query that a project keeps: one SELECT with the parameters it takes, `[{name, type, default}]`."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="saved_queries")
+    slug = models.SlugField(max_length=63)
+    title = models.CharField(max_length=200)
+    sql = models.TextField()
+    parameters = models.JSONField(default=list)
+    owner = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="saved_queries")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["title", "id"]
+        verbose_name = "saved query"
+        verbose_name_plural = "saved queries"
+        constraints = [models.UniqueConstraint(fields=["project", "slug"], name="saved_query_slug")]
+        triggers = audited(kind="saved query", skip=["updated_at"])
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class QueryState(models.TextChoices):
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Query(ProjectRow):
+    """A query that somebody has run: what it read (`tables`, each name with its snapshot's number) and how it ended."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="queries")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="queries")
+    saved = models.ForeignKey(SavedQuery, on_delete=models.SET_NULL, null=True, related_name="queries")
+    sql = models.TextField()
+    parameters = models.JSONField(default=list)
+    tables = models.JSONField(default=dict)
+    columns = models.JSONField(default=list)
+    state = models.CharField(max_length=16, choices=QueryState, default=QueryState.RUNNING)
+    rows = models.PositiveIntegerField(null=True)
+    cut = models.CharField(max_length=8, blank=True)
+    bytes_scanned = models.BigIntegerField(null=True)
+    seconds = models.FloatField(null=True)
+    error = models.JSONField(null=True)
+    # Whoever wishes that it ends; the process that runs it looks here.
+    cancelled_by = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        verbose_name_plural = "queries"
+        indexes = [
+            models.Index(fields=["project", "-created_at"], name="query_newest"),
+            models.Index(fields=["created_at"], condition=Q(state="running"), name="query_running"),
+        ]
+
+    def __str__(self) -> str:
+        return " ".join(self.sql.split())[:80]

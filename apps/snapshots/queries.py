@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterable
 from typing import Any
@@ -10,14 +9,13 @@ from typing import Any
 from django.conf import settings
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
-from apps.snapshots.models import DataFile, Dataset, Snapshot
+from apps.snapshots.models import DataFile, Dataset, Query, SavedQuery, Snapshot
 from dataplane import sandbox
 from dataplane.errors import ConfigurationError
+from dataplane.parameters import Parameter
 from dataplane.sandbox import QueryResult
 from dataplane.steps.base import ColumnType, StagedFile, Table
 from dataplane.storage import Storage
-
-_AT = re.compile(r"@(\d{1,9})")
 
 
 def storage() -> Storage:
@@ -74,27 +72,9 @@ def input_table(project_id: uuid.UUID, slug: str, number: int | None = None) -> 
     return table_of(snapshot(dataset, number or dataset.head))
 
 
-def named_in(sql: str, datasets: QuerySet[Dataset]) -> dict[str, Table]:
-    """The tables that a query may mean: every dataset whose name stands in it, and every `name@number`."""
-    text = sql.lower()
-    tables: dict[str, Table] = {}
-    for dataset in datasets:
-        slug = dataset.slug
-        if slug not in text:
-            continue
-        numbers = {int(each) for each in re.findall(re.escape(slug) + _AT.pattern, text)}
-        for number in numbers:
-            tables[f"{slug}@{number}"] = table_of(snapshot(dataset, number))
-        if dataset.head:
-            tables[slug] = table_of(snapshot(dataset, dataset.head))
-    return tables
-
-
-def ask(sql: str, tables: dict[str, Table], *, rows: int | None = None) -> QueryResult:
+def ask(sql: str, tables: dict[str, Table], *, rows: int = 1000) -> QueryResult:
     """One SELECT over these tables in a confined process."""
-    return sandbox.run_query(
-        sql, tables, storage(), memory=settings.SQL_MEMORY, **({} if rows is None else {"limit_rows": rows})
-    )
+    return sandbox.run_query(sql, tables, storage(), memory=settings.SQL_MEMORY, limit_rows=rows)
 
 
 def preview(snapshot: Snapshot, rows: int = 50) -> QueryResult:
@@ -149,3 +129,69 @@ def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
 def newest(dataset: Dataset) -> QuerySet[Snapshot]:
     """The snapshots of a dataset, the newest first."""
     return dataset.snapshots.order_by("-number")
+
+
+def columns_of(query: Query) -> list[ColumnType]:
+    """The columns of an answer that was given before."""
+    return [ColumnType(each["name"], each["type"]) for each in query.columns]
+
+
+def parameters_of(query: Query) -> list[Parameter]:
+    """The values with which a query was run."""
+    return [Parameter(each["name"], each["type"], each["value"]) for each in query.parameters]
+
+
+def history(queries: QuerySet[Query]) -> QuerySet[Query]:
+    """Queries that were run, with whoever ran them, the newest first."""
+    return queries.select_related("user", "saved").order_by("-created_at", "-id")
+
+
+def query_json(query: Query) -> dict[str, Any]:
+    """A line of the history."""
+    return {
+        "id": query.pk,
+        "user": query.user.username,
+        "sql": query.sql,
+        "parameters": query.parameters,
+        "saved": query.saved.slug if query.saved else None,
+        "tables": query.tables,
+        "state": query.state,
+        "cancelled_by": query.cancelled_by,
+        "row_count": query.rows,
+        "truncated": bool(query.cut),
+        "columns": query.columns,
+        "bytes_scanned": query.bytes_scanned,
+        "seconds": query.seconds,
+        "error": query.error,
+        "created_at": query.created_at,
+        "finished_at": query.finished_at,
+    }
+
+
+def answer_json(query: Query, result: QueryResult) -> dict[str, Any]:
+    """The shape `query` with its id, and what to do where a limit has cut it."""
+    return {**result.as_json(), "id": query.pk, "limited_by": result.cut or None, "advice": _advice(result)}
+
+
+def _advice(result: QueryResult) -> str:
+    rest = "or download the whole answer."
+    if result.cut == "rows":
+        return (
+            f"Only the first {result.row_count:,} rows are here. Narrow them with WHERE, aggregate, ask for more {rest}"
+        )
+    if result.cut == "bytes":
+        return f"Only the first {result.row_count:,} rows fit into an answer. Choose fewer or shorter columns, {rest}"
+    return ""
+
+
+def saved_json(saved: SavedQuery) -> dict[str, Any]:
+    """A saved query as every door shows it."""
+    return {
+        "slug": saved.slug,
+        "title": saved.title,
+        "sql": saved.sql,
+        "parameters": saved.parameters,
+        "owner": saved.owner.username if saved.owner else None,
+        "created_at": saved.created_at,
+        "updated_at": saved.updated_at,
+    }

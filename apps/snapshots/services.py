@@ -11,7 +11,7 @@ from apps.audit.context import Actor, acting
 from apps.audit.services import record
 from apps.snapshots import queries
 from apps.snapshots.models import DataFile, Dataset, Snapshot
-from dataplane import export, sandbox
+from dataplane import export
 from dataplane.steps.base import REJECTED_COLUMNS, ColumnType, StagedFile
 from dataplane.types import widest
 
@@ -151,25 +151,6 @@ def merged_schema(before: list[dict[str, Any]], columns: tuple[ColumnType, ...])
     late = bool(before)
     added = [{"name": each.name, "type": each.type, "nullable": each.nullable or late} for each in arriving.values()]
     return merged + added
-
-
-def run_sql(project: Project, sql: str, *, user: Any, actor: Actor) -> sandbox.QueryResult:
-    """Answer one read-only SELECT over the project's datasets that the user may read; recorded before it runs.
-
-    A dataset goes by its slug, an older snapshot by `"slug@number"`, a name with dots or dashes in double quotes.
-    Raises ManifoldError with the place of whatever is wrong.
-    """
-    tables = queries.named_in(sql, Dataset.objects.visible_to(user, "read").filter(project=project))
-    with acting(actor):
-        record(
-            "query run",
-            object_type="project",
-            object_id=project.pk,
-            object_name=project.slug,
-            project=project.pk,
-            data={"sql": sql[:10_000], "tables": sorted(tables)},
-        )
-    return queries.ask(sql, tables)
 
 
 def open_download(snapshot: Snapshot, form: export.Format, *, actor: Actor) -> export.Export:

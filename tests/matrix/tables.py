@@ -93,7 +93,16 @@ get     P/datasets/<dataset>/snapshots/                         401      404    
 get     P/datasets/<dataset>/snapshots/<number>/                401      404       404    yes      yes   yes
 get     P/datasets/<dataset>/snapshots/<number>/preview/        401      404       404    yes      yes   yes
 get     P/datasets/<dataset>/snapshots/<number>/download/       401      404       404    yes      yes   yes
+get     P/queries/                                              401      404       404    yes      yes   yes
+get     P/queries/<pk>/                                         401      404       404    yes      yes   yes
 post    P/queries/                                              401      404       404    yes      yes   yes
+post    P/queries/<pk>/cancel/                                  401      404       404    yes      403   yes
+get     P/queries/<pk>/download/                                401      404       404    yes      yes   yes
+get     P/saved-queries/                                        401      404       404    yes      yes   yes
+get     P/saved-queries/<slug>/                                 401      404       404    yes      yes   yes
+post    P/saved-queries/                                        401      404       404    403      yes   yes
+patch   P/saved-queries/<slug>/                                 401      404       404    403      yes   yes
+delete  P/saved-queries/<slug>/                                 401      404       404    403      yes   yes
 get     P/checks/                                               401      404       404    yes      yes   yes
 get     P/checks/<pk>/                                          401      404       404    yes      yes   yes
 """

@@ -38,6 +38,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "post P/pipelines/apply/": {"text": DOCUMENT},
     "put P/pipelines/<slug>/draft/": {"text": DOCUMENT},
     "post P/queries/": {"sql": "SELECT count(*) FROM orders"},
+    "post P/saved-queries/": {"title": "All orders", "sql": "SELECT * FROM orders"},
 }
 
 
@@ -46,6 +47,7 @@ def address_of(row: str, address: str, furnished: Furnished) -> str:
         "post P/runs/<pk>/cancel/": {"runs": str(furnished.running.pk)},
         "post P/runs/<pk>/retry/": {"runs": str(furnished.cancelled.pk)},
         "post P/sources/<source>/streams/": {"sources": "db"},
+        "post P/queries/<pk>/cancel/": {"queries": str(furnished.asking.pk)},
     }
     values = furnished.values | other.get(row, {})
     return "/api/v1/" + re.sub(r"([a-z-]+)/<\w+>", lambda found: f"{found[1]}/{values[found[1]]}", address)

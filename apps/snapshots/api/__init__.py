@@ -5,7 +5,7 @@ from __future__ import annotations
 from rest_framework.routers import SimpleRouter
 
 from apps.snapshots.api.datasets import DatasetViewSet
-from apps.snapshots.api.queries import QueryViewSet
+from apps.snapshots.api.queries import QueryViewSet, SavedQueryViewSet
 from apps.snapshots.api.snapshots import SnapshotViewSet
 
 _PROJECT = r"projects/(?P<project>[a-z0-9-]+)"
@@ -16,4 +16,5 @@ _router.register(
     rf"{_PROJECT}/datasets/(?P<dataset>[a-z0-9.-]+)/snapshots", SnapshotViewSet, basename="project-snapshots"
 )
 _router.register(rf"{_PROJECT}/queries", QueryViewSet, basename="project-queries")
+_router.register(rf"{_PROJECT}/saved-queries", SavedQueryViewSet, basename="project-saved-queries")
 urlpatterns = _router.urls

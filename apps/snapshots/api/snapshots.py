@@ -21,7 +21,7 @@ from apps.snapshots.models import Dataset, Snapshot
 from apps.sources.shapes import QueryShape
 
 
-class _AnyFormat(DefaultContentNegotiation):
+class AnyFormat(DefaultContentNegotiation):
     """`format` names the file that is wanted here, not the form of the answer; a client may accept what it likes."""
 
     def select_renderer(
@@ -75,7 +75,7 @@ class SnapshotViewSet(ProjectViewSet):
             (200, "application/vnd.apache.parquet"): OpenApiTypes.BINARY,
         },
     )
-    @action(detail=True, methods=["get"], content_negotiation_class=_AnyFormat)
+    @action(detail=True, methods=["get"], content_negotiation_class=AnyFormat)
     def download(self, request: Request, **kwargs: Any) -> StreamingHttpResponse:
         """The whole snapshot as one file. In CSV, cells that a spreadsheet would run as formulas are made harmless."""
         given = shapes.DownloadParameters(data=request.query_params)

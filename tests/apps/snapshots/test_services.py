@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 from django.db import IntegrityError, transaction
 
-from apps.accounts.models import Project, User
+from apps.accounts.models import Project
 from apps.audit.context import Actor
-from apps.audit.models import Event
 from apps.snapshots import queries, services
 from apps.snapshots.models import DataFile, Dataset, Snapshot
 from dataplane.errors import ManifoldError
-from tests.apps.snapshots.factories import add_snapshot, make_dataset
+from tests.apps.snapshots.factories import add_snapshot
 
 pytestmark = pytest.mark.django_db
 ANN = Actor("user", None, "ann")
@@ -77,41 +76,6 @@ def test_a_load_key_comes_once(dataset: Dataset):
     )
     with pytest.raises(IntegrityError, match="snapshot_once_per_load"), transaction.atomic():
         services.commit_snapshot(dataset, load)
-
-
-def test_sql_reads_heads_and_numbered_snapshots(project: Project, viewer: User, dataset: Dataset):
-    add_snapshot(dataset, "SELECT 1 AS n")
-    add_snapshot(dataset, "SELECT 2 AS n")
-    text = 'SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM "orders@1")'
-    assert services.run_sql(project, text, user=viewer, actor=ANN).rows == [[2, 1]]
-    event = Event.objects.get(verb="query run")
-    assert (event.actor_name, event.data["tables"]) == ("ann", ["orders", "orders@1"])
-
-
-def test_sql_reaches_no_other_project(project: Project, viewer: User, stranger: User):
-    theirs = make_dataset(Project.objects.get(slug="elsewhere"), "secrets")
-    add_snapshot(theirs, "SELECT 1 AS n")
-    with pytest.raises(ManifoldError, match="here is no table"):
-        services.run_sql(project, "SELECT * FROM secrets", user=viewer, actor=ANN)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "SELECT * FROM read_csv('/etc/passwd')",
-        "SELECT * FROM '/etc/passwd'",
-        "COPY orders TO '/tmp/stolen'",
-        "DELETE FROM orders",
-        "SELECT 1; SELECT 2",
-        "SELECT * FROM orders WHERE",
-        'SELECT * FROM "orders@9"',
-        "",
-    ],
-)
-def test_sql_that_is_refused(project: Project, viewer: User, dataset: Dataset, text: str):
-    add_snapshot(dataset, "SELECT 1 AS n")
-    with pytest.raises(ManifoldError):
-        services.run_sql(project, text, user=viewer, actor=ANN)
 
 
 def test_a_dataset_nobody_has_loaded_is_no_input(project: Project, dataset: Dataset):

@@ -54,7 +54,7 @@ def test_sql_is_answered_in_aligned_columns(served: Served) -> None:
     assert result.stderr.startswith("2 rows in ")
     answer = served.json("sql", query)
     assert answer["rows"] == [["ann", 100, None], ["ben", 200, None]]
-    assert set(answer) == {"columns", "rows", "row_count", "truncated", "seconds", "bytes_scanned"}
+    assert {"columns", "rows", "row_count", "truncated", "seconds", "bytes_scanned"} < set(answer)
     assert served.manifold("sql", "SELECT * FROM orders WHERE id < 0").stdout == "No rows.\n"
     assert served.json("sql", 'SELECT count(*) FROM "orders@1"')["rows"] == [[2]]
 
