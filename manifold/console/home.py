@@ -1,11 +1,13 @@
-"""Home: what runs, what failed, what is stale, and what to do first."""
+"""Home: what runs, what failed, what is late, what comes next, and on an empty installation what to do first."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -21,6 +23,9 @@ from apps.snapshots import queries as snapshots
 from apps.snapshots.models import Dataset
 from apps.sources.models import Health, Source
 
+CARDS = 12
+LISTED = 8
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -28,6 +33,15 @@ class Kept:
 
     dataset: Dataset
     stale: bool
+
+
+@dataclass(frozen=True)
+class Going:
+    """An active run: the part of its steps that is over, and when it ends if it takes as long as runs of it do."""
+
+    run: Run
+    part: float
+    ends_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -56,38 +70,57 @@ def root(request: HttpRequest) -> HttpResponse:
 @require_GET
 @project_page()
 def home(request: HttpRequest, project: Project) -> HttpResponse:
-    lines = board.lines(Pipeline.objects.visible_to(request.user).filter(project=project))
+    lines = board.by_urgency(board.lines(Pipeline.objects.visible_to(request.user).filter(project=project)))
     sources = list(Source.objects.visible_to(request.user).filter(project=project))
-    datasets = Dataset.objects.visible_to(request.user).filter(project=project, hidden=False)
     failing = [each for each in lines if each.health == "failing"]
-    failed = {each.pipeline.pk: each.last.pk for each in failing if each.last is not None}
-    heads: list[Any] = list(snapshots.with_head(datasets).order_by("slug"))
-    kept = [Kept(each, failed.get(each.owner_pipeline, each.loaded_by) != each.loaded_by) for each in heads]
-    runs = queries.with_totals(Run.objects.visible_to(request.user).filter(project=project))
+    kept = _kept(request, project, failing)
+    runs = Run.objects.visible_to(request.user).filter(project=project)
+    pending = runs.filter(state="pending").select_related("pipeline").order_by("id")
     context = {
-        "lines": lines,
-        "failing": failing,
+        "lines": lines[:CARDS],
+        "more_lines": max(0, len(lines) - CARDS),
+        "count": len(lines),
+        "failing": _with_errors(failing[:LISTED]),
+        "failed_count": len(failing),
         "warned": sum(each.health == "warning" for each in lines),
         "sick": [each for each in sources if each.health == Health.ERROR],
         "sources": sources,
-        "kept": kept,
-        "recent": runs.order_by("-id")[:8],
-        "running": _running(request, project),
-        "total_rows": sum(each.rows or 0 for each in heads),
-        "total_bytes": sum(each.bytes or 0 for each in heads),
+        "kept": kept[:LISTED],
+        "kept_count": len(kept),
+        "stale": [each for each in kept if each.stale],
+        "recent": queries.with_totals(runs).order_by("-id")[:LISTED],
+        "running": _running(runs, lines),
+        "waiting": pending[:LISTED],
         "first": _first_steps(project, bool(sources), lines),
     }
     return render(request, "console/parts/home.html" if is_polling(request) else "console/home.html", context)
 
 
-def _running(request: HttpRequest, project: Project) -> list[tuple[Run, float]]:
-    """Active runs, each with the part of its steps that is over."""
-    active = Run.objects.visible_to(request.user).filter(project=project, state__in=RUN_ACTIVE)
+def _kept(request: HttpRequest, project: Project, failing: list[board.Line]) -> list[Kept]:
+    """The datasets, the stale ones first."""
+    failed = {each.pipeline.pk: each.last.pk for each in failing if each.last is not None}
+    datasets = Dataset.objects.visible_to(request.user).filter(project=project, hidden=False)
+    heads: list[Any] = list(snapshots.with_head(datasets).order_by("slug"))
+    kept = [Kept(each, failed.get(each.owner_pipeline, each.loaded_by) != each.loaded_by) for each in heads]
+    return sorted(kept, key=lambda each: not each.stale)
+
+
+def _with_errors(failing: list[board.Line]) -> list[tuple[board.Line, Run]]:
+    """Failing pipelines with the run that says why."""
+    newest = {each.pipeline.pk: each.telling.pk for each in failing if each.telling is not None}
+    runs = Run.objects.in_bulk(list(newest.values()))
+    return [(each, runs[newest[each.pipeline.pk]]) for each in failing if each.pipeline.pk in newest]
+
+
+def _running(runs: QuerySet[Run], lines: list[board.Line]) -> list[Going]:
+    """Active runs, the oldest first."""
+    usual = {each.pipeline.pk: each.usual for each in lines}
     found = []
-    for run in active.select_related("pipeline").prefetch_related("steps"):
-        steps = list(run.steps.all())
-        over = sum(each.finished_at is not None for each in steps)
-        found.append((run, over / len(steps) if steps else 0.0))
+    for row in queries.with_totals(runs.filter(state__in=RUN_ACTIVE)).order_by("id"):
+        run: Any = row
+        took = usual.get(run.pipeline_id)
+        ends = run.started_at + timedelta(seconds=took) if took and run.started_at else None
+        found.append(Going(run, run.steps_ended / run.steps_total if run.steps_total else 0.0, ends))
     return found
 
 

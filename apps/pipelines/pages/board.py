@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any, NamedTuple
 
-from django.db.models import F, QuerySet, Window
-from django.db.models.functions import RowNumber
+from django.db.models import F, FloatField, QuerySet, Window
+from django.db.models.functions import Cast, Extract, RowNumber
 
 from apps.pipelines.document import Document
 from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Pipeline, Run, StepRun
 from apps.pipelines.states import RUN_ACTIVE
 
-STRIP = 20
+STRIP = 40
+# The texts of a pipeline, which no list shows.
+_LARGE = ("published__text", "published__document")
 _TELLING = frozenset({"succeeded", "failed", "timed_out"})
+# What a person looks at first.
+_URGENT = ["failing", "running", "warning", "healthy", "idle", "draft"]
+
+
+class Past(NamedTuple):
+    """A run as a strip shows it; its times are seconds of the epoch, which are read much faster than dates."""
+
+    pk: uuid.UUID
+    state: str
+    outcome: str
+    created: float
+    started: float | None
+    seconds: float | None
+
+    @property
+    def created_at(self) -> datetime:
+        return datetime.fromtimestamp(self.created, UTC)
 
 
 @dataclass
@@ -25,10 +46,10 @@ class Line:
     """A pipeline as a list shows it: `recent` from the oldest to the newest run."""
 
     pipeline: Pipeline
-    recent: list[Run] = field(default_factory=list)
+    recent: list[Past] = field(default_factory=list)
 
     @property
-    def last(self) -> Run | None:
+    def last(self) -> Past | None:
         return self.recent[-1] if self.recent else None
 
     @property
@@ -43,22 +64,53 @@ class Line:
             return "draft"
         if any(each.state in RUN_ACTIVE for each in self.recent):
             return "running"
-        telling = next((each for each in reversed(self.recent) if each.state in _TELLING), None)
-        if telling is None:
+        if self.telling is None:
             return "idle"
-        if telling.state != "succeeded":
+        if self.telling.state != "succeeded":
             return "failing"
-        return "healthy" if telling.outcome == "clean" else "warning"
+        return "healthy" if self.telling.outcome == "clean" else "warning"
+
+    @property
+    def telling(self) -> Past | None:
+        """The newest run that says something about the pipeline: one that succeeded or failed."""
+        return next((each for each in reversed(self.recent) if each.state in _TELLING), None)
+
+    @property
+    def usual(self) -> float | None:
+        """Seconds that a run of it usually takes: the median of the good ones in the strip."""
+        took = [each.seconds for each in self.recent if each.state == "succeeded" and each.seconds is not None]
+        return median(took) if took else None
+
+    @property
+    def success(self) -> float | None:
+        """The part of the runs in the strip that succeeded, among those that did or failed."""
+        telling = [each.state == "succeeded" for each in self.recent if each.state in _TELLING]
+        return sum(telling) / len(telling) if telling else None
 
 
 def lines(pipelines: QuerySet[Pipeline]) -> list[Line]:
     """Every pipeline with its recent runs; two queries however many there are."""
-    found = {each.pk: Line(each) for each in pipelines.select_related("published")}
+    found = {each.pk: Line(each) for each in pipelines.select_related("published").defer(*_LARGE)}
     rank = Window(RowNumber(), partition_by=F("pipeline_id"), order_by=F("id").desc())
     runs = Run.objects.filter(pipeline_id__in=found).annotate(rank=rank).filter(rank__lte=STRIP)
-    for run in sorted(runs, key=lambda each: each.pk):
-        found[run.pipeline_id].recent.append(run)
+    columns = ("pipeline_id", "id", "state", "outcome", _epoch("created_at"), _epoch("started_at"))
+    took = _epoch("finished_at") - _epoch("started_at")
+    for pipeline, *past in runs.order_by("pipeline_id", "-rank").values_list(*columns, took):
+        found[pipeline].recent.append(Past(*past))
     return list(found.values())
+
+
+def _epoch(field: str) -> Cast:
+    return Cast(Extract(field, "epoch"), FloatField())
+
+
+def by_urgency(found: Iterable[Line]) -> list[Line]:
+    """What failed before what runs before the rest; among equals what ran last."""
+
+    def moment(line: Line) -> float:
+        return line.last.created if line.last else 0.0
+
+    return sorted(found, key=lambda each: (_URGENT.index(each.health), -moment(each), each.pipeline.slug))
 
 
 def graph_of(document: Document) -> list[dict[str, Any]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import path, reverse
@@ -16,6 +19,7 @@ from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.pages import board
 from apps.snapshots.models import Dataset
 
+PAGE = 36
 MODES = {
     "auto": "Read what is new; repeat what did not arrive; everything the first time.",
     "incremental": "Read only what is new since the last run.",
@@ -33,9 +37,27 @@ def pipeline_of(request: HttpRequest, project: Project, slug: str) -> Pipeline:
 @require_GET
 @project_page()
 def index(request: HttpRequest, project: Project) -> HttpResponse:
-    found = board.lines(Pipeline.objects.visible_to(request.user).filter(project=project))
-    template = "pipelines/parts/lines.html" if is_polling(request) else "pipelines/index.html"
-    return render(request, template, {"lines": found, "project": project})
+    """All pipelines as cards, what needs somebody first; by name and health, a page at a time."""
+    every = board.lines(Pipeline.objects.visible_to(request.user).filter(project=project))
+    chosen = {name: request.GET.get(name, "").strip()[:200] for name in ("name", "health")}
+    counts = Counter(each.health for each in every)
+    found = [
+        each
+        for each in board.by_urgency(every)
+        if chosen["name"].lower() in f"{each.pipeline.slug} {each.pipeline.title}".lower()
+        and chosen["health"] in ("", each.health)
+    ]
+    page = Paginator(found, PAGE).get_page(request.GET.get("page"))
+    context = {
+        "lines": page.object_list,
+        "page": page,
+        "chosen": chosen,
+        "counts": sorted(counts.items()),
+        "total": len(every),
+        "query": request.GET.urlencode(),
+        "project": project,
+    }
+    return render(request, "pipelines/parts/lines.html" if is_polling(request) else "pipelines/index.html", context)
 
 
 @require_GET

@@ -98,6 +98,12 @@ def percent(value: Any) -> str:
     return f"{number:.0f} %" if number in (0, 100) else "< 0.01 %" if number < 0.01 else f"{number:.2f} %"
 
 
+@register.filter
+def share(value: Any) -> str:
+    """A part of a few as whole per cent; only all of them are 100 %."""
+    return f"{int(float(value or 0) * 100)} %"
+
+
 def _moment(value: Any) -> datetime | None:
     moment = parse_datetime(value) if isinstance(value, str) else value
     if moment is not None and timezone.is_naive(moment):
@@ -126,6 +132,19 @@ def ago(value: Any) -> SafeString | str:
     title = f"{moment.day} {moment:%b %Y, %H:%M:%S} UTC"
     return format_html(
         '<time datetime="{0}" data-ago="{0}" title="{1}" class="nowrap">{1}</time>', moment.isoformat(), title
+    )
+
+
+@register.filter
+def ahead(value: Any) -> SafeString | str:
+    """How far ahead a moment is, as `ago` writes how long one is past."""
+    moment = _moment(value)
+    if moment is None:
+        return "–"
+    moment = moment.astimezone(UTC)
+    title = f"{moment.day} {moment:%b %Y, %H:%M:%S} UTC"
+    return format_html(
+        '<time datetime="{0}" data-ahead="{0}" title="{1}" class="nowrap">{1}</time>', moment.isoformat(), title
     )
 
 

@@ -45,12 +45,23 @@
     document.querySelectorAll("[data-ago]").forEach((each) => {
       each.textContent = ago(Math.max(0, (now - Date.parse(each.dataset.ago)) / 1000));
     });
+    document.querySelectorAll("[data-ahead]").forEach((each) => {
+      each.textContent = ahead((Date.parse(each.dataset.ahead) - now) / 1000);
+    });
   }
 
   function duration(seconds) {
     if (seconds < 60) return `${Math.floor(seconds)} s`;
     if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
     return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+  }
+
+  function ahead(seconds) {
+    if (seconds <= 0) return "due now";
+    if (seconds < 60) return `in ${Math.ceil(seconds)} s`;
+    if (seconds < 3600) return `in ${Math.ceil(seconds / 60)} min`;
+    if (seconds < 86400) return `in ${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+    return `in ${Math.floor(seconds / 86400)} d`;
   }
 
   function ago(seconds) {
