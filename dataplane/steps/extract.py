@@ -53,7 +53,8 @@ class Staging:
 
 
 class ExtractStep(StepKind):
-    """Needs `extras`: connector (an instance), stream (StreamConfig), window (Window or None), seen (see `boundary`).
+    """Needs `extras`: connector (an instance), stream (StreamConfig), window (Window or None), seen (see `boundary`),
+    positions (False: no check will ask in which line of its file a row stands).
 
     Facts: files (what was read, with digest and rows); of a cursor seen, boundary_rows, seen_from and hashed (for
     the next window), late (rows at or before the mark that were taken now); warnings. Where each row came from stands
@@ -85,7 +86,7 @@ class ExtractStep(StepKind):
             ) as connection,
             watched(context, connection) as share,
             connector.read(stream, window, connection) as reading,
-            Fingerprints() as fingerprints,
+            Fingerprints(counted=context.extras.get("positions", True)) as fingerprints,
         ):
             staging = Staging(context, share=share, filtered=stream.row_filter is not None)
             return _extract(staging, connection, reading, window, fingerprints)

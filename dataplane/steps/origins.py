@@ -23,6 +23,8 @@ MAX_GAPS = 10_000
 class Origins:
     """Works out one part: its source files, the rows each of them gave, and the table of what was rejected.
 
+    Where lines are not counted and none was rejected, nobody looks at positions: then rows are told by ordinal.
+
     rejected: a table with the columns file, row, reason and raw. Its `row` is the reader's number of a record, and
     becomes the line here.
     """
@@ -34,10 +36,16 @@ class Origins:
 
     def of(self, sources: Sequence[SourceFile], staged: StagedFile | None, counts: Sequence[int]) -> list[Origin]:
         """The origin of the staged file (None: no row was staged). counts: rows of each source file."""
-        found, before = [], 0
+        found: list[OriginFile] = []
+        before = 0
         for source, rows in zip(sources, counts, strict=True):
-            shifts = self._lines(source, staged, before, rows) if source.first_line is not None else ()
-            found.append(OriginFile(source.ref.path, rows, source.first_line, shifts))
+            first_line = source.first_line
+            shifts: tuple[tuple[int, int], ...] = ()
+            if first_line is not None and (self.fingerprints.counted or self._rejected(source.ref.path)):
+                shifts = self._lines(source, staged, before, rows)
+            elif first_line is not None:
+                first_line = None
+            found.append(OriginFile(source.ref.path, rows, first_line, shifts))
             before += rows
         return [Origin(staged.path, tuple(found))] if staged is not None else []
 
@@ -46,7 +54,7 @@ class Origins:
     ) -> tuple[tuple[int, int], ...]:
         first_line = source.first_line or 1
         gone = self._rejected(source.ref.path)
-        lines = self.fingerprints.of(source.ref.path).lines - (first_line - 1)
+        lines = self.fingerprints.lines_of(source) - (first_line - 1)
         longer: list[tuple[int, int]] = []
         blank: list[int] = []
         if lines != rows + len(gone) and staged is not None:

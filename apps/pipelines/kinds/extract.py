@@ -29,6 +29,7 @@ class ExtractAdapter(KindAdapter):
         stream = planning.stream_of(spec, run.project_id, step.key)
         connector, config = sources.binding(stream)
         extras: dict[str, Any] = {"connector": connector, "stream": config, "seen": None}
+        extras["positions"] = run.steps.filter(kind="check").exists()
         window = w.in_batch(run.batch).get(step.key) if spec.mode == "incremental" else None
         bounds = planned.get("bounds")
         if window is not None:

@@ -94,10 +94,12 @@ class Drop:
         mark = Mark(files=tuple(each for window in read for each in window.files))
         return self.connector.plan(stream, "incremental", mark)
 
-    def extract(self, stream: StreamConfig, window: Window | None = None, **spec: Any) -> StepResult:
-        window = window or self.plan(stream).window
+    def extract(
+        self, stream: StreamConfig, window: Window | None = None, *, positions: bool = True, **spec: Any
+    ) -> StepResult:
+        extras = {"connector": self.connector, "stream": stream, "window": window or self.plan(stream).window}
         step = ExtractSpec(source="drop", stream=stream.name, **spec)
-        return ExtractStep.run(context(self.root, connector=self.connector, stream=stream, window=window), step)
+        return ExtractStep.run(context(self.root, positions=positions, **extras), step)
 
 
 def typed(stream: StreamConfig, **types: str) -> StreamConfig:

@@ -142,8 +142,12 @@ def test_every_row_and_every_reject_has_its_line(tmp_path, records, careful):
         content += "1.5,last\n"
     drop.write("t.csv", content)
     columns = (Column("id", "BIGINT"), Column("note", "VARCHAR"))
-    result = drop.extract(StreamConfig("t", settings={"pattern": "t.csv"}, columns=columns))
+    stream = StreamConfig("t", settings={"pattern": "t.csv"}, columns=columns)
+    result = drop.extract(stream)
     assert places(result) == staged
+    assert [row for _, row, _, _ in rejects(tmp_path, result)] == left
+    result = drop.extract(stream, positions=False)
+    assert places(result) == (staged if left else [("t.csv", number) for number in range(1, len(staged) + 1)])
     assert [row for _, row, _, _ in rejects(tmp_path, result)] == left
 
 
