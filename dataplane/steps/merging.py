@@ -21,12 +21,12 @@ from dataplane.steps.operating import operating
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the rows. unchanged: rows of the input that were there already, exactly as they are."""
+    """What became of the rows. skipped: rows of the input that were there already, exactly as they are."""
 
     inserted: int = 0
     updated: int = 0
     deleted: int = 0
-    unchanged: int = 0
+    skipped: int = 0
 
 
 @dataclass(frozen=True)

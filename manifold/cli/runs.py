@@ -191,3 +191,15 @@ def _show_checks(steps: list[dict[str, Any]]) -> None:
             ["check", "rule", "columns", "action", "rows", "share"],
             "",
         )
+    _show_counts(steps)
+def _show_counts(steps: list[dict[str, Any]]) -> None:
+    """What became of the rows of loads that tell it."""
+    names = ["inserted", "updated", "deleted", "skipped"]
+    counted = [(step["key"], step["output"]) for step in steps if "inserted" in (step["output"] or {})]
+    if counted:
+        click.echo()
+        output.table(
+            ((key, *(output.amount(found[name]) for name in names)) for key, found in counted), ["load", *names], ""
+        )
+
+

@@ -78,7 +78,7 @@ class Fan(Workload):
 
 
 class Orders(Workload):
-    """Incremental from a table: checked, loaded, and summed up from the dataset that it feeds."""
+    """Incremental from a table: checked, loaded, merged by a key, and summed up from the dataset that it feeds."""
 
     slug = "orders"
 
@@ -101,6 +101,8 @@ steps:
   kept: {load: {input: sound, dataset: orders}}
   sums: {sql: {inputs: {o: {dataset: orders}}, query: "SELECT count(*) AS n, sum(amount)::BIGINT AS amount FROM o"}}
   summed: {load: {input: sums, dataset: totals, mode: replace}}
+  last: {sql: {inputs: {o: sound}, query: "SELECT id % 97 AS slot, max(id) AS id FROM o GROUP BY slot"}}
+  merged: {load: {input: last, dataset: latest, mode: merge, key: [slot]}}
 """,
         )
 
@@ -114,9 +116,11 @@ steps:
         with psycopg.connect(self.url) as connection:
             wanted = Counter(connection.execute("SELECT id, amount FROM orders").fetchall())
             totals = connection.execute("SELECT count(*), sum(amount) FROM orders").fetchall()
+            latest = connection.execute("SELECT id % 97, max(id) FROM orders GROUP BY 1").fetchall()
         return [
             *_difference("orders", ws.rows(self.project, "orders", "id, amount"), wanted),
             *_difference("totals", ws.rows(self.project, "totals"), Counter(totals)),
+            *_difference("latest", ws.rows(self.project, "latest", "slot, id"), Counter(latest)),
         ]
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner
+from django.test import Client
 
-from apps.accounts.models import Project
-from apps.pipelines import document, services
+from apps.accounts.models import Membership, Project, User
+from apps.pipelines import document, queries, services
 from apps.pipelines.execution.steps import run_step
 from apps.pipelines.kinds.load import LoadAdapter
 from apps.pipelines.models import Pipeline, StepRun
@@ -16,6 +20,7 @@ from apps.snapshots.models import Dataset, Snapshot
 from apps.sources import services as sources
 from apps.sources.models import Source
 from dataplane.steps.base import StepContext, StepResult
+from manifold.cli.runs import show_run
 from tests.apps.pipelines import workshop as ws
 from tests.apps.snapshots.factories import add_snapshot
 
@@ -66,12 +71,12 @@ def test_it_works(project: Project, people: str):
     change(people, 2, "B", 4)
     change(people, 4, "d", 5)
     second = loaded(pipeline)
-    assert {name: second[name] for name in ("rows", "inserted", "updated", "deleted", "unchanged")} == {
+    assert {name: second[name] for name in ("rows", "inserted", "updated", "deleted", "skipped")} == {
         "rows": 2,
         "inserted": 1,
         "updated": 1,
         "deleted": 0,
-        "unchanged": 0,
+        "skipped": 0,
     }
     assert names(project) == ["B", "a", "c", "d"]
     snapshot = Snapshot.objects.get(number=2)
@@ -81,13 +86,33 @@ def test_it_works(project: Project, people: str):
     assert (step.rows_in, step.rows_out) == (2, 2)
 
 
+def test_its_page_and_its_command_count_the_rows(project: Project, people: str, client: Client):
+    pipeline = ws.published(project, TEXT)
+    loaded(pipeline)
+    change(people, 2, "B", 4)
+    run = ws.run(pipeline)
+    boss = User.objects.create_superuser(username="boss", password="x")
+    Membership.objects.create(user=boss, project=project, role="viewer")
+    client.force_login(boss)
+    page = client.get(f"/p/{project.slug}/runs/{run.pk}/").content.decode()
+    assert "0 inserted, 1 updated, 0 deleted, 0 unchanged" in page
+    said = CliRunner().invoke(_shown, obj=queries.run_detail(run))
+    assert re.search(r"load +inserted +updated +deleted +skipped\nkept +0 +1 +0 +0\n", said.output)
+
+
+@click.command()
+@click.pass_obj
+def _shown(run: dict[str, Any]) -> None:
+    show_run(run)
+
+
 def test_the_counts_of_a_snapshot_follow_its_files(project: Project, people: str):
     pipeline = ws.published(project, WHOLE)
     loaded(pipeline)
     ws.execute(people, "DELETE FROM people WHERE id = 1")
     change(people, 3, "C", 9)
     done = loaded(pipeline)
-    assert (done["inserted"], done["updated"], done["deleted"], done["unchanged"]) == (0, 1, 1, 1)
+    assert (done["inserted"], done["updated"], done["deleted"], done["skipped"]) == (0, 1, 1, 1)
     head = Snapshot.objects.get(number=2)
     files = head.dataset.data_files.filter(removed_in__isnull=True)
     assert (head.rows, head.files) == (2, files.count()) == (sum(each.rows for each in files), 1)
