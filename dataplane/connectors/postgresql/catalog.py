@@ -28,6 +28,7 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint, pg_table_siz
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg\\_temp\\_%%'
+  AND c.relname <> '_manifold_loads'
   AND (%(schemas)s::text[] = '{}' OR n.nspname = ANY (%(schemas)s::text[]))
   AND has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT')
 ORDER BY 2, 3
@@ -137,7 +138,7 @@ def query_relation(connection: Connection, params: PostgreSQLParams, stream: Str
             code="query_columns",
             evidence={"stream": stream.name, "columns": twice},
         )
-    types = _types(connection, [(oid, modifier) for _, oid, modifier in described])
+    types = types_of(connection, [(oid, modifier) for _, oid, modifier in described])
     columns = tuple(replace(types[oid, modifier], name=name) for name, oid, modifier in described)
     return Relation(0, "", stream.name, "q", columns)
 
@@ -191,7 +192,7 @@ def as_column(column: SourceColumn, declared: str | None = None) -> Column:
 
 def _columns(connection: Connection, oids: list[int]) -> dict[int, tuple[SourceColumn, ...]]:
     rows = connection.execute(_COLUMNS, [oids]).fetchall()
-    types = _types(connection, [(row[2], row[3]) for row in rows])
+    types = types_of(connection, [(row[2], row[3]) for row in rows])
     found: dict[int, list[SourceColumn]] = {}
     for oid, name, type_, modifier, dimensions, not_null, allowed in rows:
         if allowed:
@@ -200,7 +201,8 @@ def _columns(connection: Connection, oids: list[int]) -> dict[int, tuple[SourceC
     return {oid: tuple(columns) for oid, columns in found.items()}
 
 
-def _types(connection: Connection, wanted: list[tuple[int, int]]) -> dict[tuple[int, int], SourceColumn]:
+def types_of(connection: Connection, wanted: list[tuple[int, int]]) -> dict[tuple[int, int], SourceColumn]:
+    """What is known of these types and modifiers; each a column that has no name yet."""
     rows = connection.execute(_TYPES, [[oid for oid, _ in wanted], [modifier for _, modifier in wanted]]).fetchall()
     return {
         (named, outer): SourceColumn(

@@ -25,7 +25,8 @@ from dataplane.connectors.base import (
     StreamInfo,
     Window,
 )
-from dataplane.connectors.postgresql import catalog, faults, reading, session
+from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
+from dataplane.connectors.postgresql import catalog, destination, faults, reading, session
 from dataplane.connectors.postgresql.catalog import Connection
 from dataplane.connectors.postgresql.params import PostgreSQLParams
 from dataplane.connectors.postgresql.reading import Cursor, Prepared
@@ -41,7 +42,7 @@ _PREVIEW_MEMORY = 256 * 2**20
 Answer = TypeVar("Answer")
 
 
-class PostgreSQL(Connector):
+class PostgreSQL(Connector, Destination):
     """PostgreSQL 12 and later: tables, views, materialised views, partitioned and foreign tables, and queries."""
 
     key = "postgresql"
@@ -49,7 +50,7 @@ class PostgreSQL(Connector):
     family = "database"
     summary = "Tables, views and queries of a PostgreSQL database, whole or by a cursor column."
     capabilities = Capabilities(
-        full=True, incremental=True, query=True, schema_inference=True, parallel=True, resumable=True
+        full=True, incremental=True, query=True, schema_inference=True, parallel=True, resumable=True, writable=True
     )
     Params: ClassVar[type[PostgreSQLParams]] = PostgreSQLParams
     extensions = ("postgres_scanner",)
@@ -223,6 +224,9 @@ class PostgreSQL(Connector):
             self._attached(stream, duck, ASK_SECONDS, None) as (prepared, _),
         ):
             return duck.execute(prepared.queried(None, limit)).to_arrow_table()
+
+    def load(self, load: Load, rows: Rows, watch: Watch) -> Loaded:
+        return destination.load(self.params, load, rows, watch)
 
     def count(self, stream: StreamConfig, window: Window) -> int | None:
         """Rows that belong to the window alone: after `lower`, up to `upper`."""

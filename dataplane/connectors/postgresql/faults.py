@@ -112,7 +112,7 @@ def refused_statement(params: PostgreSQLParams, error: psycopg.Error, what: str,
         evidence["statement"] = sql[:2000]
     if state in _STATEMENTS:
         code, sentence = _STATEMENTS[state]
-        message = sentence.format(what=what, user=params.user, said=_first(said))
+        message = sentence.format(what=what, user=params.user, said=first_line(said))
         return ConfigurationError(message, code=code, evidence=evidence)
     if state == "57014":
         return TransientError(
@@ -122,16 +122,16 @@ def refused_statement(params: PostgreSQLParams, error: psycopg.Error, what: str,
         )
     if state == "" or state.startswith("08") or state in _PASSING_STATES:
         return TransientError(
-            f"The connection to {params.host} broke while reading {what}: {_first(said)}. It is tried again.",
+            f"The connection to {params.host} broke while reading {what}: {first_line(said)}. It is tried again.",
             code="connection_lost",
             evidence=evidence,
         )
     if state.startswith("22"):
         return unreadable_value(what, said) or DataError(
-            f"A value of {what} could not be read: {_first(said)}.", code="value", evidence=evidence
+            f"A value of {what} could not be read: {first_line(said)}.", code="value", evidence=evidence
         )
     return ConfigurationError(
-        f"{params.host} refused to read {what}: {_first(said)}. Mend the query or the filter of the stream.",
+        f"{params.host} refused to read {what}: {first_line(said)}. Mend the query or the filter of the stream.",
         code="statement_refused",
         evidence=evidence,
     )
@@ -190,5 +190,5 @@ def scrubbed(params: PostgreSQLParams, text: str) -> str:
     return text.replace(params.password, "********") if params.password else text
 
 
-def _first(text: str) -> str:
+def first_line(text: str) -> str:
     return text.partition("\n")[0]

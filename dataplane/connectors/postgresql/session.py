@@ -36,9 +36,20 @@ _ALWAYS = {
 }
 
 
-def settings(seconds: float, version: int) -> str:
+# A session that writes holds locks: it gives up on a lock of others, and is ended when its client has vanished.
+_WRITING = {
+    "default_transaction_read_only": "off",
+    "lock_timeout": "60s",
+    "idle_in_transaction_session_timeout": "15min",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
+
+
+def settings(seconds: float, version: int, *, writes: bool = False) -> str:
     """Settings of a session that ends by itself: a statement has a limit, and one whose client is gone stops."""
-    chosen = _ALWAYS | {"statement_timeout": f"{int(seconds * 1000)}"}
+    chosen = _ALWAYS | (_WRITING if writes else {}) | {"statement_timeout": f"{int(seconds * 1000)}"}
     if version >= 140000:
         chosen["client_connection_check_interval"] = "5s"
     return " ".join(f"-c {name}={value}" for name, value in chosen.items())
@@ -92,17 +103,30 @@ def connected(params: PostgreSQLParams, seconds: float = 20.0) -> Iterator[psyco
         connection.close()
 
 
-def sign_in(params: PostgreSQLParams, address: str, seconds: float) -> psycopg.Connection[tuple[object, ...]]:
+@contextmanager
+def writing(params: PostgreSQLParams, seconds: float) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """A session that may write, in one transaction at a time; what is not committed is gone. Raises ManifoldError."""
+    connection = sign_in(params, reachable(params), seconds, writes=True)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def sign_in(
+    params: PostgreSQLParams, address: str, seconds: float, *, writes: bool = False
+) -> psycopg.Connection[tuple[object, ...]]:
     """Open a session at an address that `reachable` has found. Raises ManifoldError."""
     try:
-        connection = psycopg.connect(**_arguments(params, address), options=settings(seconds, 0))
+        connection = psycopg.connect(**_arguments(params, address), options=settings(seconds, 0, writes=writes))
         if connection.info.server_version >= 140000:
             _stop_without_client(connection)
     except psycopg.Error as error:
         said = faults.server_text(params, error)
         raise faults.missing_database(params, said) or faults.refused_connection(params, error) from None
-    connection.read_only = True
-    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    connection.read_only = not writes
+    levels = psycopg.IsolationLevel
+    connection.isolation_level = levels.READ_COMMITTED if writes else levels.REPEATABLE_READ
     return connection
 
 
