@@ -38,7 +38,7 @@ class TrialSpec(Spec):
     then: Literal["pass", "transient", "infrastructure", "data", "bug", "full_disk"] = "pass"
     seconds: float = 0.0
     interruptible: bool = True
-    verdict: Literal["done", "warned", "skip", "refused", "again", "raise"] = "done"
+    verdict: Literal["done", "warned", "skip", "refused", "again", "raise", "ask"] = "done"
 
 
 class TrialStep(StepKind):
@@ -106,7 +106,8 @@ class TrialAdapter(NoopAdapter):
         if verdict == "again" and TrialAdapter.again > 0:
             TrialAdapter.again -= 1
             raise kinds.RunAgain("the head has moved")
-        return kinds.Done({"fence": step.fence}, warned=verdict == "warned")
+        asks = "Shall it go on?" if verdict == "ask" else ""
+        return kinds.Done({"fence": step.fence}, warned=verdict == "warned", asks=asks)
 
 
 def register() -> None:

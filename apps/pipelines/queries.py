@@ -69,14 +69,47 @@ def run_json(run: Run, *, steps: Sequence[dict[str, Any]] | None = None) -> dict
         "progress": _run_progress(run),
         "error": run.error,
         "retry_of": str(run.retry_of_id) if run.retry_of_id else None,
+        "waits_for": waits_for(run),
     }
     return shown if steps is None else shown | {"steps": list(steps)}
 
 
+def waits_for(run: Run) -> str | None:
+    """Why a run does not go on, in one sentence; None where it does, or is over."""
+    if run.state == "pending":
+        pipeline = run.pipeline
+        if pipeline.paused_at is None:
+            return "Its turn: another run of this pipeline has not ended."
+        return _said(f"The pipeline was paused by {pipeline.paused_by}", pipeline.paused_reason)
+    if run.state == "paused":
+        return _said(f"It was paused by {run.halted_by}", run.halt_reason)
+    return run.halt_reason if run.state == "waiting" else None
+
+
+def _said(what: str, reason: str) -> str:
+    return f"{what}: {reason.rstrip('.')}." if reason else f"{what}."
+
+
 def run_detail(run: Run) -> dict[str, Any]:
-    """A run with its steps and the outcomes of its checks, in three queries."""
+    """A run with its steps, the outcomes of its checks, and what they asked, in four queries."""
     full = with_totals(Run.objects.filter(pk=run.pk)).get()
-    return run_json(full, steps=steps_json(full))
+    return run_json(full, steps=steps_json(full)) | {"decisions": decisions_json(full)}
+
+
+def decisions_json(run: Run) -> list[dict[str, Any]]:
+    """What the checks of a run asked, and what was answered."""
+    return [
+        {
+            "step": each.step.key,
+            "question": each.question,
+            "answer": each.answer,
+            "reason": each.reason,
+            "asked_at": shown_time(each.asked_at),
+            "decided_at": shown_time(each.decided_at),
+            "decided_by": each.decided_by,
+        }
+        for each in run.decisions.select_related("step")
+    ]
 
 
 def steps_json(run: Run) -> list[dict[str, Any]]:
@@ -158,6 +191,9 @@ def pipeline_json(pipeline: Pipeline) -> dict[str, Any]:
         "health": health_of(pipeline),
         "last_run": last,
         "last_good_at": shown_time(row.last_good_at),
+        "paused_at": shown_time(pipeline.paused_at),
+        "paused_by": pipeline.paused_by,
+        "paused_reason": pipeline.paused_reason,
         "created_at": shown_time(pipeline.created_at),
         "changed_at": shown_time(pipeline.changed_at),
     }

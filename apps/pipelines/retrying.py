@@ -8,7 +8,7 @@ from apps.audit.context import Actor
 from apps.audit.refusals import Conflict
 from apps.pipelines import starting, windows
 from apps.pipelines.graph import PLAN
-from apps.pipelines.models import Pipeline, Run, StepRun, Window
+from apps.pipelines.models import Decision, Pipeline, Run, StepRun, Window
 from apps.pipelines.states import RUN_TERMINAL, STEP_DONE
 
 _TAKEN_OVER = (
@@ -76,10 +76,15 @@ def _lacks_whole_streams(run: Run) -> bool:
 
 def _standing(steps: list[StepRun]) -> dict[str, StepRun]:
     """The steps whose outputs still stand. The plan stands only with all its extracts, which it tells what to read."""
+    # A check whose question was not answered with yes asks again.
+    asked = set(Decision.objects.filter(step__in=steps).exclude(answer="continue").values_list("step_id", flat=True))
     found = {
         each.key: each
         for each in steps
-        if each.state in STEP_DONE and each.kind != PLAN and (each.table is not None or each.kind == "load")
+        if each.state in STEP_DONE
+        and each.kind != PLAN
+        and each.pk not in asked
+        and (each.table is not None or each.kind == "load")
     }
     plan = next((each for each in steps if each.kind == PLAN and each.state in STEP_DONE), None)
     if plan is not None and all(each.key in found for each in steps if each.kind == "extract"):

@@ -87,7 +87,9 @@ def _record(verb: str, run: Run, pipeline: Pipeline, data: dict[str, Any]) -> No
 
 
 def admit(pipeline_id: uuid.UUID) -> list[uuid.UUID]:
-    """Make the oldest pending run the running one, when no other is active; returns the ids of its ready steps.
+    """Make the oldest pending run the running one, when no other is active and the pipeline is not paused.
+
+    Returns the ids of its ready steps.
 
     The caller is in a transaction and publishes these steps after commit; the sweep does it if nobody did. A run that
     waited beyond its `start_before` is expired instead.
@@ -98,7 +100,7 @@ def admit(pipeline_id: uuid.UUID) -> list[uuid.UUID]:
         reason = "It waited for its turn beyond its deadline."
         pending.filter(pk=late.pk).update(state="expired", finished_at=Now(), mode_reason=reason)
         _record("run expired", late, pipeline, {"reason": reason})
-    if Run.objects.filter(pipeline_id=pipeline_id, state__in=RUN_ACTIVE).exists():
+    if pipeline.paused_at is not None or Run.objects.filter(pipeline_id=pipeline_id, state__in=RUN_ACTIVE).exists():
         return []
     run = pending.select_for_update(no_key=True).order_by("id").first()
     if run is None:
@@ -122,7 +124,8 @@ def waiting_pipelines() -> list[uuid.UUID]:
     """Pipelines whose oldest pending run could start now; the sweep admits for them."""
     active = Run.objects.filter(state__in=RUN_ACTIVE).values("pipeline_id")
     late = Q(start_before__lt=Now())
-    found = Run.objects.filter(state="pending").filter(~Q(pipeline_id__in=active) | late)
+    free = ~Q(pipeline_id__in=active) & Q(pipeline__paused_at__isnull=True)
+    found = Run.objects.filter(state="pending").filter(free | late)
     return list(found.order_by("pipeline_id").values_list("pipeline_id", flat=True).distinct())
 
 

@@ -10,7 +10,7 @@ from rest_framework import mixins, serializers
 from apps.accounts.api_base import ProjectViewSet, project_router
 from apps.quality.models import CheckResult
 
-ACTIONS = ["stop", "warn", "quarantine"]
+ACTIONS = ["stop", "ask", "warn", "quarantine"]
 
 
 class CheckFilter(filters.FilterSet):

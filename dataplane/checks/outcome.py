@@ -54,14 +54,24 @@ class CheckFailed(DataError):
         others = len(failed) - 1
         more = f" {others} more {'rules' if others > 1 else 'rule'} failed that stop the run." if others else ""
         super().__init__(
-            f"The check {first['name']} failed: {_found(first)}.{more}",
+            f"The check {first['name']} failed: {found(first)}.{more}",
             code="check_failed",
             evidence={"rows": rows, "checks": failed},
             suggestions=_suggestions(first),
         )
 
 
-def _found(outcome: dict[str, Any]) -> str:
+def question(outcomes: list[dict[str, Any]]) -> str:
+    """What a check asks a person whose rules with the action ask have failed; empty when none has."""
+    failed = [each for each in outcomes if each["action"] == "ask" and not each["passed"]]
+    if not failed:
+        return ""
+    more = len(failed) - 1
+    others = f" {more} more {'rules ask' if more > 1 else 'rule asks'} the same." if more else ""
+    return f"The check {failed[0]['name']} failed: {found(failed[0])}. Shall the run go on?{others}"
+
+
+def found(outcome: dict[str, Any]) -> str:
     """What was found, in words, with the place of the first bad row."""
     total, bad = outcome["total_rows"], outcome["failed_rows"]
     if outcome["rule"] == "row_count":

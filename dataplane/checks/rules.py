@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, field_validator,
 from dataplane import statements
 from dataplane.steps.base import Spec
 
-Action = Literal["stop", "warn", "quarantine"]
+Action = Literal["stop", "ask", "warn", "quarantine"]
 Kind = Literal[
     "not_null",
     "unique",
@@ -151,7 +151,7 @@ class Rule(Spec):
         if self.action == "quarantine" and given[0] in ("row_count", "null_fraction"):
             raise ValueError(
                 f"The rule {given[0]} looks at the whole table and cannot quarantine rows. "
-                "Choose `action: stop` or `action: warn`."
+                "Choose `action: stop`, `action: ask` or `action: warn`."
             )
         return self
 

@@ -22,6 +22,8 @@ COMMANDS = {
     "apply": "manifold.cli.pipelines:apply",
     "export": "manifold.cli.pipelines:export",
     "validate": "manifold.cli.pipelines:validate",
+    "pause": "manifold.cli.pipelines:pause",
+    "resume": "manifold.cli.pipelines:resume",
     "sources": "manifold.cli.sources:sources",
     "datasets": "manifold.cli.datasets:datasets",
     "snapshots": "manifold.cli.datasets:snapshots",

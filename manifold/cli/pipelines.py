@@ -1,4 +1,4 @@
-"""Pipelines as files: `apply`, `export`, `validate`."""
+"""Pipelines as files: `apply`, `export`, `validate`; and whether they may run: `pause`, `resume`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,25 @@ def export(client: Client, *, pipeline: str, as_json: bool) -> None:
     """Print a pipeline's document: its draft if there is one, else what is published."""
     answer = client.in_project("GET", at("pipelines", pipeline))
     output.print_json(answer) if as_json else click.echo(answer["text"], nl=False)
+
+
+@click.command()
+@click.argument("pipeline")
+@click.option("--reason", default="", help="Why; it is shown with the pipeline and kept in the audit log.")
+@output.command
+def pause(client: Client, *, pipeline: str, reason: str, as_json: bool) -> None:
+    """Let no new run of PIPELINE begin until it is resumed; the one that runs goes on."""
+    answer = client.in_project("POST", at("pipelines", pipeline, "pause"), json={"reason": reason})
+    output.print_json(answer) if as_json else click.echo(f"{answer['slug']}: paused by {answer['paused_by']}")
+
+
+@click.command()
+@click.argument("pipeline")
+@output.command
+def resume(client: Client, *, pipeline: str, as_json: bool) -> None:
+    """Let runs of PIPELINE begin again, the oldest pending one at once."""
+    answer = client.in_project("POST", at("pipelines", pipeline, "resume"))
+    output.print_json(answer) if as_json else click.echo(f"{answer['slug']}: resumed")
 
 
 @click.command()

@@ -13,6 +13,8 @@ from manifold.client import RUN_OVER, Client, at
 SHOWN_READS = 5
 GOOD_ENDS = frozenset({"succeeded", "skipped"})
 
+reason = click.option("--reason", default="", help="Why; it is shown with the run and kept in the audit log.")
+
 
 @click.command()
 @click.argument("pipeline")
@@ -34,7 +36,7 @@ def run(client: Client, *, pipeline: str, mode: str, dry_run: bool, wait: bool, 
 
 @click.group()
 def runs() -> None:
-    """List runs, look at one, cancel or retry it."""
+    """List runs, look at one, and control it."""
 
 
 @runs.command("list")
@@ -80,8 +82,7 @@ def show(client: Client, *, run_id: str, as_json: bool) -> None:
 @output.command
 def cancel(client: Client, *, run_id: str, as_json: bool) -> None:
     """Stop a run; its running steps end within seconds."""
-    found = client.in_project("POST", at("runs", run_id, "cancel"))
-    output.print_json(found) if as_json else show_run(found)
+    _act(client, run_id, "cancel", as_json)
 
 
 @runs.command()
@@ -94,6 +95,47 @@ def retry(client: Client, *, run_id: str, wait: bool, as_json: bool) -> None:
     finished = client.wait(started["id"]) if wait else started
     output.print_json(finished) if as_json else show_run(finished)
     leave(finished)
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@reason
+@output.command
+def pause(client: Client, *, run_id: str, reason: str, as_json: bool) -> None:
+    """Let no further step of a running run start; those that run finish."""
+    _act(client, run_id, "pause", as_json, {"reason": reason})
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@output.command
+def resume(client: Client, *, run_id: str, as_json: bool) -> None:
+    """Let a paused run go on where it was."""
+    _act(client, run_id, "resume", as_json)
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@click.argument("answer", type=click.Choice(["continue", "stop"]))
+@reason
+@output.command
+def decide(client: Client, *, run_id: str, answer: str, reason: str, as_json: bool) -> None:
+    """Answer what the checks of a waiting run ask; `stop` fails it."""
+    _act(client, run_id, "decide", as_json, {"answer": answer, "reason": reason})
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@reason
+@output.command
+def skip(client: Client, *, run_id: str, reason: str, as_json: bool) -> None:
+    """End a run that has not begun, without running it."""
+    _act(client, run_id, "skip", as_json, {"reason": reason})
+
+
+def _act(client: Client, run_id: str, action: str, as_json: bool, body: dict[str, str] | None = None) -> None:
+    found = client.in_project("POST", at("runs", run_id, action), json=body or {})
+    output.print_json(found) if as_json else show_run(found)
 
 
 def leave(run: dict[str, Any]) -> None:
@@ -140,6 +182,7 @@ def show_run(run: dict[str, Any]) -> None:
             ("outcome", run["outcome"] if run["outcome"] != "clean" else None),
             ("mode", run["mode"]),
             ("because", run["mode_reason"]),
+            ("waits for", run["waits_for"]),
             ("started", output.when(run["started_at"])),
             ("took", output.seconds(run["duration_s"])),
             ("rows read", output.amount(run["rows_read"])),
@@ -166,10 +209,22 @@ def show_run(run: dict[str, Any]) -> None:
             ["step", "kind", "state", "rows in", "rows out", "took", "memory"],
             "",
         )
+    _show_counts(steps)
     _show_checks(steps)
     if run["error"]:
         click.echo()
         output.show_error(run["error"])
+
+
+def _show_counts(steps: list[dict[str, Any]]) -> None:
+    """What became of the rows of loads that tell it."""
+    names = ["inserted", "updated", "deleted", "skipped"]
+    counted = [(step["key"], step["output"]) for step in steps if "inserted" in (step["output"] or {})]
+    if counted:
+        click.echo()
+        output.table(
+            ((key, *(output.amount(found[name]) for name in names)) for key, found in counted), ["load", *names], ""
+        )
 
 
 def _show_checks(steps: list[dict[str, Any]]) -> None:
@@ -191,15 +246,3 @@ def _show_checks(steps: list[dict[str, Any]]) -> None:
             ["check", "rule", "columns", "action", "rows", "share"],
             "",
         )
-    _show_counts(steps)
-def _show_counts(steps: list[dict[str, Any]]) -> None:
-    """What became of the rows of loads that tell it."""
-    names = ["inserted", "updated", "deleted", "skipped"]
-    counted = [(step["key"], step["output"]) for step in steps if "inserted" in (step["output"] or {})]
-    if counted:
-        click.echo()
-        output.table(
-            ((key, *(output.amount(found[name]) for name in names)) for key, found in counted), ["load", *names], ""
-        )
-
-

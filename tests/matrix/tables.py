@@ -83,6 +83,8 @@ delete  P/pipelines/<slug>/                                     401      404    
 
 get     P/runs/                                                 401      404       404    yes      yes   yes
 get     P/runs/<pk>/                                            401      404       404    yes      yes   yes
+post    P/pipelines/<slug>/pause/                               401      404       404    403      yes   yes
+post    P/pipelines/<slug>/resume/                              401      404       404    403      409   409
 get     P/runs/<pk>/steps/                                      401      404       404    yes      yes   yes
 post    P/runs/<pk>/cancel/                                     401      404       404    403      yes   yes
 post    P/runs/<pk>/retry/                                      401      404       404    403      yes   yes
@@ -98,6 +100,10 @@ get     P/queries/<pk>/                                         401      404    
 post    P/queries/                                              401      404       404    yes      yes   yes
 post    P/queries/<pk>/cancel/                                  401      404       404    yes      403   yes
 get     P/queries/<pk>/download/                                401      404       404    yes      yes   yes
+post    P/runs/<pk>/pause/                                      401      404       404    403      yes   yes
+post    P/runs/<pk>/resume/                                     401      404       404    403      409   409
+post    P/runs/<pk>/decide/                                     401      404       404    403      409   409
+post    P/runs/<pk>/skip/                                       401      404       404    403      409   409
 get     P/saved-queries/                                        401      404       404    yes      yes   yes
 get     P/saved-queries/<slug>/                                 401      404       404    yes      yes   yes
 post    P/saved-queries/                                        401      404       404    403      yes   yes
@@ -191,9 +197,15 @@ users activate olga                             4        4         0      4     
 users unlock olga                               4        4         0      4        4     4
 audit list                                      4        2         2      0        0     0
 audit verify                                    4        4         0      4        4     4
+runs pause SUCCEEDED                            4        2         2      4        1     1
+runs resume SUCCEEDED                           4        2         2      4        1     1
+runs decide SUCCEEDED stop                      4        2         2      4        1     1
+runs skip RUNNING                               4        2         2      4        0     0
 tokens list                                     4        0         0      0        0     0
 tokens issue other                              4        0         0      0        0     0
 tokens revoke TOKEN                             4        2         2      0        2     2
+pause orders                                    4        2         2      4        0     0
+resume orders                                   4        2         2      4        0     0
 """
 
 

@@ -38,6 +38,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "post P/pipelines/apply/": {"text": DOCUMENT},
     "put P/pipelines/<slug>/draft/": {"text": DOCUMENT},
     "post P/queries/": {"sql": "SELECT count(*) FROM orders"},
+    "post P/runs/<pk>/decide/": {"answer": "continue"},
+    "post P/schedules/preview/": {"schedule": {"preset": "daily"}},
+    "put P/pipelines/<slug>/schedule/": {"schedule": {"preset": "daily"}},
     "post P/saved-queries/": {"title": "All orders", "sql": "SELECT * FROM orders"},
 }
 
@@ -46,6 +49,7 @@ def address_of(row: str, address: str, furnished: Furnished) -> str:
     other = {
         "post P/runs/<pk>/cancel/": {"runs": str(furnished.running.pk)},
         "post P/runs/<pk>/retry/": {"runs": str(furnished.cancelled.pk)},
+        "post P/runs/<pk>/pause/": {"runs": str(furnished.running.pk)},
         "post P/sources/<source>/streams/": {"sources": "db"},
         "post P/queries/<pk>/cancel/": {"queries": str(furnished.asking.pk)},
     }

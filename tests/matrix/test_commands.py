@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 import pytest
 
 from manifold.cli import main
+from manifold.client import ApiError
 from tests.furnished import DOCUMENT
 from tests.matrix.tables import COMMANDS, PEOPLE, parsed
 from tests.served import Served, served  # noqa: F401  a fixture
@@ -44,10 +47,14 @@ def test_each_may_do_what_the_table_says(served: Served, words: list[str], says:
         "DOCUMENT": str(file),
         "DROP": str(made.folder / "drop"),
         "TOKEN": made.values["tokens"],
+        "INVITATION": made.values["invitations"],
     }
     got = {}
     for who in PEOPLE:
         real["RUNNING"] = served.client().in_project("POST", "pipelines/orders/runs/", json={})["id"]
+        with suppress(ApiError):
+            served.client().in_project("POST", f"pipelines/orders/{'pause' if words[0] == 'resume' else 'resume'}/")
+        real["LINK"] = served.client().in_project("POST", "invitations/", json={"name": who})["link"]
         real["FILE"] = str(made.folder / f"{who}.csv")
         result = served.manifold(
             *[real.get(each, each.replace("=DROP", f"={real['DROP']}")) for each in words], who=who

@@ -16,8 +16,8 @@ from rest_framework.response import Response
 
 from apps.accounts.api_base import ProjectViewSet
 from apps.accounts.models import Project
+from apps.pipelines import control, queries, services
 from apps.pipelines import document as documents
-from apps.pipelines import queries, services
 from apps.pipelines.api import shapes
 from apps.pipelines.api.bodies import body, trigger_key
 from apps.pipelines.models import Pipeline, PipelineVersion, Run
@@ -48,6 +48,8 @@ class PipelineViewSet(ProjectViewSet):
         "plan": "operate",
         "runs": "see",
         "start": "operate",
+        "pause": "operate",
+        "resume": "operate",
     }
 
     @property
@@ -166,6 +168,19 @@ class PipelineViewSet(ProjectViewSet):
             trigger_key=trigger_key(request),
         )
         return Response(queries.run_detail(run), status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=shapes.ReasonBody, responses=shapes.PipelineDetail)
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, **kwargs: Any) -> Response:
+        """Admit no new run until it is resumed; the one that runs goes on."""
+        given = body(shapes.ReasonBody, request)
+        return Response(queries.pipeline_detail(control.pause_pipeline(self.get_object(), actor=self.actor, **given)))
+
+    @extend_schema(request=None, responses=shapes.PipelineDetail)
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, **kwargs: Any) -> Response:
+        """Admit runs again, the oldest pending one at once."""
+        return Response(queries.pipeline_detail(control.resume_pipeline(self.get_object(), actor=self.actor)))
 
     def _may_manage(self) -> bool:
         return Project.objects.visible_to(self.request.user, "manage").filter(pk=self.project.pk).exists()

@@ -13,9 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.api_base import ProjectViewSet, WholeList
-from apps.pipelines import queries, services, states
+from apps.pipelines import control, queries, services, states
 from apps.pipelines.api import shapes
-from apps.pipelines.api.bodies import trigger_key
+from apps.pipelines.api.bodies import body, trigger_key
 from apps.pipelines.api.pipelines import KEY
 from apps.pipelines.models import Run
 
@@ -40,7 +40,15 @@ class RunViewSet(ProjectViewSet):
     lookup_field = "pk"
     lookup_value_regex = "[^/]+"
     filterset_class = RunFilter
-    action_needed: ClassVar[dict[str, Any]] = {"cancel": "operate", "retry": "operate", "steps": "see"}
+    action_needed: ClassVar[dict[str, Any]] = {
+        "cancel": "operate",
+        "retry": "operate",
+        "pause": "operate",
+        "resume": "operate",
+        "decide": "operate",
+        "skip": "operate",
+        "steps": "see",
+    }
 
     def get_queryset(self) -> QuerySet[Run]:
         return super().get_queryset().select_related("pipeline", "version")
@@ -66,6 +74,33 @@ class RunViewSet(ProjectViewSet):
         """Start a new run that repeats an ended one and reuses the steps whose outputs still stand."""
         again = services.retry_run(self.get_object(), actor=self.actor, trigger_key=trigger_key(request))
         return Response(queries.run_detail(again), status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=shapes.ReasonBody, responses=shapes.RunDetail)
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, **kwargs: Any) -> Response:
+        """Let no further step of a running run start; those that run finish, and its time limit stands still."""
+        given = body(shapes.ReasonBody, request)
+        return Response(queries.run_detail(control.pause_run(self.get_object(), actor=self.actor, **given)))
+
+    @extend_schema(request=None, responses=shapes.RunDetail)
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, **kwargs: Any) -> Response:
+        """Let a paused run go on where it was."""
+        return Response(queries.run_detail(control.resume_run(self.get_object(), actor=self.actor)))
+
+    @extend_schema(request=shapes.DecideBody, responses=shapes.RunDetail)
+    @action(detail=True, methods=["post"])
+    def decide(self, request: Request, **kwargs: Any) -> Response:
+        """Answer what the checks of a waiting run ask: let it continue, or stop it, which fails it."""
+        given = body(shapes.DecideBody, request)
+        return Response(queries.run_detail(control.decide_run(self.get_object(), actor=self.actor, **given)))
+
+    @extend_schema(request=shapes.ReasonBody, responses=shapes.RunDetail)
+    @action(detail=True, methods=["post"])
+    def skip(self, request: Request, **kwargs: Any) -> Response:
+        """End a run that has not begun, without running it."""
+        given = body(shapes.ReasonBody, request)
+        return Response(queries.run_detail(control.skip_run(self.get_object(), actor=self.actor, **given)))
 
     @extend_schema(responses=shapes.Step(many=True), filters=False)
     @action(detail=True, methods=["get"], pagination_class=WholeList)

@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers as s
 
 from apps.pipelines import states
+from apps.pipelines.control import ANSWERS
 from apps.pipelines.services import MODES
 from apps.pipelines.text import LARGEST
 from apps.quality.api import CheckSerializer
@@ -41,6 +42,24 @@ class ModeBody(Shape):
     mode = s.ChoiceField(MODES, default="auto")
 
 
+class ReasonBody(Shape):
+    reason = s.CharField(default="", allow_blank=True, max_length=400)
+
+
+class DecideBody(ReasonBody):
+    answer = s.ChoiceField(ANSWERS, help_text="`stop` fails the run.")
+
+
+class Decision(Shape):
+    step = s.CharField()
+    question = s.CharField()
+    answer = s.ChoiceField(["", *ANSWERS])
+    reason = s.CharField()
+    asked_at = s.DateTimeField()
+    decided_at = s.DateTimeField(allow_null=True)
+    decided_by = s.CharField()
+
+
 class LastRun(Shape):
     id = s.UUIDField()
     state = s.ChoiceField(RUN_STATES)
@@ -56,6 +75,9 @@ class Pipeline(Shape):
     health = s.ChoiceField(HEALTH)
     last_run = LastRun(allow_null=True)
     last_good_at = s.DateTimeField(allow_null=True)
+    paused_at = s.DateTimeField(allow_null=True, help_text="While it is paused, no new run begins.")
+    paused_by = s.CharField()
+    paused_reason = s.CharField()
     created_at = s.DateTimeField()
     changed_at = s.DateTimeField()
 
@@ -173,7 +195,9 @@ class RunRow(Shape):
     progress = s.FloatField(allow_null=True)
     error = Error(allow_null=True)
     retry_of = s.UUIDField(allow_null=True)
+    waits_for = s.CharField(allow_null=True, help_text="Why it does not go on: its turn, a pause, a decision.")
 
 
 class RunDetail(RunRow):
     steps = Step(many=True)
+    decisions = Decision(many=True)

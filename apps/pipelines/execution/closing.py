@@ -14,9 +14,9 @@ from apps.audit.context import SYSTEM, acting
 from apps.audit.services import record
 from apps.pipelines import starting
 from apps.pipelines.execution import dispatch, failures, kinds
-from apps.pipelines.models import Run, StepRun
+from apps.pipelines.models import Decision, Run, StepRun
 from apps.pipelines.states import STEP_OPEN
-from dataplane.errors import TransientError
+from dataplane.errors import DataError, TransientError
 
 
 def stop_run(run: Run, reason: str) -> None:
@@ -57,7 +57,8 @@ def close(run: Run) -> bool:
     """End a run that has no open step; says whether it did. One that waits or is paused ends when it goes on.
 
     A run that was stopping has succeeded after all when its last commit came first. Steps that were allowed to fail
-    make the outcome `partial`; any other failed step fails the run, with its error.
+    make the outcome `partial`; any other failed step fails the run, with its error. One that a person stopped when a
+    check asked has failed, whatever was done.
     """
     if run.state not in ("running", "stopping"):
         return False
@@ -65,9 +66,12 @@ def close(run: Run) -> bool:
     errors = [error for state, may_fail, error in ended if state == "failed" and not may_fail]
     if any(state == "failed" and may_fail for state, may_fail, _ in ended):
         run.outcome = "partial"
+    refused = run.stop_reason == "failed"
     if errors:
         run.error = errors[0]
-    if run.state == "stopping" and (errors or any(state == "cancelled" for state, _, _ in ended)):
+    elif refused:
+        run.error = failures.as_json(_decided(run), run)
+    if run.state == "stopping" and (errors or refused or any(state == "cancelled" for state, _, _ in ended)):
         if run.stop_reason == "timed_out":
             run.error = failures.as_json(_run_timed_out(run), run)
         _end(run, run.stop_reason)
@@ -111,6 +115,19 @@ def _next_run(pipeline: uuid.UUID) -> None:
     with acting(SYSTEM):
         steps = starting.admit(pipeline)
     dispatch.publish(steps)
+
+
+def _decided(run: Run) -> DataError:
+    asked = Decision.objects.filter(run=run, answer="stop").select_related("step").first()
+    if asked is None:
+        return DataError("The run was stopped.", code="stopped")
+    why = f": {asked.reason.rstrip('.')}." if asked.reason else "."
+    return DataError(
+        f"{asked.decided_by} stopped the run when the check `{asked.step.key}` asked{why} The next run reads the same "
+        "rows again, and asks again if they are still so.",
+        code="stopped_by_decision",
+        evidence={"step": asked.step.key, "question": asked.question, "reason": asked.reason},
+    )
 
 
 def _run_timed_out(run: Run) -> TransientError:

@@ -20,10 +20,14 @@ from dataplane.steps.base import StepContext, StepResult
 
 @dataclass(frozen=True)
 class Done:
-    """The step has succeeded. `output` is shown with it; `warned` makes the run's outcome `warned`."""
+    """The step has succeeded. `output` is shown with it; `warned` makes the run's outcome `warned`.
+
+    `asks`: a person has to decide before anything after it starts, so the run waits; the text is the question.
+    """
 
     output: dict[str, Any] | None = None
     warned: bool = False
+    asks: str = ""
 
 
 @dataclass(frozen=True)

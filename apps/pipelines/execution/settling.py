@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 
 from apps.audit.context import SETTING, SYSTEM, acting, announcement
 from apps.pipelines import failpoints
-from apps.pipelines.execution import closing, dispatch, failures, kinds, release, rows
+from apps.pipelines.execution import closing, dispatch, failures, halting, kinds, release, rows
 from apps.pipelines.execution.claiming import Claim
 from apps.pipelines.execution.durable import persistently
 from apps.pipelines.execution.retry import Policy
@@ -104,6 +104,8 @@ def _commit(claim: Claim, result: StepResult, peak_memory: int) -> list[dispatch
         counts = {**_counts(result), "peak_memory": peak_memory, "output": verdict.output}
         if isinstance(verdict, kinds.Refused):
             return _end_failed(run, step, verdict.error, counts)
+        if isinstance(verdict, kinds.SkipRun) and run.state in halting.HALTED:
+            raise kinds.RunAgain("The plan is asked again when the run goes on.")
         if isinstance(verdict, kinds.SkipRun) and run.state == "running":
             _leave(step, "succeeded", **counts, error=None)
             closing.skip_running(run, verdict.reason)
@@ -112,6 +114,8 @@ def _commit(claim: Claim, result: StepResult, peak_memory: int) -> list[dispatch
             run.outcome = "warned"
             run.save(update_fields=["outcome"])
         released = release.succeed(run, step, counts)
+        if isinstance(verdict, kinds.Done) and verdict.asks:
+            halting.ask(run, step, verdict.asks)
         if not released.open:
             closing.close(run)
         return released.ready

@@ -9,7 +9,7 @@ from apps.pipelines.execution.kinds import Done, KindAdapter, Refused, Verdict
 from apps.pipelines.kinds.inputs import input_tables, spec_of
 from apps.pipelines.models import Run, StepRun
 from apps.quality import services as quality
-from dataplane.checks.outcome import CheckFailed
+from dataplane.checks.outcome import CheckFailed, question
 from dataplane.steps.base import StepContext, StepResult
 
 
@@ -40,4 +40,4 @@ class CheckAdapter(KindAdapter):
         output = {"rules": len(result.checks), "failed": len(failed)}
         if "failed" in result.facts:
             return Refused(result.facts["failed"], output)
-        return Done(output, warned=bool(failed))
+        return Done(output, warned=bool(failed), asks=question(result.checks))

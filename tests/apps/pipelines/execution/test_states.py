@@ -22,8 +22,8 @@ from hypothesis.stateful import (
 )
 
 from apps.audit.context import SYSTEM, acting
-from apps.pipelines import starting, states
-from apps.pipelines.execution import closing, reaper, settling, sweeps
+from apps.pipelines import control, starting, states
+from apps.pipelines.execution import closing, halting, reaper, settling, sweeps
 from apps.pipelines.execution.claiming import Claim, claim
 from apps.pipelines.models import Pipeline, Run, StepRun
 from dataplane.errors import DataError, TransientError
@@ -124,10 +124,12 @@ class Engine(RuleBasedStateMachine):
     claims: list[Claim]
     pipeline: Pipeline
 
-    @initialize(may_fail=st.booleans(), attempts=st.integers(1, 3))
-    def begin(self, may_fail: bool, attempts: int) -> None:
+    @initialize(may_fail=st.booleans(), attempts=st.integers(1, 3), asks=st.sampled_from("abcd "))
+    def begin(self, may_fail: bool, attempts: int, asks: str) -> None:
         branch = {"inputs": ["a"], "settings": {"if_failed": "continue" if may_fail else "stop"}}
         steps: dict[str, dict[str, Any]] = {"a": {}, "b": branch, "c": {"inputs": ["a"]}, "d": {"inputs": ["b", "c"]}}
+        if asks in steps:
+            steps[asks] = {**steps[asks], "verdict": "ask"}
         self.pipeline = make_pipeline(steps, retry={"attempts": attempts, "delays": [0]})
         make_run(pipeline=self.pipeline)
         make_run(pipeline=self.pipeline, state="pending")
@@ -201,13 +203,33 @@ class Engine(RuleBasedStateMachine):
 
     @rule()
     def pause_or_resume(self) -> None:
-        if not self.runs.filter(state="running").update(state="paused"):
-            self.runs.filter(state="paused").update(state="running")
+        running, paused = (self.runs.filter(state=each).first() for each in ("running", "paused"))
+        if running is not None:
+            control.pause_run(running, reason="lunch", actor=SYSTEM)
+        elif paused is not None:
+            control.resume_run(paused, actor=SYSTEM)
+
+    @rule(answer=st.sampled_from(control.ANSWERS))
+    def decide(self, answer: str) -> None:
+        for run in self.runs.filter(state="waiting"):
+            control.decide_run(run, answer, reason="so", actor=SYSTEM)
+
+    @rule()
+    def pause_or_resume_the_pipeline(self) -> None:
+        self.pipeline.refresh_from_db()
+        if self.pipeline.paused_at is None:
+            control.pause_pipeline(self.pipeline, actor=SYSTEM)
+        else:
+            control.resume_pipeline(self.pipeline, actor=SYSTEM)
 
     @rule()
     def admit(self) -> None:
+        self.pipeline.refresh_from_db()
+        pending = self.runs.filter(state="pending").count()
         with acting(SYSTEM):
             starting.admit(self.pipeline.pk)
+        if self.pipeline.paused_at is not None:
+            assert self.runs.filter(state="pending").count() == pending
 
     @invariant()
     def no_run_ends_while_a_step_is_open(self) -> None:
@@ -216,6 +238,20 @@ class Engine(RuleBasedStateMachine):
     @invariant()
     def at_most_one_run_is_active(self) -> None:
         assert self.runs.filter(state__in=states.RUN_ACTIVE).count() <= 1
+
+    @invariant()
+    def a_run_waits_exactly_as_long_as_it_asks(self) -> None:
+        for run in self.runs:
+            asks = run.decisions.filter(answer="").exists()
+            assert run.state == "waiting" if asks and run.state == "running" else True
+            assert asks or run.state != "waiting"
+            if run.state in (*halting.HALTED, "running"):
+                assert (run.halted_at is None) == (run.state == "running")
+
+    @invariant()
+    def nothing_goes_on_against_an_answer(self) -> None:
+        for run in self.runs.filter(decisions__answer="stop"):
+            assert run.state in ("stopping", "failed")
 
     @invariant()
     def fences_only_rise_and_ends_stay(self) -> None:
@@ -246,8 +282,13 @@ class Engine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Whatever has happened: a worker that works and the sweeps bring every run to its end."""
-        self.runs.filter(state="paused").update(state="running")
+        self.pipeline.refresh_from_db()
+        if self.pipeline.paused_at is not None:
+            control.resume_pipeline(self.pipeline, actor=SYSTEM)
         for _ in range(60):
+            for run in self.runs.filter(state="paused"):
+                control.resume_run(run, actor=SYSTEM)
+            self.decide("continue")
             self.workers_vanish()
             self.sweep()
             for pk in list(self.steps.filter(state="ready").values_list("pk", flat=True)):
