@@ -50,6 +50,7 @@ steps:
         - {not_null: [id, customer], action: stop}
         - {range: {column: amount, max: 50}, action: quarantine}
   kept: {load: {input: sound, dataset: orders, mode: append}}
+schedule: {preset: daily, at: 06:00, timezone: Europe/Berlin}
 """
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict
 from apps.audit.services import record
-from apps.pipelines import schedules, services, starting, timing
+from apps.pipelines import rewriting, schedules, services, starting, timing
 from apps.pipelines.execution.ticks import one_by_one, tick
 from apps.pipelines.models import Fire, Pipeline, Schedule
 from apps.pipelines.schedule import Schedule as Definition
@@ -50,6 +51,18 @@ def disable_schedule(pipeline: Pipeline, *, actor: Actor) -> Schedule:
             row.enabled, row.next_at = False, None
             row.save(update_fields=["enabled", "next_at"])
         return row
+
+
+def write_schedule(pipeline: Pipeline, given: dict[str, Any] | None, *, actor: Actor) -> Pipeline:
+    """Put a schedule into the draft of a pipeline's document, or take it out; the rest of its text stays as it is.
+
+    Raises DocumentError where the schedule is wrong, Conflict where the draft cannot be read.
+    """
+    wanted = None if given is None else schedules.plain(schedules.understood(given))
+    with acting(actor):
+        locked = starting.lock_pipeline(pipeline.pk)
+        text = locked.draft or (locked.published.text if locked.published else "")
+        return services.save_draft(locked, rewriting.with_part(text, "schedule", wanted), actor=actor)
 
 
 @tick

@@ -88,6 +88,18 @@ def read(text: str) -> tuple[Any, Places, list[Problem]]:
     return (None if reader.problems else value), places, reader.problems
 
 
+def compose(text: str) -> yaml.Node | None:
+    """The nodes of a text, with their places, for those who change a part of it; None where it is no YAML."""
+    loader = _Loader(text)
+    try:
+        node: yaml.Node | None = loader.get_single_node()
+    except (yaml.YAMLError, RecursionError):
+        return None
+    finally:
+        loader.dispose()
+    return node
+
+
 class _Reader:
     """Turns YAML nodes into plain values and notes where each stood."""
 

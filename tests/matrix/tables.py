@@ -81,10 +81,15 @@ post    P/pipelines/<slug>/runs/                                401      404    
 post    P/pipelines/<slug>/publish/                             401      404       404    403      403   yes
 delete  P/pipelines/<slug>/                                     401      404       404    403      403   409
 
+get     P/schedules/                                            401      404       404    yes      yes   yes
+post    P/schedules/preview/                                    401      404       404    yes      yes   yes
+get     P/pipelines/<slug>/schedule/                            401      404       404    yes      yes   yes
+put     P/pipelines/<slug>/schedule/                            401      404       404    403      yes   yes
+post    P/pipelines/<slug>/schedule/enable/                     401      404       404    403      403   yes
+post    P/pipelines/<slug>/schedule/disable/                    401      404       404    403      403   yes
+
 get     P/runs/                                                 401      404       404    yes      yes   yes
 get     P/runs/<pk>/                                            401      404       404    yes      yes   yes
-post    P/pipelines/<slug>/pause/                               401      404       404    403      yes   yes
-post    P/pipelines/<slug>/resume/                              401      404       404    403      409   409
 get     P/runs/<pk>/steps/                                      401      404       404    yes      yes   yes
 post    P/runs/<pk>/cancel/                                     401      404       404    403      yes   yes
 post    P/runs/<pk>/retry/                                      401      404       404    403      yes   yes

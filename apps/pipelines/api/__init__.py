@@ -5,6 +5,12 @@ from __future__ import annotations
 from apps.accounts.api_base import project_router
 from apps.pipelines.api.pipelines import PipelineViewSet
 from apps.pipelines.api.runs import RunViewSet
+from apps.pipelines.api.schedules import ScheduleViewSet
+from apps.pipelines.api.schedules import urlpatterns as schedules
 from apps.pipelines.api.sources import urlpatterns as sources
 
-urlpatterns = [*project_router(pipelines=PipelineViewSet, runs=RunViewSet).urls, *sources]
+urlpatterns = [
+    *project_router(pipelines=PipelineViewSet, runs=RunViewSet, schedules=ScheduleViewSet).urls,
+    *schedules,
+    *sources,
+]
