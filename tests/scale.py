@@ -36,7 +36,12 @@ def furnish_scale(project: Project, *, pipelines: int = 100, runs: int = 10_000)
 
     Every tenth pipeline is running, every seventh failed last time, and one run in nine came with warnings.
     """
-    values: dict[str, Any] = {"project": project.pk, "pipelines": pipelines, "runs": runs, "document": json.dumps(DOCUMENT)}
+    values: dict[str, Any] = {
+        "project": project.pk,
+        "pipelines": pipelines,
+        "runs": runs,
+        "document": json.dumps(DOCUMENT),
+    }
     values |= {"keys": STEPS, "kinds": KINDS, "upstream": json.dumps(UPSTREAM)}
     with connection.cursor() as cursor:
         for statement in (_pipelines(), _versions(), _publish(), _runs(), _steps(), _sources(), _datasets(), _heads()):
@@ -137,6 +142,8 @@ def _steps() -> str:
     span = "coalesce(r.finished_at, now()) - r.started_at"
     began = f"r.started_at + ({span}) * ((s.n - 1) / 10.0)"
     open_ = "r.state = 'running' AND s.n > 6"
+    idle = "(r.state = 'running' AND s.n > 7 OR r.state = 'failed' AND s.n > 9)"
+    worked = f"CASE WHEN {idle} THEN 0 ELSE"
     return _insert(
         StepRun,
         "pipelines_run r CROSS JOIN generate_series(1, 10) s(n) WHERE r.project_id = %(project)s",
@@ -151,13 +158,14 @@ def _steps() -> str:
                        ELSE 'succeeded' END""",
         attempt="1",
         fence="1",
-        queued_at=began,
-        started_at=f"CASE WHEN {open_} AND s.n > 7 THEN NULL ELSE {began} + ({span}) * 0.02 END",
-        finished_at=f"CASE WHEN {open_} THEN NULL ELSE {began} + ({span}) * 0.1 END",
-        rows_out="1000 * s.n + ('x' || right(r.id::text, 3))::bit(12)::int",
-        rows_in="1000 * s.n",
-        bytes_out="20000 * s.n",
-        peak_memory="150000000 + 1000000 * s.n",
+        queued_at=f"CASE WHEN {idle} THEN NULL ELSE {began} END",
+        started_at=f"CASE WHEN {idle} THEN NULL ELSE {began} + ({span}) * 0.02 END",
+        finished_at=f"CASE WHEN {open_} OR {idle} THEN NULL ELSE {began} + ({span}) * 0.1 END",
+        rows_out=f"{worked} 1000 * s.n + ('x' || right(r.id::text, 3))::bit(12)::int END",
+        rows_in=f"{worked} 1000 * s.n END",
+        bytes_out=f"{worked} 20000 * s.n END",
+        peak_memory=f"{worked} 150000000 + 1000000 * s.n END",
+        error="CASE WHEN r.state = 'failed' AND s.n = 9 THEN r.error END",
     )
 
 
@@ -191,7 +199,7 @@ def _datasets() -> str:
 def _heads() -> str:
     rows = """snapshots_dataset d CROSS JOIN generate_series(1, 20) n
               JOIN LATERAL (SELECT id FROM pipelines_run r WHERE r.pipeline_id = d.owner_pipeline
-                            ORDER BY id DESC LIMIT 1) last ON true WHERE d.project_id = %(project)s"""
+                            ORDER BY id DESC OFFSET 20 - n LIMIT 1) last ON true WHERE d.project_id = %(project)s"""
     return _insert(
         Snapshot,
         rows,

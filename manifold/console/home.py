@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from apps.accounts.models import Project
@@ -25,6 +26,7 @@ from apps.sources.models import Health, Source
 
 CARDS = 12
 LISTED = 8
+URGENT = 5
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Going:
     run: Run
     part: float
     ends_at: datetime | None
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it takes longer than it usually does."""
+        return self.ends_at is not None and self.ends_at <= timezone.now()
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
         "lines": lines[:CARDS],
         "more_lines": max(0, len(lines) - CARDS),
         "count": len(lines),
-        "failing": _with_errors(failing[:LISTED]),
+        "failing": _with_errors(failing[:URGENT]),
         "failed_count": len(failing),
         "warned": sum(each.health == "warning" for each in lines),
         "sick": [each for each in sources if each.health == Health.ERROR],

@@ -16,7 +16,7 @@ from apps.accounts.models import Project
 from apps.accounts.page_base import go, is_polling, project_page
 from apps.pipelines import queries, services, states
 from apps.pipelines.models import Pipeline, Run
-from apps.pipelines.pages import board
+from apps.pipelines.pages import board, timeline
 from apps.quality import queries as quality
 from apps.snapshots.models import Snapshot
 
@@ -94,16 +94,23 @@ def _live(run: Run, steps: list[Any], project: Project) -> dict[str, Any]:
     results = {each.key: [_named(rule) for rule in found.get(each.reused_from or each.pk, [])] for each in checked}
     every = [each for rules in results.values() for each in rules]
     snapshots = Snapshot.objects.filter(run=run.pk).select_related("dataset").order_by("created_at")
+    failed = next((each for each in steps if each.state == "failed"), None)
+    now = timezone.now()
+    ends = timeline.ends_at(steps, timeline.usual(run), now) if run.state == "running" else None
     return {
         "run": run,
         "steps": steps,
         "over": over,
-        "live": board.live(run, steps, timezone.now()),
+        "live": board.live(run, steps, now),
+        "timeline": timeline.timeline(steps, now),
+        "ends_at": ends,
+        "overdue": ends is not None and ends <= now,
         "states": board.states_of_run(steps),
         "results": {key: rules for key, rules in results.items() if rules},
         "checks": len(every),
         "failed_checks": sum(not each["passed"] for each in every),
         "snapshots": snapshots,
+        "failed_step": failed if run.error is None or failed is None or failed.error == run.error else None,
         "error": run.error or next((each.error for each in steps if each.error), None),
         "next_run": run.retries.order_by("-id").first() if over else None,
         "may_retry": queries.can_retry(run),
