@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from django.core import exceptions as django_exceptions
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError
+from django.db import DataError, IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
-from kombu.exceptions import OperationalError as BrokerError
-from redis.exceptions import RedisError
 from rest_framework import exceptions, pagination
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -20,11 +19,10 @@ from rest_framework.views import exception_handler
 
 from apps.audit import refusals
 from dataplane import errors
+from manifold import outage
 
 CONTENT_TYPE = "application/problem+json"
 API_PREFIX = "/api/"
-RETRY_AFTER_SECONDS = "5"
-
 # The first class that fits decides. A wrong body or setting is 400, what the data does not allow is 422.
 STATUS_OF: list[tuple[type[errors.ManifoldError], int]] = [
     (refusals.Conflict, 409),
@@ -84,12 +82,10 @@ def problem_handler(exc: Exception, context: dict[str, Any]) -> Response:
     request_id = getattr(context["request"], "id", "")
     if isinstance(exc, errors.ManifoldError):
         return _of_manifold(exc, request_id)
-    if isinstance(exc, OperationalError | InterfaceError):
-        logger.warning("The database does not answer.", exc_info=exc)
-        return _problem(503, "The database does not answer. Try again in a moment.", request_id)
-    if isinstance(exc, RedisError | BrokerError):
-        logger.warning("Redis does not answer.", exc_info=exc)
-        return _problem(503, "Redis does not answer. Try again in a moment.", request_id)
+    silent = outage.silent(exc)
+    if silent:
+        logger.warning("%s does not answer.", silent, exc_info=exc)
+        return _problem(503, f"{silent} does not answer. Try again in a moment.", request_id)
     response = exception_handler(_as_api_exception(exc), context)
     if response is None:
         logger.error("An answer failed.", exc_info=exc)
@@ -118,7 +114,14 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """handler500: never a trace."""
+    """handler500: never a trace. What failed because a service is down is no bug: 503, below /api/ and elsewhere."""
+    silent = outage.silent(sys.exc_info()[1])
+    if silent and request.path.startswith(API_PREFIX):
+        answer = problem(request, 503, f"{silent} does not answer. Try again in a moment.")
+        answer.headers["Retry-After"] = outage.RETRY_AFTER_SECONDS
+        return answer
+    if silent:
+        return outage.page(request, silent)
     if request.path.startswith(API_PREFIX):
         return problem(request, 500, "This is a bug of ours. The log has the details under this request's id.")
     return defaults.server_error(request)
@@ -168,7 +171,7 @@ class _Conflict(exceptions.APIException):
 
 def _problem(status: int, detail: str, request_id: str, fields: Sequence[Any] = (), **more: Any) -> Response:
     later = status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
-    headers = {"Retry-After": RETRY_AFTER_SECONDS} if later else None
+    headers = {"Retry-After": outage.RETRY_AFTER_SECONDS} if later else None
     body = _body(status, detail, request_id, fields) | more
     return Response(body, status=status, headers=headers, content_type=CONTENT_TYPE)
 

@@ -220,6 +220,11 @@ WEB_THREADS = _count("MANIFOLD_WEB_THREADS", 8, "Threads of each of these proces
 WORKER_MAX_MEMORY = _bytes(
     "MANIFOLD_WORKER_MAX_MEMORY", 2 * 2**30, "A worker process that holds more than this after a step is replaced."
 )
+FLOWER_URL = _text(
+    "MANIFOLD_FLOWER_URL",
+    "",
+    "Where `manage.py flower` listens, http://host:port, for the console's page /flower/. `manifold up` starts one.",
+)
 HTTPS = _flag(
     "MANIFOLD_HTTPS",
     False,

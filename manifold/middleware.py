@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from django.conf import settings
@@ -38,14 +38,17 @@ class RequestId:
         return response
 
 
+def written(policy: Mapping[str, Sequence[str]]) -> str:
+    """A content security policy as its header has it."""
+    return "; ".join(f"{name} {' '.join(sources)}" for name, sources in policy.items())
+
+
 class ContentSecurityPolicy:
     """Sets the policy of the settings on every answer that does not bring one of its own."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
-        self.policy = "; ".join(
-            f"{name} {' '.join(sources)}" for name, sources in settings.CONTENT_SECURITY_POLICY.items()
-        )
+        self.policy = written(settings.CONTENT_SECURITY_POLICY)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)

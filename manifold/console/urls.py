@@ -8,13 +8,15 @@ from apps.accounts import pages as accounts
 from apps.pipelines import pages as pipelines
 from apps.snapshots import pages as snapshots
 from apps.sources import pages as sources
-from manifold.console import audit, doors, home
+from manifold.console import audit, doors, flower, home
 
 app_name = "console"
 urlpatterns = [
     path("", home.root, name="root"),
     path("login/", doors.sign_in, name="sign-in"),
     path("logout/", doors.sign_out, name="sign-out"),
+    path("flower/", flower.index, name="flower"),
+    path("flower/<path:rest>", flower.page, name="flower-page"),
     path("p/<slug:project>/", home.home, name="home"),
     path("p/<slug:project>/audit/", audit.index, name="audit"),
     path("p/<slug:project>/audit/<int:event_id>/", audit.show, name="event"),

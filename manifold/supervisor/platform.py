@@ -49,6 +49,7 @@ class Platform:
         self.home = Home(options.home)
         self.host = environment.BIND.read()
         self.port = 0
+        self.flower_port = 0
         self.began = time.monotonic()
         self.admin: dict[str, Any] = {}
         self.services: Services
@@ -102,7 +103,8 @@ class Platform:
         self.port = self._web_port()
         self.services = Services(self.home, self.say)
         self.services.export()
-        self.home.remember_ports({**self.services.ports, "web": self.port})
+        self._place_flower()
+        self.home.remember_ports(self._ports)
 
     def _web_port(self) -> int:
         asked = self.options.port if self.options.port is not None else None
@@ -117,6 +119,22 @@ class Platform:
                 f"Stop that, or choose another port: manifold up --port {port + 1}"
             )
         return port
+
+    def _place_flower(self) -> None:
+        """Tell the console where Flower will listen, unless the environment names one that runs elsewhere."""
+        if environment.is_named(environment.FLOWER_URL):
+            return
+        remembered = self.home.ports().get("flower")
+        if remembered and remembered != self.port and ports.is_free(remembered):
+            self.flower_port = remembered
+        else:
+            self.flower_port = ports.free_port(avoid=(self.port, *self.services.ports.values()))
+        os.environ[environment.FLOWER_URL.name] = f"http://127.0.0.1:{self.flower_port}"
+
+    @property
+    def _ports(self) -> dict[str, int]:
+        named = {"web": self.port, "flower": self.flower_port}
+        return {**self.services.ports, **{name: port for name, port in named.items() if port}}
 
     def _start(self) -> None:
         assert self.home.lock is not None
@@ -165,6 +183,9 @@ class Platform:
         for name in ("web", "worker", "system", "beat"):
             child = self.watch.children[name]
             self.watch.until_ready(child, lambda child=child: child.ready)  # type: ignore[misc]
+        if self.flower_port:
+            # Nobody waits for it: it may come up while the first page is read.
+            self._add("flower", roles.flower(self.flower_port), signal.SIGTERM, 5)
 
     def _add(self, name: str, role: Role, number: signal.Signals, patience: float) -> None:
         self.watch.add(name, role=role, stop_signal=number, patience=patience)
@@ -196,7 +217,7 @@ class Platform:
                 "url": self.url,
                 "token": self.home.secret("token", make=False),
                 "pid": os.getpid(),
-                "ports": {**self.services.ports, "web": self.port},
+                "ports": self._ports,
                 "processes": {name: child.identity for name, child in self.watch.children.items() if child.running},
             }
         )
@@ -238,7 +259,7 @@ class Platform:
             return
         self.watch.stop_requests = max(1, self.watch.stop_requests)
         self.say("Stopping …")
-        self.watch.stop(["companion", "migrate", "bootstrap", "beat", "web", "worker", "system"])
+        self.watch.stop(["companion", "migrate", "bootstrap", "flower", "beat", "web", "worker", "system"])
         self.watch.stop(["valkey"])
         self.watch.stop(["postgres"])
         self.say("Stopped.")

@@ -154,3 +154,13 @@ def beat(ready: Ready) -> int:
     beat_init.connect(lambda **_: ready(), weak=False)
     Beat(app=celery.app, redirect_stdouts=False, quiet=True).run()
     return 0
+
+
+def flower(port: int) -> Callable[[Ready], int]:
+    """What the console's page /flower/ reads from. Imported here and not before the fork: nobody else needs it."""
+
+    def role(ready: Ready) -> int:
+        importlib.import_module("manifold.flower.server").serve("127.0.0.1", port, ready)
+        return 0
+
+    return role

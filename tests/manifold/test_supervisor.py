@@ -109,7 +109,28 @@ def test_it_works(up: Up) -> None:
     found = {each["name"]: each["up"] for each in up.get("/startupz").json()["dependencies"]}
     assert found == dict.fromkeys(found, True)
     assert {"database", "broker", "workers", "storage", "keys", "clock"} <= set(found)
-    assert set(up.platform["processes"]) == {"postgres", "valkey", "web", "worker", "system", "beat"}
+    assert set(up.platform["processes"]) == {"postgres", "valkey", "web", "worker", "system", "beat", "flower"}
+
+
+def test_flower_shows_the_workers_and_no_secret(up: Up) -> None:
+    password = re.search(r"password (\S{12,})", up.text())
+    assert password is not None
+    secrets = [(up.home / "secrets" / name).read_text().strip() for name in ("valkey", "postgres_role", "secret_key")]
+    worker = f"worker/worker@{socket.gethostname()}"
+    with httpx.Client(base_url=up.platform["url"], trust_env=False, timeout=20) as browser:
+        token = re.search(r'csrfmiddlewaretoken" value="([^"]+)', browser.get("/login/").text)
+        assert token is not None
+        form = {"username": "admin", "password": password[1], "csrfmiddlewaretoken": token[1]}
+        assert browser.post("/login/", data=form, headers={"Referer": f"{browser.base_url}login/"}).status_code == 302
+        until(lambda: browser.get("/flower/").status_code == 200, 30)
+        until(lambda: browser.get(f"/flower/{worker}").status_code == 200, 30)
+        for page in ("", "workers?json=1", worker, "tasks", "broker", "static/js/flower.js"):
+            answer = browser.get(f"/flower/{page}")
+            assert answer.status_code == 200, page
+            assert not [each for each in secrets if each in answer.text], page
+        assert "'unsafe-eval'" not in browser.get("/flower/").headers["Content-Security-Policy"]
+    port = up.platform["ports"]["flower"]
+    assert httpx.get(f"http://127.0.0.1:{port}/flower/workers", trust_env=False).status_code == 401
 
 
 def test_it_is_quick_and_small(up: Up) -> None:
@@ -279,7 +300,7 @@ def test_with_both_addresses_nothing_embedded_starts(up: Up, tmp_path: Path) -> 
     other = Up(tmp_path)
     try:
         other.start("--port", "0", **named)
-        assert set(other.platform["processes"]) == {"web", "worker", "system", "beat"}
+        assert set(other.platform["processes"]) == {"web", "worker", "system", "beat", "flower"}
         assert not (other.home / "secrets" / "database_url").exists()
     finally:
         other.stop()

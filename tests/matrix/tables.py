@@ -119,11 +119,15 @@ get     P/checks/<pk>/                                          401      404    
 """
 
 # The pages of the console by their names; signed out, each leads to the sign-in page.
+# Flower shows the work of all projects, so nobody may see it here but the superuser, for whom none runs.
 PAGES = """
 verb    page              nobody stranger superuser viewer operator admin
 get     sign-in              yes      yes       yes    yes      yes   yes
 post    sign-in              yes      yes       yes    yes      yes   yes
 post    sign-out             yes      yes       yes    yes      yes   yes
+get     flower           sign-in      403       404    403      403   403
+get     flower-page      sign-in      403       404    403      403   403
+post    flower-page      sign-in      403       404    403      403   403
 get     root             sign-in      yes       yes    yes      yes   yes
 get     tokens           sign-in      yes       yes    yes      yes   yes
 post    tokens           sign-in      yes       yes    yes      yes   yes

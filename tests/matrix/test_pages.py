@@ -42,6 +42,7 @@ def address_of(page: str | None, furnished: Furnished) -> str:
         "project": values["projects"],
         "slug": SLUGS.get(str(page).partition("-")[0], ""),
         "connector": "local_files",
+        "rest": "tasks/datatable",
         "number": 1,
         "form": "csv",
         "event_id": values["events"],

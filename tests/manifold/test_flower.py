@@ -1,0 +1,76 @@
+"""Who may see Flower, and which of its addresses are handed on. `test_supervisor.py` looks at a real one."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.test import Client
+
+from apps.accounts.models import Project, User
+from manifold.console.flower import may_see
+from manifold.embedded.ports import free_port
+from tests.people import quick
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def unanswered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flower is said to be where nobody listens."""
+    monkeypatch.setenv("MANIFOLD_FLOWER_URL", f"http://127.0.0.1:{free_port()}")
+
+
+def test_it_is_open_to_whoever_may_operate_everything_it_shows(
+    superuser: User, admin: User, operator: User, viewer: User
+) -> None:
+    assert [may_see(each) for each in (superuser, admin, operator, viewer)] == [True, True, True, False]
+    assert not may_see(AnonymousUser())
+
+
+def test_a_project_of_others_closes_it(superuser: User, operator: User, stranger: User) -> None:
+    Project.objects.create(slug="theirs", name="Theirs")
+    assert [may_see(each) for each in (superuser, operator, stranger)] == [True, False, False]
+
+
+def test_signed_out_it_leads_to_the_sign_in_page(client: Client) -> None:
+    answer = client.get("/flower/tasks")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/login/?next=/flower/tasks")
+
+
+def test_a_viewer_is_refused_with_the_reason(client: Client, viewer: User) -> None:
+    client.force_login(viewer)
+    answer = quick(client).get("/flower/")
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("verb", "rest"),
+    [
+        ("get", "metrics"),
+        ("get", "healthcheck"),
+        ("get", "api/workers"),
+        ("get", "login"),
+        ("get", "static/../metrics"),
+        ("get", "worker/x/../../metrics"),
+        ("post", "api/worker/shutdown/x"),
+        ("post", "tasks"),
+    ],
+)
+@pytest.mark.usefixtures("unanswered")
+def test_what_is_not_handed_on(client: Client, superuser: User, verb: str, rest: str) -> None:
+    client.force_login(superuser)
+    assert getattr(client, verb)(f"/flower/{rest}").status_code == 404
+
+
+@pytest.mark.usefixtures("unanswered")
+def test_one_that_does_not_answer(client: Client, superuser: User) -> None:
+    client.force_login(superuser)
+    answer = client.get("/flower/")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert b"Flower does not answer" in answer.content
+    assert b'http-equiv="refresh"' in answer.content
+
+
+def test_where_none_runs(client: Client, superuser: User) -> None:
+    client.force_login(superuser)
+    assert client.get("/flower/").status_code == 404
