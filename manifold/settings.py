@@ -265,6 +265,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": _tick("apps.pipelines.tasks.sweep", 5),
     "reap": _tick("apps.pipelines.tasks.reap", 10),
     "schedules": _tick("apps.pipelines.tasks.schedules", 5),
+    "watch": _tick("apps.pipelines.tasks.watch", 10),
     "seal": _tick("apps.audit.tasks.seal", 60),
 }
 

@@ -74,16 +74,21 @@ def fire_schedules() -> None:
 def fire_due(now: datetime) -> None:
     """Start what is due at this moment, each pipeline in a transaction of its own.
 
-    Schedules that look for new files are not started here: `watching` does, which asks their sources first.
+    Schedules that look for new files are not started here: `watching` asks their sources first.
     """
+    one_by_one(lambda pipeline: _fire(pipeline, now), due_rows(now, new_files=False))
+
+
+def due_rows(now: datetime, *, new_files: bool) -> list[uuid.UUID]:
+    """The pipelines whose schedule has to be looked at, the latest first; none that is paused."""
     late = Schedule.objects.filter(enabled=True, next_at__lte=now, pipeline__paused_at__isnull=True)
-    plain = late.filter(pipeline__published__document__schedule__new_files=False)
-    one_by_one(lambda pk: _fire(pk, now), plain.order_by("next_at").values_list("pipeline_id", flat=True))
+    found = late.filter(pipeline__published__document__schedule__new_files=new_files)
+    return list(found.order_by("next_at").values_list("pipeline_id", flat=True))
 
 
 def _fire(pipeline_id: uuid.UUID, now: datetime) -> None:
     """Decide everything up to now. Whoever comes second finds it decided."""
-    with acting(_actor_of(pipeline_id)):
+    with acting(actor_of(pipeline_id)):
         pipeline = starting.lock_pipeline(pipeline_id)
         row = Schedule.objects.filter(pipeline=pipeline, enabled=True, next_at__lte=now).first()
         definition = schedules.definition_of(pipeline.published)
@@ -109,7 +114,7 @@ def start(
     within = definition.start_within
     fire.run = services.start_run(
         pipeline,
-        actor=_actor_of(pipeline.pk),
+        actor=actor_of(pipeline.pk),
         trigger="schedule",
         if_running=definition.if_running,
         start_before=None if within is None else moment + timedelta(seconds=within),
@@ -130,7 +135,7 @@ def _say_missed(row: Schedule, pipeline: Pipeline, count: int, now: datetime) ->
     log.warning("schedule_missed", pipeline=pipeline.slug, count=count, until=now.isoformat())
 
 
-def _actor_of(pipeline_id: uuid.UUID) -> Actor:
+def actor_of(pipeline_id: uuid.UUID) -> Actor:
     """The schedule of a pipeline as the actor of what it starts."""
     row = Schedule.objects.select_related("pipeline").get(pipeline_id=pipeline_id)
     return Actor("schedule", row.pk, row.pipeline.slug)

@@ -12,7 +12,7 @@ from celery import Task, shared_task
 from celery.signals import task_failure
 from django.db import connection
 
-from apps.pipelines import collecting, scheduling
+from apps.pipelines import collecting, scheduling, watching
 from apps.pipelines.execution import leftovers, reaper, steps, sweeps
 from apps.pipelines.execution.dispatch import TASK
 
@@ -37,6 +37,11 @@ def reap() -> None:
 @shared_task
 def schedules() -> None:
     scheduling.fire_schedules()
+
+
+@shared_task
+def watch() -> None:
+    watching.watch()
 
 
 def worker_name(message: str) -> str:

@@ -1,0 +1,64 @@
+"""Schedules that look for new files: the sources are asked, and a run is started when something new has settled."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+import structlog
+
+from apps.audit.context import acting
+from apps.pipelines import document as documents
+from apps.pipelines import planning, schedules, scheduling, starting, timing
+from apps.pipelines.execution.ticks import one_by_one, tick
+from apps.pipelines.models import Pipeline, Run, Schedule
+from apps.pipelines.states import RUN_TERMINAL
+from dataplane.errors import ManifoldError
+from dataplane.steps.plan import answer
+
+log = structlog.get_logger(__name__)
+
+
+@tick
+def watch() -> None:
+    """Look wherever it is time to. A source that is slow to answer holds up this tick and no other."""
+    watch_due(schedules.clock())
+
+
+def watch_due(now: datetime) -> None:
+    """Look for every schedule whose moment has come."""
+    looking = scheduling.due_rows(now, new_files=True)
+    one_by_one(lambda pipeline: _look(pipeline, now), looking)
+
+
+def _look(pipeline_id: uuid.UUID, now: datetime) -> None:
+    """Ask without a lock, then decide with it; a run that has not ended reads what is new itself."""
+    pipeline = Pipeline.objects.select_related("published").get(pk=pipeline_id)
+    busy = Run.objects.filter(pipeline=pipeline).exclude(state__in=RUN_TERMINAL)
+    found = not busy.exists() and _anything_new(pipeline)
+    with acting(scheduling.actor_of(pipeline_id)):
+        pipeline = starting.lock_pipeline(pipeline_id)
+        row = Schedule.objects.filter(pipeline=pipeline, enabled=True, next_at__lte=now).first()
+        definition = schedules.definition_of(pipeline.published)
+        if row is None or definition is None or pipeline.paused_at is not None:
+            return
+        moments = timing.due(definition, row.decided_until or now, now).start
+        if found and moments and not busy.exists():
+            scheduling.start(row, pipeline, definition, moments[-1])
+        schedules.go_on(row, definition, now)
+
+
+def _anything_new(pipeline: Pipeline) -> bool:
+    """Whether an incremental extract of files has some that no window holds and that have settled.
+
+    A source that does not answer has nothing new: the next look asks it again.
+    """
+    assert pipeline.published is not None
+    document = documents.load(pipeline.published.document)
+    try:
+        asks = planning.survey(document, pipeline.pk, pipeline.project_id, "auto").asks.values()
+        answers = [answer(each) for each in asks if each.mode == "incremental" and each.connector.family == "file"]
+    except ManifoldError as error:
+        log.warning("look_failed", pipeline=pipeline.slug, code=error.code, error=str(error))
+        return False
+    return any(each.planned is not None and each.planned.window is not None for each in answers)

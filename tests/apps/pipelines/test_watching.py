@@ -1,0 +1,82 @@
+"""Schedules that look for new files, with a real folder: a run when something new has settled, and none otherwise."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from apps.accounts.models import Project
+from apps.pipelines import schedules, scheduling, watching
+from apps.pipelines.models import Fire, Run, Schedule
+from apps.sources.services import update_stream
+from tests.apps.pipelines import workshop as w
+
+TEXT = """\
+manifold: 1
+pipeline: orders
+steps:
+  orders: {extract: {source: drop, stream: orders, mode: incremental}}
+  kept: {load: {input: orders, dataset: orders}}
+schedule: {interval: 60, new_files: true}
+"""
+
+
+@pytest.fixture
+def row(project: Project, workshop: Path) -> Schedule:
+    w.write(workshop, "orders-1.csv", ["id,amount", "1,2"])
+    w.files_source(project, workshop)
+    return scheduling.enable_schedule(w.published(project, TEXT), actor=w.ACTOR)
+
+
+def look(row: Schedule, *, minutes: int) -> None:
+    """A tick so many minutes from now; the runs that it starts are worked off."""
+    watching.watch_due(schedules.clock() + timedelta(minutes=minutes))
+    w.work()
+
+
+def test_a_run_starts_when_there_is_something_new(project: Project, workshop: Path, row: Schedule) -> None:
+    look(row, minutes=0)
+    assert not Run.objects.exists()
+    look(row, minutes=2)
+    assert [(each.state, each.trigger) for each in Run.objects.all()] == [("succeeded", "schedule")]
+    look(row, minutes=4)
+    scheduling.fire_due(schedules.clock() + timedelta(minutes=5))
+    assert Run.objects.count() == 1
+    w.write(workshop, "orders-2.csv", ["id,amount", "2,3"])
+    look(row, minutes=6)
+    assert w.rows(project, "orders", "id") == {(1,): 1, (2,): 1}
+    assert (Run.objects.count(), Fire.objects.count()) == (2, 2)
+
+
+def test_a_file_that_is_still_written_is_left_alone(workshop: Path, row: Schedule) -> None:
+    stream = row.pipeline.project.sources.get(slug="drop").streams.get()
+    settings = {**stream.config["settings"], "settle_seconds": 3600}
+    update_stream(stream=stream, config={**stream.config, "settings": settings}, actor=w.ACTOR)
+    look(row, minutes=2)
+    assert not Run.objects.exists()
+
+
+def test_while_a_run_has_not_ended_nobody_looks(row: Schedule) -> None:
+    watching.watch_due(schedules.clock() + timedelta(minutes=2))
+    watching.watch_due(schedules.clock() + timedelta(minutes=4))
+    assert Run.objects.get().state == "running"
+
+
+def test_a_run_that_failed_is_not_started_again_by_the_same_files(project: Project, row: Schedule) -> None:
+    checked = "  sound: {check: {input: orders, rules: [{range: {column: amount, max: 1}, action: stop}]}}\n  kept:"
+    w.published(project, TEXT.replace("  kept:", checked).replace("input: orders, dataset", "input: sound, dataset"))
+    look(row, minutes=2)
+    assert Run.objects.get().state == "failed"
+    look(row, minutes=4)
+    assert Run.objects.count() == 1
+
+
+def test_a_source_that_does_not_answer_is_asked_again(workshop: Path, row: Schedule) -> None:
+    away = workshop.rename(workshop.parent / "away")
+    look(row, minutes=2)
+    assert not Run.objects.exists()
+    away.rename(workshop)
+    look(row, minutes=4)
+    assert Run.objects.get().state == "succeeded"
