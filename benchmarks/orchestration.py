@@ -17,7 +17,13 @@ _DRIVE = "import django; django.setup(); from benchmarks import driving; driving
 
 def rows(folder: Path, rounds: int) -> list[report.Row]:
     """Measure in services of their own: two slots for Manifold's worker, two for a bare Celery worker."""
-    settings = {"MANIFOLD_WORKERS": str(SLOTS), "MANIFOLD_WORKER_MAX_MEMORY": "4GB"}
+    files = folder.with_name("one")
+    files.mkdir()
+    settings = {
+        "MANIFOLD_WORKERS": str(SLOTS),
+        "MANIFOLD_WORKER_MAX_MEMORY": "4GB",
+        "MANIFOLD_FILE_ROOTS": str(files),
+    }
     with Cluster(folder, settings) as cluster:
         cluster.environment["DJANGO_SETTINGS_MODULE"] = "manifold.settings"
         _python(cluster, "-m", "manage", "migrate", "-v", "0")
@@ -32,6 +38,13 @@ def rows(folder: Path, rounds: int) -> list[report.Row]:
     return [
         _row(f"{CHAINED} chained no-op steps", measured["chained"], measured["bare_chained"]),
         _row(f"{PARALLEL} parallel no-op steps", measured["parallel"], measured["bare_parallel"]),
+        report.Row(
+            f"{CHAINED} chained one-row sql steps",
+            measured["queries"],
+            1.5,
+            limit=measured["queries_by_hand"],
+            limit_name="DuckDB open, COPY, flush by hand",
+        ),
         report.Row("idle: step ready → step starts, p50", [measured["start_p50"]], 5, unit="ms"),
         report.Row("idle: step ready → step starts, p99", [measured["start_p99"]], 20, unit="ms"),
     ]

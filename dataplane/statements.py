@@ -320,7 +320,10 @@ def _stands_in_brackets(text: str) -> None:
         )
 
 
+# A step's text is parsed when its spec is read and again before it runs, and once more with the next run.
+@functools.lru_cache(maxsize=64)
 def _parse(text: str) -> dict[str, Any]:
+    """The syntax tree of a text; nobody changes it."""
     try:
         # A cursor, because two threads may ask at once; the parser needs no table.
         with _parser(os.getpid()).cursor() as cursor:

@@ -58,12 +58,9 @@ def collect_strays(run_id: uuid.UUID) -> int:
 
     An execution is over when its fence has passed or its step has ended without success.
     """
-    removed = 0
-    for step in StepRun.objects.filter(run_id=run_id):
-        ended = step.state in STEP_TERMINAL and step.state not in STEP_DONE
-        keep = () if ended else (f"runs/{run_id}/{step.key}/{step.fence}/",)
-        removed += _remove(f"runs/{run_id}/{step.key}", keep)
-    return removed
+    steps = StepRun.objects.filter(run_id=run_id).exclude(state__in=STEP_TERMINAL - STEP_DONE)
+    keep = tuple(f"runs/{run_id}/{key}/{fence}/" for key, fence in steps.values_list("key", "fence"))
+    return _remove(f"runs/{run_id}", keep)
 
 
 def collect_orphans(runs: Iterable[uuid.UUID]) -> None:
@@ -81,7 +78,7 @@ def _remove(prefix: str, keep: tuple[str, ...]) -> int:
     """Remove the files below a folder but those to be kept and those that rows name; with nothing left, the folder."""
     storage = snapshots.storage()
     paths = list(storage.walk(prefix))
-    kept = {each for each in paths if keep and each.startswith(keep)}
+    kept = {each for each in paths if each.startswith(keep)}
     kept |= snapshots.named_paths(paths) | _seen(paths)
     gone = [each for each in paths if each not in kept]
     for each in gone:
