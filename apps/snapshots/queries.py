@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from apps.snapshots.models import DataFile, Dataset, Query, SavedQuery, Snapshot
 from dataplane import sandbox
@@ -129,6 +129,28 @@ def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
 def newest(dataset: Dataset) -> QuerySet[Snapshot]:
     """The snapshots of a dataset, the newest first."""
     return dataset.snapshots.order_by("-number")
+
+
+def head_schemas(datasets: QuerySet[Dataset]) -> dict[str, dict[str, Any]]:
+    """Of every dataset that has a snapshot: its newest one's number, rows and schema, and the labels there are.
+
+    Datasets of rows that were set aside come last.
+    """
+    heads = Snapshot.objects.filter(dataset__in=datasets, number=F("dataset__head"))
+    labelled = Snapshot.objects.filter(dataset__in=datasets).exclude(labels=[]).values_list("dataset__slug", "labels")
+    labels: dict[str, list[str]] = {}
+    for slug, found in labelled:
+        labels.setdefault(slug, []).extend(found)
+    rows = heads.order_by("dataset__hidden", "dataset__slug").values("dataset__slug", "number", "rows", "schema")
+    return {
+        each["dataset__slug"]: {
+            "head": each["number"],
+            "rows": each["rows"],
+            "schema": each["schema"],
+            "labels": sorted(set(labels.get(each["dataset__slug"], ()))),
+        }
+        for each in rows
+    }
 
 
 def columns_of(query: Query) -> list[ColumnType]:

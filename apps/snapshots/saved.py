@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,9 +71,9 @@ def delete(saved: SavedQuery, *, user: User, actor: Actor) -> None:
         saved.delete()
 
 
-def may_change(saved: SavedQuery, user: User, role: Role | None) -> bool:
+def may_change(saved: SavedQuery, user: uuid.UUID | None, role: Role | None) -> bool:
     """An administrator may change each, an operator the own ones."""
-    return role == Role.ADMIN or (role == Role.OPERATOR and saved.owner_id == user.pk)
+    return role == Role.ADMIN or (role == Role.OPERATOR and saved.owner_id is not None and saved.owner_id == user)
 
 
 def declaration(sql: str, declared: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -134,5 +135,5 @@ def _slugs(title: str) -> list[str]:
 
 
 def _may_change(saved: SavedQuery, user: User) -> None:
-    if not may_change(saved, user, user.role_in(saved.project)):
+    if not may_change(saved, user.pk, user.role_in(saved.project)):
         raise PermissionDenied("Only whoever saved a query, or an administrator of the project, may change it.")

@@ -12,6 +12,8 @@ from apps.accounts.page_base import May, memberships
 from apps.pipelines.models import Run
 from apps.pipelines.states import RUN_ACTIVE
 
+_KEYS = {"home": "h", "source": "s", "pipeline": "p", "run": "r", "dataset": "d", "sql": "q", "audit": "a"}
+
 
 @dataclass(frozen=True)
 class Item:
@@ -22,6 +24,11 @@ class Item:
     url: str
     current: bool
     count: int = 0
+
+    @property
+    def key(self) -> str:
+        """The key that leads here after `g`."""
+        return _KEYS.get(self.icon, "")
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
@@ -51,6 +58,7 @@ def _items(request: HttpRequest, project: Any) -> list[Item]:
         ("Pipelines", "pipeline", reverse("console:pipelines", args=[project.slug]), 0),
         ("Runs", "run", reverse("console:runs", args=[project.slug]), active),
         ("Datasets", "dataset", reverse("console:datasets", args=[project.slug]), 0),
+        ("SQL", "sql", reverse("console:sql", args=[project.slug]), 0),
         ("Audit", "audit", reverse("console:audit", args=[project.slug]), 0),
     ]
     here = request.path

@@ -171,6 +171,9 @@ get     datasets         sign-in      404       404    yes      yes   yes
 get     dataset          sign-in      404       404    yes      yes   yes
 get     dataset-preview  sign-in      404       404    yes      yes   yes
 get     dataset-download sign-in      404       404    yes      yes   yes
+get     sql              sign-in      404       404    yes      yes   yes
+get     sql-history      sign-in      404       404    yes      yes   yes
+get     sql-saved        sign-in      404       404    yes      yes   yes
 """
 
 # The commands that speak to a server, by the code they end with: 0 done, 2 nothing of that name, 3 not

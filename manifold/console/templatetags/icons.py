@@ -17,6 +17,8 @@ ICONS = {
     "pipeline": "M3 4h6v6H3zM15 4h6v6h-6zM15 14h6v6h-6zM9 7h6M12 7v10h3",
     "run": "M7 4.5v15L19.5 12z",
     "dataset": "M3 5h18v14H3zM3 10h18M3 14.5h18M9.5 10v9",
+    "sql": "M3 4.5h18v15H3zM7 9.5l3 2.8L7 15M12.5 15.5H17",
+    "save": "M5 4h11l3 3v13H5zM8 4v5h7V4M8 20v-6h8v6",
     "snapshot": "M12 3l9 5-9 5-9-5zM3 12l9 5 9-5M3 16l9 5 9-5",
     "audit": "M6 3h9l4 4v14H6a1 1 0 0 1-1-1V4a1 1 0 0 1 1-1zM14.5 3v4.5H19M8.5 12h7M8.5 16h5",
     "people": (
@@ -43,6 +45,8 @@ ICONS = {
     "updown": "M8 9l4-4 4 4M8 15l4 4 4-4",
     "retry": "M20 11a8 8 0 0 0-14-4.5L4 8.5M4 4v4.5h4.5M4 13a8 8 0 0 0 14 4.5l2-2M20 20v-4.5h-4.5",
     "stop": "M6 6h12v12H6z",
+    "pause": "M8 5v14M16 5v14",
+    "skip": "M5 5v14l9-7zM18 5v14",
     "download": "M12 4v11M7.5 11l4.5 4.5 4.5-4.5M4 20h16",
     "file": "M6 3h8l5 5v13H6zM14 3v5h5",
     "edit": "M4 20l1-4.5L16 4.5l3.5 3.5L8.5 19zM13.5 7l3.5 3.5",
