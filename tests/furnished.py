@@ -18,7 +18,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from apps.accounts import services as accounts
-from apps.accounts.models import ApiToken, Project, Role, User
+from apps.accounts.models import ApiToken, Invitation, Project, Role, User
 from apps.audit.context import SYSTEM
 from apps.audit.models import Event
 from apps.pipelines import services
@@ -68,6 +68,8 @@ class Furnished:
     query: Query
     asking: Query
     tokens: dict[str, str] = field(default_factory=dict)
+    # What stands in the link of an invitation that is open.
+    link: str = ""
 
     @property
     def values(self) -> dict[str, str]:
@@ -88,6 +90,7 @@ class Furnished:
             "queries": str(self.query.pk),
             "saved-queries": "big-orders",
             "members": "olga",
+            "invitations": str(Invitation.objects.values_list("pk", flat=True)[0]),
             "users": "olga",
             "events": str(Event.objects.filter(project=self.project.pk).values_list("pk", flat=True)[0]),
             "tokens": str(ApiToken.objects.filter(user=self.people["viewer"]).values_list("pk", flat=True)[0]),
@@ -117,12 +120,13 @@ def furnish(folder: Path, database: str) -> Furnished:
     services.save_draft(pipeline, DOCUMENT.replace("Orders of", "All orders of"), actor=SYSTEM)
     cancelled = services.cancel_run(services.start_run(pipeline, actor=SYSTEM), actor=SYSTEM)
     running = services.start_run(pipeline, actor=SYSTEM)
+    _, link = accounts.invite(project, name="Nina", role=Role.VIEWER, actor=SYSTEM)
     tokens = {
         who: accounts.issue_token(person, name="key", role=Role.ADMIN, actor=SYSTEM)[1]
         for who, person in people.items()
     }
     query, asking = _queries(project, people)
-    return Furnished(folder, people, project, pipeline, succeeded, cancelled, running, query, asking, tokens)
+    return Furnished(folder, people, project, pipeline, succeeded, cancelled, running, query, asking, tokens, link)
 
 
 def _queries(project: Project, people: dict[str, User]) -> tuple[Query, Query]:

@@ -122,6 +122,31 @@ class Membership(ProjectRow):
         return f"{self.user} is {self.role} of {self.project}"
 
 
+class Invitation(ProjectRow):
+    """A link that lets one person join a project in a role, once, until it expires or is withdrawn.
+
+    Only a keyed digest of what stands in the link is stored; the link itself is shown once.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="invitations")
+    role = models.CharField(max_length=16, choices=Role)
+    name = models.CharField(max_length=200)
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    accepted_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+
+    class Meta:
+        ordering = ["-id"]
+        triggers = audited(secret=["digest"])
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class TokenQuerySet(VisibleQuerySet["ApiToken"]):
     def visible_to(self, user: Any, action: Action = "see") -> TokenQuerySet:
         """One's own, and those that others have limited to a project one manages; a narrowed token sees no further."""

@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from apps.accounts.models import ROLES_FOR, Membership, Project
+from apps.accounts.models import ROLES_FOR, Membership, Project, User
 from apps.audit.visibility import Action
 from dataplane.errors import ManifoldError
 
@@ -70,6 +70,11 @@ def project_page(action: Action = "see") -> Callable[[ProjectView[P]], Callable[
         return inner
 
     return decorate
+
+
+def signed_in(request: HttpRequest) -> User:
+    """The person who is signed in, as the model of this app."""
+    return User.objects.get(pk=request.user.pk)
 
 
 def refuse_nul(request: HttpRequest) -> None:

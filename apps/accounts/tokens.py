@@ -1,4 +1,4 @@
-"""API tokens as text: how one is made, and the keyed digest that is all the database keeps of it."""
+"""API tokens and invitations as text: how one is made, and the keyed digest that is all the database keeps of it."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ def digest(token: str) -> str:
 def hint(token: str) -> str:
     """The beginning, by which a person tells their tokens apart."""
     return token[:_HINT]
+
+
+def new_invitation() -> str:
+    """256 random bits that can stand in an address."""
+    return secrets.token_urlsafe(32)
+
+
+def invitation_digest(text: str) -> str:
+    """As `digest`, under a key of its own."""
+    return salted_hmac("manifold.accounts.invitations", text, algorithm="sha256").hexdigest()

@@ -19,6 +19,7 @@ ROWS = [(verb, address.replace("P/", "projects/<project>/"), says) for (verb, ad
 BODIES: dict[str, dict[str, Any]] = {
     "post me/password/": {"current": PASSWORD, "new": PASSWORD + "-new"},
     "post tokens/": {"name": "other"},
+    "post P/invitations/": {"name": "Nina"},
     "post users/": {"username": "nina", "password": PASSWORD},
     "patch users/<username>/": {"is_active": True},
     "post projects/": {"slug": "third"},
@@ -37,10 +38,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "post P/pipelines/validate/": {"text": DOCUMENT},
     "post P/pipelines/apply/": {"text": DOCUMENT},
     "put P/pipelines/<slug>/draft/": {"text": DOCUMENT},
-    "post P/queries/": {"sql": "SELECT count(*) FROM orders"},
     "post P/runs/<pk>/decide/": {"answer": "continue"},
     "post P/schedules/preview/": {"schedule": {"preset": "daily"}},
     "put P/pipelines/<slug>/schedule/": {"schedule": {"preset": "daily"}},
+    "post P/queries/": {"sql": "SELECT count(*) FROM orders"},
     "post P/saved-queries/": {"title": "All orders", "sql": "SELECT * FROM orders"},
 }
 
@@ -48,8 +49,8 @@ BODIES: dict[str, dict[str, Any]] = {
 def address_of(row: str, address: str, furnished: Furnished) -> str:
     other = {
         "post P/runs/<pk>/cancel/": {"runs": str(furnished.running.pk)},
-        "post P/runs/<pk>/retry/": {"runs": str(furnished.cancelled.pk)},
         "post P/runs/<pk>/pause/": {"runs": str(furnished.running.pk)},
+        "post P/runs/<pk>/retry/": {"runs": str(furnished.cancelled.pk)},
         "post P/sources/<source>/streams/": {"sources": "db"},
         "post P/queries/<pk>/cancel/": {"queries": str(furnished.asking.pk)},
     }
@@ -79,6 +80,8 @@ def test_each_may_do_what_the_table_says(
         person.set_password(PASSWORD)
         person.save()
     body = BODIES.get(row, {}) if verb != "get" else None
+    if address == "me/join/":
+        body = {"invitation": furnished.link}
     answer = getattr(api(person), verb)(address_of(row, address, furnished), body)
     got = "yes" if answer.status_code < 300 else str(answer.status_code)
     assert got == says[who], b"".join(answer) if answer.streaming else answer.content

@@ -13,7 +13,7 @@ from apps.sources.models import Stream
 from manifold.console import urls
 from tests.furnished import DOCUMENT, Furnished
 from tests.matrix.tables import PAGES, PEOPLE, parsed
-from tests.people import quick
+from tests.people import PASSWORD, quick
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("matrix-pages")]
 
@@ -21,6 +21,9 @@ ROWS = [(verb, page, says) for (verb, page), says in parsed(PAGES)]
 SLUGS = {"source": "drop", "stream": "drop", "pipeline": "orders", "dataset": "orders"}
 FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
     "tokens": lambda _: {"name": "other", "role": "viewer", "days": "30"},
+    "members": lambda _: {"name": "Nina", "role": "viewer", "days": "7"},
+    "member-role": lambda _: {"role": "operator"},
+    "join": lambda _: {"username": "nina", "password": PASSWORD},
     "source-add": lambda made: {"title": "More", "path": str(made.folder / "drop"), "do": "save"},
     "source-edit": lambda made: {"title": "Drop", "path": str(made.folder / "drop"), "do": "save"},
     "source-choose": lambda _: {"stream": "orders"},
@@ -30,7 +33,10 @@ FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
         "do": "save",
     },
     "pipeline-edit": lambda _: {"text": DOCUMENT, "do": "save"},
+    "pipeline-schedule": lambda _: {"when": "daily", "at": "06:00"},
+    "schedule-preview": lambda _: {"when": "daily", "at": "06:00"},
     "pipeline-validate": lambda _: {"text": DOCUMENT},
+    "run-decide": lambda _: {"answer": "continue", "reason": "known"},
 }
 
 
@@ -51,6 +57,9 @@ def address_of(page: str | None, furnished: Furnished) -> str:
         ).pk,
         "stream_id": Stream.objects.get(source__slug="drop").pk,
         "token_id": values["tokens"],
+        "username": "olga",
+        "invitation_id": values["invitations"],
+        "text": furnished.link,
     }
     return reverse(f"console:{page}", kwargs={name: there[name] for name in pattern.pattern.converters})
 

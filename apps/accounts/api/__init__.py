@@ -6,6 +6,7 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from apps.accounts.api.events import EventViewSet, ProjectEventViewSet
+from apps.accounts.api.invitations import InvitationViewSet
 from apps.accounts.api.me import MeViewSet
 from apps.accounts.api.projects import MemberViewSet, ProjectsViewSet
 from apps.accounts.api.tokens import TokenViewSet
@@ -21,6 +22,7 @@ _router.register("events", EventViewSet, basename="event")
 urlpatterns = [
     path("me/", MeViewSet.as_view({"get": "retrieve"}), name="me"),
     path("me/password/", MeViewSet.as_view({"post": "password"}), name="me-password"),
+    path("me/join/", MeViewSet.as_view({"post": "join"}), name="me-join"),
     *_router.urls,
-    *project_router(members=MemberViewSet, events=ProjectEventViewSet).urls,
+    *project_router(members=MemberViewSet, invitations=InvitationViewSet, events=ProjectEventViewSet).urls,
 ]

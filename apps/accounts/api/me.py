@@ -36,6 +36,10 @@ class PasswordSerializer(serializers.Serializer[Any]):
     new = serializers.CharField(write_only=True, trim_whitespace=False, max_length=4096)
 
 
+class JoinSerializer(serializers.Serializer[Any]):
+    invitation = serializers.CharField(write_only=True, max_length=500, help_text="The link, or its last part.")
+
+
 class MeViewSet(PlatformViewSet):
     serializer_class = MeSerializer
     pagination_class = None
@@ -68,3 +72,13 @@ class MeViewSet(PlatformViewSet):
             raise Invalid("current", "This is not your password.", code="wrong_password")
         services.change_password(user, password=given.validated_data["new"], actor=self.actor)
         return Response(status=204)
+
+    @extend_schema(request=JoinSerializer, responses=MyProjectSerializer)
+    def join(self, request: Request) -> Response:
+        """Join a project by an invitation."""
+        given = JoinSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        text = given.validated_data["invitation"].rstrip("/").rpartition("/")[2]
+        made = services.join(text, self.user, actor=self.actor)
+        joined = {"slug": made.project.slug, "name": made.project.name, "role": made.role}
+        return Response(MyProjectSerializer(joined).data)

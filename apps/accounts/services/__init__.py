@@ -5,6 +5,7 @@ Who may do it is asked at the doors; what must hold, here.
 
 from __future__ import annotations
 
+from apps.accounts.services.invitations import invite, join, open_invitation, sign_up, withdraw_invitation
 from apps.accounts.services.lockout import unlock
 from apps.accounts.services.people import FirstAdmin, change_password, create_user, ensure_first_admin, set_active
 from apps.accounts.services.projects import create_project, remove_membership, set_membership
@@ -17,10 +18,15 @@ __all__ = [
     "create_user",
     "ensure_first_admin",
     "expiry",
+    "invite",
     "issue_token",
+    "join",
+    "open_invitation",
     "remove_membership",
     "revoke_token",
     "set_active",
     "set_membership",
+    "sign_up",
     "unlock",
+    "withdraw_invitation",
 ]

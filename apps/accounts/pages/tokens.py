@@ -1,4 +1,4 @@
-"""The console's pages of people: who is in a project, and one's own API tokens."""
+"""The console's page of one's own API tokens."""
 
 from __future__ import annotations
 
@@ -8,31 +8,22 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import path, reverse
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts import services
 from apps.accounts.actors import actor_of
-from apps.accounts.models import ApiToken, Membership, Project, Role, User
-from apps.accounts.page_base import go, memberships, project_page, refuse_nul
+from apps.accounts.models import ApiToken, Role, User
+from apps.accounts.page_base import go, memberships, refuse_nul, signed_in
 from dataplane.errors import ManifoldError
 
 LIFETIMES = {"30": "30 days", "90": "90 days", "365": "a year", "": "until it is revoked"}
-
-
-@require_GET
-@project_page()
-def members(request: HttpRequest, project: Project) -> HttpResponse:
-    found = Membership.objects.visible_to(request.user).filter(project=project)
-    return render(
-        request, "accounts/members.html", {"members": found.select_related("user").order_by("user__username")}
-    )
 
 
 @require_http_methods(["GET", "POST"])
 @login_required
 def tokens(request: HttpRequest) -> HttpResponse:
     """One's own tokens. A new one is shown in the answer to the form that asked for it, and never again."""
-    user = _user(request)
+    user = signed_in(request)
     refuse_nul(request)
     context: dict[str, object] = {}
     if request.method == "POST":
@@ -52,7 +43,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def revoke(request: HttpRequest, token_id: uuid.UUID) -> HttpResponse:
-    token = get_object_or_404(ApiToken, user=_user(request), pk=token_id)
+    token = get_object_or_404(ApiToken, user=signed_in(request), pk=token_id)
     services.revoke_token(token, actor=actor_of(request.user))
     return go(request, reverse("console:tokens"), f"The token {token.name} no longer opens anything.")
 
@@ -71,13 +62,7 @@ def _issue(request: HttpRequest, user: User) -> tuple[ApiToken, str]:
     )
 
 
-def _user(request: HttpRequest) -> User:
-    """The person who is signed in, as the model of this app."""
-    return User.objects.get(pk=request.user.pk)
-
-
 urlpatterns = [
-    path("p/<slug:project>/members/", members, name="members"),
     path("tokens/", tokens, name="tokens"),
     path("tokens/<uuid:token_id>/revoke/", revoke, name="token-revoke"),
 ]
