@@ -52,7 +52,7 @@ def furnish_scale(project: Project, *, pipelines: int = 100, runs: int = 10_000)
 def _id(kind: int, number: str, at: str = "now()") -> str:
     """A UUIDv7 whose order is that of `at`; unique in its kind by its number."""
     moment = f"lpad(to_hex((extract(epoch FROM {at}) * 1000)::bigint), 12, '0')"
-    return f"({moment} || '7{kind:03}8000' || lpad(to_hex({number}), 12, '0'))::uuid"
+    return f"({moment} || '7{kind:03}8' || left(md5(%(project)s::text), 3) || lpad(to_hex({number}), 12, '0'))::uuid"
 
 
 def _insert(model: type[models.Model], rows: str, /, **expressions: str) -> str:

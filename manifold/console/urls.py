@@ -8,7 +8,7 @@ from apps.accounts import pages as accounts
 from apps.pipelines import pages as pipelines
 from apps.snapshots import pages as snapshots
 from apps.sources import pages as sources
-from manifold.console import audit, doors, flower, home
+from manifold.console import audit, doors, flower, home, search
 
 app_name = "console"
 urlpatterns = [
@@ -18,6 +18,7 @@ urlpatterns = [
     path("flower/", flower.index, name="flower"),
     path("flower/<path:rest>", flower.page, name="flower-page"),
     path("p/<slug:project>/", home.home, name="home"),
+    path("p/<slug:project>/search/", search.index, name="search"),
     path("p/<slug:project>/audit/", audit.index, name="audit"),
     path("p/<slug:project>/audit/<int:event_id>/", audit.show, name="event"),
     *accounts.urlpatterns,
