@@ -12,6 +12,7 @@ API = """
 verb    address                                              nobody stranger superuser viewer operator admin
 get     me/                                                     401      yes       yes    yes      yes   yes
 post    me/password/                                            401      yes       yes    yes      yes   yes
+post    me/join/                                                401      yes       yes    409      409   409
 get     connectors/                                             401      yes       yes    yes      yes   yes
 get     connectors/<key>/                                       401      yes       yes    yes      yes   yes
 get     tokens/                                                 401      yes       yes    yes      yes   yes
@@ -37,6 +38,10 @@ get     P/members/                                              401      404    
 get     P/members/<username>/                                   401      404       404    yes      yes   yes
 put     P/members/<username>/                                   401      404       404    403      403   yes
 delete  P/members/<username>/                                   401      404       404    403      403   yes
+get     P/invitations/                                          401      404       404    403      403   yes
+post    P/invitations/                                          401      404       404    403      403   yes
+get     P/invitations/<pk>/                                     401      404       404    403      403   yes
+post    P/invitations/<pk>/withdraw/                            401      404       404    403      403   yes
 
 get     P/credentials/                                          401      404       404    yes      yes   yes
 get     P/credentials/<slug>/                                   401      404       404    yes      yes   yes
@@ -78,6 +83,8 @@ post    P/pipelines/apply/                                      401      404    
 put     P/pipelines/<slug>/draft/                               401      404       404    403      yes   yes
 post    P/pipelines/<slug>/plan/                                401      404       404    403      yes   yes
 post    P/pipelines/<slug>/runs/                                401      404       404    403      yes   yes
+post    P/pipelines/<slug>/pause/                               401      404       404    403      yes   yes
+post    P/pipelines/<slug>/resume/                              401      404       404    403      409   409
 post    P/pipelines/<slug>/publish/                             401      404       404    403      403   yes
 delete  P/pipelines/<slug>/                                     401      404       404    403      403   409
 
@@ -93,6 +100,10 @@ get     P/runs/<pk>/                                            401      404    
 get     P/runs/<pk>/steps/                                      401      404       404    yes      yes   yes
 post    P/runs/<pk>/cancel/                                     401      404       404    403      yes   yes
 post    P/runs/<pk>/retry/                                      401      404       404    403      yes   yes
+post    P/runs/<pk>/pause/                                      401      404       404    403      yes   yes
+post    P/runs/<pk>/resume/                                     401      404       404    403      409   409
+post    P/runs/<pk>/decide/                                     401      404       404    403      409   409
+post    P/runs/<pk>/skip/                                       401      404       404    403      409   409
 
 get     P/datasets/                                             401      404       404    yes      yes   yes
 get     P/datasets/<slug>/                                      401      404       404    yes      yes   yes
@@ -105,10 +116,6 @@ get     P/queries/<pk>/                                         401      404    
 post    P/queries/                                              401      404       404    yes      yes   yes
 post    P/queries/<pk>/cancel/                                  401      404       404    yes      403   yes
 get     P/queries/<pk>/download/                                401      404       404    yes      yes   yes
-post    P/runs/<pk>/pause/                                      401      404       404    403      yes   yes
-post    P/runs/<pk>/resume/                                     401      404       404    403      409   409
-post    P/runs/<pk>/decide/                                     401      404       404    403      409   409
-post    P/runs/<pk>/skip/                                       401      404       404    403      409   409
 get     P/saved-queries/                                        401      404       404    yes      yes   yes
 get     P/saved-queries/<slug>/                                 401      404       404    yes      yes   yes
 post    P/saved-queries/                                        401      404       404    403      yes   yes
@@ -134,6 +141,13 @@ post    tokens           sign-in      yes       yes    yes      yes   yes
 post    token-revoke     sign-in      404       404    yes      404   404
 get     home             sign-in      404       404    yes      yes   yes
 get     members          sign-in      404       404    yes      yes   yes
+post    members          sign-in      404       404    403      403   yes
+post    member-role      sign-in      404       404    403      403   yes
+post    member-remove    sign-in      404       404    403      403   yes
+post    invitation-withdraw sign-in   404       404    403      403   yes
+get     join                 yes      yes       yes    yes      yes   yes
+post    join                 yes      yes       yes    422      422   422
+get     search           sign-in      404       404    yes      yes   yes
 get     search           sign-in      404       404    yes      yes   yes
 get     audit            sign-in      404       404    yes      yes   yes
 get     event            sign-in      404       404    yes      yes   yes
@@ -163,11 +177,21 @@ post    pipeline-edit    sign-in      404       404    403      yes   yes
 post    pipeline-validate sign-in     404       404    yes      yes   yes
 get     pipeline-plan    sign-in      404       404    403      yes   yes
 post    pipeline-run     sign-in      404       404    403      yes   yes
+post    pipeline-pause   sign-in      404       404    403      yes   yes
+post    pipeline-resume  sign-in      404       404    403      yes   yes
 post    pipeline-delete  sign-in      404       404    403      403   yes
+get     pipeline-schedule sign-in     404       404    403      yes   yes
+post    pipeline-schedule sign-in     404       404    403      yes   yes
+post    pipeline-schedule-switch sign-in 404    404    403      403   yes
+post    schedule-preview sign-in      404       404    yes      yes   yes
 get     runs             sign-in      404       404    yes      yes   yes
 get     run              sign-in      404       404    yes      yes   yes
 post    run-cancel       sign-in      404       404    403      yes   yes
 post    run-retry        sign-in      404       404    403      yes   yes
+post    run-pause        sign-in      404       404    403      yes   yes
+post    run-resume       sign-in      404       404    403      yes   yes
+post    run-decide       sign-in      404       404    403      yes   yes
+post    run-skip         sign-in      404       404    403      yes   yes
 get     datasets         sign-in      404       404    yes      yes   yes
 get     dataset          sign-in      404       404    yes      yes   yes
 get     dataset-preview  sign-in      404       404    yes      yes   yes
@@ -188,9 +212,15 @@ runs list                                       4        2         2      0     
 runs show SUCCEEDED                             4        2         2      0        0     0
 runs cancel RUNNING                             4        2         2      4        0     0
 runs retry CANCELLED                            4        2         2      4        0     0
+runs pause SUCCEEDED                            4        2         2      4        1     1
+runs resume SUCCEEDED                           4        2         2      4        1     1
+runs decide SUCCEEDED stop                      4        2         2      4        1     1
+runs skip RUNNING                               4        2         2      4        0     0
 apply -f DOCUMENT                               4        2         2      4        0     0
 apply -f DOCUMENT --publish                     4        2         2      4        4     0
 export orders                                   4        2         2      0        0     0
+pause orders                                    4        2         2      4        0     0
+resume orders                                   4        2         2      4        0     0
 sources list                                    4        2         2      0        0     0
 sources add more --connector local_files --set path=DROP  4  2     2      4        4     0
 sources connectors                              4        0         0      0        0     0
@@ -203,6 +233,20 @@ snapshots list orders                           4        2         2      0     
 snapshots show orders 1                         4        2         2      0        0     0
 snapshots export orders 1 -o FILE               4        2         2      0        0     0
 sql SELECT(1)                                   4        2         2      0        0     0
+queries list                                    4        2         2      0        0     0
+queries cancel ASKING                           4        2         2      0        4     0
+queries saved                                   4        2         2      0        0     0
+queries save One SELECT(1)                      4        2         2      4        0     0
+queries forget big-orders                       4        2         2      4        0     2
+projects list                                   4        0         0      0        0     0
+projects create third                           4        4         0      4        4     4
+members list                                    4        2         2      0        0     0
+members set olga operator                       4        2         2      4        4     0
+members remove nina                             4        2         2      4        4     2
+members invite Nina                             4        2         2      4        4     0
+members invitations                             4        2         2      4        4     0
+members withdraw INVITATION                     4        2         2      4        4     0
+members join nonsense                           4        1         1      1        1     1
 users list                                      4        4         0      4        4     4
 users create nina                               4        4         0      4        4     4
 users deactivate olga                           4        4         0      4        4     4
@@ -210,15 +254,9 @@ users activate olga                             4        4         0      4     
 users unlock olga                               4        4         0      4        4     4
 audit list                                      4        2         2      0        0     0
 audit verify                                    4        4         0      4        4     4
-runs pause SUCCEEDED                            4        2         2      4        1     1
-runs resume SUCCEEDED                           4        2         2      4        1     1
-runs decide SUCCEEDED stop                      4        2         2      4        1     1
-runs skip RUNNING                               4        2         2      4        0     0
 tokens list                                     4        0         0      0        0     0
 tokens issue other                              4        0         0      0        0     0
 tokens revoke TOKEN                             4        2         2      0        2     2
-pause orders                                    4        2         2      4        0     0
-resume orders                                   4        2         2      4        0     0
 """
 
 
