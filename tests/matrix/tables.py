@@ -148,7 +148,6 @@ post    invitation-withdraw sign-in   404       404    403      403   yes
 get     join                 yes      yes       yes    yes      yes   yes
 post    join                 yes      yes       yes    422      422   422
 get     search           sign-in      404       404    yes      yes   yes
-get     search           sign-in      404       404    yes      yes   yes
 get     audit            sign-in      404       404    yes      yes   yes
 get     event            sign-in      404       404    yes      yes   yes
 get     sources          sign-in      404       404    yes      yes   yes
