@@ -39,6 +39,9 @@ READ_SECONDS = 6 * 3600.0
 """Limit of a statement that reads for a run; the step's own timeout usually ends it earlier."""
 _PREVIEW_MEMORY = 256 * 2**20
 
+# What the scanner's own errors hold, and DuckDB's about our SQL do not.
+_FROM_SERVER = ("ostgres", "ERROR:", "COPY", "Failed to execute query")
+
 Answer = TypeVar("Answer")
 
 
@@ -243,7 +246,7 @@ class PostgreSQL(Connector, Destination):
             prepared = self._asked(lambda: reading.prepare(connection, self.params, stream), stream.name)
             total, _ = self._asked(lambda: self._estimate(connection, prepared, window), stream.name)
             address = connection.info.hostaddr
-            checks = session.checks_clients(connection)
+            checks = self._asked(lambda: session.checks_clients(connection), "its settings")
         session.attach(duck, self.params, address, seconds, checks=checks)
         try:
             duck.execute("BEGIN TRANSACTION")
@@ -285,7 +288,7 @@ class PostgreSQL(Connector, Destination):
                 code="value",
                 evidence={"stream": name, "said": said[:1000]},
             )
-        if "ostgres" not in said and "ERROR:" not in said and "COPY" not in said:
+        if not any(each in said for each in _FROM_SERVER):
             return error
         return self._asked_again(prepared.stream) or TransientError(
             f"Reading {name} broke off: {said.partition(chr(10))[0]}. It is tried again.",

@@ -86,7 +86,13 @@ _PASSING: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "{host}:{port} took too long to answer. Check that it is up and that no firewall is in between.",
     ),
     (
-        ("server closed the connection", "Connection reset", "could not receive data"),
+        (
+            "server closed the connection",
+            "Connection reset",
+            "could not receive data",
+            "connection is lost",
+            "terminating connection",
+        ),
         "connection_lost",
         "{host}:{port} closed the connection. It is tried again; if it stays, ask whether a PostgreSQL listens there.",
     ),

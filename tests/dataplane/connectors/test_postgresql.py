@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
 from dataclasses import replace
@@ -318,6 +319,34 @@ def test_a_connection_that_breaks_is_tried_again(url: str, tmp_path: Path) -> No
     with pytest.raises(TransientError) as caught:
         broken_read()
     assert caught.value.code == "connection_lost"
+
+
+def test_whenever_a_connection_breaks_it_is_tried_again(url: str) -> None:
+    """Sessions end at random moments: while signing in, while asked about the table, while attached, while read."""
+    ended = threading.Event()
+
+    def end_sessions() -> None:
+        while not ended.wait(random.uniform(0, 0.01)):
+            run(
+                url,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'manifold'"
+                " AND datname = current_database()",
+            )
+
+    thread = threading.Thread(target=end_sessions)
+    thread.start()
+    outcomes = []
+    try:
+        for _ in range(10):
+            try:
+                outcomes.append(len(staged(connector(url), FLIGHTS, FULL)))
+            except TransientError as error:
+                outcomes.append(error.code)
+    finally:
+        ended.set()
+        thread.join()
+    assert set(outcomes) <= {100, "connection_lost", "server_starting"}
+    assert "connection_lost" in outcomes
 
 
 def test_an_interrupted_read_is_cancelled_and_not_explained(url: str) -> None:
