@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from apps.pipelines.pages import documents, lists, runs, sources
+from apps.pipelines.pages import documents, lists, runs, schedules, sources
 
-urlpatterns = [*lists.urlpatterns, *documents.urlpatterns, *runs.urlpatterns, *sources.urlpatterns]
+urlpatterns = [
+    *lists.urlpatterns,
+    *documents.urlpatterns,
+    *runs.urlpatterns,
+    *schedules.urlpatterns,
+    *sources.urlpatterns,
+]

@@ -16,7 +16,7 @@ from apps.accounts.page_base import go, is_polling, project_page
 from apps.pipelines import document as documents
 from apps.pipelines import queries, services
 from apps.pipelines.models import Pipeline, Run
-from apps.pipelines.pages import board
+from apps.pipelines.pages import board, schedule_card
 from apps.snapshots.models import Dataset
 
 PAGE = 36
@@ -80,6 +80,7 @@ def overview(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         document = documents.load(pipeline.published.document)
         graph = board.graph_of(document)
         context |= {"graph": graph, "height": board.height_of(graph)}
+    context["schedule"] = schedule_card.card(pipeline)
     return render(request, "pipelines/overview.html", context)
 
 

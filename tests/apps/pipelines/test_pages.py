@@ -42,6 +42,7 @@ PAGES = [
     ("pipelines/orders/versions/1/", "viewer"),
     ("pipelines/orders/edit/", "operator"),
     ("pipelines/orders/plan/", "operator"),
+    ("pipelines/orders/schedule/", "operator"),
     ("new-pipeline/", "operator"),
     ("runs/", "viewer"),
     ("runs/{run}/", "viewer"),

@@ -1,0 +1,130 @@
+"""The page of a schedule and its part of the pipeline's page: forms that edit the document, and what they show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from apps.accounts.models import Project, User
+from apps.audit.context import SYSTEM
+from apps.pipelines import document, services
+from apps.pipelines.models import Pipeline, Schedule
+from tests.apps.pipelines.shelf import TEXT, stock
+from tests.people import quick
+
+pytestmark = pytest.mark.django_db
+PAGE = "/p/flights/pipelines/orders/"
+
+
+@pytest.fixture
+def pipeline(project: Project) -> Pipeline:
+    stock(project)
+    return services.apply_document(project, f"# mine\n{TEXT}", actor=SYSTEM, publish=True)
+
+
+def client(user: User) -> Client:
+    made = quick(Client())
+    made.force_login(user)
+    return made
+
+
+def drafted(pipeline: Pipeline) -> dict[str, Any]:
+    pipeline.refresh_from_db()
+    found, problems = document.parse(pipeline.draft or pipeline.published.text)  # type: ignore[union-attr]
+    assert found is not None, problems
+    schedule = found.header.schedule
+    return {} if schedule is None else schedule.model_dump(mode="json", exclude_defaults=True)
+
+
+FORMS = [
+    ({"when": "hourly", "minute": "5"}, {"preset": "hourly", "at": 5}),
+    (
+        {"when": "daily", "at": "06:30", "timezone": "Europe/Berlin"},
+        {"preset": "daily", "at": "06:30", "timezone": "Europe/Berlin"},
+    ),
+    ({"when": "weekly", "at": "06:30", "weekday": "friday"}, {"preset": "weekly", "at": "06:30", "on": "friday"}),
+    ({"when": "monthly", "day": "last", "at": "00:00"}, {"preset": "monthly", "at": "00:00", "on": "last"}),
+    ({"when": "monthly", "day": "15"}, {"preset": "monthly", "on": 15}),
+    ({"when": "cron", "cron": "*/5 8-17 * * 1-5", "at": "06:00"}, {"cron": "*/5 8-17 * * 1-5"}),
+    ({"when": "interval", "minutes": "1.5", "new_files": "on"}, {"interval": 90, "new_files": True}),
+    (
+        {"when": "daily", "weekends": "on", "holidays": "DE-BY", "missed": "all", "at_most": "3", "if_running": "skip"},
+        {
+            "preset": "daily",
+            "pause": {"weekends": True, "holidays": "DE-BY"},
+            "missed": "all",
+            "missed_at_most": 3,
+            "if_running": "skip",
+        },
+    ),
+    (
+        {"when": "daily", "start": "2026-01-01", "end": "2026-12-31", "within": "60"},
+        {"preset": "daily", "start": "2026-01-01", "end": "2026-12-31", "start_within": 60},
+    ),
+    ({"when": "never", "at": "06:00"}, {}),
+]
+
+
+@pytest.mark.parametrize(("form", "says"), FORMS)
+def test_the_form_edits_the_document(
+    operator: User, pipeline: Pipeline, form: dict[str, str], says: dict[str, Any]
+) -> None:
+    answer = client(operator).post(f"{PAGE}schedule/", form)
+    assert (answer.status_code, answer.headers["Location"]) == (302, PAGE)
+    assert drafted(pipeline) == says
+    assert (pipeline.draft or TEXT).startswith(("# mine\n", "manifold"))
+    shown = client(operator).get(f"{PAGE}schedule/").content.decode()
+    assert f'<option value="{form["when"]}" selected>' in shown
+
+
+def test_what_the_form_shows_is_what_it_saves(operator: User, pipeline: Pipeline) -> None:
+    for _, says in FORMS[:-1]:
+        services.save_draft(pipeline, f"{TEXT}schedule: {says!r}\n".replace("True", "true"), actor=SYSTEM)
+        page = client(operator).get(f"{PAGE}schedule/")
+        fields = {name: str(value) for name, value in page.context["fields"].items() if value not in (None, False, "")}
+        fields["minutes"] = str(page.context["fields"]["minutes"])
+        assert client(operator).post(f"{PAGE}schedule/", fields).status_code == 302
+        assert drafted(pipeline) == says
+
+
+def test_a_wrong_form_keeps_what_was_written_and_says_why(operator: User, pipeline: Pipeline) -> None:
+    answer = client(operator).post(f"{PAGE}schedule/", {"when": "cron", "cron": "61 * * * *"})
+    assert answer.status_code == 422
+    text = answer.content.decode()
+    assert "no cron expression" in text
+    assert 'value="61 * * * *"' in text
+    pipeline.refresh_from_db()
+    assert not pipeline.draft
+
+
+def test_the_preview_shows_moments_or_what_is_wrong(viewer: User, pipeline: Pipeline) -> None:
+    ask = client(viewer)
+    good = ask.post("/p/flights/schedule-preview/", {"when": "daily", "at": "06:00", "timezone": "Asia/Kolkata"})
+    assert good.content.decode().count("data-yours") == 5
+    assert "06:00 IST" in good.content.decode()
+    wrong = ask.post("/p/flights/schedule-preview/", {"when": "daily", "at": "26:00"})
+    assert "schedule.at" in wrong.content.decode()
+    assert "only when somebody" in ask.post("/p/flights/schedule-preview/", {"when": "never"}).content.decode()
+
+
+def test_an_administrator_publishes_and_switches_on(admin: User, pipeline: Pipeline) -> None:
+    ask = client(admin)
+    assert "It starts only when somebody" in ask.get(PAGE).content.decode()
+    ask.post(f"{PAGE}schedule/", {"when": "hourly", "minute": "5", "do": "publish"})
+    page = ask.get(PAGE).content.decode()
+    assert "At 5 minutes past the hour" in page
+    assert "Switch on" in page
+    ask.post(f"{PAGE}schedule/switch/", {"enabled": "yes"})
+    assert Schedule.objects.get().enabled
+    assert "Switch off" in ask.get(PAGE).content.decode()
+    ask.post(f"{PAGE}schedule/switch/", {"enabled": "no"})
+    assert not Schedule.objects.get().enabled
+
+
+def test_publishing_takes_an_administrator(operator: User, pipeline: Pipeline) -> None:
+    answer = client(operator).post(f"{PAGE}schedule/", {"when": "hourly", "do": "publish"})
+    assert answer.status_code == 403
+    pipeline.refresh_from_db()
+    assert not pipeline.draft
