@@ -1,13 +1,13 @@
-"""What is kept: `manifold datasets`, `manifold snapshots` and `manifold sql`."""
+"""What is kept: `manifold datasets` and `manifold snapshots`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from manifold.cli import output
+from manifold.cli.sql import show_rows
 from manifold.client import Client, at
 
 
@@ -110,19 +110,3 @@ def export(client: Client, *, dataset: str, number: int, form: str, target: Path
     output.print_json({"file": str(target), "bytes": written}) if as_json else click.echo(
         f"{target}  {output.size(written)}"
     )
-
-
-@click.command()
-@click.argument("query")
-@output.command
-def sql(client: Client, *, query: str, as_json: bool) -> None:
-    """Run one read-only SELECT over the project's datasets; "flights@3" names a snapshot."""
-    answer = client.in_project("POST", "queries/", json={"sql": query})
-    output.print_json(answer) if as_json else show_rows(answer)
-
-
-def show_rows(answer: dict[str, Any]) -> None:
-    """A result in the shape `query`, with a last line that says how much there was."""
-    output.table(answer["rows"], [each["name"] for each in answer["columns"]], "No rows.")
-    more = "; there are more" if answer["truncated"] else ""
-    click.secho(f"{output.amount(answer['row_count'])} rows in {answer['seconds']:.2f} s{more}", dim=True, err=True)

@@ -1,4 +1,4 @@
-"""`manifold datasets`, `snapshots` and `sql`."""
+"""`manifold datasets` and `snapshots`."""
 
 from __future__ import annotations
 
@@ -47,18 +47,6 @@ def test_a_file_appears_whole_or_not_at_all(served: Served, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sql_is_answered_in_aligned_columns(served: Served) -> None:
-    query = "SELECT customer, id * 100 AS n, NULL AS nothing FROM orders ORDER BY id"
-    result = served.manifold("sql", query)
-    assert result.stdout.splitlines() == ["customer    n  nothing", "ann       100        –", "ben       200        –"]
-    assert result.stderr.startswith("2 rows in ")
-    answer = served.json("sql", query)
-    assert answer["rows"] == [["ann", 100, None], ["ben", 200, None]]
-    assert {"columns", "rows", "row_count", "truncated", "seconds", "bytes_scanned"} < set(answer)
-    assert served.manifold("sql", "SELECT * FROM orders WHERE id < 0").stdout == "No rows.\n"
-    assert served.json("sql", 'SELECT count(*) FROM "orders@1"')["rows"] == [[2]]
-
-
 def test_wide_letters_stay_aligned_and_nothing_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     output.table([["東京", 1], ["\x1b[2Jx\r\n\ty", 20]], ["city", "n"], "")
     assert capsys.readouterr().out.splitlines() == ["city        n", "東京        1", " [2Jx   y  20"]
@@ -67,13 +55,6 @@ def test_wide_letters_stay_aligned_and_nothing_commands_the_terminal(capsys: pyt
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["sql", "SELEC 1"], 2, "manifold: "),
-        (["sql", "SELECT * FROM nothing"], 2, "nothing"),
-        (["sql", "SELECT * FROM read_csv('/etc/passwd')"], 2, "read_csv"),
-        (["sql", "SELECT * FROM '/etc/passwd'"], 2, "/etc/passwd"),
-        (["sql", "COPY orders TO '/tmp/x'"], 2, "manifold: "),
-        (["sql", "WITH x AS (DELETE FROM orders RETURNING *) SELECT * FROM x"], 2, "manifold: "),
-        (["sql", ""], 2, "sql"),
         (["snapshots", "list", "nothing"], 2, "There is no dataset `nothing`"),
         (["snapshots", "show", "orders", "0"], 2, "0 is not in the range"),
         (["snapshots", "show", "orders", "99"], 2, "There is no snapshot `99`"),
@@ -83,4 +64,3 @@ def test_wide_letters_stay_aligned_and_nothing_commands_the_terminal(capsys: pyt
 def test_wrong_words(served: Served, words: list[str], code: int, said: str) -> None:
     result = served.manifold(*words)
     assert (result.exit_code, said in result.stderr) == (code, True), result.output
-    assert "root:" not in result.output
