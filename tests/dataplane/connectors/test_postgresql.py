@@ -335,7 +335,7 @@ def test_whenever_a_connection_breaks_it_is_tried_again(url: str) -> None:
 
     thread = threading.Thread(target=end_sessions)
     thread.start()
-    outcomes = []
+    outcomes: list[int | str] = []
     try:
         for _ in range(10):
             try:
