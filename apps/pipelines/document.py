@@ -114,7 +114,11 @@ class Document:
 
     def loads(self) -> dict[str, Step]:
         """Dataset slug -> the step that loads it."""
-        return {step.spec.dataset: step for step in self.steps.values() if step.kind == "load"}
+        return {step.spec.dataset: step for step in self.steps.values() if step.kind == "load" and step.spec.dataset}
+
+    def loads_outside(self) -> list[Step]:
+        """The steps that load into a table of a destination."""
+        return [each for each in self.steps.values() if each.kind == "load" and each.spec.destination]
 
     def incremental(self) -> list[Step]:
         """The extracts that read only what is new, in the order of the document."""
@@ -332,19 +336,18 @@ def _where_named(value: Any, named: str, path: Path) -> Path | None:
 
 
 def _loaded_twice(steps: dict[str, Step], places: texts.Places) -> list[Problem]:
-    first: dict[str, str] = {}
+    first: dict[tuple[str, str], str] = {}
     problems = []
     for key, step in steps.items():
         if step.kind != "load":
             continue
-        slug = step.spec.dataset
-        if slug in first:
-            message = f"The dataset `{slug}` is loaded by `{first[slug]}` already."
-            path = ("steps", key, "load", "dataset")
-            problems.append(
-                places.problem(path, message, "A dataset has one owning load step; union the inputs before it.")
-            )
-        first.setdefault(slug, key)
+        place = (step.spec.destination or "", step.spec.dataset or step.spec.table)
+        if place in first:
+            what = "table" if place[0] else "dataset"
+            message = f"The {what} `{place[1]}` is loaded by `{first[place]}` already."
+            remedy = f"A {what} has one load step; union the inputs before it."
+            problems.append(places.problem(("steps", key, "load", what), message, remedy))
+        first.setdefault(place, key)
     return problems
 
 

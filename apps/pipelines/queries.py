@@ -207,18 +207,20 @@ def pipeline_detail(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def readers_of(source: Source, stream: str | None = None) -> list[str]:
-    """Slugs of the pipelines whose published version reads a source, or one stream of it by name."""
+    """Slugs of the pipelines whose published version reads a source or writes into it, or reads one of its streams."""
     published = Pipeline.objects.filter(project_id=source.project_id, published__isnull=False)
     documents = published.order_by("slug").values_list("slug", "published__document")
     return [
         slug
         for slug, document in documents
-        if any(
-            step["extract"]["source"] == source.slug and stream in (None, step["extract"]["stream"])
-            for step in document["steps"].values()
-            if "extract" in step
-        )
+        if any(_uses(step, source.slug, stream) for step in document["steps"].values())
     ]
+
+
+def _uses(step: dict[str, Any], source: str, stream: str | None) -> bool:
+    extract, load = step.get("extract", {}), step.get("load", {})
+    reads = extract.get("source") == source and stream in (None, extract.get("stream"))
+    return reads or (stream is None and load.get("destination") == source)
 
 
 def windows_of_files(project: Project, stream: str, source: uuid.UUID) -> dict[str, str]:

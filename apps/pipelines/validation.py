@@ -30,6 +30,7 @@ def validate(project: Project, text: str, *, pipeline: Pipeline | None = None) -
             places.problem(("pipeline",), message, f"Write `pipeline: {pipeline.slug}`, or apply it as a new one.")
         )
     problems += _streams(project, document, places) + _datasets(project, document, places)
+    problems += _destinations(project, document, places)
     problems.sort(key=lambda each: (each.line, each.column))
     return (None if problems else document), problems
 
@@ -97,6 +98,26 @@ def _datasets(project: Project, document: Document, places: Places) -> list[Prob
                 remedy = _choice(each.dataset, [*known, *loads], "Datasets are", "A `load` step makes one.")
                 path = ("steps", key, step.kind, "inputs", name)
                 problems.append(places.problem(path, f"There is no dataset `{each.dataset}`.", remedy))
+    return problems
+
+
+def _destinations(project: Project, document: Document, places: Places) -> list[Problem]:
+    """Whether each destination is there, can be written to, and may be."""
+    loads = document.loads_outside()
+    known = {each.slug: each for each in project.sources.all()} if loads else {}
+    problems = []
+    for each in loads:
+        slug = each.spec.destination
+        path = ("steps", each.key, "load", "destination")
+        if slug not in known:
+            remedy = _choice(slug, list(known), "Sources are", "Add it under Sources, and mark it writable.")
+            problems.append(places.problem(path, f"There is no source `{slug}`.", remedy))
+        elif not (connector := connectors.get(known[slug].connector)).capabilities.writable:
+            message = f"The source `{slug}` is read by {connector.title}, which cannot write."
+            problems.append(places.problem(path, message, "Choose another destination."))
+        elif not known[slug].writable:
+            message = f"The source `{slug}` is not marked writable."
+            problems.append(places.problem(path, message, "An Admin can allow it on the source's page."))
     return problems
 
 

@@ -8,32 +8,35 @@ merge writes files of its own (`merging`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
-from dataplane.engine import disk_error
-from dataplane.errors import CancelledError, DataError, Suggestion
-from dataplane.steps.base import ColumnType, Spec, StagedFile, StepContext, StepKind, StepResult, Table
+from dataplane.errors import DataError, Suggestion
+from dataplane.steps import outside
+from dataplane.steps.adopting import adopt
+from dataplane.steps.base import ColumnType, Spec, StepContext, StepKind, StepResult, Table
 from dataplane.steps.merging import Merged, merge
-from dataplane.storage import Storage
 from dataplane.types import widest
 
 Mode = Literal["append", "replace", "merge"]
 KeyColumn = Annotated[str, StringConstraints(min_length=1)]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=63)]
 
 
 class LoadSpec(Spec):
     """Which step's rows go into which dataset, and whether they join the rows that are there or take their place.
 
-    key: the columns by which a merge knows a row again. delete_missing: a merge removes the rows that do not arrive.
-    schema: whether the columns of the dataset may change with what arrives.
+    Or, instead of a dataset, into the `table` of a `destination`: a source that is marked writable. key: the columns by
+    which a merge knows a row again. delete_missing: a merge removes the rows that do not arrive. schema: whether the
+    columns of the dataset or table may change with what arrives.
     """
 
     input: Annotated[str, StringConstraints(min_length=1)]
-    dataset: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=63)]
+    dataset: Slug | None = None
+    destination: Slug | None = None
+    table: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     mode: Mode = "append"
     key: Annotated[tuple[KeyColumn, ...] | None, Field(validate_default=True)] = None
     delete_missing: bool = False
@@ -58,6 +61,14 @@ class LoadSpec(Spec):
             raise ValueError("Only a merge deletes by key what does not arrive. Remove it, or write `mode: merge`.")
         return value
 
+    @model_validator(mode="after")
+    def _one_place(self) -> LoadSpec:
+        if (self.dataset is None) == (self.destination is None) or (self.destination is None) != (self.table is None):
+            raise ValueError(
+                "A load has one place to go. Write `dataset: name`, or `destination: source` and `table: name`."
+            )
+        return self
+
 
 class LoadStep(StepKind):
     """Makes the input's files the dataset's own; the snapshot itself is a row, written with the commit of the step.
@@ -66,7 +77,7 @@ class LoadStep(StepKind):
     schema). The input `parent` is the head that a merge changes. Returns the schema of the next snapshot with the files
     it adds, each under a name of this step's alone and with its SHA-256; of a merge the facts `removed` (paths) and
     `counts`. Raises DataError `schema_changed` for a column whose old and new values no type holds without loss, and
-    `schema_frozen` where the schema may not change.
+    `schema_frozen` where the schema may not change. For a table of a destination see `outside`.
     """
 
     kind = "load"
@@ -78,6 +89,8 @@ class LoadStep(StepKind):
 
     @classmethod
     def run(cls, context: StepContext, spec: Any) -> StepResult:
+        if spec.destination is not None:
+            return outside.load(context)
         table = context.inputs["input"]
         settle = frozen if spec.schema_ == "freeze" else merged
         columns = settle(context.extras.get("columns", ()), table.columns, spec.dataset)
@@ -93,7 +106,7 @@ class LoadStep(StepKind):
 
 def _adopted(context: StepContext, found: Merged, columns: tuple[ColumnType, ...]) -> StepResult:
     table = context.inputs["input"]
-    adopted = _Adoption(context).all([*found.files, *table.rejected])
+    adopted = adopt(context, [*found.files, *table.rejected])
     split = len(found.files)
     return StepResult(table=Table(columns, adopted[:split], adopted[split:]), rows_in=table.rows)
 
@@ -163,35 +176,3 @@ def _changed(before: ColumnType, after: ColumnType, dataset: str) -> DataError:
             ),
         ],
     )
-
-
-class _Adoption:
-    """Gives files a name of this step's own and hashes those that nobody has hashed yet, two at a time."""
-
-    def __init__(self, context: StepContext) -> None:
-        self.context = context
-        self.stopped = False
-        context.on_cancel(self.stop)
-
-    def stop(self) -> None:
-        self.stopped = True
-
-    def all(self, files: Sequence[StagedFile]) -> tuple[StagedFile, ...]:
-        with ThreadPoolExecutor(max_workers=max(1, min(2, self.context.threads))) as pool:
-            return tuple(pool.map(self._one, range(len(files)), files))
-
-    def _one(self, position: int, file: StagedFile) -> StagedFile:
-        if self.stopped:
-            raise CancelledError
-        storage: Storage = self.context.storage
-        target = f"{self.context.output}/{position:05d}.parquet"
-        try:
-            storage.link(file.path, target)
-            storage.flush(target)
-            digest = file.sha256 or storage.sha256(target)
-        except OSError as error:
-            raise disk_error(error) from error
-        progress = self.context.progress
-        progress.rows += file.rows
-        progress.bytes += file.bytes
-        return replace(file, path=target, sha256=digest)

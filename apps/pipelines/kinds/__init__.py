@@ -6,13 +6,13 @@ from apps.pipelines.execution import kinds
 from apps.pipelines.kinds.check import CheckAdapter
 from apps.pipelines.kinds.extract import ExtractAdapter
 from apps.pipelines.kinds.follow import follow
-from apps.pipelines.kinds.load import LoadAdapter
+from apps.pipelines.kinds.outside import AnyLoadAdapter
 from apps.pipelines.kinds.plan import PlanAdapter
 from apps.pipelines.kinds.sql import SqlAdapter
 
 
 def register() -> None:
     """Make every kind known to the run engine. Harmless when repeated."""
-    for adapter in (PlanAdapter(), ExtractAdapter(), CheckAdapter(), SqlAdapter(), LoadAdapter()):
+    for adapter in (PlanAdapter(), ExtractAdapter(), CheckAdapter(), SqlAdapter(), AnyLoadAdapter()):
         kinds.register(adapter)
     kinds.on_close(follow)

@@ -42,11 +42,11 @@ class LoadAdapter(KindAdapter):
         if extras["verdict"]:
             return new_context(step, {}, extras), spec
         if spec.mode != "replace" and extras["mode"] == "replace":
-            _refuse_old_seed(dataset, w.overtaken(graph.incremental_above(step.key), batch))
+            refuse_old_seed(dataset.slug, w.overtaken(graph.incremental_above(step.key), batch))
         elif older:
-            raise _merge_overtaken(dataset)
+            raise merge_overtaken(dataset.slug)
         table = input_tables(step, run, spec)["input"]
-        inputs = {"input": replace(table, rejected=_set_aside(step, run, graph))}
+        inputs = {"input": replace(table, rejected=set_aside(step, run, graph))}
         head = snapshots.table_of(snapshots.snapshot(dataset, dataset.head)) if dataset.head else None
         if head is not None and extras["mode"] == "merge":
             inputs["parent"] = head
@@ -99,12 +99,13 @@ class LoadAdapter(KindAdapter):
         return done | (result.facts["counts"] if load.mode == "merge" else {})
 
 
-def _merge_overtaken(dataset: Dataset) -> DataError:
+def merge_overtaken(target: str) -> DataError:
+    """Windows that were planned before others which have been merged since."""
     return DataError(
-        f"Newer rows were merged into `{dataset.slug}` since these were planned; merging the older ones now would "
+        f"Newer rows were merged into `{target}` since these were planned; merging the older ones now would "
         "bring back the past. Read everything again with mode seed.",
         code="merge_overtaken",
-        evidence={"dataset": dataset.slug},
+        evidence={"target": target},
         suggestions=[SEED],
     )
 
@@ -127,14 +128,14 @@ def _behind(step: StepRun, run: Run, graph: Graph, dataset: Dataset) -> bool:
     return dataset.snapshots.filter(run__gt=run.root).exclude(run__in=family).exists()
 
 
-def _refuse_old_seed(dataset: Dataset, overtaken: bool) -> None:
+def refuse_old_seed(target: str, overtaken: bool) -> None:
     """A seed that has not arrived here, while newer windows have: in its place they would be lost."""
     if overtaken:
         raise DataError(
-            f"What the seed had read would replace rows that were added to `{dataset.slug}` since. Read everything "
+            f"What the seed had read would replace rows that were added to `{target}` since. Read everything "
             "again with mode seed.",
             code="seed_overtaken",
-            evidence={"dataset": dataset.slug},
+            evidence={"target": target},
             suggestions=[SEED],
         )
 
@@ -150,7 +151,7 @@ def _dataset(run: Run, slug: str) -> Dataset:
     return dataset
 
 
-def _set_aside(step: StepRun, run: Run, graph: Graph) -> tuple[StagedFile, ...]:
+def set_aside(step: StepRun, run: Run, graph: Graph) -> tuple[StagedFile, ...]:
     """The rows that steps above this load have rejected or put in quarantine, up to the next dataset."""
     above = graph.direct(step.key)
     found: dict[str, StagedFile] = {}

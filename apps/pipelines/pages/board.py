@@ -15,7 +15,7 @@ from django.db.models.functions import Cast, Extract, RowNumber
 
 from apps.pipelines.document import Document
 from apps.pipelines.graph import PLAN
-from apps.pipelines.models import Pipeline, Run, StepRun
+from apps.pipelines.models import Pipeline, Run, Schedule, StepRun
 from apps.pipelines.states import RUN_ACTIVE
 
 STRIP = 40
@@ -71,6 +71,14 @@ class Line:
         return "healthy" if self.telling.outcome == "clean" else "warning"
 
     @property
+    def next_at(self) -> datetime | None:
+        """When its schedule fires next; nothing while that is off or the pipeline is paused."""
+        schedule: Schedule | None = getattr(self.pipeline, "schedule", None)
+        if schedule is None or not schedule.enabled or self.pipeline.paused_at is not None:
+            return None
+        return schedule.next_at
+
+    @property
     def telling(self) -> Past | None:
         """The newest run that says something about the pipeline: one that succeeded or failed."""
         return next((each for each in reversed(self.recent) if each.state in _TELLING), None)
@@ -90,7 +98,7 @@ class Line:
 
 def lines(pipelines: QuerySet[Pipeline]) -> list[Line]:
     """Every pipeline with its recent runs; two queries however many there are."""
-    found = {each.pk: Line(each) for each in pipelines.select_related("published").defer(*_LARGE)}
+    found = {each.pk: Line(each) for each in pipelines.select_related("published", "schedule").defer(*_LARGE)}
     rank = Window(RowNumber(), partition_by=F("pipeline_id"), order_by=F("id").desc())
     runs = Run.objects.filter(pipeline_id__in=found).annotate(rank=rank).filter(rank__lte=STRIP)
     columns = ("pipeline_id", "id", "state", "outcome", _epoch("created_at"), _epoch("started_at"))
@@ -168,7 +176,8 @@ def describe(kind: str, spec: dict[str, Any]) -> str:
         rules = len(spec.get("rules", []))
         return f"{rules} rule{'' if rules == 1 else 's'}"
     if kind == "load":
-        return f"{spec.get('mode', '')} → {spec.get('dataset', '')}"
+        place = spec.get("dataset") or f"{spec.get('destination', '')} · {spec.get('table', '')}"
+        return f"{spec.get('mode', 'append')} → {place}"
     return kind
 
 

@@ -147,9 +147,9 @@ def test_each_role_may_do_what_the_table_says(  # noqa: PLR0917
         (
             {
                 "slug": "a",
-                "connector": "postgresql",
+                "connector": "local_files",
                 "writable": True,
-                "params": {"host": "h", "database": "d", "user": "u"},
+                "params": {"path": "/data"},
             },
             "writable",
         ),

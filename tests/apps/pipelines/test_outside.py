@@ -1,0 +1,216 @@
+"""Loads into outside tables, end to end: each row once, whatever dies, and every refusal with its place and remedy."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from apps.accounts.models import Project
+from apps.pipelines import queries, services
+from apps.pipelines.execution import settling
+from apps.pipelines.models import StepRun
+from apps.pipelines.problems import DocumentError
+from apps.sources import services as sources
+from apps.sources.models import Source
+from tests.apps.pipelines import workshop as ws
+from tests.mortal import Mortals, mortals
+
+TEXT = """
+manifold: 1
+pipeline: out
+retry: {attempts: 1}
+steps:
+  orders: {extract: {source: db, stream: public.orders, mode: incremental}}
+  sound: {check: {input: orders, rules: [{range: {column: amount, min: 0}, action: quarantine}]}}
+  out: {load: {input: sound, destination: db, table: mart.orders, MODE}}
+"""
+APPEND = TEXT.replace("MODE", "mode: append")
+MERGE = TEXT.replace("MODE", "mode: merge, key: [id]")
+REPLACE = TEXT.replace("mode: incremental", "mode: full_refresh").replace("MODE", "mode: replace")
+MODES = pytest.mark.parametrize("text", [APPEND, MERGE, REPLACE], ids=["append", "merge", "replace"])
+
+
+@pytest.fixture
+def orders(workshop: Path, project: Project, postgres_url: str) -> str:
+    ws.execute(postgres_url, "CREATE TABLE orders (id int, amount int)")
+    ws.execute(postgres_url, "CREATE SCHEMA mart")
+    ws.insert(postgres_url, "orders", [(1, 10), (2, 20)])
+    source = ws.postgres_source(project, postgres_url)
+    ws.cursor(source, "public.orders", "id")
+    sources.update_source(source, writable=True, actor=ws.ACTOR)
+    return postgres_url
+
+
+def table(url: str, name: str = "mart.orders") -> Counter[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return Counter(connection.execute(f"SELECT * FROM {name}").fetchall())
+
+
+def problems(project: Project, text: str) -> list[tuple[str, str]]:
+    return [(each.path, f"{each.message} {each.remedy}") for each in services.validate(project, text)[1]]
+
+
+@MODES
+def test_it_works(project: Project, orders: str, text: str):
+    pipeline = ws.published(project, text)
+    first = ws.run(pipeline)
+    assert first.state == "succeeded", ws.error_of(first)
+    out = ws.output(first, "out")
+    assert (out["status"], out["destination"], out["table"]) == ("loaded", "db", "mart.orders")
+    assert (out["inserted"], out["rows"], out["created"]) == (2, 2, True)
+    assert first.steps.get(key="out").rows_out == 2
+
+    ws.insert(orders, "orders", [(3, 30), (4, -1)])
+    second = ws.run(pipeline)
+    assert second.state == "succeeded", ws.error_of(second)
+    assert table(orders) == Counter({(1, 10): 1, (2, 20): 1, (3, 30): 1})
+    assert ws.rows(project, "out.out.rejected", "raw").total() == 1, "what was set aside is kept"
+
+
+def test_nothing_new_is_not_loaded_again(project: Project, orders: str):
+    pipeline = ws.published(project, APPEND)
+    ws.run(pipeline)
+    assert ws.run(pipeline).state == "skipped"
+    assert table(orders).total() == 2
+
+
+def test_a_seed_takes_the_place_of_what_was_appended(project: Project, orders: str):
+    pipeline = ws.published(project, APPEND)
+    ws.run(pipeline)
+    ws.execute(orders, "UPDATE orders SET amount = 11 WHERE id = 1")
+    seeded = ws.run(pipeline, "seed")
+    assert seeded.state == "succeeded", ws.error_of(seeded)
+    assert table(orders) == Counter({(1, 11): 1, (2, 20): 1})
+
+
+def test_a_seed_brings_back_a_table_that_vanished(project: Project, orders: str):
+    pipeline = ws.published(project, MERGE)
+    ws.run(pipeline)
+    ws.execute(orders, "DROP TABLE mart.orders")
+    ws.insert(orders, "orders", [(3, 30)])
+    failed = ws.run(pipeline)
+    assert ws.failure(failed)["code"] == "table_missing"
+    assert ws.run(pipeline, "seed").state == "succeeded"
+    assert table(orders).total() == 3
+
+
+def test_a_key_that_arrives_twice(project: Project, orders: str):
+    pipeline = ws.published(project, MERGE)
+    ws.execute(orders, "INSERT INTO orders VALUES (3, 1), (3, 2)")
+    failed = ws.run(pipeline)
+    assert ws.failure(failed)["code"] == "key_twice"
+    assert "id = 3" in ws.failure(failed)["message"]
+    ws.execute(orders, "DELETE FROM orders WHERE amount = 2")
+    assert ws.run(pipeline).state == "succeeded"
+    assert table(orders).total() == 3
+
+
+def test_a_key_without_a_value(project: Project, orders: str):
+    text = MERGE.replace("mode: incremental", "mode: full_refresh")
+    ws.execute(orders, "INSERT INTO orders VALUES (NULL, 1)")
+    assert ws.failure(ws.run(ws.published(project, text)))["code"] == "key_null"
+
+
+def test_a_merge_may_delete_what_is_gone(project: Project, orders: str):
+    text = MERGE.replace("mode: incremental", "mode: full_refresh").replace("[id]", "[id], delete_missing: true")
+    pipeline = ws.published(project, text)
+    ws.run(pipeline)
+    ws.execute(orders, "DELETE FROM orders WHERE id = 1")
+    out = ws.output(ws.run(pipeline), "out")
+    assert (out["deleted"], out["skipped"], out["inserted"]) == (1, 1, 0)
+    assert table(orders) == Counter({(2, 20): 1})
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Iterator[Mortals]:
+    with mortals(tmp_path_factory.mktemp("orders")) as found:
+        yield found
+
+
+PLACES = ("outside_begun", "outside_copied", "outside_settled", "outside_kept", "in_commit")
+
+
+@MODES
+def test_whoever_dies_the_table_holds_each_row_once(project: Project, orders: str, mortal: Mortals, text: str):
+    """kill -9 at each place of a load; another attempt finishes what was begun, or finds it done."""
+    pipeline = ws.published(project, text)
+    for number, place in enumerate(PLACES):
+        ws.insert(orders, "orders", [(10 + 2 * number, 1), (11 + 2 * number, 2)])
+        started = services.start_run(pipeline, actor=ws.ACTOR)
+        ws.work_before("out")
+        step = StepRun.objects.get(run=started, key="out")
+        assert mortal.work(step.pk, die_at=place) == -signal.SIGKILL
+        rows = StepRun.objects.filter(pk=step.pk, state="running")
+        assert rows.update(lease_until="2020-01-01T00:00Z") == 1
+        assert settling.lose(step.pk)
+        ws.work()
+        started.refresh_from_db()
+        assert started.state == "succeeded", ws.error_of(started)
+        late = place in ("outside_kept", "in_commit")
+        assert ws.output(started, "out")["status"] == ("already_done" if late else "loaded")
+        assert table(orders) == table(orders, "orders")
+
+
+def test_a_destination_has_to_be_there_and_writable(project: Project, orders: str, workshop: Path):
+    place = "steps.out.load.destination"
+    path, said = problems(project, APPEND.replace("destination: db", "destination: dbx"))[0]
+    assert path == place and "There is no source `dbx`" in said and "`db`" in said
+    ws.write(workshop, "a.csv", ["id", "1"])
+    ws.files_source(project, workshop)
+    path, said = problems(project, APPEND.replace("destination: db", "destination: drop"))[0]
+    assert path == place and "cannot write" in said
+    sources.update_source(Source.objects.get(slug="db"), writable=False, actor=ws.ACTOR)
+    path, said = problems(project, APPEND)[0]
+    assert path == place and "not marked writable" in said and "Admin" in said
+    with pytest.raises(DocumentError):
+        ws.published(project, APPEND)
+
+
+def test_a_source_that_is_no_longer_writable(project: Project, orders: str):
+    pipeline = ws.published(project, APPEND)
+    sources.update_source(Source.objects.get(slug="db"), writable=False, actor=ws.ACTOR)
+    assert ws.failure(ws.run(pipeline))["code"] == "destination_not_writable"
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "said"),
+    [
+        (
+            ("destination: db, table: mart.orders, mode: append", "mode: append"),
+            "steps.out.load",
+            "destination: source",
+        ),
+        (("table: mart.orders, ", ""), "steps.out.load", "table: name"),
+        (("destination: db", "dataset: x, destination: db"), "steps.out.load", "one place"),
+        (("mode: append", "mode: merge"), "steps.out.load.key", "needs a key"),
+        (("mode: append", "mode: append, schema: thaw"), "steps.out.load.schema", "freeze"),
+        (
+            ("mode: append}}", "mode: append}}\n  more: {load: {input: sound, destination: db, table: mart.orders}}"),
+            "steps.more.load.table",
+            "loaded by `out` already",
+        ),
+        (
+            ("mode: append", "mode: merge, key: [id], delete_missing: true"),
+            "steps.out.load.delete_missing",
+            "full_refresh",
+        ),
+    ],
+)
+def test_what_a_document_may_not_say(project: Project, orders: str, change: tuple[str, str], path: str, said: str):
+    found = problems(project, APPEND.replace(*change))
+    assert [each for each, _ in found] == [path]
+    assert said in found[0][1]
+
+
+def test_a_destination_cannot_be_deleted_while_a_pipeline_writes_into_it(project: Project, orders: str):
+    text = APPEND.replace("source: db", "source: other")
+    ws.cursor(ws.postgres_source(project, orders, "other"), "public.orders", "id")
+    ws.published(project, text)
+    assert queries.readers_of(Source.objects.get(slug="db")) == ["out"]
+    assert queries.readers_of(Source.objects.get(slug="db"), "public.orders") == []
