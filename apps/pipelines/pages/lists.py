@@ -24,7 +24,7 @@ MODES = {
     "auto": "Read what is new; repeat what did not arrive; everything the first time.",
     "incremental": "Read only what is new since the last run.",
     "repair": "Read failed windows again, and those whose count differs in the source now.",
-    "seed": "Forget what was read, read everything, and replace the datasets.",
+    "seed": "Forget what was read, read everything, and replace what was loaded.",
 }
 
 
