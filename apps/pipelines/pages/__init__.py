@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from apps.pipelines.pages import documents, lists, runs, schedules, sources
+from apps.pipelines.pages import control, documents, lists, runs, schedules, sources
 
 urlpatterns = [
     *lists.urlpatterns,
     *documents.urlpatterns,
     *runs.urlpatterns,
+    *control.urlpatterns,
     *schedules.urlpatterns,
     *sources.urlpatterns,
 ]

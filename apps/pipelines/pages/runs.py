@@ -55,7 +55,7 @@ def index(request: HttpRequest, project: Project) -> HttpResponse:
 @require_GET
 @project_page()
 def show(request: HttpRequest, project: Project, run_id: uuid.UUID) -> HttpResponse:
-    run = _run(request, project, run_id)
+    run = run_of(request, project, run_id)
     steps = list(run.steps.all())
     context = _live(run, steps, project)
     if is_polling(request):
@@ -68,7 +68,7 @@ def show(request: HttpRequest, project: Project, run_id: uuid.UUID) -> HttpRespo
 @require_POST
 @project_page("operate")
 def cancel(request: HttpRequest, project: Project, run_id: uuid.UUID) -> HttpResponse:
-    run = services.cancel_run(_run(request, project, run_id), actor=actor_of(request.user))
+    run = services.cancel_run(run_of(request, project, run_id), actor=actor_of(request.user))
     said = "The run is cancelled." if run.state == "cancelled" else "The run stops as soon as its steps have let go."
     return go(request, reverse("console:run", args=[project.slug, run.pk]), said)
 
@@ -76,12 +76,13 @@ def cancel(request: HttpRequest, project: Project, run_id: uuid.UUID) -> HttpRes
 @require_POST
 @project_page("operate")
 def retry(request: HttpRequest, project: Project, run_id: uuid.UUID) -> HttpResponse:
-    again = services.retry_run(_run(request, project, run_id), actor=actor_of(request.user))
+    again = services.retry_run(run_of(request, project, run_id), actor=actor_of(request.user))
     said = "A new run repeats this one, with the steps that still stand."
     return go(request, reverse("console:run", args=[project.slug, again.pk]), said)
 
 
-def _run(request: HttpRequest, project: Project, run_id: uuid.UUID) -> Run:
+def run_of(request: HttpRequest, project: Project, run_id: uuid.UUID) -> Run:
+    """A run that the person may see, with its totals, or not found."""
     visible = Run.objects.visible_to(request.user).filter(project=project)
     return get_object_or_404(queries.with_totals(visible).select_related("pipeline", "version", "retry_of"), pk=run_id)
 
@@ -117,6 +118,8 @@ def _live(run: Run, steps: list[Any], project: Project) -> dict[str, Any]:
     }
 
 
+        "waits_for": queries.waits_for(run),
+        "decisions": run.decisions.exclude(answer=""),
 def _named(result: dict[str, Any]) -> dict[str, Any]:
     """A result that says whether its rule has a name of its own; its samples as a table, the rule's columns first."""
     found = list(dict.fromkeys(name for sample in result["samples"] for name in sample["values"]))

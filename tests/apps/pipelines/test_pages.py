@@ -63,6 +63,11 @@ ACTS = [
     ("pipelines/orders/delete/", "admin"),
     ("runs/{run}/cancel/", "operator"),
     ("runs/{run}/retry/", "operator"),
+    ("runs/{run}/pause/", "operator"),
+    ("runs/{run}/resume/", "operator"),
+    ("runs/{run}/skip/", "operator"),
+    ("pipelines/orders/pause/", "operator"),
+    ("pipelines/orders/resume/", "operator"),
 ]
 RANK = ["viewer", "operator", "admin"]
 SignIn = Callable[[User], Client]

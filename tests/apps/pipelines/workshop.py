@@ -70,7 +70,7 @@ def published(project: Project, text: str) -> Pipeline:
 def work() -> int:
     """Work off every ready step, and whatever becomes ready by it; returns how many."""
     count = 0
-    while (ready := StepRun.objects.filter(state="ready").order_by("id").first()) is not None:
+    while (ready := StepRun.objects.filter(state="ready", run__state="running").order_by("id").first()) is not None:
         run_step(ready.pk, "tests", may_exit=False)
         count += 1
     return count

@@ -88,6 +88,9 @@
     const close = event.target.closest("[data-dismiss]");
     if (close) dismiss(close.closest(".toast"));
     if (event.target.closest("[data-drawer]")) toggleDrawer();
+    const opens = event.target.closest("[data-dialog]");
+    if (opens) document.getElementById(opens.dataset.dialog).showModal();
+    if (event.target.closest("[data-close]") || event.target.matches("dialog")) event.target.closest("dialog").close();
     document.querySelectorAll("details[data-menu][open]").forEach((menu) => {
       if (!menu.contains(event.target)) menu.removeAttribute("open");
     });
