@@ -115,11 +115,11 @@ def _live(run: Run, steps: list[Any], project: Project) -> dict[str, Any]:
         "error": run.error or next((each.error for each in steps if each.error), None),
         "next_run": run.retries.order_by("-id").first() if over else None,
         "may_retry": queries.can_retry(run),
+        "waits_for": queries.waits_for(run),
+        "decisions": run.decisions.exclude(answer=""),
     }
 
 
-        "waits_for": queries.waits_for(run),
-        "decisions": run.decisions.exclude(answer=""),
 def _named(result: dict[str, Any]) -> dict[str, Any]:
     """A result that says whether its rule has a name of its own; its samples as a table, the rule's columns first."""
     found = list(dict.fromkeys(name for sample in result["samples"] for name in sample["values"]))
