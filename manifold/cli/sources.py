@@ -79,6 +79,27 @@ def add(
 
 
 @sources.command()
+@click.argument("slug")
+@click.option("--title", help="A name for people.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter; null takes it out.")
+@click.option("--writable/--read-only", default=None, help="Whether pipelines may load into its tables.")
+@output.command
+def change(
+    client: Client, *, slug: str, title: str | None, settings: tuple[str, ...], writable: bool | None, as_json: bool
+) -> None:
+    """Change what is given of a source and keep the rest; `--writable` lets pipelines load into its tables."""
+    wanted = {"title": title, "writable": writable, "params": dict(map(_setting, settings)) or None}
+    body = {name: value for name, value in wanted.items() if value is not None}
+    if not body:
+        raise click.UsageError("Say what to change: --title, --set, --writable or --read-only.")
+    changed = client.in_project("PATCH", at("sources", slug), json=body)
+    if as_json:
+        output.print_json(changed)
+    else:
+        click.echo(f"{slug}: changed; pipelines {'may' if changed['writable'] else 'may not'} load into its tables")
+
+
+@sources.command()
 @output.command
 def connectors(client: Client, *, as_json: bool) -> None:
     """The kinds of source and what each can do."""

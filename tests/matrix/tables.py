@@ -222,6 +222,7 @@ pause orders                                    4        2         2      4     
 resume orders                                   4        2         2      4        0     0
 sources list                                    4        2         2      0        0     0
 sources add more --connector local_files --set path=DROP  4  2     2      4        4     0
+sources change drop --title Orders              4        2         2      4        4     0
 sources connectors                              4        0         0      0        0     0
 sources test drop                               4        2         2      4        0     0
 sources discover drop                           4        2         2      4        0     0

@@ -38,6 +38,21 @@ def test_it_works(served: Served, database: tuple[list[str], str]) -> None:
     assert lines == ["id   name", "ann  Ann", "ben  Ben"]
 
 
+def test_a_source_is_writable_only_when_somebody_says_so(served: Served, database: tuple[list[str], str]) -> None:
+    settings, password = database
+    words = ["sources", "add", "target", "--connector", "postgresql", *settings, "--secret", "password"]
+    served.manifold(*words, given=f"{password}\n")
+    found = served.json("sources", "list")["results"]
+    assert [each["writable"] for each in found if each["slug"] == "target"] == [False]
+    said = served.manifold("sources", "change", "target", "--writable").stdout
+    assert said == "target: changed; pipelines may load into its tables\n"
+    assert served.json("sources", "change", "target", "--title", "Target")["writable"] is True
+    assert served.json("sources", "change", "target", "--read-only")["writable"] is False
+    assert served.manifold("sources", "change", "target").exit_code == 2
+    refused = served.manifold("sources", "change", "drop", "--writable")
+    assert refused.exit_code == 2 and "cannot be written to" in refused.stderr
+
+
 def test_a_wrong_secret_is_told_at_its_stage(served: Served, database: tuple[list[str], str]) -> None:
     words = ["sources", "add", "locked", "--connector", "postgresql", *database[0], "--secret", "password"]
     result = served.manifold(*words, given="wrong-canary\n")
