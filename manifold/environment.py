@@ -288,6 +288,12 @@ TOKEN = _text(
     "MANIFOLD_TOKEN", "", "API token of the `manifold` command. Unset: what `manifold up` left behind.", secret=True
 )
 PROJECT = _text("MANIFOLD_PROJECT", "default", "Project that the `manifold` command works in.")
+BACKUP_PASSPHRASE = _text(
+    "MANIFOLD_BACKUP_PASSPHRASE",
+    "",
+    "Seals the keys in a backup, and opens them again. Unset: `manifold backup` and `restore` ask for it.",
+    secret=True,
+)
 DEMO_DATABASE_URL = _text(
     "MANIFOLD_DEMO_DATABASE_URL",
     "",

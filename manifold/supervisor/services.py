@@ -97,10 +97,7 @@ class Services:
 
     def start_postgres(self, watch: Watch) -> None:
         """Start it as soon as it is made, and wait until it and Valkey answer and the role exists."""
-        if self._making is not None:
-            self._making.result()
-        # No thread may be left when children are forked.
-        self._executor.shutdown(wait=True)
+        self.wait_until_made()
         if self.postgres is not None:
             server, prepare = self.postgres, lifeline.before_exec(signal.SIGINT)
             child = watch.add(
@@ -110,9 +107,20 @@ class Services:
                 patience=60,
             )
             watch.until_ready(child, server.is_ready)
-            server.ensure_role(ROLE, self.home.secret("postgres_role"), DATABASE)
+            self.ensure_role()
         if self.valkey is not None:
             watch.until_ready(watch.children["valkey"], self.valkey.is_ready)
+
+    def wait_until_made(self) -> None:
+        """Return when the cluster is there. No thread may be left when children are forked."""
+        if self._making is not None:
+            self._making.result()
+        self._executor.shutdown(wait=True)
+
+    def ensure_role(self) -> str:
+        """The application's role and database in the embedded server, which runs; their address."""
+        assert self.postgres is not None
+        return self.postgres.ensure_role(ROLE, self.home.secret("postgres_role"), DATABASE)
 
     def check_named(self) -> None:
         """Raises StartError when a service that the environment names does not answer."""

@@ -17,10 +17,15 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
+def lock_number(name: str) -> int:
+    """The number under which PostgreSQL knows the advisory lock of that name."""
+    return zlib.crc32(f"manifold.{name}".encode())
+
+
 @contextmanager
 def alone(name: str) -> Iterator[bool]:
     """Whether this process holds the advisory lock of that name, until the end of the block or of the connection."""
-    number = zlib.crc32(f"manifold.{name}".encode())
+    number = lock_number(name)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [number])
         held = bool(cursor.fetchone()[0])
@@ -38,7 +43,7 @@ def tick(work: Callable[[], None]) -> Callable[[], None]:
 
     @functools.wraps(work)
     def ticked() -> None:
-        with alone(work.__qualname__) as mine:
+        with alone(f"{work.__module__}.{work.__qualname__}") as mine:
             if mine:
                 work()
 
