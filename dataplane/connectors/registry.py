@@ -13,6 +13,8 @@ from dataplane.errors import ConfigurationError
 _CONNECTORS = {
     "local_files": "dataplane.connectors.local_files.LocalFiles",
     "postgresql": "dataplane.connectors.postgresql.PostgreSQL",
+    "sqlite": "dataplane.connectors.sqlite.SQLite",
+    "duckdb": "dataplane.connectors.duckdb_file.DuckDBFile",
 }
 
 

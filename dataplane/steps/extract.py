@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -166,8 +164,7 @@ def _written(
     except DataError as error:
         if part.careful is None or error.code not in ("conversion", "invalid_input"):
             raise
-    with suppress(FileNotFoundError):
-        os.unlink(context.storage.absolute(f"{context.output}/{name}.parquet"))
+    context.storage.remove(f"{context.output}/{name}.parquet" if part.files else f"{context.output}/{name}")
     return part.careful, *_copied(context, connection, part.careful, name)
 
 

@@ -79,7 +79,7 @@ class Folder:
         return Found(path, absolute, status.st_size, status.st_mtime_ns)
 
     def _inside(self, absolute: str) -> bool:
-        return _below(os.path.realpath(absolute), self.real)
+        return below(os.path.realpath(absolute), self.real)
 
     def _unreadable(self, error: OSError) -> None:
         raise unreadable(os.path.relpath(str(error.filename), self.real), error)
@@ -125,7 +125,7 @@ def _resolved(path: str, roots: Sequence[str]) -> str:
     real_roots = [os.path.realpath(each) for each in roots]
     candidates = [path] if os.path.isabs(path) else [os.path.join(each, path) for each in real_roots]
     real = [os.path.realpath(each) for each in candidates]
-    allowed = [each for each in real if any(_below(each, root) for root in real_roots)]
+    allowed = [each for each in real if any(below(each, root) for root in real_roots)]
     if not allowed:
         raise ConfigurationError(
             f"The folder {path} is not below an allowed folder. Choose another, or add it to MANIFOLD_FILE_ROOTS.",
@@ -147,5 +147,6 @@ def _resolved(path: str, roots: Sequence[str]) -> str:
     return chosen
 
 
-def _below(path: str, root: str) -> bool:
+def below(path: str, root: str) -> bool:
+    """Whether a real path is a folder or lies in it."""
     return path == root or path.startswith(root.rstrip("/") + "/")

@@ -1,0 +1,160 @@
+"""What is new in a relation: windows by a cursor column, all of it asked of DuckDB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import duckdb
+
+from dataplane.connectors.base import Column, Mark, Planned, StreamConfig, Window
+from dataplane.errors import ConfigurationError
+from dataplane.relations import identifier, literal
+from dataplane.types import is_integer
+
+_TIMES = ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS")
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The column that a stream is read by, in DuckDB's terms."""
+
+    name: str
+    type: str
+
+    @property
+    def sql(self) -> str:
+        return identifier(self.name)
+
+    def value(self, text: str) -> str:
+        return f"CAST({literal(text)} AS {self.type})"
+
+    @property
+    def counts(self) -> bool:
+        """Whether something can be taken off its values."""
+        return is_integer(self.type) or self.type.startswith(("DECIMAL", "DATE", "TIMESTAMP"))
+
+    def earlier(self, text: str, amount: float) -> str:
+        """The value less `amount`: seconds of times, else its own unit."""
+        value = self.value(text)
+        if self.type in _TIMES:
+            return f"CAST({value} - to_microseconds(CAST({amount!r} * 1000000 AS BIGINT)) AS {self.type})"
+        if self.type == "DATE":
+            return f"CAST({value} - CAST(ceil({amount!r} / 86400.0) AS INTEGER) AS DATE)"
+        if is_integer(self.type):
+            return f"{value} - CAST(floor({amount!r}) AS BIGINT)"
+        return f"CAST({value} - CAST({amount!r} AS {self.type}) AS {self.type})"
+
+
+def cursor_of(stream: StreamConfig, columns: tuple[Column, ...]) -> Cursor:
+    """The cursor of a stream. Raises ConfigurationError for one that is missing or has no order to read by."""
+    if not stream.cursor:
+        raise ConfigurationError(
+            f"{stream.name} has no cursor, so it cannot be read incrementally. Choose the column that grows with every "
+            "new row, or read it with mode full_refresh.",
+            code="cursor_missing",
+            evidence={"stream": stream.name},
+        )
+    column = next((each for each in columns if each.name == stream.cursor), None)
+    if column is None:
+        raise ConfigurationError(
+            f"{stream.name} has no column {stream.cursor}, which is its cursor. Choose another cursor.",
+            code="column_missing",
+            evidence={"stream": stream.name, "missing": [stream.cursor]},
+        )
+    if not can_be_cursor(column.type):
+        raise ConfigurationError(
+            f"Column {stream.cursor} of {stream.name} arrives as {column.type}, which has no order to read by. Choose "
+            "a time, a number, a UUID or a text that only grows.",
+            code="cursor_type",
+            evidence={"stream": stream.name, "cursor": stream.cursor, "type": column.type},
+        )
+    cursor = Cursor(column.name, column.type)
+    if stream.lookback and not cursor.counts:
+        raise ConfigurationError(
+            f"Column {stream.cursor} of {stream.name} is {column.type}: nothing can be taken off it, so there is no "
+            "lookback. Take the lookback out, or choose a time or a number.",
+            code="lookback",
+            evidence={"stream": stream.name, "cursor": stream.cursor, "type": column.type},
+        )
+    return cursor
+
+
+def can_be_cursor(type_: str) -> bool:
+    return is_integer(type_) or type_ in ("DATE", "VARCHAR", "UUID", *_TIMES) or type_.startswith("DECIMAL(")
+
+
+def bounds(cursor: Cursor, window: Window) -> str:
+    """The condition of a window's rows, with what is read again before `lower`."""
+    start = window.reread_from if window.reread_from is not None else window.lower
+    conditions = [f"{cursor.sql} >= {cursor.value(start)}"] if start is not None else []
+    if window.upper is not None:
+        conditions.append(f"{cursor.sql} <= {cursor.value(window.upper)}")
+    return " AND ".join(conditions) or f"{cursor.sql} IS NOT NULL"
+
+
+def planned(
+    duck: duckdb.DuckDBPyConnection, relation: str, stream: StreamConfig, cursor: Cursor, mark: Mark
+) -> Planned:
+    """What is new in a relation since the mark: rows after it, or rows that came late at or before it."""
+    finite = f" AND isfinite({cursor.sql})" if cursor.type == "DATE" or cursor.type in _TIMES else ""
+    newest, without = _row(
+        duck,
+        f"SELECT CAST(max({cursor.sql}) FILTER (WHERE true{finite}) AS VARCHAR), "
+        f"count(*) FILTER (WHERE {cursor.sql} IS NULL) FROM ({relation})",
+    )
+    warnings = (
+        (f"{without:,} rows of {stream.name} have no {cursor.name} and are not read incrementally.",) if without else ()
+    )
+    if newest is None:
+        return Planned(None, f"{stream.name} has no row with a {cursor.name}.", 0, 0, warnings)
+    if mark.upper is None:
+        window = Window("cursor", column=cursor.name, upper=newest)
+        reason = f"First read of {stream.name}, up to {cursor.name} {newest}."
+        return Planned(window, reason, counted(duck, relation, cursor, window), None, warnings)
+    start = _start(duck, cursor, mark, stream.lookback)
+    window = Window("cursor", column=cursor.name, lower=mark.upper, upper=newest, reread_from=start)
+    (grown,) = _row(duck, f"SELECT {cursor.value(newest)} > {cursor.value(mark.upper)}")
+    if not grown:
+        return _late(duck, relation, cursor, window, mark) or Planned(
+            None, f"{stream.name} has nothing after {window.column} {window.lower}.", 0, 0, warnings
+        )
+    reason = f"Rows of {stream.name} with {cursor.name} after {mark.upper}, up to {newest}."
+    return Planned(window, reason, counted(duck, relation, cursor, window), None, warnings)
+
+
+def _start(duck: duckdb.DuckDBPyConnection, cursor: Cursor, mark: Mark, lookback: float) -> str:
+    """Where reading begins again; never before what is remembered of earlier reads."""
+    upper = mark.upper or ""
+    if not lookback:
+        return upper
+    known = f", {cursor.value(mark.seen_from)}" if mark.seen_from is not None else ""
+    (start,) = _row(duck, f"SELECT CAST(greatest({cursor.earlier(upper, lookback)}{known}) AS VARCHAR)")
+    return str(start)
+
+
+def _late(duck: duckdb.DuckDBPyConnection, relation: str, cursor: Cursor, window: Window, mark: Mark) -> Planned | None:
+    """The newest cursor has not moved: rows may still have come at it, or within the lookback."""
+    if mark.boundary_rows is None:
+        return None
+    again = replace(window, upper=window.lower)
+    there = counted(duck, relation, cursor, again)
+    late = there - mark.boundary_rows
+    if late <= 0:
+        return None
+    return Planned(again, f"{late} rows arrived late, at or before {window.column} {window.lower}.", there)
+
+
+def counted(
+    duck: duckdb.DuckDBPyConnection, relation: str, cursor: Cursor, window: Window, *, alone: bool = False
+) -> int:
+    """The rows of a window: all that it reads, or `alone`, without what is read again before `lower`."""
+    after = f" AND {cursor.sql} > {cursor.value(window.lower)}" if alone and window.lower is not None else ""
+    (rows,) = _row(duck, f"SELECT count(*) FROM ({relation}) WHERE {bounds(cursor, window)}{after}")
+    return int(rows)
+
+
+def _row(duck: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    row = duck.execute(query).fetchone()
+    assert row is not None
+    return row

@@ -1,0 +1,283 @@
+"""A database that is one file: attached read-only, read by DuckDB in the types that a stream declares."""
+
+from __future__ import annotations
+
+import re
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import duckdb
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+from dataplane.connectors.base import (
+    Column,
+    Connector,
+    Mark,
+    Part,
+    Planned,
+    Reading,
+    ReadMode,
+    Stage,
+    StreamConfig,
+    StreamInfo,
+    Window,
+)
+from dataplane.connectors.databases import cursors
+from dataplane.connectors.files.single import allowed_file
+from dataplane.engine import connector_instance
+from dataplane.errors import ConfigurationError, ManifoldError
+from dataplane.failures import duckdb_errors
+from dataplane.relations import identifier
+from dataplane.statements import StatementError, check_expression
+
+CATALOG = "source"
+_PREVIEW_MEMORY = 512 << 20
+_TYPE = re.compile(r"[A-Z][A-Z0-9_ ]*(\([0-9 ,]+\))?( WITH TIME ZONE)?(\[\d*\])*")
+
+
+class FileParams(BaseModel):
+    """Where the database is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(
+        min_length=1,
+        title="File",
+        description="The database's file, below a folder that MANIFOLD_FILE_ROOTS allows.",
+    )
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A table's rows as one SELECT, every column in its type.
+
+    query fails at a value that does not fit, or brings only values that do. lenient: leaves out rows with a value that
+    does not fit; `rejects` then lists them. None where every value fits by itself.
+    """
+
+    query: str
+    columns: tuple[Column, ...]
+    lenient: str | None = None
+    rejects: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class DatabaseFile(Connector):
+    """Base of connectors to a file that DuckDB attaches. A subclass attaches it and says what is in it."""
+
+    family = "database"
+    Params: ClassVar[type[FileParams]] = FileParams
+    params: FileParams
+
+    @abstractmethod
+    def _attached(self, duck: duckdb.DuckDBPyConnection, path: str) -> AbstractContextManager[None]:
+        """The file as the catalogue `source`, read-only, in a transaction that sees it as it is at one moment.
+
+        Raises ManifoldError.
+        """
+
+    @abstractmethod
+    def _tables(self, duck: duckdb.DuckDBPyConnection, path: str) -> list[StreamInfo]:
+        """What can be read."""
+
+    @abstractmethod
+    def _offer(self, duck: duckdb.DuckDBPyConnection, path: str, stream: StreamConfig) -> Offered:
+        """A stream as it will be read, before its filter. Raises ConfigurationError where it is not as declared."""
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+        path = allowed_file(self.params.path, self.roots)
+        with (
+            connector_instance(extensions=self.extensions, memory=_PREVIEW_MEMORY, threads=2) as duck,
+            duckdb_errors(),
+            self._attached(duck, path),
+        ):
+            yield duck, path
+
+    def test(self) -> Iterator[Stage]:
+        found: list[StreamInfo] = []
+
+        def resolve() -> str:
+            allowed_file(self.params.path, self.roots)
+            return "The file exists, is below an allowed folder, and may be read."
+
+        def list_() -> str:
+            found.extend(self.discover())
+            if not found:
+                raise ConfigurationError(
+                    f"{self.params.path} holds no table. Name another file, or fill it first.", code="nothing_to_read"
+                )
+            return f"{len(found)} {'table' if len(found) == 1 else 'tables'}"
+
+        def read() -> str:
+            self.preview(StreamConfig(found[0].name), 1)
+            return found[0].name
+
+        for name, work in (("resolve", resolve), ("list", list_), ("read a row", read)):
+            stage = _stage(name, work)
+            yield stage
+            if not stage.ok:
+                return
+
+    def discover(self) -> list[StreamInfo]:
+        with self._opened() as (duck, path):
+            return self._tables(duck, path)
+
+    def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
+        with self._opened() as (duck, path):
+            offered = self._filtered(duck, path, stream)
+            rows = offered.lenient or offered.query
+            if mode == "full_refresh":
+                return Planned(Window("full"), f"All of {stream.name} is read.", None, None, offered.warnings)
+            cursor = cursors.cursor_of(stream, offered.columns)
+            found = cursors.planned(duck, rows, stream, cursor, mark)
+            return replace(found, warnings=offered.warnings + found.warnings)
+
+    def count(self, stream: StreamConfig, window: Window) -> int | None:
+        if window.kind != "cursor":
+            return None
+        with self._opened() as (duck, path):
+            offered = self._filtered(duck, path, stream)
+            cursor = cursors.cursor_of(stream, offered.columns)
+            return cursors.counted(duck, offered.lenient or offered.query, cursor, window, alone=True)
+
+    @contextmanager
+    def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:
+        path = allowed_file(self.params.path, self.roots)
+        with self._attached(connection, path):
+            offered = self._filtered(connection, path, stream)
+            columns, warnings = offered.columns, list(offered.warnings)
+            if window.kind == "cursor":
+                cursor = cursors.cursor_of(stream, columns)
+                _same_cursor(stream, window)
+                query = f"SELECT * FROM ({offered.query}) WHERE {cursors.bounds(cursor, window)}"
+                yield Reading(query, columns, warnings=warnings)
+            elif offered.lenient is None:
+                yield Reading(offered.query, columns, warnings=warnings)
+            else:
+                # What the fast query fails at ends its transaction, too.
+                anew = ("ROLLBACK", "BEGIN TRANSACTION")
+                careful = Part(offered.lenient, rejects=offered.rejects, prepare=anew)
+                yield Reading("", columns, parts=[Part(offered.query, careful=careful)], warnings=warnings)
+
+    def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
+        with self._opened() as (duck, path):
+            offered = self._filtered(duck, path, stream)
+            return duck.execute(f"SELECT * FROM ({offered.lenient or offered.query}) LIMIT {limit}").to_arrow_table()
+
+    def _filtered(self, duck: duckdb.DuckDBPyConnection, path: str, stream: StreamConfig) -> Offered:
+        """What is offered, with the stream's filter: an expression of DuckDB's over the columns as they arrive."""
+        if stream.query:
+            raise ConfigurationError(
+                f"{self.title} has no queries of one's own. Read the table, and write the query in a sql step.",
+                code="query_not_supported",
+                evidence={"stream": stream.name},
+            )
+        chosen = stream.select
+        # The filter and the cursor may name columns that are not chosen.
+        offered = self._offer(duck, path, replace(stream, select=()) if stream.row_filter else stream)
+        if not stream.row_filter:
+            return offered
+        condition = _checked(stream)
+        names = {each.name: each for each in offered.columns}
+        columns = tuple(names[each] for each in chosen if each in names) if chosen else offered.columns
+        items = ", ".join(identifier(each.name) for each in columns)
+
+        def kept(query: str | None) -> str | None:
+            return query and f"SELECT {items} FROM ({query}) WHERE (\n{condition}\n)"
+
+        query = kept(offered.query) or ""
+        try:
+            duck.execute(f"EXPLAIN {query}")
+        except duckdb.Error as error:
+            raise _wrong_filter(stream, str(error).partition("\n")[0], "sql") from None
+        return replace(offered, query=query, lenient=kept(offered.lenient), columns=columns)
+
+
+def chosen_columns(stream: StreamConfig, there: tuple[Column, ...]) -> tuple[tuple[Column, ...], tuple[str, ...]]:
+    """The columns to read, in the types that they are declared in, and a warning for new ones that are not read.
+
+    Raises ConfigurationError for a column that is gone.
+    """
+    known = {each.name: each for each in there}
+    declared = {each.name: each for each in stream.columns}
+    names = list(stream.select or declared or known)
+    missing = [each for each in names if each not in known]
+    if missing:
+        raise ConfigurationError(
+            f"{stream.name} has no column {', '.join(missing)} any more. Discover the source again, or take the column "
+            "out of the stream.",
+            code="column_missing",
+            evidence={"stream": stream.name, "missing": missing, "columns": list(known)},
+        )
+    new = [each for each in known if declared and each not in declared]
+    warning = f"{stream.name} has new columns that are not read: {', '.join(new)}. Discover it again to add them."
+    columns = tuple(
+        replace(known[each], type=_type(declared[each], known[each].type) if each in declared else known[each].type)
+        for each in names
+    )
+    return columns, (warning,) if new else ()
+
+
+def _type(column: Column, found: str) -> str:
+    """The type that an operator declared, in DuckDB's spelling. Raises ConfigurationError for what is no type."""
+    if column.type == found:
+        return found
+    wanted = " ".join(column.type.upper().split())
+    if not _TYPE.fullmatch(wanted):
+        raise ConfigurationError(
+            f"{column.type!r} is no type that column {column.name} can be declared as; use one of DuckDB's, such as "
+            "VARCHAR, BIGINT or DECIMAL(18,4).",
+            code="type_unknown",
+            evidence={"column": column.name, "type": column.type},
+        )
+    return wanted
+
+
+def gone(stream: StreamConfig) -> ConfigurationError:
+    return ConfigurationError(
+        f"There is no table {stream.name} any more. Discover the source again.",
+        code="table_missing",
+        evidence={"stream": stream.name},
+    )
+
+
+def _checked(stream: StreamConfig) -> str:
+    text = stream.row_filter or ""
+    try:
+        check_expression(text)
+    except StatementError as error:
+        raise _wrong_filter(stream, error.message, error.code) from None
+    return text
+
+
+def _wrong_filter(stream: StreamConfig, said: str, code: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The filter of {stream.name} cannot be used: {said} Write one condition in DuckDB's SQL over its columns.",
+        code=code,
+        evidence={"stream": stream.name, "filter": stream.row_filter},
+    )
+
+
+def _same_cursor(stream: StreamConfig, window: Window) -> None:
+    if window.column != stream.cursor:
+        raise ConfigurationError(
+            f"The window of {stream.name} was planned by column {window.column}, but the stream's cursor is now "
+            f"{stream.cursor}. Run the pipeline with mode seed to begin anew.",
+            code="cursor_changed",
+            evidence={"stream": stream.name, "window": window.column, "cursor": stream.cursor},
+        )
+
+
+def _stage(name: str, work: Callable[[], str]) -> Stage:
+    began = time.monotonic()
+    try:
+        detail = work()
+    except ManifoldError as error:
+        return Stage(name, False, time.monotonic() - began, error.message, error)
+    return Stage(name, True, time.monotonic() - began, detail)

@@ -1,0 +1,127 @@
+"""DuckDB files: tables of a database that another program writes, read-only and in their own types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import ClassVar
+
+import duckdb
+
+from dataplane.connectors.base import Capabilities, Column, StreamConfig, StreamInfo
+from dataplane.connectors.databases import cursors
+from dataplane.connectors.databases.file import CATALOG, DatabaseFile, FileParams, Offered, chosen_columns, gone
+from dataplane.errors import ConfigurationError, TransientError
+from dataplane.relations import identifier, literal
+from dataplane.types import stored
+
+# Parquet does not keep these whole, whether they stand alone or inside a list or a struct.
+_AS_TEXT = re.compile(
+    r"\b(INTERVAL|TIME WITH TIME ZONE|TIME_NS|BIT|BIGNUM|VARINT|UNION|VARIANT|GEOMETRY)\b|^(?:TIMESTAMP_[SM]+)\[",
+)
+
+_TABLES = f"""
+SELECT schema_name, table_name, estimated_size
+FROM duckdb_tables() WHERE database_name = '{CATALOG}' AND NOT internal ORDER BY ALL
+"""
+_COLUMNS = f"""
+SELECT schema_name, table_name, column_name, data_type, is_nullable
+FROM duckdb_columns() SEMI JOIN duckdb_tables() USING (database_name, schema_name, table_name)
+WHERE database_name = '{CATALOG}' AND NOT internal ORDER BY column_index
+"""
+_KEYS = f"""
+SELECT schema_name, table_name, constraint_column_names
+FROM duckdb_constraints() WHERE database_name = '{CATALOG}' AND constraint_type = 'PRIMARY KEY'
+"""
+
+
+class DuckDBFile(DatabaseFile):
+    """Tables of a DuckDB file. Views are left out: their SQL is not ours, and could read any file of the machine."""
+
+    key = "duckdb"
+    title = "DuckDB file"
+    summary = "Tables of a DuckDB database file, whole or by a cursor column."
+    capabilities = Capabilities(full=True, incremental=True, schema_inference=True, parallel=True, resumable=True)
+    Params: ClassVar[type[FileParams]] = FileParams
+
+    @contextmanager
+    def _attached(self, duck: duckdb.DuckDBPyConnection, path: str) -> Iterator[None]:
+        try:
+            duck.execute(f"ATTACH {literal(path)} AS {CATALOG} (TYPE duckdb, READ_ONLY)")
+        except duckdb.Error as error:
+            raise refused(self.params.path, path, error) from None
+        try:
+            duck.execute("BEGIN TRANSACTION")
+            yield
+        finally:
+            with suppress(duckdb.Error):
+                duck.execute("ROLLBACK")
+            duck.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")
+
+    def _tables(self, duck: duckdb.DuckDBPyConnection, path: str) -> list[StreamInfo]:
+        keys = {(schema, table): tuple(names) for schema, table, names in duck.execute(_KEYS).fetchall()}
+        columns = _columns(duck)
+        found = []
+        for schema, table, rows in duck.execute(_TABLES).fetchall():
+            own = tuple(columns[schema, table].values())
+            found.append(
+                StreamInfo(
+                    f"{schema}.{table}",
+                    own,
+                    primary_key=keys.get((schema, table), ()),
+                    cursor_candidates=tuple(each.name for each in own if cursors.can_be_cursor(each.type)),
+                    rows=rows,
+                    settings={"schema": schema, "table": table},
+                )
+            )
+        return found
+
+    def _offer(self, duck: duckdb.DuckDBPyConnection, path: str, stream: StreamConfig) -> Offered:
+        schema, _, table = stream.name.partition(".")
+        place = (str(stream.settings.get("schema", schema)), str(stream.settings.get("table", table)))
+        there = _columns(duck).get(place)
+        if there is None:
+            raise gone(stream)
+        columns, warnings = chosen_columns(stream, tuple(there.values()))
+        items = ", ".join(_item(each, there[each.name]) for each in columns)
+        query = f"SELECT {items} FROM {CATALOG}.{identifier(place[0])}.{identifier(place[1])}"
+        return Offered(query, columns, warnings=warnings)
+
+
+def _item(wanted: Column, there: Column) -> str:
+    """A column as it arrives, or as an operator declared it: a cast that does not fit fails the read."""
+    name = identifier(there.name)
+    exact = f"CAST({name} AS {there.type})" if there.native != there.type else name
+    return f"CAST({exact} AS {wanted.type}) AS {name}" if wanted.type != there.type else f"{exact} AS {name}"
+
+
+def _columns(duck: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], dict[str, Column]]:
+    found: dict[tuple[str, str], dict[str, Column]] = {}
+    for schema, table, name, native, nullable in duck.execute(_COLUMNS).fetchall():
+        type_ = "VARCHAR" if _AS_TEXT.search(native) else stored(native)
+        note = (
+            f"{native} arrives as its text" if type_ == "VARCHAR" and not native.startswith(("VARCHAR", "ENUM")) else ""
+        )
+        if type_.startswith("DECIMAL(38,0)") and "HUGEINT" in native:
+            note = f"{native} arrives as {type_}; a number of 39 digits fails the read"
+        found.setdefault((schema, table), {})[name] = Column(name, type_, nullable, native, note)
+    return found
+
+
+def refused(shown: str, path: str, error: duckdb.Error) -> TransientError | ConfigurationError:
+    """Why a DuckDB file cannot be opened, in our words."""
+    said = str(error).replace(path, shown)
+    if "lock on file" in said:
+        return TransientError(
+            f"{shown} is open in another program that writes to it, and a DuckDB file has one writer at a time. Close "
+            "it there; it is tried again.",
+            code="file_locked",
+            evidence={"file": shown, "said": said[:500]},
+        )
+    return ConfigurationError(
+        f"{shown} cannot be opened as a DuckDB file: {said.partition(chr(10))[0]} Name another file, or bring it "
+        "to the format of the DuckDB that Manifold uses.",
+        code="file_format",
+        evidence={"file": shown, "said": said[:500]},
+    )

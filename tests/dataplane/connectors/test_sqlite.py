@@ -1,0 +1,245 @@
+"""SQLite: what is there, what arrives, what is set aside, and what is new; against real files."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataplane.connectors.base import Column, Mark, StreamConfig, StreamInfo, Window
+from dataplane.connectors.sqlite import SQLite
+from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
+from dataplane.steps.base import StepResult
+from dataplane.steps.extract import ExtractSpec, ExtractStep
+from tests.dataplane.tables import Staging
+
+SPEC = ExtractSpec(source="s", stream="t")
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    (tmp_path / "files").mkdir()
+    connection = sqlite3.connect(tmp_path / "files" / "a.db", isolation_level=None)
+    yield connection
+    connection.close()
+
+
+def connector(tmp_path: Path, path: str = "a.db") -> SQLite:
+    return SQLite(SQLite.Params(path=path), roots=[str(tmp_path / "files")])
+
+
+def found(tmp_path: Path, name: str = "t") -> StreamInfo:
+    return next(each for each in connector(tmp_path).discover() if each.name == name)
+
+
+def stream(info: StreamInfo, **given: Any) -> StreamConfig:
+    return StreamConfig(info.name, info.settings, info.columns, **given)
+
+
+def extract(tmp_path: Path, config: StreamConfig, window: Window, **extras: Any) -> tuple[StepResult, list[Any]]:
+    staging = Staging(tmp_path / "storage")
+    context = staging.context(
+        {}, connector=connector(tmp_path), stream=config, window=window, **{"seen": None, **extras}
+    )
+    result = ExtractStep.run(context, SPEC)
+    assert result.table is not None
+    return result, staging.rows(result.table)
+
+
+def rejected(tmp_path: Path, result: StepResult) -> list[Any]:
+    assert result.table is not None
+    return Staging(tmp_path / "storage").rows_of(result.table.rejected)
+
+
+def test_it_works(tmp_path: Path, base: sqlite3.Connection) -> None:
+    base.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, amount REAL)")
+    base.execute("INSERT INTO t VALUES (1, 'a', 0.1 + 0.2), (2, NULL, 9)")
+    base.execute("CREATE VIEW v AS SELECT name FROM t")
+    assert [(each.name, each.ok) for each in connector(tmp_path).test()] == [
+        ("resolve", True),
+        ("list", True),
+        ("read a row", True),
+    ]
+    info = found(tmp_path)
+    assert [(each.name, each.type) for each in info.columns] == [
+        ("id", "BIGINT"),
+        ("name", "VARCHAR"),
+        ("amount", "DOUBLE"),
+    ]
+    assert (info.primary_key, info.cursor_candidates) == (("id",), ("id", "name"))
+    assert connector(tmp_path).preview(stream(info), 1).to_pylist() == [{"id": 1, "name": "a", "amount": 0.1 + 0.2}]
+    planned = connector(tmp_path).plan(stream(info), "full_refresh", Mark())
+    assert planned.window == Window("full")
+    _, rows = extract(tmp_path, stream(info), Window("full"))
+    assert rows == [(1, "a", 0.1 + 0.2), (2, None, 9.0)]
+    _, rows = extract(tmp_path, stream(found(tmp_path, "v")), Window("full"))
+    assert rows == [("a",), (None,)]
+
+
+@pytest.mark.parametrize(
+    ("declared", "cells", "type_"),
+    [
+        ("DATE", ["2024-01-02"], "DATE"),
+        ("DATE", ["2024-01-02 03:00"], "TIMESTAMP"),
+        ("DATETIME", ["2024-01-02 03:04:05.123456", "2024-01-02T03:04"], "TIMESTAMP"),
+        ("TIMESTAMP", ["2024-01-02T03:04:05+02:00"], "TIMESTAMP WITH TIME ZONE"),
+        ("TIMESTAMP", [1700000000], "BIGINT"),
+        ("TIMESTAMP", ["soon"], "VARCHAR"),
+        ("BOOLEAN", [0, 1, None], "BOOLEAN"),
+        ("BOOLEAN", [2], "BIGINT"),
+        ("DECIMAL(10,2)", [12.34, 5], "DECIMAL(10,2)"),
+        ("DECIMAL(10,2)", [12.345], "DOUBLE"),
+        ("NUMERIC", [1.5, 2**53], "DOUBLE"),
+        ("NUMERIC", [2**53 + 1], "VARCHAR"),
+        ("INTEGER", [2**63 - 1, -(2**63)], "BIGINT"),
+        ("INTEGER", [1.5], "DOUBLE"),
+        ("BLOB", [b"\x00\xff"], "BLOB"),
+        ("", [5, "x", 0.1], "VARCHAR"),
+        ("TIME", ["10:11:12"], "TIME"),
+        ("VARCHAR(3)", ["longer than that"], "VARCHAR"),
+    ],
+)
+def test_each_type_arrives_unchanged(
+    tmp_path: Path, base: sqlite3.Connection, declared: str, cells: list[Any], type_: str
+) -> None:
+    base.execute(f"CREATE TABLE t (c {declared})")
+    base.executemany("INSERT INTO t VALUES (?)", [(each,) for each in cells])
+    info = found(tmp_path)
+    assert info.columns[0].type == type_
+    result, rows = extract(tmp_path, stream(info), Window("full"))
+    assert len(rows) == len(cells)
+    assert rejected(tmp_path, result) == []
+    arrived = sorted(str(each[0]) for each in rows)
+    if type_ in ("BIGINT", "VARCHAR", "BLOB", "DOUBLE", "DECIMAL(10,2)"):
+        number = type_ in ("DOUBLE", "DECIMAL(10,2)")
+        assert arrived == sorted(str(each) for each in cells) or (
+            number and sorted(map(float, arrived)) == sorted(map(float, cells))
+        )
+
+
+def test_the_offset_of_a_time_is_not_lost(tmp_path: Path, base: sqlite3.Connection) -> None:
+    base.execute("CREATE TABLE t (at TIMESTAMP)")
+    base.execute("INSERT INTO t VALUES ('2024-01-02 03:04:05+02:00')")
+    _, rows = extract(tmp_path, stream(found(tmp_path)), Window("full"))
+    assert rows[0][0].isoformat() == "2024-01-02T01:04:05+00:00"
+
+
+@pytest.mark.parametrize("declared", ["INTEGER", "DATE"])
+def test_a_cell_of_another_kind_is_set_aside(tmp_path: Path, base: sqlite3.Connection, declared: str) -> None:
+    """INTEGER by the scanner, which stops; DATE by what SQLite tells of each cell."""
+    good = {"INTEGER": 7, "DATE": "2024-01-02"}[declared]
+    base.execute(f"CREATE TABLE t (id INTEGER PRIMARY KEY, c {declared})")
+    base.executemany("INSERT INTO t (c) VALUES (?)", [(good,)] * 1000 + [("nonsense",), (b"\x01",), (None,)])
+    info = found(tmp_path)
+    result, rows = extract(tmp_path, stream(info), Window("full"))
+    assert (len(rows), result.rows_in) == (1001, 1003)
+    bad = rejected(tmp_path, result)
+    type_ = info.columns[1].type
+    assert [(row, reason) for _, row, reason, _ in bad] == [
+        (1001, f"c: text is no {type_}"),
+        (1002, f"c: blob is no {type_}"),
+    ]
+    assert json.loads(bad[0][3]) == {"id": "1001", "c": "nonsense"}
+
+
+def test_a_declared_type_is_kept(tmp_path: Path, base: sqlite3.Connection) -> None:
+    base.execute("CREATE TABLE t (c INTEGER)")
+    base.execute("INSERT INTO t VALUES (1), ('x')")
+    _, rows = extract(tmp_path, StreamConfig("t", columns=(Column("c", "varchar"),)), Window("full"))
+    assert rows == [("1",), ("x",)]
+    with pytest.raises(ConfigurationError, match="is no type"):
+        extract(tmp_path, StreamConfig("t", columns=(Column("c", "INTEGER); DROP"),)), Window("full"))
+
+
+@pytest.mark.parametrize("column", ["id", "at"])
+def test_what_is_new(tmp_path: Path, base: sqlite3.Connection, column: str) -> None:
+    base.execute("CREATE TABLE t (id INTEGER, at DATETIME)")
+    base.execute("INSERT INTO t VALUES (1, '2024-01-01 00:00:01'), (2, '2024-01-01 00:00:02'), (NULL, NULL)")
+    config = stream(found(tmp_path), cursor=column)
+    first = connector(tmp_path).plan(config, "incremental", Mark())
+    assert (first.rows, first.warnings) == (2, (f"1 rows of t have no {column} and are not read incrementally.",))
+    assert first.window is not None
+    result, rows = extract(tmp_path, config, first.window)
+    assert [each[0] for each in rows] == [1, 2]
+    mark = Mark(upper=first.window.upper, boundary_rows=result.facts["boundary_rows"])
+    assert connector(tmp_path).plan(config, "incremental", mark).window is None
+    base.execute("INSERT INTO t VALUES (2, '2024-01-01 00:00:02'), (3, '2024-01-01 00:00:03')")
+    second = connector(tmp_path).plan(config, "incremental", mark)
+    assert second.window is not None
+    assert second.window.lower == first.window.upper
+    _, rows = extract(tmp_path, config, second.window, seen=result.facts["seen"])
+    assert [each[0] for each in rows] == [2, 3]
+    assert connector(tmp_path).count(config, second.window) == 1
+
+
+def test_an_incremental_read_stops_at_a_cell_of_another_kind(tmp_path: Path, base: sqlite3.Connection) -> None:
+    base.execute("CREATE TABLE t (id INTEGER, at DATE)")
+    base.execute("INSERT INTO t VALUES (1, '2024-01-01')")
+    config = stream(found(tmp_path), cursor="id")
+    base.execute("INSERT INTO t VALUES (2, 'soon')")
+    with pytest.raises(DataError, match="column at: the text soon is no DATE"):
+        extract(tmp_path, config, Window("cursor", column="id", upper="2"))
+
+
+def test_columns_and_filter(tmp_path: Path, base: sqlite3.Connection) -> None:
+    base.execute('CREATE TABLE "odd ""name" (id INTEGER, "a b" TEXT, day DATE)')
+    base.execute("""INSERT INTO "odd ""name" VALUES (1, 'x', '2024-01-01'), (2, 'y', '2024-01-02')""")
+    info = found(tmp_path, 'odd "name')
+    config = stream(info, select=("a b",), row_filter="day > DATE '2024-01-01' -- later")
+    assert extract(tmp_path, config, Window("full"))[1] == [("y",)]
+    for bad in ("id = 1) OR (true", "id IN (SELECT 1 FROM read_csv('/etc/passwd'))", "nothing = 1", ""):
+        with pytest.raises(ManifoldError):
+            extract(tmp_path, stream(info, row_filter=bad or "("), Window("full"))
+
+
+def test_a_writer_is_kept_out_and_told_of(tmp_path: Path, base: sqlite3.Connection) -> None:
+    base.execute("CREATE TABLE t (id INTEGER)")
+    base.execute("INSERT INTO t VALUES (1)")
+    config = stream(found(tmp_path))
+    base.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(TransientError, match="being written by another program") as caught:
+        connector(tmp_path).preview(config)
+    assert caught.value.code == "file_locked"
+
+
+def test_with_a_write_ahead_log_both_go_on(tmp_path: Path, base: sqlite3.Connection) -> None:
+    base.execute("PRAGMA journal_mode = wal")
+    base.execute("CREATE TABLE t (id INTEGER)")
+    base.execute("INSERT INTO t VALUES (1)")
+    base.execute("BEGIN IMMEDIATE")
+    base.execute("INSERT INTO t VALUES (2)")
+    assert extract(tmp_path, stream(found(tmp_path)), Window("full"))[1] == [(1,)]
+    base.execute("COMMIT")
+
+
+def test_files_that_cannot_be_read(tmp_path: Path, base: sqlite3.Connection) -> None:
+    base.execute("CREATE TABLE t (id INTEGER)")
+    (tmp_path / "files" / "no.db").write_text("this is no database" * 100)
+    (tmp_path / "out.db").write_bytes(b"")
+    for path, code in (
+        ("no.db", "file_format"),
+        ("missing.db", "path_missing"),
+        (".", "path_missing"),
+        (str(tmp_path / "out.db"), "path_not_allowed"),
+    ):
+        stages = list(connector(tmp_path, path).test())
+        assert not stages[-1].ok
+        assert stages[-1].error is not None
+        assert stages[-1].error.code == code
+    base.execute("DROP TABLE t")
+    last = list(connector(tmp_path).test())[-1]
+    assert last.error is not None
+    assert last.error.code == "nothing_to_read"
+    with pytest.raises(ConfigurationError, match="There is no table t any more"):
+        connector(tmp_path).preview(StreamConfig("t"))
+
+
+def test_text_that_is_no_text(tmp_path: Path, base: sqlite3.Connection) -> None:
+    base.execute("CREATE TABLE t (c TEXT)")
+    base.execute("INSERT INTO t VALUES (CAST(x'ff41' AS TEXT))")
+    with pytest.raises(DataError):
+        extract(tmp_path, StreamConfig("t", columns=(Column("c", "VARCHAR"),)), Window("full"))
