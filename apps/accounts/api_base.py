@@ -10,7 +10,9 @@ from django.db import models
 from django.http import Http404
 from rest_framework import viewsets
 from rest_framework.exceptions import PermissionDenied
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import BasePagination
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
@@ -36,6 +38,15 @@ class WholeList(BasePagination):
         nothing = {"type": "string", "nullable": True}
         properties = {"results": schema, "next": nothing, "previous": nothing}
         return {"type": "object", "required": list(properties), "properties": properties}
+
+
+class AnyFormat(DefaultContentNegotiation):
+    """`format` names the file that is wanted here, not the form of the answer; a client may accept what it likes."""
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
 
 
 class PlatformViewSet(viewsets.GenericViewSet[Any]):

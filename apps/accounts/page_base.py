@@ -72,6 +72,26 @@ def project_page(action: Action = "see") -> Callable[[ProjectView[P]], Callable[
     return decorate
 
 
+def administrator_page(
+    view: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
+) -> Callable[..., HttpResponseBase]:
+    """Open a page above the projects to whoever administers the platform; refusals come back as on `project_page`."""
+
+    @wraps(view)
+    def inner(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        if not isinstance(request.user, User):
+            return _sign_in(request)
+        refuse_nul(request)
+        if not request.user.administers_platform():
+            raise PermissionDenied("Only superusers see this page.")
+        try:
+            return view(request, *args, **kwargs)
+        except ManifoldError as error:
+            return _refused(request, error)
+
+    return inner
+
+
 def signed_in(request: HttpRequest) -> User:
     """The person who is signed in, as the model of this app."""
     return User.objects.get(pk=request.user.pk)

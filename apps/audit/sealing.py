@@ -42,6 +42,9 @@ class Verification:
     unsealed: int = 0
     head: str = GENESIS
     problems: list[str] = field(default_factory=list)
+    # How far it is: the last seal that was looked at, and where the ranges of each cluster end.
+    last: int = 0
+    ends: dict[str, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -67,15 +70,24 @@ def verify() -> Verification:
     What is sealed never changes, so writers and the sealing tick may go on meanwhile.
     """
     found = Verification()
-    ends: dict[str, int] = {}
-    for each in Seal.objects.order_by("id").iterator(chunk_size=50):
-        _check_link(each, found, ends)
+    while not verify_more(found):
+        pass
+    return found
+
+
+def verify_more(found: Verification, *, seals: int = 50) -> bool:
+    """Go on with a verification by so many seals; True when it is done. What it has found so far stays in `found`."""
+    batch = list(Seal.objects.filter(pk__gt=found.last).order_by("id")[:seals])
+    for each in batch:
+        _check_link(each, found)
         _check_rows(each, found)
         found.seals += 1
         found.events += each.events
-        found.head = each.digest
-    found.unsealed = sum(_count_from(cluster, ends.get(cluster, 0)) for cluster in _clusters())
-    return found
+        found.head, found.last = each.digest, each.pk
+    if len(batch) == seals:
+        return False
+    found.unsealed = sum(_count_from(cluster, found.ends.get(cluster, 0)) for cluster in _clusters())
+    return True
 
 
 def _seal_next(at_once: int) -> bool:
@@ -101,15 +113,15 @@ def _seal_next(at_once: int) -> bool:
     return False
 
 
-def _check_link(seal_: Seal, found: Verification, ends: dict[str, int]) -> None:
+def _check_link(seal_: Seal, found: Verification) -> None:
     start, until = int(seal_.xid_from), int(seal_.xid_until)
     if seal_.previous != found.head:
         found.problems.append(f"Seal {seal_.pk}: it does not follow the seal before it, so one was altered or removed.")
-    if start != ends.get(seal_.cluster, 0):
+    if start != found.ends.get(seal_.cluster, 0):
         found.problems.append(f"Seal {seal_.pk}: its range does not begin where the one before it ended.")
     if seal_.digest != _digest(seal_.previous, seal_.cluster, start, until, bytes(seal_.leaves)):
         found.problems.append(f"Seal {seal_.pk}: the seal itself was altered.")
-    ends[seal_.cluster] = until
+    found.ends[seal_.cluster] = until
 
 
 def _check_rows(seal_: Seal, found: Verification) -> None:

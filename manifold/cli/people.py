@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Any
 
 import click
 
 from manifold.cli import output
 from manifold.client import Client, at
+
+FILTERS = {
+    "--verb": "Only this verb, e.g. `run started`.",
+    "--actor": "Only what this person did, with their tokens.",
+    "--type": "Only what happened to objects of this type.",
+    "--object": "Only what happened to the object of this id.",
+    "--request": "Only what this request did.",
+    "--text": "Only events with these words in a name, an id or a value.",
+    "--since": "From this time on (RFC 3339).",
+    "--until": "Before this time (RFC 3339).",
+}
+# What the API calls them, where a command's option is shorter.
+_CALLED = {"type": "object_type", "object": "object_id", "request": "request_id"}
+
+
+def _filters(function: output.Command) -> output.Command:
+    """Give a command the filters of the audit log."""
+    for name, said in reversed(FILTERS.items()):
+        function = click.option(name, help=said)(function)
+    return function
+
+
+def _given(asked: dict[str, str | None]) -> dict[str, str]:
+    return {_CALLED.get(name, name): value for name, value in asked.items() if value is not None}
 
 
 @click.group()
@@ -17,12 +43,11 @@ def audit() -> None:
 
 @audit.command("list")
 @output.limit(default=30)
-@click.option("--verb", help="Only this verb, e.g. run.started or update.")
-@click.option("--actor", help="Only what this actor did.")
+@_filters
 @output.command
-def list_events(client: Client, *, limit: int, verb: str | None, actor: str | None, as_json: bool) -> None:
+def list_events(client: Client, *, limit: int, as_json: bool, **asked: Any) -> None:
     """The newest events of the project first."""
-    answer = client.page("events/", limit, verb=verb, actor=actor)
+    answer = client.page("events/", limit, **_given(asked))
     if as_json:
         output.print_json(answer)
         return
@@ -40,6 +65,22 @@ def list_events(client: Client, *, limit: int, verb: str | None, actor: str | No
         ),
         ["event", "at", "who", "did", "to", "name"],
         "No events.",
+    )
+
+
+@audit.command()
+@_filters
+@click.option("--format", "form", type=click.Choice(["csv", "ndjson"]), default="csv", show_default=True)
+@click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@output.command
+def export(client: Client, *, form: str, target: Path | None, as_json: bool, **asked: Any) -> None:
+    """Save the events of the project as a file; in CSV, cells that would be formulas are made harmless."""
+    target = target or Path(f"audit-{client.project}.{form}")
+    if target.exists():
+        output.stop(f"{target} exists already; name another file with -o.", output.USAGE)
+    written = client.download(at("events", "export"), target, format=form, **_given(asked))
+    output.print_json({"file": str(target), "bytes": written}) if as_json else click.echo(
+        f"{target}  {output.size(written)}"
     )
 
 

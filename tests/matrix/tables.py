@@ -26,11 +26,13 @@ patch   users/<username>/                                       401      403    
 post    users/<username>/unlock/                                401      403       yes    403      403   403
 get     events/                                                 401      yes       yes    yes      yes   yes
 get     events/<pk>/                                            401      404       404    yes      yes   yes
+get     events/export/                                          401      yes       yes    yes      yes   yes
 get     events/verify/                                          401      403       yes    403      403   403
 get     projects/                                               401      yes       yes    yes      yes   yes
 post    projects/                                               401      403       yes    403      403   403
 get     projects/<slug>/                                        401      404       404    yes      yes   yes
 get     P/events/                                               401      404       404    yes      yes   yes
+get     P/events/export/                                        401      404       404    yes      yes   yes
 get     P/events/<pk>/                                          401      404       404    yes      yes   yes
 get     P/status/                                               401      404       404    yes      yes   yes
 
@@ -150,6 +152,12 @@ post    join                 yes      yes       yes    422      422   422
 get     search           sign-in      404       404    yes      yes   yes
 get     audit            sign-in      404       404    yes      yes   yes
 get     event            sign-in      404       404    yes      yes   yes
+get     audit-export     sign-in      404       404    yes      yes   yes
+get     platform-audit   sign-in      403       yes    403      403   403
+get     platform-audit-export sign-in 403       yes    403      403   403
+get     platform-event   sign-in      403       404    403      403   403
+get     audit-verify     sign-in      403       yes    403      403   403
+post    audit-verify     sign-in      403       yes    403      403   403
 get     sources          sign-in      404       404    yes      yes   yes
 get     source           sign-in      404       404    yes      yes   yes
 post    source-test      sign-in      404       404    403      yes   yes
@@ -220,6 +228,10 @@ apply -f DOCUMENT --publish                     4        2         2      4     
 export orders                                   4        2         2      0        0     0
 pause orders                                    4        2         2      4        0     0
 resume orders                                   4        2         2      4        0     0
+schedules list                                  4        2         2      0        0     0
+schedules show orders                           4        2         2      0        0     0
+schedules on orders                             4        2         2      4        4     0
+schedules off orders                            4        2         2      4        4     0
 sources list                                    4        2         2      0        0     0
 sources add more --connector local_files --set path=DROP  4  2     2      4        4     0
 sources change drop --title Orders              4        2         2      4        4     0
@@ -253,6 +265,7 @@ users deactivate olga                           4        4         0      4     
 users activate olga                             4        4         0      4        4     4
 users unlock olga                               4        4         0      4        4     4
 audit list                                      4        2         2      0        0     0
+audit export -o FILE                            4        2         2      0        0     0
 audit verify                                    4        4         0      4        4     4
 tokens list                                     4        0         0      0        0     0
 tokens issue other                              4        0         0      0        0     0

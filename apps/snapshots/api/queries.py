@@ -14,10 +14,9 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.accounts.api_base import ProjectViewSet
+from apps.accounts.api_base import AnyFormat, ProjectViewSet
 from apps.snapshots import queries, saved, workbench
 from apps.snapshots.api import shapes
-from apps.snapshots.api.snapshots import AnyFormat
 from apps.snapshots.models import Query, QueryState, SavedQuery
 from dataplane.export import MEDIA_TYPES
 

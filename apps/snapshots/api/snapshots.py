@@ -9,25 +9,14 @@ from django.http import Http404, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
-from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.accounts.api_base import ProjectViewSet
+from apps.accounts.api_base import AnyFormat, ProjectViewSet
 from apps.snapshots import queries, services
 from apps.snapshots.api import shapes
 from apps.snapshots.models import Dataset, Snapshot
 from apps.sources.shapes import QueryShape
-
-
-class AnyFormat(DefaultContentNegotiation):
-    """`format` names the file that is wanted here, not the form of the answer; a client may accept what it likes."""
-
-    def select_renderer(
-        self, request: Request, renderers: Any, format_suffix: str | None = None
-    ) -> tuple[BaseRenderer, str]:
-        return renderers[0], renderers[0].media_type
 
 
 class SnapshotViewSet(ProjectViewSet):
