@@ -1,11 +1,11 @@
-"""The lists of pipelines, versions, runs, steps and windows."""
+"""The lists of pipelines, versions, schedules, runs, steps and windows."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 
 from apps.audit.console import ConsoleAdmin, site
-from apps.pipelines.models import Pipeline, PipelineVersion, Run, StepRun, Window
+from apps.pipelines.models import Fire, Pipeline, PipelineVersion, Run, Schedule, StepRun, Window
 
 
 @admin.register(Pipeline, site=site)
@@ -19,6 +19,19 @@ class PipelineAdmin(ConsoleAdmin):
 class PipelineVersionAdmin(ConsoleAdmin):
     list_display = ("pipeline", "number", "published_at", "published_by")
     list_select_related = ("pipeline",)
+
+
+@admin.register(Schedule, site=site)
+class ScheduleAdmin(ConsoleAdmin):
+    list_display = ("pipeline", "enabled", "next_at", "decided_until")
+    list_select_related = ("pipeline",)
+    list_filter = ("enabled",)
+
+
+@admin.register(Fire, site=site)
+class FireAdmin(ConsoleAdmin):
+    list_display = ("schedule", "scheduled_for", "fired_at", "left_out", "run")
+    list_select_related = ("schedule__pipeline", "run__pipeline")
 
 
 @admin.register(Run, site=site)

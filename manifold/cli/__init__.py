@@ -26,6 +26,7 @@ COMMANDS = {
     "validate": "manifold.cli.pipelines:validate",
     "pause": "manifold.cli.pipelines:pause",
     "resume": "manifold.cli.pipelines:resume",
+    "schedules": "manifold.cli.schedules:schedules",
     "sources": "manifold.cli.sources:sources",
     "datasets": "manifold.cli.datasets:datasets",
     "snapshots": "manifold.cli.datasets:snapshots",
