@@ -27,6 +27,8 @@ from apps.sources.models import Health, Source
 CARDS = 12
 LISTED = 8
 URGENT = 5
+# A schedule that is due for longer has been missed by the ticks.
+GRACE = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,20 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
         "kept": kept[:LISTED],
         "kept_count": len(kept),
         "stale": [each for each in kept if each.stale],
+        "next": _next(lines),
+        "late": [each for each in lines if each.next_at and each.next_at < timezone.now() - GRACE],
         "recent": queries.with_totals(runs).order_by("-id")[:LISTED],
         "running": _running(runs, lines),
         "waiting": pending[:LISTED],
         "first": _first_steps(project, bool(sources), lines),
     }
     return render(request, "console/parts/home.html" if is_polling(request) else "console/home.html", context)
+
+
+def _next(lines: list[board.Line]) -> board.Line | None:
+    """The pipeline whose schedule fires next."""
+    moments = {each.next_at: each for each in lines if each.next_at}
+    return moments[min(moments)] if moments else None
 
 
 def _kept(request: HttpRequest, project: Project, failing: list[board.Line]) -> list[Kept]:

@@ -16,7 +16,7 @@ from apps.accounts.page_base import go, is_polling, project_page
 from apps.pipelines import document as documents
 from apps.pipelines import queries, services
 from apps.pipelines.models import Pipeline, Run
-from apps.pipelines.pages import board, schedule_card
+from apps.pipelines.pages import board, history, schedule_card
 from apps.snapshots.models import Dataset
 
 PAGE = 36
@@ -71,6 +71,7 @@ def overview(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         "modes": MODES,
         "runs": queries.with_totals(Run.objects.filter(pipeline=pipeline)).order_by("-id")[:10],
         "datasets": Dataset.objects.filter(project=project, owner_pipeline=pipeline.pk, hidden=False),
+        "outside": board.outside_tables(pipeline),
         "versions": pipeline.versions.defer("text", "document"),
         "graph": [],
     }

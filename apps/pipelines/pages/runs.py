@@ -16,7 +16,7 @@ from apps.accounts.models import Project
 from apps.accounts.page_base import go, is_polling, project_page
 from apps.pipelines import queries, services, states
 from apps.pipelines.models import Pipeline, Run
-from apps.pipelines.pages import board, timeline
+from apps.pipelines.pages import board, history, timeline
 from apps.quality import queries as quality
 from apps.snapshots.models import Snapshot
 
@@ -35,6 +35,7 @@ def index(request: HttpRequest, project: Project) -> HttpResponse:
         found = found.filter(state=chosen["state"])
     if chosen["mode"] in services.MODES:
         found = found.filter(mode=chosen["mode"])
+    charted = found
     before = _uuid(chosen["before"])
     if before:
         found = found.filter(pk__lt=before)
@@ -49,7 +50,9 @@ def index(request: HttpRequest, project: Project) -> HttpResponse:
         "query": request.GET.urlencode(),
         "pipelines": Pipeline.objects.visible_to(request.user).filter(project=project),
     }
-    return render(request, "pipelines/parts/runs.html" if is_polling(request) else "pipelines/runs.html", context)
+    if is_polling(request):
+        return render(request, "pipelines/parts/runs.html", context)
+    return render(request, "pipelines/runs.html", {**context, "days": history.by_day(charted, timezone.now())})
 
 
 @require_GET
