@@ -20,6 +20,9 @@ from apps.snapshots.api import shapes
 from apps.snapshots.models import Query, QueryState, SavedQuery
 from dataplane.export import MEDIA_TYPES
 
+# A file of JSON is an object a row, with a member a column.
+_ROWS = {"type": "array", "items": {"type": "object", "additionalProperties": {}}}
+
 
 class QueryFilter(filters.FilterSet):
     """Queries of one person, in one state, or of one saved query."""
@@ -72,7 +75,10 @@ class QueryViewSet(ProjectViewSet):
 
     @extend_schema(
         parameters=[shapes.AnswerParameters],
-        responses={(200, media): OpenApiTypes.BINARY for media in MEDIA_TYPES.values()},
+        responses={
+            (200, media): _ROWS if media == MEDIA_TYPES["json"] else OpenApiTypes.BINARY
+            for media in MEDIA_TYPES.values()
+        },
     )
     @action(detail=True, methods=["get"], content_negotiation_class=AnyFormat)
     def download(self, request: Request, **kwargs: Any) -> StreamingHttpResponse:
