@@ -13,7 +13,18 @@ from tests.browser.installation import Installation
 
 pytestmark = pytest.mark.all
 
-EMPTY = ["", "sources/", "new-source/", "pipelines/", "new-pipeline/", "runs/", "datasets/", "audit/", "members/"]
+EMPTY = [
+    "",
+    "sources/",
+    "new-source/",
+    "pipelines/",
+    "new-pipeline/",
+    "runs/",
+    "datasets/",
+    "sql/",
+    "audit/",
+    "members/",
+]
 LISTS = ["/admin/", "/admin/audit/event/", "/admin/accounts/membership/"]
 DOCUMENT = """\
 manifold: 1
@@ -28,6 +39,7 @@ steps:
         - {not_null: [id, customer], action: stop}
         - {range: {column: amount, max: 50}, action: quarantine}
   kept: {load: {input: sound, dataset: orders, mode: append}}
+  shown: {load: {input: sound, destination: shop, table: public.kept_orders, mode: merge, key: [id]}}
 """
 
 
@@ -44,6 +56,7 @@ def full(installation: Installation, outside: dict[str, str]) -> list[str]:
     for slug in ("order-drop", "shop"):
         client.in_project("POST", f"sources/{slug}/test/")
         client.in_project("POST", f"sources/{slug}/discover/")
+    client.in_project("PATCH", "sources/shop/", json={"writable": True})
     client.in_project("POST", "pipelines/apply/", json={"text": DOCUMENT, "publish": True})
     good = client.wait(client.in_project("POST", "pipelines/orders/runs/", json={})["id"], seconds=90)
     assert good["state"] == "succeeded", good
@@ -96,6 +109,44 @@ def test_a_stream_shows_its_sample_and_its_files(open_page: Open, signed_in: Pat
     page.get_by_role("region", name="Rows").wait_for()
     page.locator("#files code").first.wait_for()
     assert _sideways(page) <= 0
+
+
+def test_a_query_is_typed_run_sorted_saved_and_opened_again(open_page: Open, signed_in: Path, full: list[str]) -> None:
+    page = open_page(signed_in)
+    page.goto("/p/full/sql/?dataset=orders")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("region", name="Rows").wait_for()
+    page.locator(".CodeMirror").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("SELECT cust")
+    page.locator(".CodeMirror-hint-active").wait_for()
+    page.keyboard.press("Enter")
+    page.keyboard.type(", amount FROM orders WHERE amount > $least -- $not")
+    page.keyboard.press("Escape")
+    assert page.locator(".sql-parameter").count() == 1
+    page.get_by_label("Type of least").select_option("number")
+    page.get_by_label("$least").fill("5")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="2 rows").wait_for()
+    page.get_by_role("button", name="amount").click()
+    assert page.locator(".sql-rows tbody td:nth-child(2)").all_inner_texts() == ["7.20", "12.50"]
+    page.get_by_role("button", name="amount").click()
+    assert page.locator(".sql-rows tbody td:nth-child(2)").all_inner_texts() == ["12.50", "7.20"]
+    with page.expect_download() as saving:
+        page.get_by_role("link", name="CSV").click()
+    assert saving.value.path().read_text() == "customer,amount\nann,12.50\nben,7.20\n"
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_label("Title").fill("Dear orders")
+    page.locator("#sql-save").click()
+    page.get_by_role("link", name="Dear orders").click()
+    page.wait_for_url("**/sql/?saved=dear-orders")
+    assert page.get_by_label("$least").input_value() == "5"
+    page.locator(".CodeMirror").click()
+    page.keyboard.press("Control+Enter")
+    page.get_by_role("heading", name="2 rows").wait_for()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete Dear orders").click()
+    page.get_by_text("Save a query to share it").wait_for()
 
 
 def _visit(

@@ -128,6 +128,13 @@ def graph_of(document: Document) -> list[dict[str, Any]]:
     return elements + [_edge(above, key) for key in graph.order for above in graph.nodes[key].upstream]
 
 
+def outside_tables(pipeline: Pipeline) -> list[dict[str, Any]]:
+    """The tables that the published document loads outside: destination, table and step."""
+    steps = pipeline.published.document["steps"] if pipeline.published else {}
+    loads = ((key, step.get("load", {})) for key, step in steps.items())
+    return [{**load, "step": key} for key, load in loads if "destination" in load]
+
+
 def height_of(elements: list[dict[str, Any]]) -> int:
     """How many pixels a graph needs, so that its place is reserved before it is drawn: by its widest rank."""
     above: dict[str, list[str]] = {}

@@ -78,6 +78,7 @@ def overview(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     if is_polling(request):
         return render(request, "pipelines/parts/activity.html", context)
     if pipeline.published is not None:
+        context["history"] = history.of_pipeline(pipeline)
         document = documents.load(pipeline.published.document)
         graph = board.graph_of(document)
         context |= {"graph": graph, "height": board.height_of(graph)}

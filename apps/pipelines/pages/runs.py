@@ -114,6 +114,7 @@ def _live(run: Run, steps: list[Any], project: Project) -> dict[str, Any]:
         "checks": len(every),
         "failed_checks": sum(not each["passed"] for each in every),
         "snapshots": snapshots,
+        "outside": [each.output for each in steps if each.kind == "load" and _went_outside(each.output or {})],
         "failed_step": failed if run.error is None or failed is None or failed.error == run.error else None,
         "error": run.error or next((each.error for each in steps if each.error), None),
         "next_run": run.retries.order_by("-id").first() if over else None,
@@ -121,6 +122,10 @@ def _live(run: Run, steps: list[Any], project: Project) -> dict[str, Any]:
         "waits_for": queries.waits_for(run),
         "decisions": run.decisions.exclude(answer=""),
     }
+
+
+def _went_outside(output: dict[str, Any]) -> bool:
+    return "destination" in output and output["status"] in ("loaded", "already_done")
 
 
 def _named(result: dict[str, Any]) -> dict[str, Any]:
