@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 import duckdb
 
@@ -32,63 +30,35 @@ class SQLite(DatabaseFile):
 
     @contextmanager
     def _attached(self, duck: duckdb.DuckDBPyConnection, path: str) -> Iterator[None]:
-        with self._catalog(path) as catalog:
-            wal = catalog.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-            # Without a write-ahead log this transaction keeps writers out until everything is read; with one, writers
-            # go on, and one connection of the scanner's sees one moment where several would not.
-            catalog.execute("BEGIN")
-            catalog.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            duck.execute(f"SET sqlite_disable_multithreaded_scans = {str(wal).lower()}")
+        # Only DuckDB's own copy of SQLite may open the file: a second copy in one process would drop its locks.
+        try:
             duck.execute(f"ATTACH {literal(path)} AS {CATALOG} (TYPE sqlite, READ_ONLY)")
             try:
                 duck.execute("BEGIN TRANSACTION")
+                # Without a write-ahead log this keeps writers out until everything is read; with one, writers go on,
+                # and one connection of the scanner's sees one moment where several would not.
+                modes = asked(
+                    duck, "SELECT (SELECT count(*) FROM sqlite_master), journal_mode FROM pragma_journal_mode"
+                )
+                duck.execute(f"SET sqlite_disable_multithreaded_scans = {str(modes[0][1] == 'wal').lower()}")
                 yield
-            except duckdb.Error as error:
-                raise self._explained(error, path) or error from error
             finally:
                 with suppress(duckdb.Error):
                     duck.execute("ROLLBACK")
                 duck.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")
-
-    @contextmanager
-    def _catalog(self, path: str) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None)) as catalog:
-                yield catalog
-        except sqlite3.Error as error:
-            raise self._refused(error) from None
-
-    def _refused(self, error: sqlite3.Error) -> ConfigurationError | TransientError:
-        shown, said = self.params.path, str(error)
-        if "locked" in said or "busy" in said:
-            return TransientError(
-                f"{shown} is being written by another program and did not come free in time. It is tried again.",
-                code="file_locked",
-                evidence={"file": shown, "said": said},
-            )
-        return ConfigurationError(
-            f"{shown} cannot be read as an SQLite file: {said}. Name another file; a file that its program has not "
-            "closed needs a folder in which Manifold may read its -wal and -shm files.",
-            code="file_format",
-            evidence={"file": shown, "said": said},
-        )
-
-    def _explained(self, error: duckdb.Error, path: str) -> Exception | None:
-        said = str(error).replace(path, self.params.path)
-        if "database is locked" in said:
-            return self._refused(sqlite3.OperationalError("database is locked"))
-        return None
+        except duckdb.Error as error:
+            raise refused(self.params.path, path, error) or error from error
 
     def _tables(self, duck: duckdb.DuckDBPyConnection, path: str) -> list[StreamInfo]:
-        with self._catalog(path) as catalog:
-            names = catalog.execute(
-                "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE "
-                "'\\' ORDER BY name"
-            ).fetchall()
-            return [self._table(duck, catalog, name) for (name,) in names]
+        names = asked(
+            duck,
+            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
+            "ORDER BY name",
+        )
+        return [self._table(duck, name) for (name,) in names]
 
-    def _table(self, duck: duckdb.DuckDBPyConnection, catalog: sqlite3.Connection, name: str) -> StreamInfo:
-        described = _described(catalog, name)
+    def _table(self, duck: duckdb.DuckDBPyConnection, name: str) -> StreamInfo:
+        described = _described(duck, name)
         arriving = _settled(duck, name, described)
         key = sorted((each["pk"], each["name"]) for each in described if each["pk"])
         return StreamInfo(
@@ -99,8 +69,7 @@ class SQLite(DatabaseFile):
         )
 
     def _offer(self, duck: duckdb.DuckDBPyConnection, path: str, stream: StreamConfig) -> Offered:
-        with self._catalog(path) as catalog:
-            described = _described(catalog, stream.name)
+        described = _described(duck, stream.name)
         if not described:
             raise gone(stream)
         declared = {each.name for each in stream.columns}
@@ -184,10 +153,36 @@ def _column(described: dict[str, Any], type_: str, first: str = "") -> Column:
     return Column(described["name"], type_, not described["notnull"], native, note)
 
 
-def _described(catalog: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
-    names = ("cid", "name", "type", "notnull", "default", "pk")
-    found = catalog.execute("SELECT * FROM pragma_table_info(?)", (table,)).fetchall()
-    return [dict(zip(names, each, strict=False)) for each in found]
+def _described(duck: duckdb.DuckDBPyConnection, table: str) -> list[dict[str, Any]]:
+    found = asked(duck, f'SELECT name, type, "notnull", pk FROM pragma_table_info({literal(table)}) ORDER BY cid')
+    return [
+        {"name": name, "type": type_ or "", "notnull": int(needed), "pk": int(key)}
+        for name, type_, needed, key in found
+    ]
+
+
+def asked(duck: duckdb.DuckDBPyConnection, question: str) -> list[tuple[Any, ...]]:
+    """What SQLite itself answers."""
+    return duck.execute(f"SELECT * FROM sqlite_query('{CATALOG}', {literal(question)})").fetchall()
+
+
+def refused(shown: str, path: str, error: duckdb.Error) -> ConfigurationError | TransientError | None:
+    """Why an SQLite file cannot be opened or read, in our words; None for what has another reason."""
+    said = str(error).replace(path, shown)
+    if "database is locked" in said or "database is busy" in said:
+        return TransientError(
+            f"{shown} is being written by another program and did not come free in time. It is tried again.",
+            code="file_locked",
+            evidence={"file": shown, "said": said[:500]},
+        )
+    if any(each in said for each in ("not a database", "malformed", "unable to open", "disk I/O", "readonly database")):
+        return ConfigurationError(
+            f"{shown} cannot be used as an SQLite file: {said.partition(chr(10))[0]}. Name another file; one that its "
+            "program has not closed needs a folder in which Manifold may use its -wal and -shm files.",
+            code="file_format",
+            evidence={"file": shown, "said": said[:500]},
+        )
+    return None
 
 
 def not_text(table: str) -> DataError:

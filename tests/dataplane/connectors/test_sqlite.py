@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from dataplane.connectors.base import Column, Mark, StreamConfig, StreamInfo, Window
 from dataplane.connectors.sqlite import SQLite
+from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.steps.base import StepResult
 from dataplane.steps.extract import ExtractSpec, ExtractStep
@@ -196,24 +199,68 @@ def test_columns_and_filter(tmp_path: Path, base: sqlite3.Connection) -> None:
             extract(tmp_path, stream(info, row_filter=bad or "("), Window("full"))
 
 
-def test_a_writer_is_kept_out_and_told_of(tmp_path: Path, base: sqlite3.Connection) -> None:
+# SQLite's locks hold between processes: another copy of SQLite in this one would not see them.
+_WRITER = """
+import sqlite3, sys
+base = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0.2)
+for line in sys.stdin:
+    try:
+        base.execute(line)
+        print("done", flush=True)
+    except sqlite3.Error as error:
+        print(error, flush=True)
+"""
+
+
+class Writer:
+    """Another program that has the file open."""
+
+    def __init__(self, path: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _WRITER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def execute(self, statement: str) -> str:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(statement, file=self.process.stdin, flush=True)
+        return self.process.stdout.readline().strip()
+
+
+@pytest.fixture
+def writer(tmp_path: Path, base: sqlite3.Connection) -> Iterator[Writer]:
     base.execute("CREATE TABLE t (id INTEGER)")
     base.execute("INSERT INTO t VALUES (1)")
-    config = stream(found(tmp_path))
-    base.execute("BEGIN EXCLUSIVE")
+    base.close()
+    found = Writer(tmp_path / "files" / "a.db")
+    yield found
+    found.process.communicate()
+
+
+def test_a_writer_is_told_of(tmp_path: Path, writer: Writer) -> None:
+    assert writer.execute("BEGIN EXCLUSIVE") == "done"
     with pytest.raises(TransientError, match="being written by another program") as caught:
-        connector(tmp_path).preview(config)
+        connector(tmp_path).preview(StreamConfig("t"))
     assert caught.value.code == "file_locked"
+    assert str(tmp_path) not in str(caught.value.evidence)
 
 
-def test_with_a_write_ahead_log_both_go_on(tmp_path: Path, base: sqlite3.Connection) -> None:
-    base.execute("PRAGMA journal_mode = wal")
-    base.execute("CREATE TABLE t (id INTEGER)")
-    base.execute("INSERT INTO t VALUES (1)")
-    base.execute("BEGIN IMMEDIATE")
-    base.execute("INSERT INTO t VALUES (2)")
-    assert extract(tmp_path, stream(found(tmp_path)), Window("full"))[1] == [(1,)]
-    base.execute("COMMIT")
+def test_what_is_read_is_one_moment(tmp_path: Path, writer: Writer) -> None:
+    config = stream(found(tmp_path))
+    with (
+        connector_instance(extensions=SQLite.extensions, threads=2) as duck,
+        connector(tmp_path).read(config, Window("full"), duck),
+    ):
+        assert writer.execute("INSERT INTO t VALUES (2)") == "database is locked"
+    assert writer.execute("PRAGMA journal_mode = wal") == "done"
+    with (
+        connector_instance(extensions=SQLite.extensions, threads=2) as duck,
+        connector(tmp_path).read(config, Window("full"), duck) as reading,
+    ):
+        assert writer.execute("INSERT INTO t VALUES (2)") == "done"
+        (part,) = reading.in_parts()
+        assert duck.execute(part.query).fetchall() == [(1,)]
+    assert extract(tmp_path, config, Window("full"))[1] == [(1,), (2,)]
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, base: sqlite3.Connection) -> None:
