@@ -114,6 +114,29 @@ def test_a_process_answers_only_so_many_at_once(
     assert run(project, viewer, "SELECT 1") == [[1]]
 
 
+def test_few_wait_for_their_turn(project: Project, viewer: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbench, "_slots", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(workbench, "_places", threading.BoundedSemaphore(1))
+    # Whoever waited here would wait for ever.
+    monkeypatch.setattr(workbench, "_TURN_SECONDS", None)
+    with workbench._turn(), workbench._places, pytest.raises(Busy):
+        run(project, viewer, "SELECT 1")
+    turn, waiting = workbench._turn(), threading.Event()
+    turn.__enter__()
+
+    def wait() -> None:
+        waiting.set()
+        with workbench._turn():
+            pass
+
+    asking = threading.Thread(target=wait)
+    asking.start()
+    waiting.wait(10)
+    turn.__exit__(None, None, None)
+    asking.join(10)
+    assert not asking.is_alive()
+
+
 def test_a_limit_of_time_is_told_and_remembered(project: Project, viewer: User, settings: Any) -> None:
     settings.SQL_SECONDS = 1
     with pytest.raises(ConfigurationError, match=r"longer than 1 seconds.*MANIFOLD_SQL_SECONDS"):
