@@ -287,3 +287,5 @@ WORKERS = environment.WORKERS.read()
 # --- Logs -----------------------------------------------------------------------------------------------------------
 LOGGING = logs.logging_config(environment.LOG_LEVEL.read(), environment.LOG_FORMAT.read())
 logs.configure_structlog()
+# The apps hide secrets in what they keep of runs as the log does.
+REDACT = logs.redact

@@ -16,6 +16,7 @@ from apps.audit.context import Actor
 from apps.audit.ids import new_id
 from apps.audit.services import record
 from apps.pipelines import document as documents
+from apps.pipelines import runlog
 from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Pipeline, PipelineVersion, Run, StepRun
 from apps.pipelines.states import RUN_ACTIVE, STEP_DONE
@@ -107,7 +108,10 @@ def admit(pipeline_id: uuid.UUID) -> list[uuid.UUID]:
         return []
     deadline = None if run.timeout_s is None else Now() + timedelta(seconds=run.timeout_s)
     Run.objects.filter(pk=run.pk).update(state="running", started_at=Now(), deadline_at=deadline)
-    _record("run started", run, pipeline, {"waited_s": round((timezone.now() - run.created_at).total_seconds(), 3)})
+    waited = round((timezone.now() - run.created_at).total_seconds(), 3)
+    _record("run started", run, pipeline, {"waited_s": waited})
+    fields: dict[str, Any] = {"version": run.version.number, "trigger": run.trigger, "waited_s": waited}
+    runlog.say(run.pk, f"Started by {run.actor_name}, version {run.version.number}.", **fields)
     return _ready_first_steps(run)
 
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from dataplane.provenance import Origin
+from dataplane.steps.log import Log
 from dataplane.storage import Storage
 
 
@@ -121,6 +122,7 @@ class StepContext:
     progress: Progress = field(default_factory=Progress)
     extras: dict[str, Any] = field(default_factory=dict)
     interrupts: list[Callable[[], object]] = field(default_factory=list)
+    log: Log = field(default_factory=Log)
 
     def on_cancel(self, interrupt: Callable[[], object]) -> None:
         self.interrupts.append(interrupt)

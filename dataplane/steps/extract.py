@@ -151,7 +151,11 @@ def _stage(
         staging.rejected += write_parquet(connection, query, storage=context.storage, folder=folder, name=name)
     if part.check is not None:
         part.check()
-    context.progress.rows += sum(each.rows for each in files)
+    rows = sum(each.rows for each in files)
+    paths = [each.ref.path for each in part.files]
+    what = paths[0] if len(paths) == 1 else f"{len(paths)} files" if paths else "the stream"
+    context.log.say(f"Read {what}: {rows:,} rows.", rows=rows, files=paths[:20])
+    context.progress.rows += rows
     context.progress.bytes += sum(each.ref.size for each in part.files)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import time
 from typing import Any
 
 import click
@@ -11,6 +13,7 @@ from manifold.cli import output
 from manifold.client import RUN_OVER, Client, at
 
 SHOWN_READS = 5
+FOLLOW_SECONDS = 1.0
 GOOD_ENDS = frozenset({"succeeded", "skipped"})
 
 reason = click.option("--reason", default="", help="Why; it is shown with the run and kept in the audit log.")
@@ -95,6 +98,34 @@ def retry(client: Client, *, run_id: str, wait: bool, as_json: bool) -> None:
     finished = client.wait(started["id"]) if wait else started
     output.print_json(finished) if as_json else show_run(finished)
     leave(finished)
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--step", help="Only what this step said.")
+@click.option("--level", type=click.Choice(["info", "warning", "error"]), default="info", help="At least so grave.")
+@click.option("--follow", is_flag=True, help="Go on until the run is over.")
+@output.command
+def logs(client: Client, *, run_id: str, step: str | None, level: str, follow: bool, as_json: bool) -> None:
+    """What a run and its steps have said of themselves; with `--json` one object a line."""
+    after = 0
+    while True:
+        over = not follow or client.in_project("GET", at("runs", run_id))["state"] in RUN_OVER
+        for line in client.each(at("runs", run_id, "logs"), step=step, level=level, after=after):
+            after = line["id"]
+            _show_line(line, as_json)
+        if over:
+            return
+        time.sleep(FOLLOW_SECONDS)
+
+
+def _show_line(line: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(line, ensure_ascii=False))
+        return
+    said = f"{output.when(line['at'])}  {line['step'] or '-':<12}  {line['text']}"
+    clean = "".join(each if each.isprintable() else " " for each in said)
+    click.secho(clean, fg={"warning": "yellow", "error": "red"}.get(line["level"]))
 
 
 @runs.command()

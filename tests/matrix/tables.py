@@ -102,6 +102,8 @@ get     P/runs/<pk>/                                            401      404    
 get     P/runs/<pk>/steps/                                      401      404       404    yes      yes   yes
 post    P/runs/<pk>/cancel/                                     401      404       404    403      yes   yes
 post    P/runs/<pk>/retry/                                      401      404       404    403      yes   yes
+get     P/runs/<pk>/logs/                                       401      404       404    yes      yes   yes
+get     P/runs/<pk>/logs/file/                                  401      404       404    yes      yes   yes
 post    P/runs/<pk>/pause/                                      401      404       404    403      yes   yes
 post    P/runs/<pk>/resume/                                     401      404       404    403      409   409
 post    P/runs/<pk>/decide/                                     401      404       404    403      409   409
@@ -195,6 +197,8 @@ get     runs             sign-in      404       404    yes      yes   yes
 get     run              sign-in      404       404    yes      yes   yes
 post    run-cancel       sign-in      404       404    403      yes   yes
 post    run-retry        sign-in      404       404    403      yes   yes
+get     run-log          sign-in      404       404    yes      yes   yes
+get     run-log-file     sign-in      404       404    yes      yes   yes
 post    run-pause        sign-in      404       404    403      yes   yes
 post    run-resume       sign-in      404       404    403      yes   yes
 post    run-decide       sign-in      404       404    403      yes   yes
@@ -219,6 +223,7 @@ runs list                                       4        2         2      0     
 runs show SUCCEEDED                             4        2         2      0        0     0
 runs cancel RUNNING                             4        2         2      4        0     0
 runs retry CANCELLED                            4        2         2      4        0     0
+runs logs SUCCEEDED                             4        2         2      0        0     0
 runs pause SUCCEEDED                            4        2         2      4        1     1
 runs resume SUCCEEDED                           4        2         2      4        1     1
 runs decide SUCCEEDED stop                      4        2         2      4        1     1

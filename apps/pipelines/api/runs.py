@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
 from django_filters import rest_framework as filters
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.accounts.api_base import ProjectViewSet, WholeList
-from apps.pipelines import control, queries, services, states
+from apps.accounts.api_base import AnyFormat, ProjectViewSet, WholeList
+from apps.pipelines import control, queries, runlog, services, states
 from apps.pipelines.api import shapes
 from apps.pipelines.api.bodies import body, trigger_key
 from apps.pipelines.api.pipelines import KEY
@@ -48,7 +50,13 @@ class RunViewSet(ProjectViewSet):
         "decide": "operate",
         "skip": "operate",
         "steps": "see",
+        "logs": "see",
+        "log_file": "see",
     }
+
+    @property
+    def orderings(self) -> dict[str, tuple[str, ...]]:
+        return {"id": ("id",), "-id": ("-id",)} if self.action == "logs" else {"-id": ("-id",)}
 
     def get_queryset(self) -> QuerySet[Run]:
         return super().get_queryset().select_related("pipeline", "version")
@@ -101,6 +109,34 @@ class RunViewSet(ProjectViewSet):
         """End a run that has not begun, without running it."""
         given = body(shapes.ReasonBody, request)
         return Response(queries.run_detail(control.skip_run(self.get_object(), actor=self.actor, **given)))
+
+    @extend_schema(parameters=[shapes.LogParameters], responses=shapes.LogLine(many=True), filters=False)
+    @action(detail=True, methods=["get"])
+    def logs(self, request: Request, **kwargs: Any) -> Response:
+        """What the run and its steps have said of themselves, the oldest line first."""
+        given = shapes.LogParameters(data=request.query_params)
+        given.is_valid(raise_exception=True)
+        page = self.paginate_queryset(runlog.lines_of(self.get_object(), **given.validated_data))
+        return self.get_paginated_response([runlog.line_json(each) for each in page or ()])
+
+    @extend_schema(
+        parameters=[shapes.LogFileParameters],
+        responses={(200, "text/plain"): OpenApiTypes.STR, (200, "application/x-ndjson"): OpenApiTypes.STR},
+        filters=False,
+    )
+    @action(detail=True, methods=["get"], url_path="logs/file", content_negotiation_class=AnyFormat)
+    def log_file(self, request: Request, **kwargs: Any) -> StreamingHttpResponse:
+        """The log as a file: text for people, or a JSON object a line."""
+        given = shapes.LogFileParameters(data=request.query_params)
+        given.is_valid(raise_exception=True)
+        chosen = dict(given.validated_data)
+        form, run = chosen.pop("format"), self.get_object()
+        name = f'attachment; filename="{run.pipeline.slug}-{run.pk}.{"log" if form == "text" else "ndjson"}"'
+        return StreamingHttpResponse(
+            runlog.stream(runlog.lines_of(run, **chosen), form),
+            content_type="text/plain; charset=utf-8" if form == "text" else "application/x-ndjson",
+            headers={"Content-Disposition": name},
+        )
 
     @extend_schema(responses=shapes.Step(many=True), filters=False)
     @action(detail=True, methods=["get"], pagination_class=WholeList)

@@ -11,6 +11,7 @@ from apps.pipelines.control import ANSWERS
 from apps.pipelines.services import MODES
 from apps.pipelines.text import LARGEST
 from apps.quality.api import CheckSerializer
+from dataplane.steps.log import LEVELS
 
 RUN_STATES = sorted(states.RUN)
 STEP_STATES = sorted(states.STEP)
@@ -196,6 +197,34 @@ class RunRow(Shape):
     error = Error(allow_null=True)
     retry_of = s.UUIDField(allow_null=True)
     waits_for = s.CharField(allow_null=True, help_text="Why it does not go on: its turn, a pause, a decision.")
+
+
+class LogParameters(Shape):
+    step = s.CharField(
+        required=False, allow_blank=True, max_length=63, help_text="Only of this step; empty: the run."
+    )
+    level = s.ChoiceField(LEVELS, default="info", help_text="Lines that are at least so grave.")
+    after = s.IntegerField(default=0, min_value=0, max_value=2**63 - 1, help_text="Only lines behind this id.")
+
+
+class LogFileParameters(LogParameters):
+    format = s.ChoiceField(["text", "ndjson"], default="text")
+
+
+# `fields` is also the name of a serializer's own property.
+LogLine: Any = type(
+    "LogLine",
+    (Shape,),
+    {
+        "id": s.IntegerField(),
+        "at": s.DateTimeField(),
+        "step": s.CharField(help_text="Empty where the run itself speaks."),
+        "attempt": s.IntegerField(),
+        "level": s.ChoiceField(LEVELS),
+        "text": s.CharField(),
+        "fields": s.DictField(),
+    },
+)
 
 
 class RunDetail(RunRow):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.db import connection
 
 from apps.pipelines.execution import rows
 from apps.pipelines.models import Run, StepRun
+from apps.pipelines.runlog import Speaker
+from dataplane.steps.log import Log
 
 # One statement in a transaction of its own: whoever changes no row leaves.
 _CLAIM = f"""
@@ -29,10 +31,16 @@ class Claim:
 
     step: StepRun
     run: Run
+    log: Log = field(default_factory=Log)
 
     @property
     def fence(self) -> int:
         return self.step.fence
+
+    @property
+    def speaker(self) -> Speaker:
+        """Whose the lines of its log are."""
+        return Speaker(self.run.pk, self.step.key, self.step.attempt, self.step.fence)
 
 
 def claim(step: uuid.UUID, worker: str) -> Claim | None:

@@ -12,11 +12,12 @@ from django.db.models.functions import Now
 
 from apps.audit.context import SYSTEM, acting
 from apps.audit.services import record
-from apps.pipelines import starting
+from apps.pipelines import runlog, starting
 from apps.pipelines.execution import dispatch, failures, kinds
 from apps.pipelines.models import Decision, Run, StepRun
 from apps.pipelines.states import STEP_OPEN
 from dataplane.errors import DataError, TransientError
+from dataplane.steps.log import Level
 
 
 def stop_run(run: Run, reason: str) -> None:
@@ -100,6 +101,11 @@ def _end(run: Run, state: str) -> None:
     )
     if was_active:
         kinds.call_close_hooks(run)
+    error = run.error or {}
+    level: Level = "error" if error else "info"
+    runlog.say(
+        run.pk, f"The run has ended: {state.replace('_', ' ')}.", level, outcome=run.outcome, code=error.get("code")
+    )
     record(
         f"run {state.replace('_', ' ')}",
         object_type="run",

@@ -12,7 +12,9 @@ from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
+from apps.audit.context import current_actor
 from apps.audit.services import record
+from apps.pipelines import runlog
 from apps.pipelines.execution import closing
 from apps.pipelines.execution.dispatch import Ready
 from apps.pipelines.models import Decision, Run, StepRun
@@ -92,5 +94,11 @@ def _go_on(run: Run) -> list[Ready]:
 
 
 def _record(verb: str, run: Run, data: dict[str, Any]) -> None:
+    """The event, and the line in the run's own log."""
+    actor = current_actor()
+    if verb == "run waits":
+        runlog.say(run.pk, f"It waits for a decision. {data['question']}", "warning", step=data["step"])
+    else:
+        runlog.say(run.pk, f"{verb[:1].upper()}{verb[1:]} by {actor.name if actor else 'nobody'}.", **data)
     name, project = run.pipeline.slug, run.project_id
     record(verb, object_type="run", object_id=run.pk, object_name=name, project=project, data=data)

@@ -22,6 +22,7 @@ from django.conf import settings
 from django.db import connection
 from psycopg.types.json import Jsonb
 
+from apps.pipelines import runlog
 from apps.pipelines.execution import memory
 from apps.pipelines.execution.claiming import Claim
 from dataplane.steps.base import StepContext
@@ -59,6 +60,7 @@ class Heartbeat:
         self._context: StepContext | None = None
         self._lock = threading.Lock()
         self._stopped = False
+        self._told = 0
         self._connection: psycopg.Connection[Any] | None = None
         timeout = claim.step.timeout_s
         self._deadline = None if timeout is None else time.monotonic() + timeout
@@ -149,11 +151,20 @@ class Heartbeat:
                     self.wish = "lost"
             elif row[0] == "stopping" and self.wish is None:
                 self.wish = "cancel"
+            if row is not None:
+                self._tell(self._connection)
         except psycopg.Error as error:
             log.warning("heartbeat_missed", step=str(self.claim.step.pk), error=str(error).partition("\n")[0])
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
+
+    def _tell(self, connection: psycopg.Connection[Any]) -> None:
+        """Write what the work has said since the last beat, unless the run's row is taken at this moment."""
+        lines = self.claim.log.lines[self._told :]
+        if lines:
+            arguments = runlog.arguments(self.claim.speaker, lines, self._told + 1)
+            self._told += len(connection.execute(runlog.WRITE_ASIDE, arguments).fetchall())
 
     def _progress(self) -> Jsonb | None:
         return None if self._context is None else Jsonb(vars(self._context.progress))

@@ -16,6 +16,7 @@ from apps.pipelines.models import Run, StepRun
 from dataplane.errors import BugError, ManifoldError
 from dataplane.steps import registry
 from dataplane.steps.base import StepContext, StepResult
+from dataplane.steps.log import Line
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,10 @@ class KindAdapter(ABC):
     def execute(self, context: StepContext, spec: Any) -> StepResult:
         """The work. It may last for hours and holds no transaction; all it needs stands in `context` and `spec`."""
         return registry.get(self.kind).run(context, spec)
+
+    def tell(self, step: StepRun, result: StepResult, verdict: Verdict) -> list[Line]:
+        """What the log keeps of an execution that was committed, beside what the work said; nothing unless told."""
+        return []
 
     @abstractmethod
     def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:

@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 
 from apps.audit.context import SETTING, SYSTEM, acting, announcement
 from apps.pipelines import failpoints
-from apps.pipelines.execution import closing, dispatch, failures, halting, kinds, release, rows
+from apps.pipelines.execution import closing, dispatch, failures, halting, kinds, release, rows, telling
 from apps.pipelines.execution.claiming import Claim
 from apps.pipelines.execution.durable import persistently
 from apps.pipelines.execution.retry import Policy
@@ -100,7 +100,9 @@ def _commit(claim: Claim, result: StepResult, peak_memory: int) -> list[dispatch
             return []
         run, step = held
         failpoints.hit("in_commit")
-        verdict = kinds.get(step.kind).commit(step, run, result)
+        adapter = kinds.get(step.kind)
+        verdict = adapter.commit(step, run, result)
+        telling.committed(claim, adapter.tell(step, result, verdict), result, verdict)
         counts = {**_counts(result), "peak_memory": peak_memory, "output": verdict.output}
         if isinstance(verdict, kinds.Refused):
             return _end_failed(run, step, verdict.error, counts)
@@ -127,7 +129,9 @@ def _fail_in_transaction(claim: Claim, error: ManifoldError, peak_memory: int) -
             return []
         run, step = held
         delay = Policy.of(run.version.document, step.key).delay(error, step.attempt)
-        if delay is None or run.state == "stopping":
+        delay = None if run.state == "stopping" else delay
+        telling.failed(claim, error, delay)
+        if delay is None:
             return _end_failed(run, step, error, {"peak_memory": peak_memory})
         due = Now() + timedelta(seconds=delay)
         _leave(step, "retry_wait", due_at=due, error=failures.as_json(error, run), peak_memory=peak_memory)
@@ -147,6 +151,7 @@ def _hand_back(claim: Claim) -> list[dispatch.Ready]:
         if held is None:
             return []
         run, step = held
+        telling.interrupted(claim, "Handed back; it runs again.")
         if run.state == "stopping":
             _leave(step, "cancelled")
             closing.close_if_over(run)
@@ -158,6 +163,7 @@ def _cancel(claim: Claim) -> None:
     with _mine(claim) as held:
         if held is not None:
             run, step = held
+            telling.interrupted(claim, "Interrupted: the run stops.")
             _leave(step, "cancelled")
             closing.close_if_over(run)
 
@@ -172,6 +178,7 @@ def _lose(step_id: uuid.UUID) -> list[dispatch.Ready] | None:
         step = late.select_for_update(no_key=True).first()
         if step is None:
             return None
+        telling.lost(step)
         log.warning("step_lost", run=str(run.pk), step=step.key, fence=step.fence, worker=step.worker)
         if run.state == "stopping":
             _leave(step, "cancelled")

@@ -48,6 +48,7 @@ def run_step(step: uuid.UUID, worker: str, *, may_exit: bool) -> bool:
 def _work(mine: Claim, heartbeat: Heartbeat) -> StepResult:
     adapter = kinds.get(mine.step.kind)
     context, spec = adapter.prepare(mine.step, mine.run)
+    context.log = mine.log
     heartbeat.watch(context)
     failpoints.hit("prepared")
     result = adapter.execute(context, spec)

@@ -9,8 +9,9 @@ from apps.pipelines.execution.kinds import Done, KindAdapter, Refused, Verdict
 from apps.pipelines.kinds.inputs import input_tables, spec_of
 from apps.pipelines.models import Run, StepRun
 from apps.quality import services as quality
-from dataplane.checks.outcome import CheckFailed, question
+from dataplane.checks.outcome import CheckFailed, found, question
 from dataplane.steps.base import StepContext, StepResult
+from dataplane.steps.log import Line
 
 
 class CheckAdapter(KindAdapter):
@@ -27,6 +28,11 @@ class CheckAdapter(KindAdapter):
         except CheckFailed as failed:
             return StepResult(rows_in=failed.rows, checks=failed.outcomes, facts={"failed": failed})
 
+    def tell(self, step: StepRun, result: StepResult, verdict: Verdict) -> list[Line]:
+        lines = [_told(each) for each in result.checks]
+        asks = verdict.asks if isinstance(verdict, Done) else ""
+        return [*lines, Line(asks, "warning")] if asks else lines
+
     def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
         quality.record_results(
             project_id=run.project_id,
@@ -41,3 +47,13 @@ class CheckAdapter(KindAdapter):
         if "failed" in result.facts:
             return Refused(result.facts["failed"], output)
         return Done(output, warned=bool(failed), asks=question(result.checks))
+
+
+def _told(outcome: dict[str, Any]) -> Line:
+    """The outcome of one rule; one that has failed says what was found."""
+    passed, name = outcome["passed"], outcome["name"]
+    fields = {key: outcome[key] for key in ("rule", "action", "failed_rows", "total_rows")}
+    if passed:
+        return Line(f"{name} passed.", fields=fields)
+    stops = outcome["action"] == "stop"
+    return Line(f"{name} failed: {found(outcome)}.", "error" if stops else "warning", fields)

@@ -15,6 +15,7 @@ from apps.sources import services as sources
 from dataplane.connectors.base import Window as Bounds
 from dataplane.errors import from_json
 from dataplane.steps.base import StepContext, StepResult
+from dataplane.steps.log import Line
 
 
 class ExtractAdapter(KindAdapter):
@@ -37,6 +38,13 @@ class ExtractAdapter(KindAdapter):
             extras |= w.seen_before(window)
         extras["window"] = Bounds.from_json(bounds) if bounds else None
         return new_context(step, {}, extras), spec
+
+    def tell(self, step: StepRun, result: StepResult, verdict: Verdict) -> list[Line]:
+        rows, rejected = (verdict.output or {}).get("rows", 0), (verdict.output or {}).get("rejected", 0)
+        said = f"Staged {rows:,} rows" + (f"; set {rejected:,} lines aside that do not fit." if rejected else ".")
+        fields = {"rows": rows, "rejected": rejected, "files": len(result.facts.get("files") or ())}
+        warnings = [Line(each, "warning") for each in result.facts.get("warnings") or ()]
+        return [*warnings, Line(said, "warning" if rejected else "info", fields)]
 
     def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
         table = result.table

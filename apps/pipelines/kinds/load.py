@@ -17,6 +17,7 @@ from apps.snapshots import services
 from apps.snapshots.models import Dataset, Snapshot
 from dataplane.errors import ConfigurationError, DataError
 from dataplane.steps.base import StagedFile, StepContext, StepResult, Table
+from dataplane.steps.log import Line
 
 NOTHING_NEW = "nothing_new"
 ALREADY_DONE = "already_done"
@@ -60,6 +61,19 @@ class LoadAdapter(KindAdapter):
         result = StepResult() if extras["verdict"] else super().execute(context, spec)
         result.facts |= {name: extras[name] for name in ("load_key", "mode", "head", "verdict")}
         return result
+
+    def tell(self, step: StepRun, result: StepResult, verdict: Verdict) -> list[Line]:
+        output = verdict.output or {}
+        said = {
+            NOTHING_NEW: "Nothing new reaches it.",
+            ALREADY_DONE: "It was loaded before; nothing was added twice.",
+            OVERTAKEN: "Newer rows were loaded since; nothing was replaced.",
+        }.get(output["status"])
+        if said is None and "destination" in output:
+            said = f"Loaded {output['rows']:,} rows into {output['table']} of {output['destination']}."
+        elif said is None:
+            said = f"Loaded {output['rows']:,} rows: snapshot {output['snapshot']} of {output['dataset']}."
+        return [Line(said, fields=output)]
 
     def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
         graph = w.graph_of(run)

@@ -15,6 +15,7 @@ from apps.pipelines.models import Run, StepRun, Window
 from apps.pipelines.plans import Plan, Reading, conclude
 from apps.sources import services as sources
 from dataplane.steps.base import StepContext, StepResult
+from dataplane.steps.log import Line
 from dataplane.steps.plan import PlanSpec
 
 
@@ -34,6 +35,14 @@ class PlanAdapter(KindAdapter):
         plan = conclude(context.extras["survey"], result.facts["answers"])
         return StepResult(facts={"plan": plan})
 
+    def tell(self, step: StepRun, result: StepResult, verdict: Verdict) -> list[Line]:
+        plan: Plan = result.facts["plan"]
+        if isinstance(verdict, SkipRun):
+            return []
+        lines = [Line(f"Mode {plan.mode}. {plan.reason}", fields={"mode": plan.mode})]
+        lines += [_told(each) for each in plan.readings]
+        return lines + [Line(f"{each.key}: {said}", "warning") for each in plan.readings for said in each.warnings]
+
     def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
         plan: Plan = result.facts["plan"]
         output = planning.summary(plan, documents.load(run.version.document))
@@ -50,6 +59,23 @@ class PlanAdapter(KindAdapter):
             if each.incremental and each.bounds is not None:
                 _write_window(run, plan, each)
         return Done(output)
+
+
+def _told(reading: Reading) -> Line:
+    """What an extract is going to read, and why; a source that does not answer is a warning."""
+    files = (reading.bounds or {}).get("files")
+    fields: dict[str, Any] = {
+        "extract": reading.key,
+        "stream": reading.stream.name,
+        "rows": reading.rows,
+        "bytes": reading.bytes,
+    }
+    if files is not None:
+        fields |= {"files": len(files), "first": [each["path"] for each in files[:10]]}
+    elif reading.bounds is not None:
+        fields |= {name: reading.bounds.get(name) for name in ("column", "lower", "upper")}
+    what = "reads" if reading.bounds is not None else "reads nothing"
+    return Line(f"{reading.key} {what}: {reading.reason}", "warning" if reading.failed else "info", fields)
 
 
 def _forget(run: Run, plan: Plan) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from apps.pipelines.pages import control, documents, lists, runs, schedules, sources
+from apps.pipelines.pages import control, documents, hooks, lists, logs, runs, schedules, sources
 
 urlpatterns = [
     *lists.urlpatterns,
     *documents.urlpatterns,
     *runs.urlpatterns,
     *control.urlpatterns,
+    *logs.urlpatterns,
     *schedules.urlpatterns,
     *sources.urlpatterns,
 ]
