@@ -90,6 +90,7 @@
       mode: "text/x-duckdb",
       theme: "manifold",
       lineNumbers: true,
+      lineWrapping: true,
       matchBrackets: true,
       autoCloseBrackets: "()[]{}''\"\"",
       indentUnit: 2,
