@@ -19,6 +19,8 @@ from apps.pipelines.models import StepRun
 from tests.cluster import Cluster
 
 POINTS = ("claimed", "prepared", "written", "before_commit", "in_commit", "committed", "published")
+# Loads into outside tables pass these, too.
+OUTSIDE = ("outside_begun", "outside_copied", "outside_settled", "outside_kept")
 WORKERS = ("alpha", "beta")
 SYSTEM = "system"
 MAIN_EVERY = 50
@@ -87,10 +89,10 @@ class Strikes:
 
     def order_kill(self) -> None:
         """The next child that passes a place kills itself there."""
-        self._order(self.random.choice(POINTS), "kill")
+        self._order(self.random.choice(POINTS + OUTSIDE), "kill")
 
     def order_stop(self) -> None:
-        self._order(self.random.choice(POINTS), "stop")
+        self._order(self.random.choice(POINTS + OUTSIDE), "stop")
 
     def kill_main(self) -> None:
         name = self.random.choice([*WORKERS, SYSTEM])

@@ -15,6 +15,7 @@ from apps.pipelines import services
 from apps.pipelines.models import Pipeline, Run, StepRun
 from apps.pipelines.states import RUN_TERMINAL, STEP_OPEN
 from apps.snapshots.models import DataFile, Dataset, Snapshot
+from apps.sources import services as sources
 from dataplane.storage import Storage
 from tests.apps.pipelines import workshop as ws
 
@@ -78,7 +79,10 @@ class Fan(Workload):
 
 
 class Orders(Workload):
-    """Incremental from a table: checked, loaded, merged by a key, and summed up from the dataset that it feeds."""
+    """Incremental from a table: checked, loaded, merged by a key, and summed up from the dataset that it feeds.
+
+    And the same into tables of the source's database.
+    """
 
     slug = "orders"
 
@@ -89,7 +93,9 @@ class Orders(Workload):
     def publish(self) -> Pipeline:
         ws.execute(self.url, "CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY, amount int NOT NULL)")
         self.change_source()
-        ws.cursor(ws.postgres_source(self.project, self.url), "public.orders", "id")
+        source = ws.postgres_source(self.project, self.url)
+        ws.cursor(source, "public.orders", "id")
+        sources.update_source(source, writable=True, actor=ws.ACTOR)
         return ws.published(
             self.project,
             _HEAD
@@ -103,6 +109,9 @@ steps:
   summed: {load: {input: sums, dataset: totals, mode: replace}}
   last: {sql: {inputs: {o: sound}, query: "SELECT id % 97 AS slot, max(id) AS id FROM o GROUP BY slot"}}
   merged: {load: {input: last, dataset: latest, mode: merge, key: [slot]}}
+  out: {load: {input: sound, destination: db, table: copied}}
+  out_sums: {load: {input: sums, destination: db, table: totals, mode: replace}}
+  out_last: {load: {input: last, destination: db, table: latest, mode: merge, key: [slot]}}
 """,
         )
 
@@ -117,7 +126,13 @@ steps:
             wanted = Counter(connection.execute("SELECT id, amount FROM orders").fetchall())
             totals = connection.execute("SELECT count(*), sum(amount) FROM orders").fetchall()
             latest = connection.execute("SELECT id % 97, max(id) FROM orders GROUP BY 1").fetchall()
+            copied = Counter(connection.execute("SELECT id, amount FROM copied").fetchall())
+            totals_outside = Counter(connection.execute("SELECT n, amount FROM totals").fetchall())
+            latest_outside = Counter(connection.execute("SELECT slot, id FROM latest").fetchall())
         return [
+            *_difference("the table copied", copied, wanted),
+            *_difference("the table totals", totals_outside, Counter(totals)),
+            *_difference("the table latest", latest_outside, Counter(latest)),
             *_difference("orders", ws.rows(self.project, "orders", "id, amount"), wanted),
             *_difference("totals", ws.rows(self.project, "totals"), Counter(totals)),
             *_difference("latest", ws.rows(self.project, "latest", "slot, id"), Counter(latest)),

@@ -49,6 +49,8 @@ def load(params: PostgreSQLParams, load: Load, rows: Rows, watch: Watch) -> Load
         watch.on_cancel(stop)
         try:
             done = _Loading(connection, load, rows, watch).run()
+            if stopped.is_set():
+                raise CancelledError
             connection.commit()
         except psycopg.Error as error:
             if stopped.is_set():

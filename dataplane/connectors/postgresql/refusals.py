@@ -43,7 +43,8 @@ _DATA: dict[str, tuple[str, str]] = {
     ),
     "23503": (
         "foreign_key_violation",
-        "A row that arrives refers to a row that is not there: {said}. Load the table that it refers to first.",
+        "A foreign key is broken: {said}. Load the table that {table} refers to first; rows that others refer to "
+        "cannot be replaced, so merge them instead.",
     ),
     "23514": (
         "check_violation",

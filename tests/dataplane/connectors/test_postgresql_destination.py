@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import duckdb
 import psycopg
 import pytest
 
 from dataplane.connectors.destination import Load, Loaded, Rows, Watch
+from dataplane.connectors.postgresql import PostgreSQL
 from dataplane.engine import connector_instance
 from dataplane.errors import CancelledError, ManifoldError
 from dataplane.steps.base import ColumnType
@@ -18,6 +20,16 @@ from tests.dataplane.connectors.databases import connector
 
 PIPELINE = uuid.UUID(int=7)
 EARLIER, NOW, LATER = (uuid.UUID(int=each) for each in (10, 20, 30))
+_instances: list[duckdb.DuckDBPyConnection] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _instance() -> Iterator[None]:
+    """One instance for all loads of the module, each with a connection of its own."""
+    with connector_instance(extensions=PostgreSQL.extensions, memory=2**28, threads=2) as found:
+        _instances.append(found)
+        yield
+        _instances.remove(found)
 
 
 def load(
@@ -26,11 +38,11 @@ def load(
     """Load what a query of DuckDB's yields into `t`, each time as a load of its own unless a key is given."""
     target = connector(url, **(params or {}))
     given = {"table": "t", "key": uuid.uuid4().hex, "mode": "append", "run": NOW, **about}
-    with connector_instance(extensions=target.extensions, memory=2**28, threads=2) as duck:
-        columns = tuple(ColumnType(row[0], row[1]) for row in duck.execute(f"DESCRIBE {query}").fetchall())
-        count = duck.execute(f"SELECT count(*) FROM ({query})").fetchall()[0][0]
-        rows = Rows(duck, query, columns, count)
-        return target.load(Load(pipeline=PIPELINE, step="out", **given), rows, watch or Watch())
+    duck = _instances[-1].cursor()
+    columns = tuple(ColumnType(row[0], row[1]) for row in duck.execute(f"DESCRIBE {query}").fetchall())
+    count = duck.execute(f"SELECT count(*) FROM ({query})").fetchall()[0][0]
+    rows = Rows(duck, query, columns, count)
+    return target.load(Load(pipeline=PIPELINE, step="out", **given), rows, watch or Watch())
 
 
 def values(*rows: tuple[Any, ...], names: str = "id, v") -> str:
@@ -67,6 +79,33 @@ def test_it_works(postgres_url: str) -> None:
     assert ask(postgres_url, "SELECT id, v FROM t") == [(9, "z")]
     noted = ask(postgres_url, "SELECT mode, inserted, deleted FROM _manifold_loads ORDER BY loaded_at")
     assert noted == [("append", 2, 0), ("append", 1, 0), ("replace", 1, 3)]
+
+
+def test_no_rows_are_a_load_too(postgres_url: str) -> None:
+    nothing = values((1, "a")) + " WHERE false"
+    assert load(postgres_url, nothing) == Loaded("loaded", created=True)
+    load(postgres_url, values((1, "a"), (2, "b")))
+    assert load(postgres_url, nothing, mode="merge", by=("id",)) == Loaded("loaded")
+    assert load(postgres_url, nothing, mode="merge", by=("id",), delete_missing=True).deleted == 2
+    load(postgres_url, values((1, "a")))
+    assert load(postgres_url, nothing, mode="replace").deleted == 1
+    assert ask(postgres_url, "SELECT count(*) FROM t") == [(0,)]
+
+
+def test_rows_that_others_refer_to(postgres_url: str) -> None:
+    do(postgres_url, "CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, 'a')")
+    do(postgres_url, "CREATE TABLE r (id int REFERENCES t)", "INSERT INTO r VALUES (1)")
+    error = refusal(lambda: load(postgres_url, values((1, "b")), mode="replace"))
+    assert error.code == "foreign_key_violation" and "merge" in error.message
+    assert load(postgres_url, values((1, "b")), mode="merge", by=("id",)).updated == 1
+
+
+def test_names_that_need_quotes(postgres_url: str) -> None:
+    do(postgres_url, 'CREATE SCHEMA "a""b"')
+    rows = """SELECT 1 AS "i d", 'x' AS "sel""ect" """
+    for mode in ("append", "replace", "merge"):
+        load(postgres_url, rows, table='a"b.T x', mode=mode, by=("I D",) if mode == "merge" else ())
+    assert ask(postgres_url, 'SELECT "i d", "sel""ect" FROM "a""b"."T x"') == [(1, "x")]
 
 
 def test_the_ledger_is_no_stream(postgres_url: str) -> None:
@@ -223,44 +262,41 @@ def test_every_type_of_a_new_table_keeps_its_values(postgres_url: str) -> None:
     assert set(empty) == {None}
 
 
-@pytest.mark.parametrize(
-    ("native", "value", "text"),
-    [
-        ("numeric", "1.50::DECIMAL(4,2)", "1.50"),
-        ("numeric(10,3)", "1.5::DECIMAL(4,2)", "1.500"),
-        ("integer", "7::BIGINT", "7"),
-        ("bigint", "7::DECIMAL(20,0)", "7"),
-        ("text", "7::BIGINT", "7"),
-        ("jsonb", """'{"a": 1}'""", '{"a": 1}'),
-        ("uuid", "'6b3f1c1e-0000-0000-ffff-000000000001'", "6b3f1c1e-0000-0000-ffff-000000000001"),
-        ("inet", "'10.0.0.1'", "10.0.0.1/32"),
-        ("interval", "'1 mon 00:00:00.000001'", "1 mon 00:00:00.000001"),
-        ("numeric", "'1e-30'", "0.000000000000000000000000000001"),
-        ("varchar(3)", "'abc'", "abc"),
-        ("char(3)", "'ab'", "ab"),
-        ("bit(3)", "'101'", "101"),
-        ("mood", "'fine'", "fine"),
-        ("positive", "3", "3"),
-        ("timestamp", "DATE '2020-01-01'", "2020-01-01 00:00:00"),
-        ("double precision", "0.5::FLOAT", "0.5"),
-        ("text[]", "['a']", "{a}"),
-    ],
-)
-def test_a_table_of_other_types_takes_what_it_can_hold(
-    module_postgres_url: str, native: str, value: str, text: str
-) -> None:
+OTHERS = [
+    ("numeric", "1.50::DECIMAL(4,2)", "1.50"),
+    ("numeric(10,3)", "1.5::DECIMAL(4,2)", "1.500"),
+    ("integer", "7::BIGINT", "7"),
+    ("bigint", "7::DECIMAL(20,0)", "7"),
+    ("text", "7::BIGINT", "7"),
+    ("jsonb", """'{"a": 1}'""", '{"a": 1}'),
+    ("uuid", "'6b3f1c1e-0000-0000-ffff-000000000001'", "6b3f1c1e-0000-0000-ffff-000000000001"),
+    ("inet", "'10.0.0.1'", "10.0.0.1/32"),
+    ("interval", "'1 mon 00:00:00.000001'", "1 mon 00:00:00.000001"),
+    ("numeric", "'1e-30'", "0.000000000000000000000000000001"),
+    ("varchar(3)", "'abc'", "abc"),
+    ("char(3)", "'ab'", "ab"),
+    ("bit(3)", "'101'", "101"),
+    ("mood", "'fine'", "fine"),
+    ("positive", "3", "3"),
+    ("timestamp", "DATE '2020-01-01'", "2020-01-01 00:00:00"),
+    ("double precision", "0.5::FLOAT", "0.5"),
+    ("text[]", "['a']", "{a}"),
+]
+
+
+def test_a_table_of_other_types_takes_what_it_can_hold(postgres_url: str) -> None:
+    columns = ", ".join(f"c{place} {native}" for place, (native, *_) in enumerate(OTHERS))
     do(
-        module_postgres_url,
-        "DROP TABLE IF EXISTS t",
-        "DROP TYPE IF EXISTS mood",
+        postgres_url,
         "CREATE TYPE mood AS ENUM ('fine')",
-        "DROP DOMAIN IF EXISTS positive",
         "CREATE DOMAIN positive AS int CHECK (VALUE > 0)",
-        f"CREATE TABLE t (id int, v {native})",
+        f"CREATE TABLE t (id int, {columns})",
     )
-    load(module_postgres_url, f"SELECT 1 AS id, {value} AS v")
-    load(module_postgres_url, f"SELECT 1 AS id, {value} AS v", mode="merge", by=("id",))
-    assert ask(module_postgres_url, "SELECT v::text FROM t") == [(text,)]
+    query = f"SELECT 1 AS id, {', '.join(f'{value} AS c{place}' for place, (_, value, _) in enumerate(OTHERS))}"
+    assert load(postgres_url, query).inserted == 1
+    assert load(postgres_url, query, mode="merge", by=("id",)).skipped == 1
+    texts = ", ".join(f"c{place}::text" for place in range(len(OTHERS)))
+    assert ask(postgres_url, f"SELECT {texts} FROM t") == [tuple(text for *_, text in OTHERS)]
 
 
 @pytest.mark.parametrize(
