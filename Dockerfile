@@ -1,6 +1,7 @@
 FROM python:3.11-slim-bookworm
 
-# One image for the web server, the workers and beat.
+# One image for the web server, the workers, beat and Flower. It runs without root and on a read-only file system:
+# what it writes goes to /data and /tmp.
 WORKDIR /srv/manifold
 COPY requirements/runtime.lock requirements/runtime.lock
 RUN pip install --no-cache-dir --no-deps --compile -r requirements/runtime.lock
@@ -13,10 +14,11 @@ RUN python -m compileall -q dataplane apps manifold \
  && install -d -o manifold -g manifold /data /data/storage /data/files
 ENV PYTHONPATH=/srv/manifold \
     PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
     DJANGO_SETTINGS_MODULE=manifold.settings \
     MANIFOLD_HOME=/data \
     REMAP_SIGTERM=SIGQUIT
-USER manifold
+USER 10001:10001
 EXPOSE 8480
 CMD ["gunicorn", "--bind", "0.0.0.0:8480", "--worker-class", "gthread", "--workers", "2", "--threads", "8", \
-     "--preload", "--no-control-socket", "manifold.wsgi"]
+     "--preload", "--no-control-socket", "--worker-tmp-dir", "/dev/shm", "manifold.wsgi"]

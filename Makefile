@@ -28,12 +28,13 @@ test: $(DEV) $(DEMO) ## What every change must pass: at most 10 minutes on two c
 test-all: $(DEV) $(DEMO) ## What needs more than that: a browser, root, minutes (does not repeat `make test`)
 	$(BIN)/python -m pytest -m all $(ARGS)
 
-lint: $(DEV) ## ruff, mypy, import contracts, templates, migrations, deployment checks
+lint: $(DEV) ## ruff, mypy, import contracts, templates, Dockerfile, migrations, deployment checks
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/mypy $(SOURCES) tests benchmarks
 	$(BIN)/lint-imports
 	$(BIN)/djlint --lint --quiet $(SOURCES)
+	$(BIN)/hadolint Dockerfile
 	MANIFOLD_SECRET_KEY=only-for-this-check $(BIN)/python manage.py makemigrations --check --dry-run
 	MANIFOLD_HTTPS=true MANIFOLD_SECRET_KEY=$(RANDOM_HEX) MANIFOLD_MASTER_KEY=$(RANDOM_KEY) \
 		$(BIN)/python manage.py check --deploy --fail-level WARNING

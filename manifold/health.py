@@ -9,6 +9,8 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
+from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
 
 from manifold import probes
 from manifold.celery import app
@@ -72,7 +74,7 @@ def workers() -> str:
     """A worker for the steps and one for the system's own work answer."""
     try:
         answers = app.control.ping(timeout=WORKER_ANSWERS_WITHIN, limit=2)
-    except (OSError, app.connection_for_write().connection_errors) as error:
+    except (OSError, RedisError, BrokerError) as error:
         raise Unwell(
             "The workers cannot be asked: the broker does not answer.", "See the broker's own line."
         ) from error

@@ -1,0 +1,161 @@
+"""The commands of docker-compose.yml, started without containers, with the secrets that docker/secrets.sh makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import yaml
+
+from manifold.embedded import lifeline
+from manifold.embedded.ports import free_port
+from tests.cluster import ROOT, Cluster
+
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+OURS = ("prepare", "web", "worker", "system", "beat", "flower")
+READY_SECONDS = 60.0
+
+
+def dockerfile_command() -> list[str]:
+    """What the image runs where a service names nothing else."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
+    found: list[str] = json.loads(text[text.rindex("CMD ") + 4 :])
+    return found
+
+
+class Composed:
+    """The services of docker-compose.yml beside a PostgreSQL and a Valkey that can be stopped and started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cluster = Cluster(folder / "servers", {})
+        self.ports = {"8480": free_port(), "5555": free_port()}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.password = ""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['8480']}"
+
+    def start(self) -> None:
+        """As `docker compose up` does: the servers, `prepare` to its end, then everything else."""
+        subprocess.run(["sh", str(ROOT / "docker" / "secrets.sh")], cwd=self.folder, check=True)
+        for name in ("storage", "files"):  # as the image has them
+            (self.folder / "data" / name).mkdir(parents=True)
+        for name in ("database_url", "database_admin_url", "redis_url"):
+            self._readdress(self.folder / "secrets" / name)
+        self.cluster.valkey.password = (self.folder / "secrets" / "redis_password").read_text()
+        self.cluster.postgres.superuser_password = (self.folder / "secrets" / "postgres_password").read_text()
+        self.cluster.start()
+        self._make_roles()
+        prepared = self.run("prepare")
+        assert prepared.returncode == 0, prepared.stderr
+        self.password = json.loads(prepared.stdout.strip().splitlines()[-1])["password"]
+        for name in OURS[1:]:
+            self._spawn(name)
+        self.until(lambda: self.get("/startupz").status_code == 200, "every dependency")
+
+    def _readdress(self, file: Path) -> None:
+        text = file.read_text()
+        text = text.replace("@postgres:5432", f"@127.0.0.1:{self.cluster.postgres.port}")
+        file.chmod(0o600)
+        file.write_text(text.replace("@redis:6379", f"@127.0.0.1:{self.cluster.valkey.port}"))
+
+    def _make_roles(self) -> None:
+        """What the image of PostgreSQL does with POSTGRES_USER and POSTGRES_DB, and then with our script."""
+        owner = self.cluster.postgres.superuser_password
+        with psycopg.connect(self.cluster.postgres.superuser_url, autocommit=True) as connection:
+            connection.execute("DROP DATABASE manifold")
+            connection.execute("DROP ROLE manifold")
+            connection.execute("CREATE DATABASE manifold OWNER manifold_owner")
+        script = self._local(COMPOSE["configs"]["application-role"]["content"].replace("$$", "$"))
+        place = {"PGHOST": "127.0.0.1", "PGPORT": str(self.cluster.postgres.port), "PGPASSWORD": owner}
+        place |= {"POSTGRES_USER": "manifold_owner", "POSTGRES_DB": "manifold"}
+        place["PATH"] = f"{self.cluster.postgres.bin}:{os.environ['PATH']}"
+        subprocess.run(["sh"], input=script.encode(), env=place, check=True)
+
+    def environment(self, name: str) -> dict[str, str]:
+        """What the container has, with its files and its neighbours where they are here."""
+        kept = {each: os.environ[each] for each in ("PATH", "HOME", "LANG") if each in os.environ}
+        kept["PATH"] = f"{ROOT / '.venv' / 'bin'}:{kept['PATH']}"
+        image = {"PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "manifold.settings", "REMAP_SIGTERM": "SIGQUIT"}
+        image["MANIFOLD_HOME"] = str(self.folder / "data")
+        given = {key: self._local(str(value)) for key, value in SERVICES[name]["environment"].items()}
+        return {**kept, **image, **given}
+
+    def _local(self, text: str) -> str:
+        text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text).replace("$$", "$")
+        text = text.replace("/run/secrets/", f"{self.folder}/secrets/").replace("http://flower:", "http://127.0.0.1:")
+        text = text.replace("0.0.0.0", "127.0.0.1")
+        for inside, outside in self.ports.items():
+            text = text.replace(inside, str(outside))
+        return text
+
+    def command(self, name: str) -> list[str]:
+        return [self._local(each) for each in SERVICES[name].get("command") or dockerfile_command()]
+
+    def run(self, name: str) -> subprocess.CompletedProcess[str]:
+        """A service that ends by itself."""
+        return subprocess.run(
+            self.command(name), cwd=ROOT, env=self.environment(name), capture_output=True, text=True, check=False
+        )
+
+    def check(self, name: str) -> subprocess.CompletedProcess[str]:
+        """The health check of a service."""
+        kind, *words = SERVICES[name]["healthcheck"]["test"]
+        line = ["sh", "-c", *words] if kind == "CMD-SHELL" else words
+        command = [self._local(each).replace("$(hostname)", socket.gethostname()) for each in line]
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environment(name), capture_output=True, text=True, check=False
+        )
+
+    def _spawn(self, name: str) -> None:
+        with open(self.folder / f"{name}.log", "ab") as log:
+            self.processes[name] = subprocess.Popen(
+                self.command(name),
+                cwd=ROOT,
+                env=self.environment(name),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=lifeline.before_exec(signal.SIGKILL),  # noqa: PLW1509  nobody has threads here
+            )
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=10, trust_env=False, **options)
+
+    def until(self, happened: Callable[[], bool], what: str, seconds: float = READY_SECONDS) -> None:
+        deadline = time.monotonic() + seconds
+        while not self._holds(happened):
+            dead = [name for name, each in self.processes.items() if each.poll() is not None]
+            logs = "\n".join((self.folder / f"{name}.log").read_text(errors="replace")[-2000:] for name in dead)
+            assert not dead and time.monotonic() < deadline, f"not within {seconds} s: {what}. {dead} ended:\n{logs}"
+            time.sleep(0.1)
+
+    def _holds(self, happened: Callable[[], bool]) -> bool:
+        try:
+            return happened()
+        except httpx.HTTPError:
+            return False
+
+    def stop(self) -> None:
+        for each in self.processes.values():
+            each.send_signal(signal.SIGTERM)
+        for each in self.processes.values():
+            try:
+                each.wait(30)
+            except subprocess.TimeoutExpired:
+                each.kill()
+        self.cluster.stop()

@@ -1,0 +1,160 @@
+"""docker-compose.yml: confined as it says, and each of its commands starts here; 503 while a service of it is down."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from manifold import environment
+from tests.cluster import ROOT
+from tests.manifold.composed import COMPOSE, OURS, SERVICES, Composed
+from tests.services import open_folder
+
+PROJECT = "/p/default/"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_confined(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["tmpfs"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["user"].split(":")[0] not in ("", "0", "root")
+    for published in service.get("ports", []):
+        assert published.startswith("127.0.0.1:"), "only loopback; a proxy with HTTPS goes before it"
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"prepare", "beat"}))
+def test_every_server_has_a_health_check(name: str) -> None:
+    check = SERVICES[name]["healthcheck"]
+    assert check["test"][0] in ("CMD", "CMD-SHELL")
+    assert check["interval"]
+    assert check["retries"]
+
+
+def test_every_name_leads_somewhere() -> None:
+    assert set(SERVICES) == {"postgres", "redis", *OURS}
+    for service in SERVICES.values():
+        assert set(service.get("secrets", [])) <= set(COMPOSE["secrets"])
+        assert set(service.get("depends_on", {})) <= set(SERVICES)
+        assert {each.partition(":")[0] for each in service.get("volumes", [])} <= set(COMPOSE["volumes"])
+        assert {each["source"] for each in service.get("configs", [])} <= set(COMPOSE["configs"])
+        for value in map(str, service["environment"].values()) if "environment" in service else []:
+            for secret in re.findall(r"/run/secrets/(\w+)", value):
+                assert secret in service["secrets"]
+
+
+def test_every_variable_is_a_setting_and_no_secret_stands_in_it() -> None:
+    known = {each.name: each for each in environment.SETTINGS}
+    for name in OURS:
+        for variable in SERVICES[name]["environment"]:
+            setting = known[variable.removesuffix("_FILE")]
+            assert setting.secret == variable.endswith("_FILE"), variable
+
+
+def test_the_secrets_are_made_once_and_read_as_settings(tmp_path: Path) -> None:
+    script = ["sh", str(ROOT / "docker" / "secrets.sh")]
+    subprocess.run(script, cwd=tmp_path, check=True)
+    folder = tmp_path / "secrets"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {each.name for each in folder.iterdir()} == set(COMPOSE["secrets"])
+    again = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert again.returncode == 1
+    assert "nothing was changed" in again.stderr
+    env = {"MANIFOLD_SECRET_KEY_FILE": str(folder / "secret_key"), "DATABASE_URL_FILE": str(folder / "database_url")}
+    assert len(environment.SECRET_KEY.read(env)) == 64
+    assert (folder / "database_password").read_text() in environment.DATABASE_URL.read(env)
+
+
+@pytest.fixture(scope="module")
+def composed() -> Iterator[Composed]:
+    with tempfile.TemporaryDirectory(prefix="manifold-composed-", dir=open_folder()) as folder:
+        Path(folder).chmod(0o755)
+        platform = Composed(Path(folder))
+        try:
+            platform.start()
+            yield platform
+        finally:
+            platform.stop()
+
+
+@pytest.fixture
+def browser(composed: Composed) -> Iterator[httpx.Client]:
+    """Signed in as the first administrator."""
+    with httpx.Client(base_url=composed.url, trust_env=False, timeout=15) as client:
+        token = re.search(r'csrfmiddlewaretoken" value="([^"]+)', client.get("/login/").text)
+        assert token is not None
+        form = {"username": "admin", "password": composed.password, "csrfmiddlewaretoken": token[1]}
+        answer = client.post("/login/", data=form, headers={"Referer": f"{composed.url}/login/"})
+        assert answer.status_code == 302
+        yield client
+
+
+@pytest.mark.all
+@pytest.mark.parametrize("name", ["web", "worker", "system", "flower"])
+def test_its_commands_start_and_its_health_checks_agree(composed: Composed, name: str) -> None:
+    composed.until(lambda: composed.check(name).returncode == 0, f"the health check of {name}")
+
+
+@pytest.mark.all
+def test_preparing_again_changes_nothing(composed: Composed) -> None:
+    again = composed.run("prepare")
+    assert again.returncode == 0, again.stderr
+    assert '"password": null' in again.stdout
+
+
+@pytest.mark.all
+def test_flower_is_reached_through_the_console(composed: Composed, browser: httpx.Client) -> None:
+    composed.until(lambda: browser.get("/flower/workers?json=1").status_code == 200, "Flower")
+    assert composed.get("/flower/").status_code == 302
+
+
+@pytest.mark.all
+def test_while_postgresql_is_down_everything_says_so_and_comes_back(composed: Composed, browser: httpx.Client) -> None:
+    addresses = (PROJECT, f"{PROJECT}runs/", "/api/v1/me/", "/api/v1/projects/default/pipelines/", "/flower/")
+    assert [browser.get(each).status_code for each in addresses[:4]] == [200] * 4
+    composed.cluster.processes["postgres"].send_signal(signal.SIGINT)
+    composed.cluster.processes["postgres"].wait(30)
+    try:
+        for address in addresses:
+            answer = browser.get(address)
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5"), address
+            if address.startswith("/api/"):
+                assert answer.headers["Content-Type"] == "application/problem+json"
+                assert answer.json()["detail"].startswith("The database does not answer")
+            else:
+                assert "The database does not answer" in answer.text
+        token = browser.cookies["manifold_csrf"]
+        form = {"username": "admin", "password": "x", "csrfmiddlewaretoken": token}
+        refused = browser.post("/login/", data=form, headers={"Referer": f"{composed.url}/login/"})
+        assert refused.status_code == 503
+        assert "Nothing was changed" in refused.text
+        assert composed.get("/healthz").status_code == 200
+        assert composed.get("/readyz").status_code == 503
+        assert composed.get("/metrics").status_code == 200
+    finally:
+        composed.cluster.start_postgres()
+    composed.until(lambda: all(browser.get(each).status_code == 200 for each in addresses), "that it comes back")
+    composed.until(lambda: composed.get("/startupz").status_code == 200, "that every dependency is back")
+
+
+@pytest.mark.all
+def test_while_redis_is_down_pages_are_served_and_the_workers_come_back(composed: Composed, browser: httpx.Client) -> None:
+    composed.cluster.processes["valkey"].send_signal(signal.SIGTERM)
+    composed.cluster.processes["valkey"].wait(30)
+    try:
+        for address in (PROJECT, f"{PROJECT}runs/", "/api/v1/projects/default/pipelines/"):
+            assert browser.get(address).status_code == 200, address
+        down = {each["name"] for each in composed.get("/startupz").json()["dependencies"] if not each["up"]}
+        assert down == {"broker", "workers"}
+    finally:
+        composed.cluster.start_valkey()
+    composed.until(lambda: composed.get("/startupz").status_code == 200, "that the workers are back")
