@@ -90,6 +90,7 @@ class Furnished:
             "queries": str(self.query.pk),
             "saved-queries": "big-orders",
             "members": "olga",
+            "sessions": "0" * 32,
             "invitations": str(Invitation.objects.values_list("pk", flat=True)[0]),
             "users": "olga",
             "events": str(Event.objects.filter(project=self.project.pk).values_list("pk", flat=True)[0]),

@@ -7,9 +7,11 @@ from collections.abc import Collection
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser, UserManager
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models import Q
 
+from apps.accounts.sessions import SessionStore
 from apps.audit.ids import new_id
 from apps.audit.triggers import audited
 from apps.audit.visibility import Action, ProjectRow, VisibleQuerySet
@@ -183,3 +185,31 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class SessionQuerySet(VisibleQuerySet["Session"]):
+    def visible_to(self, user: Any, action: Action = "see") -> SessionQuerySet:
+        """One's own."""
+        return self.filter(user=user.pk)
+
+
+class Session(AbstractBaseSession):
+    """A sign-in to the console: whose it is, from where, with what, and when it was last used.
+
+    Its key opens the console, so it is shown nowhere; `services.sessions.name_of` is what it is called by.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="sessions")
+    address = models.CharField(max_length=45, blank=True)
+    agent = models.CharField(max_length=300, blank=True)
+    began_at = models.DateTimeField(null=True)
+    seen_at = models.DateTimeField(null=True)
+
+    objects = SessionQuerySet.as_manager()  # type: ignore[assignment,misc]
+
+    class Meta:
+        indexes = [models.Index(fields=["expire_date"])]
+
+    @classmethod
+    def get_session_store_class(cls) -> type[SessionStore]:
+        return SessionStore

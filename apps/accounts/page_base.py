@@ -21,6 +21,7 @@ from apps.audit.visibility import Action
 from dataplane.errors import ManifoldError
 
 P = ParamSpec("P")
+PersonView = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 ProjectView = Callable[Concatenate[HttpRequest, Project, P], HttpResponseBase]
 
 logger = logging.getLogger(__name__)
@@ -72,18 +73,14 @@ def project_page(action: Action = "see") -> Callable[[ProjectView[P]], Callable[
     return decorate
 
 
-def administrator_page(
-    view: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
-) -> Callable[..., HttpResponseBase]:
-    """Open a page above the projects to whoever administers the platform; refusals come back as on `project_page`."""
+def person_page(view: PersonView[P]) -> Callable[..., HttpResponseBase]:
+    """Open a page to whoever is signed in; a ManifoldError of a service comes back as on `project_page`."""
 
     @wraps(view)
     def inner(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-        if not isinstance(request.user, User):
+        if not request.user.is_authenticated:
             return _sign_in(request)
         refuse_nul(request)
-        if not request.user.administers_platform():
-            raise PermissionDenied("Only superusers see this page.")
         try:
             return view(request, *args, **kwargs)
         except ManifoldError as error:
@@ -92,9 +89,22 @@ def administrator_page(
     return inner
 
 
+def administrator_page(view: PersonView[P]) -> Callable[..., HttpResponseBase]:
+    """Open a page above the projects to whoever administers the platform."""
+
+    @wraps(view)
+    def inner(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        if not signed_in(request).administers_platform():
+            raise PermissionDenied("Only superusers see this page.")
+        return view(request, *args, **kwargs)
+
+    return person_page(inner)
+
+
 def signed_in(request: HttpRequest) -> User:
     """The person who is signed in, as the model of this app."""
-    return User.objects.get(pk=request.user.pk)
+    assert isinstance(request.user, User)
+    return request.user
 
 
 def refuse_nul(request: HttpRequest) -> None:

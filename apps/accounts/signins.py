@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
@@ -11,6 +12,7 @@ from apps.accounts.actors import actor_of
 from apps.accounts.addresses import address_of
 from apps.accounts.models import User
 from apps.accounts.services.lockout import NOBODY, note_locks
+from apps.accounts.services.sessions import forget_expired
 from apps.audit.services import record
 
 
@@ -22,8 +24,20 @@ def connect() -> None:
     note_locks()
 
 
-def _signed_in(sender: Any, user: User, **_: Any) -> None:
-    record("signed in", object_type="user", object_id=user.pk, object_name=user.username, actor=actor_of(user))
+def _signed_in(sender: Any, user: User, request: HttpRequest, **_: Any) -> None:
+    address = address_of(request)
+    request.session["address"] = address
+    request.session["agent"] = request.headers.get("User-Agent", "")[:300]
+    request.session["began_at"] = int(time.time())
+    forget_expired(user)
+    record(
+        "signed in",
+        object_type="user",
+        object_id=user.pk,
+        object_name=user.username,
+        data={"address": address},
+        actor=actor_of(user),
+    )
 
 
 def _signed_out(sender: Any, user: User | None, **_: Any) -> None:

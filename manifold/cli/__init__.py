@@ -35,6 +35,7 @@ COMMANDS = {
     "projects": "manifold.cli.members:projects",
     "members": "manifold.cli.members:members",
     "users": "manifold.cli.users:users",
+    "sessions": "manifold.cli.people:sessions",
     "audit": "manifold.cli.people:audit",
     "tokens": "manifold.cli.people:tokens",
 }

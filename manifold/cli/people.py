@@ -1,4 +1,4 @@
-"""`manifold audit` and `manifold tokens`."""
+"""`manifold audit`, `manifold tokens` and `manifold sessions`."""
 
 from __future__ import annotations
 
@@ -151,3 +151,41 @@ def revoke(client: Client, *, token_id: str, as_json: bool) -> None:
     """Make a token useless at once."""
     answer = client.call("POST", at("tokens", token_id, "revoke"))
     output.print_json(answer) if as_json else click.echo("revoked")
+
+
+@click.group()
+def sessions() -> None:
+    """Where you are signed in to the console."""
+
+
+@sessions.command("list")
+@output.command
+def list_sessions(client: Client, *, as_json: bool) -> None:
+    """The last used first."""
+    found = client.call("GET", "me/sessions/")
+    if as_json:
+        output.print_json(found)
+        return
+    output.table(
+        (
+            (each["id"], each["device"], each["address"], output.when(each["began_at"]), output.when(each["seen_at"]))
+            for each in found["results"]
+        ),
+        ["session", "device", "address", "since", "last used"],
+        "You are not signed in to the console.",
+    )
+
+
+@sessions.command()
+@click.argument("session", required=False)
+@click.option("--all", "everywhere", is_flag=True, help="Sign out of the console everywhere.")
+@output.command
+def end(client: Client, *, session: str | None, everywhere: bool, as_json: bool) -> None:
+    """Sign out of the console in one place, or everywhere."""
+    if everywhere == bool(session):
+        output.stop("Name a session of `manifold sessions list`, or say --all.", output.USAGE)
+    if session:
+        client.call("DELETE", at("me", "sessions", session))
+    else:
+        client.call("POST", at("me", "sessions", "end-others"))
+    output.print_json(None) if as_json else click.echo("ended")

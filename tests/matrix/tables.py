@@ -12,6 +12,9 @@ API = """
 verb    address                                              nobody stranger superuser viewer operator admin
 get     me/                                                     401      yes       yes    yes      yes   yes
 post    me/password/                                            401      yes       yes    yes      yes   yes
+get     me/sessions/                                            401      yes       yes    yes      yes   yes
+delete  me/sessions/<pk>/                                       401      409       409    409      409   409
+post    me/sessions/end-others/                                 401      yes       yes    yes      yes   yes
 post    me/join/                                                401      yes       yes    409      409   409
 get     connectors/                                             401      yes       yes    yes      yes   yes
 get     connectors/<key>/                                       401      yes       yes    yes      yes   yes
@@ -140,6 +143,16 @@ get     flower           sign-in      403       404    403      403   403
 get     flower-page      sign-in      403       404    403      403   403
 post    flower-page      sign-in      403       404    403      403   403
 get     root             sign-in      yes       yes    yes      yes   yes
+get     account          sign-in      yes       yes    yes      yes   yes
+post    account          sign-in      422       422    422      422   422
+post    session-end      sign-in      yes       yes    yes      yes   yes
+post    sessions-end     sign-in      yes       yes    yes      yes   yes
+get     people           sign-in      403       yes    403      403   403
+post    people           sign-in      403       yes    403      403   403
+post    person-active    sign-in      403       yes    403      403   403
+post    person-unlock    sign-in      403       yes    403      403   403
+get     projects         sign-in      403       yes    403      403   403
+post    projects         sign-in      403       yes    403      403   403
 get     tokens           sign-in      yes       yes    yes      yes   yes
 post    tokens           sign-in      yes       yes    yes      yes   yes
 post    token-revoke     sign-in      404       404    yes      404   404
@@ -269,6 +282,8 @@ users create nina                               4        4         0      4     
 users deactivate olga                           4        4         0      4        4     4
 users activate olga                             4        4         0      4        4     4
 users unlock olga                               4        4         0      4        4     4
+sessions list                                   4        0         0      0        0     0
+sessions end --all                              4        0         0      0        0     0
 audit list                                      4        2         2      0        0     0
 audit export -o FILE                            4        2         2      0        0     0
 audit verify                                    4        4         0      4        4     4

@@ -22,6 +22,9 @@ SLUGS = {"source": "drop", "stream": "drop", "pipeline": "orders", "dataset": "o
 FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
     "tokens": lambda _: {"name": "other", "role": "viewer", "days": "30"},
     "members": lambda _: {"name": "Nina", "role": "viewer", "days": "7"},
+    "people": lambda _: {"username": "nina"},
+    "projects": lambda _: {"slug": "third"},
+    "person-active": lambda _: {"active": "yes"},
     "member-role": lambda _: {"role": "operator"},
     "join": lambda _: {"username": "nina", "password": PASSWORD},
     "source-add": lambda made: {"title": "More", "path": str(made.folder / "drop"), "do": "save"},
@@ -60,6 +63,7 @@ def address_of(page: str | None, furnished: Furnished) -> str:
         "username": "olga",
         "invitation_id": values["invitations"],
         "text": furnished.link,
+        "name": "0" * 32,
     }
     return reverse(f"console:{page}", kwargs={name: there[name] for name in pattern.pattern.converters})
 

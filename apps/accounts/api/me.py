@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts import services
 from apps.accounts.api.tokens import TokenSerializer
-from apps.accounts.api_base import PlatformViewSet
-from apps.accounts.models import Membership, Role
-from apps.audit.refusals import Invalid
+from apps.accounts.api_base import PlatformViewSet, WholeList
+from apps.accounts.models import Membership, Role, Session
 
 
 class MyProjectSerializer(serializers.Serializer[Any]):
@@ -34,6 +35,15 @@ class MeSerializer(serializers.Serializer[Any]):
 class PasswordSerializer(serializers.Serializer[Any]):
     current = serializers.CharField(write_only=True, trim_whitespace=False, max_length=4096)
     new = serializers.CharField(write_only=True, trim_whitespace=False, max_length=4096)
+
+
+class SessionSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    device = serializers.CharField()
+    address = serializers.CharField(allow_blank=True)
+    began_at = serializers.DateTimeField(allow_null=True)
+    seen_at = serializers.DateTimeField(allow_null=True)
+    current = serializers.BooleanField(help_text="The session that asks.")
 
 
 class JoinSerializer(serializers.Serializer[Any]):
@@ -67,10 +77,9 @@ class MeViewSet(PlatformViewSet):
         """Change one's password. Sessions opened with the old one end; tokens stay."""
         given = PasswordSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        user = self.user
-        if not user.check_password(given.validated_data["current"]):
-            raise Invalid("current", "This is not your password.", code="wrong_password")
-        services.change_password(user, password=given.validated_data["new"], actor=self.actor)
+        user, key = self.user, request.session.session_key
+        services.confirm_password(user, given.validated_data["current"])
+        services.change_password(user, password=given.validated_data["new"], actor=self.actor, keep_session=key)
         return Response(status=204)
 
     @extend_schema(request=JoinSerializer, responses=MyProjectSerializer)
@@ -82,3 +91,33 @@ class MeViewSet(PlatformViewSet):
         made = services.join(text, self.user, actor=self.actor)
         joined = {"slug": made.project.slug, "name": made.project.name, "role": made.role}
         return Response(MyProjectSerializer(joined).data)
+
+
+class SessionViewSet(PlatformViewSet):
+    """Where one is signed in to the console."""
+
+    serializer_class = SessionSerializer
+    pagination_class = WholeList
+    lookup_value_regex = "[0-9a-f]{32}"
+
+    def get_queryset(self) -> QuerySet[Session]:
+        return Session.objects.none() if self.schema_only else Session.objects.visible_to(self.user)
+
+    @extend_schema(responses=SessionSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        """The last used first."""
+        found = services.sessions_of(self.user, request.session.session_key)
+        return Response({"results": SessionSerializer(found, many=True).data, "next": None, "previous": None})
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Sign out there."""
+        services.end_session(self.user, pk, actor=self.actor)
+        return Response(status=204)
+
+    @extend_schema(request=None, responses={204: None})
+    @action(detail=False, methods=["post"], url_path="end-others")
+    def end_others(self, request: Request) -> Response:
+        """Sign out everywhere but here; with a token, everywhere."""
+        services.end_other_sessions(self.user, request.session.session_key, actor=self.actor)
+        return Response(status=204)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from apps.accounts.pages import joining, members, tokens
+from apps.accounts.pages import account, joining, members, platform, tokens
 
-urlpatterns = [*members.urlpatterns, *joining.urlpatterns, *tokens.urlpatterns]
+urlpatterns = [
+    *members.urlpatterns,
+    *joining.urlpatterns,
+    *account.urlpatterns,
+    *tokens.urlpatterns,
+    *platform.urlpatterns,
+]

@@ -7,23 +7,37 @@ from __future__ import annotations
 
 from apps.accounts.services.invitations import invite, join, open_invitation, sign_up, withdraw_invitation
 from apps.accounts.services.lockout import unlock
-from apps.accounts.services.people import FirstAdmin, change_password, create_user, ensure_first_admin, set_active
+from apps.accounts.services.people import (
+    FirstAdmin,
+    change_password,
+    confirm_password,
+    create_user,
+    ensure_first_admin,
+    new_password,
+    set_active,
+)
 from apps.accounts.services.projects import create_project, remove_membership, set_membership
+from apps.accounts.services.sessions import end_other_sessions, end_session, sessions_of
 from apps.accounts.services.tokens import expiry, issue_token, revoke_token
 
 __all__ = [
     "FirstAdmin",
     "change_password",
+    "confirm_password",
     "create_project",
     "create_user",
+    "end_other_sessions",
+    "end_session",
     "ensure_first_admin",
     "expiry",
     "invite",
     "issue_token",
     "join",
+    "new_password",
     "open_invitation",
     "remove_membership",
     "revoke_token",
+    "sessions_of",
     "set_active",
     "set_membership",
     "sign_up",

@@ -8,15 +8,18 @@ import string
 import uuid
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import connection
 
+from apps.accounts import guesses
 from apps.accounts.models import Project, Role, User
 from apps.accounts.services.projects import create_project, set_membership
+from apps.accounts.services.sessions import end_other_sessions
 from apps.accounts.services.tokens import issue_token
 from apps.audit.context import Actor, acting
-from apps.audit.refusals import Conflict, Invalid
+from apps.audit.refusals import Busy, Conflict, Invalid
 
 _USERNAME = re.compile(r"[\w.@+-]{1,150}")
 _PASSWORD_LETTERS = string.ascii_letters + string.digits
@@ -37,12 +40,28 @@ def create_user(*, username: str, password: str, email: str = "", superuser: boo
         return user
 
 
-def change_password(user: User, *, password: str, actor: Actor) -> None:
-    """A new password; sessions that were opened with the old one end. Raises Invalid when it is too weak."""
+def new_password() -> str:
+    """A password nobody can guess, to be shown once."""
+    return "".join(secrets.choice(_PASSWORD_LETTERS) for _ in range(20))
+
+
+def confirm_password(user: User, password: str) -> None:
+    """Raises Invalid where this is not the user's password, and Busy after too many guesses in a minute."""
+    if user.check_password(password):
+        return
+    count, left = guesses.note(f"password:{user.pk}")
+    if count > settings.AXES_FAILURE_LIMIT:
+        raise Busy(f"Too many wrong passwords. Try again in {left} seconds.", code="too_many_guesses")
+    raise Invalid("current", "This is not your password.", code="wrong_password")
+
+
+def change_password(user: User, *, password: str, actor: Actor, keep_session: str | None = None) -> None:
+    """A new password; sessions end, but for that of this key, and tokens stay. Raises Invalid when it is too weak."""
     with acting(actor):
         locked = User.objects.select_for_update(no_key=True).get(pk=user.pk)
         _set_password(locked, password)
         locked.save(update_fields=["password"])
+        end_other_sessions(locked, keep_session, actor=actor)
     user.password = locked.password
 
 
@@ -79,7 +98,7 @@ def ensure_first_admin(*, actor: Actor) -> FirstAdmin:
         known = User.objects.filter(is_superuser=True, is_active=True).order_by("id").first()
         if known is not None:
             return FirstAdmin(known.username, None, None)
-        password = "".join(secrets.choice(_PASSWORD_LETTERS) for _ in range(20))
+        password = new_password()
         username = (
             "admin" if not User.objects.filter(username__iexact="admin").exists() else f"admin-{uuid.uuid4().hex[:6]}"
         )

@@ -1,0 +1,96 @@
+"""Above the projects, for superusers: who can sign in, and new projects."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import path, reverse
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_http_methods, require_POST
+
+from apps.accounts import services
+from apps.accounts.actors import actor_of
+from apps.accounts.models import Membership, User
+from apps.accounts.page_base import administrator_page, go, signed_in
+from apps.accounts.services.lockout import locks
+from dataplane.errors import ManifoldError
+
+
+@sensitive_variables("password")
+@require_http_methods(["GET", "POST"])
+@administrator_page
+def people(request: HttpRequest) -> HttpResponse:
+    """Everybody. POST adds a person, whose password is shown in the answer and never again."""
+    context: dict[str, object] = {"form": request.POST}
+    if request.method == "POST":
+        password = services.new_password()
+        try:
+            context["made"] = services.create_user(
+                username=request.POST.get("username", "").strip(),
+                password=password,
+                email=request.POST.get("email", "").strip()[:254],
+                superuser=request.POST.get("superuser") == "yes",
+                actor=actor_of(request.user),
+            )
+            context |= {"password": password, "form": {}}
+        except ManifoldError as error:
+            context["refused"] = error.message
+    found = list(User.objects.visible_to(signed_in(request)).order_by("username"))
+    held = {each.user.pk: each for each in locks(found)}
+    context["people"] = [(each, held.get(each.pk)) for each in found]
+    return render(request, "accounts/people.html", context, status=422 if "refused" in context else 200)
+
+
+@require_POST
+@administrator_page
+def active(request: HttpRequest, username: str) -> HttpResponse:
+    wanted = request.POST.get("active") == "yes"
+    user = services.set_active(_person(request, username), active=wanted, actor=actor_of(request.user))
+    said = "may sign in again" if user.is_active else "is kept out: sessions and tokens stopped working"
+    return go(request, reverse("console:people"), f"{username} {said}.")
+
+
+@require_POST
+@administrator_page
+def unlock(request: HttpRequest, username: str) -> HttpResponse:
+    services.unlock(_person(request, username), actor=actor_of(request.user))
+    return go(request, reverse("console:people"), f"{username} may try again.")
+
+
+@require_http_methods(["GET", "POST"])
+@administrator_page
+def projects(request: HttpRequest) -> HttpResponse:
+    """The projects one is in; others are their members' business. POST makes one."""
+    context: dict[str, object] = {"form": request.POST}
+    if request.method == "POST":
+        try:
+            return _make_project(request)
+        except ManifoldError as error:
+            context["refused"] = error.message
+    context["mine"] = (
+        Membership.objects.filter(user=request.user.pk).select_related("project").order_by("project__slug")
+    )
+    return render(request, "accounts/projects.html", context, status=422 if "refused" in context else 200)
+
+
+def _make_project(request: HttpRequest) -> HttpResponse:
+    named = request.POST.get("admin", "").strip()
+    admin = _person(request, named) if named else signed_in(request)
+    slug, name = request.POST.get("slug", "").strip(), request.POST.get("name", "").strip()[:200]
+    project = services.create_project(slug=slug, name=name, admin=admin, actor=actor_of(request.user))
+    mine = admin.pk == request.user.pk
+    there = reverse("console:home", args=[project.slug]) if mine else reverse("console:projects")
+    return go(request, there, f"The project {project.name} is there; {admin.username} administers it.")
+
+
+def _person(request: HttpRequest, username: str) -> User:
+    found: User = get_object_or_404(User.objects.visible_to(signed_in(request)), username=username)
+    return found
+
+
+urlpatterns = [
+    path("platform/people/", people, name="people"),
+    path("platform/people/<str:username>/active/", active, name="person-active"),
+    path("platform/people/<str:username>/unlock/", unlock, name="person-unlock"),
+    path("platform/projects/", projects, name="projects"),
+]
