@@ -1,4 +1,7 @@
-"""Every page, empty and full, at two widths, in both themes: no error in the console, nothing that scrolls sideways."""
+"""Every page, empty and full, at two widths, in both themes.
+
+No error in the console, nothing that scrolls sideways, no serious fault for axe-core, and thumbs hit what is pressed.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from tests.browser.axe import serious_faults
 from tests.browser.conftest import Open
 from tests.browser.installation import Installation
 
@@ -153,6 +157,7 @@ def _visit(
     open_page: Open, cookies: Path, addresses: list[str], width: int, theme: str, *, headings: bool = True
 ) -> None:
     page = open_page(cookies, width=width, height=844, theme=theme)
+    faults: list[str] = []
     for address in addresses:
         answer = page.goto(address)
         assert answer is not None and answer.status == 200, address
@@ -160,6 +165,19 @@ def _visit(
         assert not headings or page.locator("h1").count() == 1, address
         assert page.evaluate("document.documentElement.classList.contains('dark')") == (theme == "dark"), address
         assert _sideways(page) <= 0, f"{address} scrolls sideways at {width}"
+        faults += [f"{address}: {each}" for each in serious_faults(page) + (_small(page) if width < 500 else [])]
+    assert not faults, "\n".join(faults)
+
+
+def _small(page: Page) -> list[str]:
+    """Buttons, fields and entries of the navigation that are lower than a thumb needs."""
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll(".mf .btn, .mf .input, .mf .select, .nav-item, .mf .tabs a")]
+            .filter((each) => each.checkVisibility({ visibilityProperty: true }))
+            .filter((each) => each.getBoundingClientRect().height < 43.5)
+            .map((each) => `${each.outerHTML.slice(0, 120)}: ${each.getBoundingClientRect().height}`)"""
+    )
+    return found
 
 
 def _sideways(page: Page) -> int:

@@ -74,6 +74,15 @@
 
   setInterval(tick, 1000);
 
+  // What scrolls sideways can be scrolled with the arrow keys too.
+  function reachScrolls() {
+    document.querySelectorAll(".scroll:not([tabindex]), pre:not([tabindex])").forEach((each) => {
+      if (each.scrollWidth > each.clientWidth) each.tabIndex = 0;
+    });
+  }
+  document.addEventListener("DOMContentLoaded", reachScrolls);
+  document.addEventListener("htmx:afterSwap", reachScrolls);
+
   function dismiss(toast) {
     toast.classList.add("leaving");
     setTimeout(() => toast.remove(), 260);
