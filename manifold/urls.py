@@ -22,6 +22,7 @@ urlpatterns = [
     path("api/v1/", include("apps.quality.api")),
     path("api/v1/", include("apps.pipelines.api")),
     path("api/v1/", include("manifold.status")),
+    path("", include("manifold.hooks")),
     path("admin/", console.site.urls),
     path("", include("manifold.console.urls")),
 ]

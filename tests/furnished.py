@@ -21,9 +21,9 @@ from apps.accounts import services as accounts
 from apps.accounts.models import ApiToken, Invitation, Project, Role, User
 from apps.audit.context import SYSTEM
 from apps.audit.models import Event
-from apps.pipelines import services
+from apps.pipelines import hooks, services
 from apps.pipelines.execution import dispatch
-from apps.pipelines.models import Pipeline, Run
+from apps.pipelines.models import Hook, HookSecret, Pipeline, Run
 from apps.quality.models import CheckResult
 from apps.snapshots import saved, workbench
 from apps.snapshots.models import Query
@@ -84,6 +84,8 @@ class Furnished:
             "pipelines": "orders",
             "versions": "1",
             "runs": str(self.succeeded.pk),
+            "hooks": str(Hook.objects.values_list("pk", flat=True)[0]),
+            "secrets": str(HookSecret.objects.values_list("pk", flat=True)[0]),
             "datasets": "orders",
             "snapshots": "1",
             "checks": str(CheckResult.objects.values_list("pk", flat=True)[0]),
@@ -122,6 +124,7 @@ def furnish(folder: Path, database: str) -> Furnished:
     cancelled = services.cancel_run(services.start_run(pipeline, actor=SYSTEM), actor=SYSTEM)
     running = services.start_run(pipeline, actor=SYSTEM)
     _, link = accounts.invite(project, name="Nina", role=Role.VIEWER, actor=SYSTEM)
+    hooks.create_hook(pipeline, name="shop", actor=SYSTEM)
     tokens = {
         who: accounts.issue_token(person, name="key", role=Role.ADMIN, actor=SYSTEM)[1]
         for who, person in people.items()

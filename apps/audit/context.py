@@ -13,7 +13,7 @@ from typing import Literal
 import structlog
 from django.db import connection, transaction
 
-ActorKind = Literal["user", "token", "system", "schedule", "command", "anonymous"]
+ActorKind = Literal["user", "token", "system", "schedule", "webhook", "command", "anonymous"]
 
 # Transaction-local, so a pooled or reused connection can never carry one person's name into another's work.
 SETTING = "manifold.actor"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from apps.audit.console import ConsoleAdmin, site
-from apps.pipelines.models import Fire, Pipeline, PipelineVersion, Run, Schedule, StepRun, Window
+from apps.pipelines.models import Fire, Hook, HookMessage, Pipeline, PipelineVersion, Run, Schedule, StepRun, Window
 
 
 @admin.register(Pipeline, site=site)
@@ -32,6 +32,18 @@ class ScheduleAdmin(ConsoleAdmin):
 class FireAdmin(ConsoleAdmin):
     list_display = ("schedule", "scheduled_for", "fired_at", "left_out", "run")
     list_select_related = ("schedule__pipeline", "run__pipeline")
+
+
+@admin.register(Hook, site=site)
+class HookAdmin(ConsoleAdmin):
+    list_display = ("name", "pipeline", "enabled", "created_at")
+    list_select_related = ("pipeline",)
+
+
+@admin.register(HookMessage, site=site)
+class HookMessageAdmin(ConsoleAdmin):
+    list_display = ("message_id", "hook", "received_at", "run")
+    list_select_related = ("hook__pipeline", "run__pipeline")
 
 
 @admin.register(Run, site=site)

@@ -10,5 +10,6 @@ class PipelinesConfig(AppConfig):
     label = "pipelines"
 
     def ready(self) -> None:
-        """Every kind of step registers its adapter with the run engine here."""
+        """Every kind of step registers its adapter with the run engine here, and our secrets follow the master key."""
         importlib.import_module("apps.pipelines.kinds").register()
+        importlib.import_module("apps.sources.services.credentials").rotates(self.get_model("HookSecret"))

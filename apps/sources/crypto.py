@@ -64,26 +64,30 @@ def provider() -> KeyProvider:
     return Keys(settings.MASTER_KEY())
 
 
-def seal(row: uuid.UUID, secrets: Mapping[str, str], keys: KeyProvider) -> tuple[dict[str, str], int]:
-    """Encrypt a row's fields; returns the ciphertexts and the key's version."""
+def seal(
+    row: uuid.UUID, secrets: Mapping[str, str], keys: KeyProvider, table: str = _TABLE
+) -> tuple[dict[str, str], int]:
+    """Encrypt the fields of a row of this table; returns the ciphertexts and the key's version."""
     version = keys.current()
     cipher = AESGCM(keys.key(version))
     sealed = {}
     for field, text in secrets.items():
         nonce = os.urandom(_NONCE)
-        body = nonce + cipher.encrypt(nonce, text.encode(), _bound_to(row, field, version))
+        body = nonce + cipher.encrypt(nonce, text.encode(), _bound_to(table, row, field, version))
         sealed[field] = base64.b64encode(body).decode()
     return sealed, version
 
 
-def unseal(row: uuid.UUID, sealed: Mapping[str, str], version: int, keys: KeyProvider) -> dict[str, str]:
-    """Decrypt a row's fields. Raises ConfigurationError for one that was altered or belongs elsewhere."""
+def unseal(
+    row: uuid.UUID, sealed: Mapping[str, str], version: int, keys: KeyProvider, table: str = _TABLE
+) -> dict[str, str]:
+    """Decrypt the fields of a row of this table. Raises ConfigurationError for one altered or from elsewhere."""
     cipher = AESGCM(keys.key(version))
     opened = {}
     for field, text in sealed.items():
         try:
             body = base64.b64decode(text, validate=True)
-            opened[field] = cipher.decrypt(body[:_NONCE], body[_NONCE:], _bound_to(row, field, version)).decode()
+            opened[field] = cipher.decrypt(body[:_NONCE], body[_NONCE:], _bound_to(table, row, field, version)).decode()
         except (InvalidTag, ValueError, binascii.Error):
             raise ConfigurationError(
                 f"The stored {field} cannot be opened: it was altered, moved from another place, or encrypted with "
@@ -94,8 +98,8 @@ def unseal(row: uuid.UUID, sealed: Mapping[str, str], version: int, keys: KeyPro
     return opened
 
 
-def _bound_to(row: uuid.UUID, field: str, version: int) -> bytes:
-    return "\x1f".join((_TABLE, str(row), field, str(version))).encode()
+def _bound_to(table: str, row: uuid.UUID, field: str, version: int) -> bytes:
+    return "\x1f".join((table, str(row), field, str(version))).encode()
 
 
 def _parsed(text: str) -> tuple[int, bytes]:

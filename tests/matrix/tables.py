@@ -93,6 +93,13 @@ post    P/pipelines/<slug>/resume/                              401      404    
 post    P/pipelines/<slug>/publish/                             401      404       404    403      403   yes
 delete  P/pipelines/<slug>/                                     401      404       404    403      403   409
 
+get     P/pipelines/<pipeline>/hooks/                           401      404       404    yes      yes   yes
+get     P/pipelines/<pipeline>/hooks/<pk>/                      401      404       404    yes      yes   yes
+post    P/pipelines/<pipeline>/hooks/                           401      404       404    403      403   yes
+patch   P/pipelines/<pipeline>/hooks/<pk>/                      401      404       404    403      403   yes
+delete  P/pipelines/<pipeline>/hooks/<pk>/                      401      404       404    403      403   yes
+post    P/pipelines/<pipeline>/hooks/<pk>/secrets/              401      404       404    403      403   yes
+delete  P/pipelines/<pipeline>/hooks/<pk>/secrets/<secret>/     401      404       404    403      403   409
 get     P/schedules/                                            401      404       404    yes      yes   yes
 post    P/schedules/preview/                                    401      404       404    yes      yes   yes
 get     P/pipelines/<slug>/schedule/                            401      404       404    yes      yes   yes
@@ -206,6 +213,8 @@ get     pipeline-schedule sign-in     404       404    403      yes   yes
 post    pipeline-schedule sign-in     404       404    403      yes   yes
 post    pipeline-schedule-switch sign-in 404    404    403      403   yes
 post    schedule-preview sign-in      404       404    yes      yes   yes
+get     pipeline-hooks   sign-in      404       404    yes      yes   yes
+post    pipeline-hooks   sign-in      404       404    403      403   yes
 get     runs             sign-in      404       404    yes      yes   yes
 get     run              sign-in      404       404    yes      yes   yes
 post    run-cancel       sign-in      404       404    403      yes   yes

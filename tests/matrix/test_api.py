@@ -39,6 +39,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "post P/pipelines/apply/": {"text": DOCUMENT},
     "put P/pipelines/<slug>/draft/": {"text": DOCUMENT},
     "post P/runs/<pk>/decide/": {"answer": "continue"},
+    "post P/pipelines/<pipeline>/hooks/": {"name": "another"},
+    "patch P/pipelines/<pipeline>/hooks/<pk>/": {"enabled": False},
     "post P/schedules/preview/": {"schedule": {"preset": "daily"}},
     "put P/pipelines/<slug>/schedule/": {"schedule": {"preset": "daily"}},
     "post P/queries/": {"sql": "SELECT count(*) FROM orders"},

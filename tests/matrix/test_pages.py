@@ -36,6 +36,7 @@ FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
         "do": "save",
     },
     "pipeline-edit": lambda _: {"text": DOCUMENT, "do": "save"},
+    "pipeline-hooks": lambda _: {"name": "another", "do": "add"},
     "pipeline-schedule": lambda _: {"when": "daily", "at": "06:00"},
     "schedule-preview": lambda _: {"when": "daily", "at": "06:00"},
     "pipeline-validate": lambda _: {"text": DOCUMENT},

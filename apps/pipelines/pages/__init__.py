@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.pipelines.pages import control, documents, lists, logs, runs, schedules, sources
+from apps.pipelines.pages import control, documents, hooks, lists, logs, runs, schedules, sources
 
 urlpatterns = [
     *lists.urlpatterns,
@@ -11,5 +11,6 @@ urlpatterns = [
     *control.urlpatterns,
     *logs.urlpatterns,
     *schedules.urlpatterns,
+    *hooks.urlpatterns,
     *sources.urlpatterns,
 ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, models, transaction
 
 from apps.accounts.models import Project
 from apps.audit.context import Actor, acting
@@ -16,6 +17,8 @@ from apps.sources.parameters import InvalidFields
 from apps.sources.services.rules import check_slug, refuse_used
 from dataplane.connectors import registry
 from dataplane.connectors.base import secret_names
+
+_SEALED: list[type[models.Model]] = [Credential]
 
 
 def create_credential(
@@ -56,20 +59,32 @@ def delete_credential(credential: Credential, *, actor: Actor) -> None:
         credential.delete()
 
 
+def rotates(model: type[models.Model]) -> type[models.Model]:
+    """Have the rows of a model of another app, whose `secrets` are sealed too, follow the master key."""
+    _SEALED.append(model)
+    return model
+
+
 def rotate_credentials(*, actor: Actor, keys: crypto.KeyProvider | None = None) -> int:
-    """Encrypt every credential again under the newest master key, row by row; returns how many were changed."""
+    """Encrypt every secret again under the newest master key, row by row; returns how many rows were changed."""
     keys = keys or crypto.provider()
-    rows = Credential.objects.exclude(key_version=keys.current()).values_list("pk", flat=True)
     changed = 0
-    for pk in list(rows):
-        with acting(actor):
-            credential = Credential.objects.select_for_update().filter(pk=pk).first()
-            if credential is not None and credential.key_version != keys.current():
-                secrets = crypto.unseal(credential.pk, credential.secrets, credential.key_version, keys)
-                credential.secrets, credential.key_version = crypto.seal(credential.pk, secrets, keys)
-                credential.save(update_fields=["secrets", "key_version"])
-                changed += 1
+    for model in _SEALED:
+        rows = model._default_manager.exclude(key_version=keys.current()).values_list("pk", flat=True)
+        changed += sum(_rotate(model, pk, keys, actor) for pk in list(rows))
     return changed
+
+
+def _rotate(model: type[models.Model], pk: uuid.UUID, keys: crypto.KeyProvider, actor: Actor) -> bool:
+    with acting(actor):
+        row: Any = model._default_manager.select_for_update(of=("self",)).filter(pk=pk).first()
+        if row is None or row.key_version == keys.current():
+            return False
+        table = model._meta.db_table
+        secrets = crypto.unseal(pk, row.secrets, row.key_version, keys, table)
+        row.secrets, row.key_version = crypto.seal(pk, secrets, keys, table)
+        row.save(update_fields=["secrets", "key_version"])
+        return True
 
 
 def opened(credential: Credential | None) -> dict[str, str]:

@@ -1,0 +1,46 @@
+"""`/hooks/<id>`: the door through which signed messages from outside start runs. Nobody signs in here."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from apps.audit.refusals import Conflict
+from apps.pipelines import hooks
+from apps.pipelines.models import Hook
+from manifold.api import problem
+
+LARGEST = 256 * 1024
+
+
+@csrf_exempt
+@require_POST
+def receive(request: HttpRequest, hook_id: uuid.UUID) -> HttpResponse:
+    """202 with the run that the message has started, 200 when the same message came before.
+
+    401 for a wrong signature, 404 for no such address, 410 for one that is switched off, 413 for a body that is too
+    long, 409 where the pipeline has nothing published. What the body says is signed, and not used.
+    """
+    hook = Hook.objects.select_related("pipeline").filter(pk=hook_id).first()
+    if hook is None:
+        return problem(request, 404, "There is no inbound trigger at this address.")
+    if not hook.enabled:
+        return problem(request, 410, "This inbound trigger is switched off.")
+    if int(request.headers.get("Content-Length") or 0) > LARGEST:
+        return problem(request, 413, f"A message has at most {LARGEST // 1024} KB.")
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    try:
+        run, fresh = hooks.receive(hook, body=request.body, headers=headers)
+    except hooks.NotSigned as error:
+        return problem(request, 401, error.message)
+    except Conflict as error:
+        return problem(request, 409, error.message)
+    answer = {"run": str(run.pk) if run else None, "state": run.state if run else None}
+    return JsonResponse(answer, status=202 if fresh else 200)
+
+
+urlpatterns = [path("hooks/<uuid:hook_id>", receive, name="hook")]
