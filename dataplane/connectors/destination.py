@@ -83,6 +83,7 @@ class Loaded:
     """What became of the rows; of a load that was done before, what became of them then.
 
     skipped: rows of a merge that were there already, exactly as they are. overtaken: a later run has loaded since.
+    waited: seconds for another writer of a file that has one at a time.
     """
 
     status: Status
@@ -92,6 +93,7 @@ class Loaded:
     skipped: int = 0
     created: bool = False
     added: tuple[str, ...] = ()
+    waited: float = 0.0
 
 
 class Destination(ABC):

@@ -10,11 +10,15 @@ from typing import ClassVar
 import duckdb
 
 from dataplane.connectors.base import Capabilities, Column, StreamConfig, StreamInfo
-from dataplane.connectors.databases import cursors
+from dataplane.connectors.databases import cursors, tables, writing
 from dataplane.connectors.databases.file import CATALOG, DatabaseFile, FileParams, Offered, chosen_columns, gone
+from dataplane.connectors.databases.writing import Dialect
+from dataplane.connectors.destination import LEDGER, Destination, Load, Loaded, Rows, TableColumn, Watch
+from dataplane.connectors.files.single import allowed_file
 from dataplane.errors import ConfigurationError, TransientError
 from dataplane.relations import identifier, literal
-from dataplane.types import stored
+from dataplane.steps.base import ColumnType
+from dataplane.types import is_integer, stored, widest
 
 # Parquet does not keep these whole, whether they stand alone or inside a list or a struct.
 _AS_TEXT = re.compile(
@@ -36,13 +40,15 @@ FROM duckdb_constraints() WHERE database_name = '{CATALOG}' AND constraint_type 
 """
 
 
-class DuckDBFile(DatabaseFile):
+class DuckDBFile(DatabaseFile, Destination):
     """Tables of a DuckDB file. Views are left out: their SQL is not ours, and could read any file of the machine."""
 
     key = "duckdb"
     title = "DuckDB file"
     summary = "Tables of a DuckDB database file, whole or by a cursor column."
-    capabilities = Capabilities(full=True, incremental=True, schema_inference=True, parallel=True, resumable=True)
+    capabilities = Capabilities(
+        full=True, incremental=True, schema_inference=True, parallel=True, resumable=True, writable=True
+    )
     Params: ClassVar[type[FileParams]] = FileParams
 
     @contextmanager
@@ -64,6 +70,8 @@ class DuckDBFile(DatabaseFile):
         columns = _columns(duck)
         found = []
         for schema, table, rows in duck.execute(_TABLES).fetchall():
+            if table == LEDGER:
+                continue
             own = tuple(columns[schema, table].values())
             found.append(
                 StreamInfo(
@@ -87,6 +95,38 @@ class DuckDBFile(DatabaseFile):
         items = ", ".join(_item(each, there[each.name]) for each in columns)
         query = f"SELECT {items} FROM {CATALOG}.{identifier(place[0])}.{identifier(place[1])}"
         return Offered(query, columns, warnings=warnings)
+
+    def load(self, load: Load, rows: Rows, watch: Watch) -> Loaded:
+        dialect = _DuckDB(self.params.path, allowed_file(self.params.path, self.roots))
+        return writing.load(dialect, load, rows, watch)
+
+
+class _DuckDB(Dialect):
+    """A DuckDB file as a destination: every type is its own."""
+
+    def attach(self, duck: duckdb.DuckDBPyConnection) -> None:
+        duck.execute(f"ATTACH {literal(self.path)} AS {tables.CATALOG} (TYPE duckdb)")
+
+    def locked(self, said: str) -> bool:
+        return "lock on file" in said
+
+    def named(self, load: Load) -> tables.Name:
+        schema, _, table = load.table.rpartition(".")
+        if not table or table.lower() == LEDGER:
+            raise tables.refuse_name(load, "Write `table` or `schema.table`.")
+        return tables.Name(schema or "main", table)
+
+    def new_type(self, column: ColumnType) -> str:
+        return column.type
+
+    def fits(self, column: ColumnType, there: TableColumn) -> bool:
+        """Whole numbers may go into smaller types and texts into enums: DuckDB refuses what does not fit."""
+        if widest(there.type, column.type) == there.type:
+            return True
+        whole = ("HUGEINT", "UHUGEINT")
+        if is_integer(column.type) or re.fullmatch(r"DECIMAL\(\d+,\s*0\)", column.type):
+            return is_integer(there.type) or there.type in whole
+        return column.type == "VARCHAR" and there.type.startswith("ENUM(")
 
 
 def _item(wanted: Column, there: Column) -> str:

@@ -9,22 +9,26 @@ from typing import Any, ClassVar
 import duckdb
 
 from dataplane.connectors.base import Capabilities, Column, StreamConfig, StreamInfo
-from dataplane.connectors.databases import cursors
+from dataplane.connectors.databases import cursors, writing
 from dataplane.connectors.databases.file import CATALOG, DatabaseFile, FileParams, Offered, chosen_columns, gone
-from dataplane.connectors.sqlite import types
+from dataplane.connectors.destination import LEDGER, Destination, Load, Loaded, Rows, Watch
+from dataplane.connectors.files.single import allowed_file
+from dataplane.connectors.sqlite import destination, types
 from dataplane.errors import ConfigurationError, DataError, TransientError
 from dataplane.relations import identifier, literal
 
 _SAMPLE = 1000
 
 
-class SQLite(DatabaseFile):
+class SQLite(DatabaseFile, Destination):
     """Tables and views of an SQLite file. A cell that is not of its column's type is set aside, and reported."""
 
     key = "sqlite"
     title = "SQLite"
     summary = "Tables and views of an SQLite file, whole or by a cursor column."
-    capabilities = Capabilities(full=True, incremental=True, schema_inference=True, parallel=True, resumable=True)
+    capabilities = Capabilities(
+        full=True, incremental=True, schema_inference=True, parallel=True, resumable=True, writable=True
+    )
     Params: ClassVar[type[FileParams]] = FileParams
     extensions = ("sqlite_scanner",)
 
@@ -55,7 +59,7 @@ class SQLite(DatabaseFile):
             "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
             "ORDER BY name",
         )
-        return [self._table(duck, name) for (name,) in names]
+        return [self._table(duck, name) for (name,) in names if name != LEDGER]
 
     def _table(self, duck: duckdb.DuckDBPyConnection, name: str) -> StreamInfo:
         described = _described(duck, name)
@@ -79,6 +83,10 @@ class SQLite(DatabaseFile):
             there = _settled(duck, stream.name, described)
         columns, warnings = chosen_columns(stream, there)
         return _offered(duck, stream.name, columns, warnings)
+
+    def load(self, load: Load, rows: Rows, watch: Watch) -> Loaded:
+        path = allowed_file(self.params.path, self.roots)
+        return writing.load(destination.SQLiteDialect(self.params.path, path), load, rows, watch)
 
 
 def _offered(

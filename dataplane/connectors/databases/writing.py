@@ -1,0 +1,274 @@
+"""Rows into a table of a database file: one transaction with a row of the ledger in it, by DuckDB's own SQL.
+
+Such a file has one writer at a time. Whoever comes second waits here, says so, and the seconds are counted.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import duckdb
+
+from dataplane.connectors.databases import tables
+from dataplane.connectors.databases.tables import CATALOG, Into, Name, Target
+from dataplane.connectors.destination import Load, Loaded, Rows, TableColumn, Watch, arranged, vanished
+from dataplane.errors import CancelledError, ConfigurationError, DataError, ManifoldError, TransientError
+from dataplane.failures import translated
+from dataplane.relations import identifier
+from dataplane.steps.base import ColumnType
+
+WAIT_SECONDS = 600.0
+"""How long a load waits for another writer before it gives up; the step's retries go on from there."""
+_LOOK_AGAIN = 0.25
+_ROWS = "_manifold_rows"
+
+
+class Dialect(ABC):
+    """What one kind of file does differently."""
+
+    def __init__(self, shown: str, path: str) -> None:
+        """shown: the path as people gave it. path: the real one."""
+        self.shown, self.path = shown, path
+        if not os.access(path, os.W_OK):
+            raise ConfigurationError(
+                f"Manifold may read {shown} but not write it. Give the account that runs it the right to write the "
+                "file and into its folder.",
+                code="permission_denied",
+                evidence={"file": shown},
+            )
+
+    @abstractmethod
+    def attach(self, duck: duckdb.DuckDBPyConnection) -> None:
+        """The file as the catalogue `destination`. Raises duckdb.Error."""
+
+    @abstractmethod
+    def locked(self, said: str) -> bool:
+        """Whether this error means that somebody else writes at this moment."""
+
+    @abstractmethod
+    def named(self, load: Load) -> Name:
+        """The target of a load. Raises ConfigurationError."""
+
+    @abstractmethod
+    def new_type(self, column: ColumnType) -> str:
+        """The type of a new column for these values. Raises ManifoldError for one that cannot be kept."""
+
+    @abstractmethod
+    def fits(self, column: ColumnType, there: TableColumn) -> bool:
+        """Whether every value arrives unchanged, or is refused."""
+
+    def sent(self, column: ColumnType, value: str) -> str:
+        """A value (an expression) as it is sent."""
+        return value
+
+
+def load(dialect: Dialect, load: Load, rows: Rows, watch: Watch) -> Loaded:
+    """See `Destination.load`."""
+    stopped = threading.Event()
+    watch.on_cancel(stopped.set)
+    duck = rows.connection
+    waiting = _Waiting(dialect, load, watch, stopped)
+    try:
+        writing = _Writing(dialect, load, rows, watch)
+        known = waiting.until(duck, writing.claim)
+        done = known or writing.run()
+        if known is None:
+            duck.execute("COMMIT")
+            watch.passed("kept")
+        return replace(done, waited=round(waiting.seconds, 3))
+    except duckdb.Error as error:
+        if stopped.is_set():
+            raise CancelledError from None
+        raise _refused(dialect, load, error) from error
+    finally:
+        _close(duck)
+
+
+def _close(duck: duckdb.DuckDBPyConnection) -> None:
+    """Let go of the file, whatever state the transaction is in."""
+    with suppress(duckdb.Error):
+        duck.execute("ROLLBACK")
+    with suppress(duckdb.Error):
+        duck.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")
+
+
+@dataclass
+class _Waiting:
+    """Opening a file that somebody else may be writing."""
+
+    dialect: Dialect
+    load: Load
+    watch: Watch
+    stopped: threading.Event
+    seconds: float = 0.0
+
+    def until(self, duck: duckdb.DuckDBPyConnection, claim: Callable[[], Loaded | None]) -> Loaded | None:
+        """Open the file and claim the load, as soon as nobody else writes."""
+        began = time.monotonic()
+        told = False
+        while True:
+            try:
+                self.dialect.attach(duck)
+                duck.execute("BEGIN TRANSACTION")
+                return claim()
+            except duckdb.Error as error:
+                if not self.dialect.locked(str(error)):
+                    raise
+                _close(duck)
+            self.seconds = time.monotonic() - began
+            if self.seconds > WAIT_SECONDS:
+                raise busy(self.dialect.shown, self.seconds)
+            if not told:
+                self.watch.tell(f"Waits until nobody else writes {self.dialect.shown}.")
+                told = True
+            if self.stopped.wait(_LOOK_AGAIN):
+                raise CancelledError
+            self.seconds = time.monotonic() - began
+
+
+class _Writing:
+    """One load within its transaction."""
+
+    def __init__(self, dialect: Dialect, load: Load, rows: Rows, watch: Watch) -> None:
+        self.dialect, self.load, self.rows, self.watch = dialect, load, rows, watch
+        self.duck = rows.connection
+        self.name = dialect.named(load)
+        for each in rows.columns:
+            dialect.new_type(each)
+        self.duck.execute(f"CREATE OR REPLACE TEMP VIEW {_ROWS} AS {rows.query}")
+
+    def claim(self) -> Loaded | None:
+        """Take the ledger's row; what it says of this load, or of a later run's, if that was done."""
+        return tables.claim(self.duck, self.name, self.load)
+
+    def run(self) -> Loaded:
+        self.watch.passed("begun")
+        found, created = self._target()
+        arrangement = arranged(self.load, self.rows.columns, found.shape, self.dialect.fits)
+        if arrangement.added:
+            tables.add(self.duck, self.name, [(each, self.dialect.new_type(each)) for each in arrangement.added])
+            found = tables.find(self.duck, self.name) or found
+        into = [
+            Into(column, found.columns[name], self._value(column, found.columns[name]))
+            for column, name in arrangement.pairs
+        ]
+        modes = {"append": self._append, "replace": self._replace, "merge": self._merge}
+        done = modes[self.load.mode](into)
+        done = replace(done, created=created, added=tuple(each.name for each in arrangement.added))
+        tables.note(self.duck, self.name, self.load, done)
+        self.watch.passed("settled")
+        return done
+
+    def _value(self, column: ColumnType, there: TableColumn) -> str:
+        return f"CAST({self.dialect.sent(column, f'r.{identifier(column.name)}')} AS {there.type})"
+
+    def _target(self) -> tuple[Target, bool]:
+        """The table, made if it may be; whether it was."""
+        found = tables.find(self.duck, self.name)
+        if found is not None:
+            return found, False
+        if not self.load.complete and tables.was_loaded(self.duck, self.name, self.load):
+            raise vanished(self.load)
+        columns = [(each, self.dialect.new_type(each)) for each in self.rows.columns]
+        tables.make(self.duck, self.name, columns, self.load.by)
+        made = tables.find(self.duck, self.name)
+        assert made is not None
+        return made, True
+
+    def _append(self, into: list[Into]) -> Loaded:
+        inserted = self._insert(into)
+        self.watch.passed("copied")
+        return Loaded("loaded", inserted=inserted)
+
+    def _replace(self, into: list[Into]) -> Loaded:
+        deleted = self._changed(f"DELETE FROM {self.name.sql}")
+        return replace(self._append(into), deleted=deleted)
+
+    def _merge(self, into: list[Into]) -> Loaded:
+        keys = {each.lower() for each in self.load.by}
+        by = [each for each in into if each.column.name.lower() in keys]
+        same = " AND ".join(f"t.{each.name} = {each.value}" for each in by)
+        others = [each for each in into if each not in by]
+        self._refuse_doubled(by, same)
+        deleted = updated = 0
+        if self.load.delete_missing:
+            missing = f"NOT EXISTS (SELECT 1 FROM {_ROWS} r WHERE {same})"
+            deleted = self._changed(f"DELETE FROM {self.name.sql} t WHERE {missing}")
+        if others:
+            sets = ", ".join(f"{each.name} = {each.value}" for each in others)
+            differs = " OR ".join(f"t.{each.name} IS DISTINCT FROM {each.value}" for each in others)
+            updated = self._changed(f"UPDATE {self.name.sql} t SET {sets} FROM {_ROWS} r WHERE {same} AND ({differs})")
+        inserted = self._insert(into, f" WHERE NOT EXISTS (SELECT 1 FROM {self.name.sql} t WHERE {same})")
+        self.watch.passed("copied")
+        return Loaded("loaded", inserted, updated, deleted, self.rows.count - inserted - updated)
+
+    def _insert(self, into: Iterable[Into], where: str = "") -> int:
+        chosen = list(into)
+        names = ", ".join(each.name for each in chosen)
+        values = ", ".join(each.value for each in chosen)
+        inserted = self._changed(f"INSERT INTO {self.name.sql} ({names}) SELECT {values} FROM {_ROWS} r{where}")
+        self.watch.wrote(inserted)
+        return inserted
+
+    def _changed(self, statement: str) -> int:
+        row = self.duck.execute(statement).fetchone()
+        return int(row[0]) if row else 0
+
+    def _refuse_doubled(self, by: list[Into], same: str) -> None:
+        names = ", ".join(f"t.{each.name}" for each in by)
+        texts = ", ".join(f"CAST(t.{each.name} AS VARCHAR)" for each in by)
+        row = self.duck.execute(
+            f"SELECT {texts}, count(*) FROM {self.name.sql} t SEMI JOIN {_ROWS} r ON {same} "
+            f"GROUP BY {names} HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
+        ).fetchone()
+        if row is None:
+            return
+        said = ", ".join(f"{each.there.name} = {value}" for each, value in zip(by, row, strict=False))
+        raise DataError(
+            f"{self.load.table} holds {row[-1]} rows with {said}, so nobody can say which one the merge means. Remove "
+            "all but one, or name more columns in the key.",
+            code="key_twice_in_table",
+            evidence={"table": self.load.table, "key": list(self.load.by), "sample": said},
+        )
+
+
+def busy(shown: str, seconds: float) -> TransientError:
+    """Somebody else has written for longer than a load waits."""
+    return TransientError(
+        f"{shown} was being written by another program for {seconds:.0f} s, and such a file has one writer at a time. "
+        "Close it there; it is tried again.",
+        code="file_locked",
+        evidence={"file": shown, "waited_s": round(seconds, 1)},
+    )
+
+
+def _refused(dialect: Dialect, load: Load, error: duckdb.Error) -> ManifoldError | CancelledError:
+    """An error of the file or of its table, in our words."""
+    said = str(error).replace(dialect.path, dialect.shown)
+    first = said.partition("\n")[0]
+    if dialect.locked(said):
+        return TransientError(
+            f"{dialect.shown} was being read or written by another program when the load was to be kept; nothing has "
+            "changed. It is tried again.",
+            code="file_locked",
+            evidence={"file": dialect.shown, "said": said[:500]},
+        )
+    if isinstance(error, duckdb.ConstraintException) or "constraint failed" in said:
+        return DataError(
+            f"{load.table} refuses a row: {first}. Check for it before the load, or change the table.",
+            code="constraint",
+            evidence={"table": load.table, "said": said[:1000]},
+        )
+    if isinstance(error, duckdb.IOException) and "space" not in said:
+        return ConfigurationError(
+            f"{dialect.shown} cannot be written: {first}. Name another file, or mend this one.",
+            code="file_format",
+            evidence={"file": dialect.shown, "said": said[:500]},
+        )
+    return translated(error)
