@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import path
 from django.views.decorators.http import require_http_methods
@@ -44,7 +45,7 @@ def _do(request: HttpRequest, pipeline: Pipeline, does: str, actor: Actor) -> st
     """Remove a secret, switch or delete a trigger; what to say of it."""
     if does == "remove":
         kept = HookSecret.objects.visible_to(request.user, "manage").filter(hook__pipeline=pipeline)
-        hooks.remove_secret(get_object_or_404(kept, pk=request.POST.get("secret", "")), actor=actor)
+        hooks.remove_secret(get_object_or_404(kept, pk=_id(request, "secret")), actor=actor)
         return "Messages signed with that secret are refused from now on."
     hook = _hook(request, pipeline)
     if does == "delete":
@@ -56,7 +57,14 @@ def _do(request: HttpRequest, pipeline: Pipeline, does: str, actor: Actor) -> st
 
 def _hook(request: HttpRequest, pipeline: Pipeline) -> Hook:
     kept = Hook.objects.visible_to(request.user, "manage").filter(pipeline=pipeline)
-    return get_object_or_404(kept, pk=request.POST.get("hook", ""))
+    return get_object_or_404(kept, pk=_id(request, "hook"))
+
+
+def _id(request: HttpRequest, field: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(request.POST.get(field, ""))
+    except ValueError:
+        raise Http404(f"The form names no {field}.") from None
 
 
 def _page(request: HttpRequest, pipeline: Pipeline, more: dict[str, Any], *, status: int = 200) -> HttpResponse:

@@ -193,6 +193,7 @@ def test_the_page_adds_one_and_shows_its_secret_once(admin: User, viewer: User, 
     client.post(page, {"do": "off", "hook": str(hook.pk)})
     assert not Hook.objects.get().enabled
     assert client.post(page, {"do": "add", "name": ""}).status_code == 422
+    assert client.post(page, {"do": "on", "hook": "none"}).status_code == 404
     client.post(page, {"do": "delete", "hook": str(hook.pk)})
     assert not Hook.objects.exists()
     client.force_login(viewer)
