@@ -30,8 +30,9 @@ Status = Literal["loaded", "already_done", "overtaken"]
 class Load:
     """One load as the ledger knows it.
 
-    pipeline, step, table and key together are one load for ever. run: the run that does it now; ids of runs grow, so a
-    table that a later run of the pipeline has loaded is not touched by an earlier one that was thought dead. by: the
+    pipeline, step, table and key together are one load for ever. run: an id of the execution that does it now; it grows
+    from each execution of the step to the next, so one that was thought dead does not touch a table that a later one
+    has loaded (the ids of runs will not do: they may be executed in another order than they were created). by: the
     columns that tell rows apart in a merge. delete_missing: a merge removes what did not arrive. complete: the rows are
     all that the sources hold, so a table that has vanished may be made anew.
     """

@@ -7,7 +7,7 @@ from dataclasses import replace
 from dataplane.connectors.base import Connector
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
 from dataplane.engine import connector_instance
-from dataplane.errors import ConfigurationError
+from dataplane.errors import ConfigurationError, TransientError
 from dataplane.failures import duckdb_errors
 from dataplane.relations import relation_sql
 from dataplane.steps.adopting import adopt
@@ -59,7 +59,15 @@ def _written(context: StepContext, table: Table, wanted: Load) -> Loaded:
             refuse_bad_keys(connection, context.storage, table, wanted.by)
         share.next(0.8)
         rows = Rows(connection, relation_sql(table, context.storage), table.columns, table.rows)
-        return destination.load(wanted, rows, _watch(context))
+        done = destination.load(wanted, rows, _watch(context))
+    if done.status == "overtaken":
+        raise TransientError(
+            f"Another execution of this step, which began later, has loaded into {wanted.table} meanwhile. Nothing was "
+            "changed; it is tried again.",
+            code="overtaken",
+            evidence={"table": wanted.table},
+        )
+    return done
 
 
 def _watch(context: StepContext) -> Watch:

@@ -5,6 +5,7 @@ A worker that dies between that commit and ours leaves a load that the next atte
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -83,13 +84,20 @@ def _load(step: StepRun, run: Run, spec: Any, key: str, *, seeds: bool, complete
         step=step.key,
         table=spec.table,
         key=key,
-        run=run.pk,
+        run=_execution(step),
         mode="replace" if seeds and spec.mode == "append" else spec.mode,
         by=spec.key or (),
         delete_missing=spec.delete_missing,
         policy=spec.schema_,
         complete=seeds or complete,
     )
+
+
+def _execution(step: StepRun) -> uuid.UUID:
+    """An id that grows from one execution to the next, by the clock of Manifold's database."""
+    assert step.started_at is not None
+    microseconds = int(step.started_at.timestamp() * 1_000_000)
+    return uuid.UUID(int=(microseconds << 64) | (step.pk.int & (2**64 - 1)))
 
 
 def _source(run: Run, slug: str) -> Source:

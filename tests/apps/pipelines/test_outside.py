@@ -100,6 +100,20 @@ def test_a_seed_brings_back_a_table_that_vanished(project: Project, orders: str)
     assert table(orders).total() == 3
 
 
+def test_an_execution_that_was_thought_dead_changes_nothing(project: Project, orders: str):
+    pipeline = ws.published(project, REPLACE)
+    ws.run(pipeline)
+    ws.run(pipeline)
+    with psycopg.connect(orders) as connection:
+        ledger = connection.execute("SELECT run::text FROM mart._manifold_loads ORDER BY loaded_at").fetchall()
+        assert ledger == sorted(ledger) and len(ledger) == 2
+        connection.execute("UPDATE mart._manifold_loads SET run = 'ffffffff-ffff-ffff-ffff-ffffffffffff'")
+    ws.insert(orders, "orders", [(3, 30)])
+    failed = ws.run(pipeline)
+    assert (ws.failure(failed)["code"], ws.failure(failed)["class"]) == ("overtaken", "transient")
+    assert table(orders).total() == 2
+
+
 def test_a_key_that_arrives_twice(project: Project, orders: str):
     pipeline = ws.published(project, MERGE)
     ws.execute(orders, "INSERT INTO orders VALUES (3, 1), (3, 2)")
