@@ -77,7 +77,7 @@ def verify(request: HttpRequest) -> HttpResponse:
         if is_polling(request) and not state["done"]:
             state = {"done": verify_more(found, seals=_SEALS_AT_ONCE), "found": asdict(found)}
             request.session["verifying"] = state
-        context |= {"found": found, "done": state["done"], "part": min(found.seals / max(context["of"], 1), 1) * 100}
+        context |= {"report": found, "done": state["done"], "part": min(found.seals / max(context["of"], 1), 1) * 100}
     template = "console/parts/verify.html" if is_polling(request) else "console/verify.html"
     return render(request, template, context)
 

@@ -29,6 +29,14 @@ EMPTY = [
     "audit/",
     "members/",
 ]
+OWN = [
+    "/tokens/",
+    "/account/",
+    "/platform/people/",
+    "/platform/projects/",
+    "/platform/audit/",
+    "/platform/audit/verify/",
+]
 LISTS = ["/admin/", "/admin/audit/event/", "/admin/accounts/membership/"]
 DOCUMENT = """\
 manifold: 1
@@ -96,7 +104,7 @@ def _source(slug: str, title: str, connector: str, params: Mapping[str, object])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 390])
 def test_pages_of_an_empty_project(open_page: Open, signed_in: Path, width: int, theme: str) -> None:
-    _visit(open_page, signed_in, [f"/p/default/{each}" for each in EMPTY] + ["/tokens/"], width, theme)
+    _visit(open_page, signed_in, [f"/p/default/{each}" for each in EMPTY] + OWN, width, theme)
     _visit(open_page, signed_in, LISTS, width, theme, headings=False)
 
 

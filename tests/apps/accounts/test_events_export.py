@@ -145,6 +145,7 @@ def test_verifying_on_the_page_goes_on_bit_by_bit(
     client.force_login(superuser)
     assert "Nobody has compared" in client.get("/platform/audit/verify/").content.decode()
     assert client.post("/platform/audit/verify/").status_code == 302
+    assert "hx-get" in client.get("/platform/audit/verify/").content.decode()
     polled = {"HX-Request": "true"}
     said = [client.get("/platform/audit/verify/", headers=polled).content.decode() for _ in range(2)]
     assert "under 2 of" in said[1]
