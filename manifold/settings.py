@@ -230,10 +230,13 @@ CELERY_TASK_DEFAULT_EXCHANGE = CELERY_TASK_DEFAULT_ROUTING_KEY = "default"
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 3,
-    "socket_timeout": 30,
+    # A broker that hangs holds up a request that publishes for four times this: more would outlast gunicorn's patience.
+    # Workers ask with BRPOP for one second at a time, so none waits for a quiet queue.
+    "socket_timeout": 5,
     "socket_keepalive": True,
     "health_check_interval": 15,
-    "retry_on_timeout": True,
+    # The policy above tries again already; both would multiply.
+    "retry_on_timeout": False,
     # The order in which a worker asks its queues.
     "queue_order_strategy": "priority",
 }

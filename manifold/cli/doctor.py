@@ -23,7 +23,7 @@ from manifold.supervisor.home import Home
 @click.option("--home", type=click.Path(path_type=Path), help="Data folder. Unset: MANIFOLD_HOME, else .manifold.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(home: Path | None, as_json: bool) -> None:
-    """Check ports, disk, memory, database, Redis, storage, keys and clock; status 3 when something has to be mended."""
+    """Check ports, disk, memory, database, Redis, storage, rights, keys and clock; status 3 when one is not well."""
     if home is not None:
         os.environ[environment.HOME.name] = str(home)
     findings = examine(Home(environment.home()))
@@ -46,6 +46,9 @@ def examine(home: Home) -> list[Finding]:
         ("memory", probes.memory),
         ("storage", probes.storage if running or home.path.exists() else _made_by_up),
         ("keys", probes.keys if running or (home.path / "secrets").exists() else _made_by_up),
+        ("permissions", lambda: _permissions(home)),
+        ("files", probes.file_roots if running or environment.FILE_ROOTS.read() else _made_by_up),
+        ("leftovers", leftovers),
     ]
     for name, setting, probe, embedded in (
         ("database", environment.DATABASE_URL, probes.database, _embedded_postgres),
@@ -79,6 +82,28 @@ def _home(home: Home) -> str:
     if not os.access(place, os.W_OK | os.X_OK):
         raise Unwell(f"{place} cannot be written.", "Name another folder with --home or MANIFOLD_HOME.")
     return f"{home.path}{'' if home.path.exists() else ' (made by `manifold up`)'}"
+
+
+def _permissions(home: Home) -> str:
+    """What is secret or is data is closed to other accounts, and open to this one."""
+    for name in ("secrets", "logs", "storage"):
+        folder = home.path / name
+        for path in [folder, *folder.glob("*")] if name == "secrets" else [folder]:
+            if not path.exists():
+                continue
+            if path.stat().st_mode & 0o077:
+                raise Unwell(f"Other accounts may read {path}.", f"chmod -R go= {folder}")
+            if not os.access(path, os.R_OK | os.W_OK):
+                raise Unwell(
+                    f"{path} belongs to another account.", f"Start as that account, or: chown -R $USER {home.path}"
+                )
+    return "closed to other accounts"
+
+
+def leftovers() -> str:
+    """Databases of data folders that are gone: root's PostgreSQL keeps them elsewhere. They only take room."""
+    gone = [str(folder) for folder, home in Home.shared() if not home.exists()]
+    return f"of data folders that are gone; nobody needs them: rm -r {' '.join(gone)}" if gone else "none"
 
 
 def _port(home: Home, running: bool) -> str:

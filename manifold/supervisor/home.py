@@ -87,6 +87,16 @@ class Home:
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
         return SHARED / digest / "postgres"
 
+    def sign_shared(self) -> None:
+        """Write beside root's PostgreSQL data whose it is: the name of its folder does not tell."""
+        (self.postgres_data(as_root=True).parent / "home").write_text(f"{self.path}\n", encoding="utf-8")
+
+    @staticmethod
+    def shared() -> list[tuple[Path, Path]]:
+        """The folders of root's PostgreSQL data on this machine, each with the data folder it was made for."""
+        signed = sorted(SHARED.glob("*/home")) if os.access(SHARED, os.R_OK) else []
+        return [(each.parent, Path(each.read_text(encoding="utf-8").strip())) for each in signed]
+
     def secret(self, name: str, *, make: bool = True) -> str:
         """A secret that lasts as long as the folder; generated at the first call."""
         file = self.folder("secrets") / name

@@ -165,7 +165,8 @@ class Platform:
     def _examine(self) -> None:
         """What may go wrong later is said now; with MANIFOLD_STRICT_STARTUP it keeps the platform from starting."""
         asked = [("disk", probes.disk), ("memory", probes.memory), ("storage", probes.storage), ("keys", probes.keys)]
-        wrong = [each for each in probes.ask_all([*asked, ("clock", probes.clock)]) if not each.up]
+        asked += [("clock", probes.clock), ("files", probes.file_roots)]
+        wrong = [each for each in probes.ask_all(asked) if not each.up]
         told = "\n".join(f"{each.name}: {each.detail} {each.remedy}" for each in wrong)
         if wrong and environment.STRICT_STARTUP.read():
             raise StartError(f"MANIFOLD_STRICT_STARTUP is set, and not all is well.\n{told}")

@@ -115,6 +115,8 @@ class Services:
         """Return when the cluster is there. No thread may be left when children are forked."""
         if self._making is not None:
             self._making.result()
+        if self.postgres is not None and self.postgres.account is not None:
+            self.home.sign_shared()
         self._executor.shutdown(wait=True)
 
     def ensure_role(self) -> str:

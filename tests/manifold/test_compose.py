@@ -147,7 +147,7 @@ def test_while_postgresql_is_down_everything_says_so_and_comes_back(composed: Co
 
 
 @pytest.mark.all
-def test_while_redis_is_down_pages_are_served_and_the_workers_come_back(composed: Composed, browser: httpx.Client) -> None:
+def test_while_redis_is_down_pages_are_served_and_it_comes_back(composed: Composed, browser: httpx.Client) -> None:
     composed.cluster.processes["valkey"].send_signal(signal.SIGTERM)
     composed.cluster.processes["valkey"].wait(30)
     try:

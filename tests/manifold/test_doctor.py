@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,10 @@ from click.testing import CliRunner, Result
 
 from manifold import probes
 from manifold.cli import main
+from manifold.cli.doctor import leftovers
 from manifold.embedded.ports import free_port
+from manifold.supervisor import home as homes
+from manifold.supervisor.home import Home
 
 
 def doctor(home: Path, *arguments: str, **env: str) -> Result:
@@ -25,7 +29,8 @@ def test_it_works(tmp_path: Path) -> None:
     answer = json.loads(result.output)
     assert (result.exit_code, answer["healthy"]) == (0, True)
     found = {each["name"] for each in answer["components"]}
-    assert found == {"python", "home", "port", "disk", "memory", "storage", "keys", "database", "broker", "clock"}
+    asked = "python home port disk memory storage keys permissions files leftovers database broker clock"
+    assert found == set(asked.split())
     assert not (tmp_path / "home").exists()
 
 
@@ -103,3 +108,89 @@ def test_a_bad_setting_is_a_finding_not_a_traceback(tmp_path: Path) -> None:
     result = doctor(tmp_path / "home", MANIFOLD_PORT="many")
     assert result.exit_code == 3
     assert "MANIFOLD_PORT: 'many' is not a port" in result.output
+
+
+def finding(result: Result, name: str) -> dict[str, object]:
+    found: list[dict[str, object]] = json.loads(result.output)["components"]
+    return next(each for each in found if each["name"] == name)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A data folder as `up` leaves it."""
+    home = Home(tmp_path / "home")
+    home.path.mkdir()
+    for name in ("master_key", "secret_key"):
+        home.secret(name)
+    for name in ("storage", "logs", "files"):
+        home.folder(name)
+    return home.path
+
+
+def test_a_home_that_up_has_made_is_well(made: Path) -> None:
+    result = doctor(made, MANIFOLD_PORT=str(free_port()))
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("place", ["secrets", "secrets/master_key", "logs", "storage"])
+def test_what_other_accounts_may_read(made: Path, place: str) -> None:
+    (made / place).chmod(0o755)
+    result = doctor(made, "--json", MANIFOLD_PORT=str(free_port()))
+    assert result.exit_code == 3
+    told = finding(result, "permissions")
+    assert told["detail"] == f"Other accounts may read {made / place}."
+    assert str(told["remedy"]).startswith("chmod -R go= ")
+
+
+def test_a_key_that_was_damaged(made: Path) -> None:
+    (made / "secrets" / "master_key").write_text("half a k")
+    env = {"MANIFOLD_MASTER_KEY": "", "MANIFOLD_SECRET_KEY": "", "MANIFOLD_PORT": str(free_port())}
+    result = doctor(made, "--json", **env)
+    assert result.exit_code == 3
+    told = finding(result, "keys")
+    assert "MANIFOLD_MASTER_KEY is not 32 bytes" in str(told["detail"])
+    assert "Put back the key" in str(told["remedy"])
+
+
+def test_a_key_that_is_gone(made: Path) -> None:
+    (made / "secrets" / "secret_key").unlink()
+    env = {"MANIFOLD_MASTER_KEY": "", "MANIFOLD_SECRET_KEY": "", "MANIFOLD_PORT": str(free_port())}
+    assert "signs sessions is missing" in str(finding(doctor(made, "--json", **env), "keys")["detail"])
+
+
+def test_a_folder_of_files_that_is_not_there(made: Path, tmp_path: Path) -> None:
+    env = {"MANIFOLD_FILE_ROOTS": str(tmp_path / "nowhere"), "MANIFOLD_PORT": str(free_port())}
+    result = doctor(made, "--json", **env)
+    assert result.exit_code == 3
+    assert "nowhere cannot be read" in str(finding(result, "files")["detail"])
+
+
+def test_a_home_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = doctor(tmp_path / "file" / "home", "--json", MANIFOLD_PORT=str(free_port()))
+    assert result.exit_code == 3
+    assert not finding(result, "home")["up"]
+    assert "--home" in str(finding(result, "home")["remedy"])
+
+
+def test_a_storage_that_is_a_file(made: Path) -> None:
+    (made / "blocked").touch()
+    env = {"MANIFOLD_STORAGE_URL": (made / "blocked").as_uri(), "MANIFOLD_PORT": str(free_port())}
+    result = doctor(made.parent / "other", "--json", **env)
+    assert result.exit_code == 0, "before the first start nothing is written"
+    env["MANIFOLD_STORAGE_URL"] = (made / "blocked" / "below").as_uri()
+    assert not finding(doctor(made, "--json", **env), "storage")["up"]
+
+
+def test_databases_of_data_folders_that_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(homes, "SHARED", tmp_path / "shared")
+    assert leftovers() == "none"
+    for name in ("kept", "gone"):
+        home = Home(tmp_path / name)
+        home.path.mkdir()
+        home.postgres_data(as_root=True).parent.mkdir(parents=True)
+        home.sign_shared()
+    assert leftovers() == "none"
+    os.rmdir(tmp_path / "gone")
+    assert f"rm -r {Home(tmp_path / 'gone').postgres_data(as_root=True).parent}" in leftovers()
+    assert str(Home(tmp_path / "kept").postgres_data(as_root=True).parent) not in leftovers()

@@ -376,3 +376,35 @@ def test_platform_json_is_what_the_command_reads(up: Up) -> None:
     left = json.loads((up.home / "platform.json").read_text())
     assert left["url"].startswith("http://127.0.0.1:")
     assert left["token"]
+
+
+@pytest.mark.parametrize("setting", ["MANIFOLD_FILE_ROOTS", "MANIFOLD_STORAGE_URL"])
+def test_strict_start_up_stops_before_anything_runs(tmp_path: Path, setting: str) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "below"
+    strict = Up(tmp_path)
+    wrong = {setting: place.as_uri() if setting.endswith("URL") else str(place), "MANIFOLD_STRICT_STARTUP": "true"}
+    done = subprocess.run(
+        strict.command("--port", "0"), env=environment(**wrong), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stdout
+    assert "MANIFOLD_STRICT_STARTUP is set, and not all is well." in done.stderr
+    assert str(place) in done.stderr
+    assert strict.platform == {}
+    if os.geteuid() == 0:
+        shutil.rmtree(Home(strict.home).postgres_data(as_root=True).parent, ignore_errors=True)
+
+
+@pytest.mark.parametrize("setting", ["DATABASE_URL", "REDIS_URL"])
+def test_without_a_service_that_was_named_it_never_starts(tmp_path: Path, setting: str) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    named = {"DATABASE_URL": os.environ["DATABASE_URL"], "REDIS_URL": os.environ["REDIS_URL"]}
+    named[setting] = {"DATABASE_URL": f"postgresql://me@{dead}/x", "REDIS_URL": f"redis://{dead}/0"}[setting]
+    other = Up(tmp_path)
+    done = subprocess.run(
+        other.command("--port", "0"), env=environment(**named), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"{setting}: " in done.stderr
+    assert dead in done.stderr
+    assert f"correct {setting}, or unset it" in done.stderr
