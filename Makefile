@@ -47,7 +47,7 @@ docs: $(DEV) ## Write docs/settings.md and the table of docs/command.md from the
 	$(BIN)/python -c 'from manifold.environment import as_markdown; print(as_markdown(), end="")' > docs/settings.md
 	$(BIN)/python -m manifold.cli.reference docs/command.md
 
-picture: $(DEV) $(DEMO) ## Take docs/images/console.png from the running demo (needs Chromium)
+picture: $(DEV) $(DEMO) ## Take the pictures in docs/images from the running demo (needs Chromium)
 	$(BIN)/python -m tests.browser.picture
 
 bench: $(DEV) $(DEMO) ## Measure, and write the results to benchmarks/

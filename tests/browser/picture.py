@@ -1,22 +1,77 @@
-"""Take the picture of the console that the README shows: `python -m tests.browser.picture`, or `make picture`."""
+"""Take the pictures that README and docs/console.md show: `python -m tests.browser.picture`, or `make picture`."""
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.conftest import CHROMIUM, FLAGS, sign_in
 from tests.browser.installation import Installation
 
-TARGET = Path(__file__).parents[2] / "docs" / "images" / "console.png"
-WIDTH, HEIGHT = 1400, 980
+TARGET = Path(__file__).parents[2] / "docs" / "images"
+WIDE, NARROW = (1400, 980), (390, 844)
+
+
+def _nothing(page: Page) -> None:
+    """Most pages are shown as they open."""
+
+
+def _search(page: Page) -> None:
+    page.keyboard.press("/")
+    page.keyboard.type("fl")
+    page.locator("#search-found a").first.wait_for()
+
+
+def _keys(page: Page) -> None:
+    page.keyboard.press("?")
+
+
+def _steps(page: Page) -> None:
+    page.evaluate("document.getElementById('steps-title').closest('.card').scrollIntoView({block: 'start'})")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A page below the project's address; {run} is the last run of the flights."""
+
+    name: str
+    address: str
+    size: tuple[int, int] = WIDE
+    theme: str = "light"
+    before: Callable[[Page], None] = _nothing
+
+
+PICTURES = [
+    Picture("console", "runs/{run}/"),
+    Picture("home", ""),
+    Picture("home-dark", "", theme="dark"),
+    Picture("home-phone", "", NARROW),
+    Picture("run-phone", "runs/{run}/", NARROW, before=_steps),
+    Picture("run-steps", "runs/{run}/", before=_steps),
+    Picture("runs", "runs/"),
+    Picture("pipelines", "pipelines/"),
+    Picture("pipeline", "pipelines/flights/"),
+    Picture("editor", "pipelines/flights/edit/"),
+    Picture("plan", "pipelines/flights/plan/?mode=seed"),
+    Picture("sources", "sources/"),
+    Picture("source", "sources/flight-drop/"),
+    Picture("datasets", "datasets/"),
+    Picture("dataset", "datasets/flights/"),
+    Picture("sql", "sql/"),
+    Picture("audit", "audit/"),
+    Picture("members", "members/"),
+    Picture("search", "", before=_search),
+    Picture("keys", "", theme="dark", before=_keys),
+]
 
 
 def main() -> None:
-    """Start the demo in a temporary folder, wait for its runs, and keep a picture of the last one."""
+    """Start the demo in a temporary folder, wait for its runs, and take every picture."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         demo = Installation(Path(folder) / "demo")
@@ -38,18 +93,29 @@ def _wait_for_the_runs(demo: Installation) -> None:
 
 def _take(demo: Installation, folder: Path) -> None:
     runs = demo.client().in_project("GET", "runs/", params={"pipeline": "flights"})["results"]
+    TARGET.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         cookies = sign_in(browser, demo, "admin", demo.password, folder)
-        context = browser.new_context(
-            base_url=demo.url, storage_state=cookies, viewport={"width": WIDTH, "height": HEIGHT}
-        )
-        page: Page = context.new_page()
-        page.goto(f"/p/default/runs/{runs[0]['id']}/")
-        page.wait_for_load_state("networkidle")
-        TARGET.parent.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=TARGET)
+        for each in PICTURES:
+            _shoot(browser, demo.url, cookies, each, runs[0]["id"])
         browser.close()
+
+
+def _shoot(browser: Browser, url: str, cookies: Path, picture: Picture, run: str) -> None:
+    width, height = picture.size
+    context = browser.new_context(
+        base_url=url,
+        storage_state=cookies,
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if picture.theme == "dark" else "light",
+    )
+    page = context.new_page()
+    page.goto(f"/p/default/{picture.address.format(run=run)}")
+    page.wait_for_load_state("networkidle")
+    picture.before(page)
+    page.screenshot(path=TARGET / f"{picture.name}.png")
+    context.close()
 
 
 if __name__ == "__main__":
