@@ -1,6 +1,9 @@
-"""`manifold audit` and `manifold tokens`."""
+"""`manifold audit`, `tokens`, `members`, `users`, `projects` and `sessions`."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +58,54 @@ def test_the_log_is_verified_by_a_superuser_only(served: Served) -> None:
 def test_wrong_words(served: Served, words: list[str], code: int, said: str) -> None:
     result = served.manifold(*words)
     assert (result.exit_code, said in result.stderr) == (code, True), result.output
+
+
+def test_members_are_invited_changed_and_removed(served: Served) -> None:
+    client = served.client()
+    link = served.manifold("members", "invite", "Stan", "--role", "operator", "--days", "1").stdout.strip()
+    assert link.startswith(f"{served.url}/join/")
+    listed = served.json("members", "invitations", "--limit", "1")
+    assert listed == client.page("invitations/", 1)
+    assert served.manifold("members", "join", link, who="stranger").stdout == "flights: you are operator\n"
+    assert served.manifold("members", "join", link, who="superuser").exit_code == 1
+    assert "stan joined" in served.manifold("members", "invitations").stdout
+    assert served.manifold("members", "set", "stan", "viewer").stdout == "stan is viewer\n"
+    assert served.json("members", "list") == client.in_project("GET", "members/?page_size=500")
+    assert served.manifold("members", "remove", "stan").stdout == "removed\n"
+    assert "stan" not in served.manifold("members", "list").stdout
+    other = served.json("members", "invite", "Eve")
+    assert served.manifold("members", "withdraw", other["id"]).stdout == "withdrawn\n"
+    refused = served.manifold("members", "join", other["link"], who="stranger")
+    assert (refused.exit_code, "withdrawn" in refused.stderr) == (1, True)
+
+
+def test_superusers_add_people_and_projects(served: Served) -> None:
+    made = served.manifold("users", "create", "zoe", "--email", "zoe@example.com", who="superuser").stdout
+    assert made.startswith("zoe  password ")
+    assert served.manifold("projects", "create", "zoo", "--admin", "zoe", who="superuser").stdout == "zoo\n"
+    assert "zoo" not in served.manifold("projects", "list", who="superuser").stdout
+    assert served.manifold("users", "deactivate", "zoe", who="superuser").stdout == "deactivated\n"
+    assert served.manifold("users", "activate", "zoe", who="superuser").stdout == "active\n"
+    assert "zoe@example.com" in served.manifold("users", "list", who="superuser").stdout
+    assert served.manifold("users", "list").exit_code == 4
+
+
+def test_the_log_is_filtered_and_saved(served: Served, tmp_path: Path) -> None:
+    one = served.json("audit", "list", "--text", "orders", "--type", "pipeline", "--limit", "5")
+    assert one["results"]
+    assert {each["object_type"] for each in one["results"]} == {"pipeline"}
+    file = tmp_path / "log.ndjson"
+    words = ["audit", "export", "--format", "ndjson", "--type", "pipeline", "-o", str(file)]
+    assert served.manifold(*words).exit_code == 0
+    saved = [json.loads(line) for line in file.read_text().splitlines()]
+    assert saved
+    assert {each["object_type"] for each in saved} == {"pipeline"}
+    again = served.manifold(*words)
+    assert (again.exit_code, "exists already" in again.stderr) == (2, True)
+
+
+def test_sessions_end(served: Served) -> None:
+    assert served.json("sessions", "list")["results"] == []
+    assert served.manifold("sessions", "end", "--all").stdout == "ended\n"
+    for words in (["end"], ["end", "x", "--all"], ["end", "x"]):
+        assert served.manifold("sessions", *words).exit_code == 2
