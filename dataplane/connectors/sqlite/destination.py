@@ -22,7 +22,8 @@ class SQLiteDialect(Dialect):
     """
 
     def attach(self, duck: duckdb.DuckDBPyConnection) -> None:
-        duck.execute(f"ATTACH {literal(self.path)} AS {tables.CATALOG} (TYPE sqlite)")
+        # The waiting is ours: it can be told of and cancelled.
+        duck.execute(f"ATTACH {literal(self.path)} AS {tables.CATALOG} (TYPE sqlite, BUSY_TIMEOUT 300)")
 
     def locked(self, said: str) -> bool:
         return "database is locked" in said or "database is busy" in said
