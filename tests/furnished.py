@@ -84,6 +84,7 @@ class Furnished:
             "pipelines": "orders",
             "versions": "1",
             "runs": str(self.succeeded.pk),
+            "suggestions": "seed",
             "hooks": str(Hook.objects.values_list("pk", flat=True)[0]),
             "secrets": str(HookSecret.objects.values_list("pk", flat=True)[0]),
             "datasets": "orders",

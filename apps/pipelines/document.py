@@ -7,6 +7,7 @@ datasets is asked in `validation.py`.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -111,6 +112,18 @@ class Document:
     def graph(self) -> Graph:
         """The steps and what each waits for."""
         return Graph(_nodes(self.steps))
+
+    def with_all_above(self, keys: Iterable[str]) -> list[str]:
+        """These steps and everything that they need, in the document's order. Raises KeyError for one not there."""
+        graph, chosen = self.graph(), set(keys)
+        for key in list(chosen):
+            chosen |= graph.ancestors(key)
+        return [key for key in self.steps if key in chosen]
+
+    def only(self, keys: Iterable[str]) -> Document:
+        """The document with nothing but these steps and what they need; with no key it is whole."""
+        chosen = self.with_all_above(keys)
+        return Document(self.header, {key: self.steps[key] for key in chosen}) if chosen else self
 
     def loads(self) -> dict[str, Step]:
         """Dataset slug -> the step that loads it."""

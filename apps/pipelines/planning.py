@@ -8,7 +8,7 @@ answered.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,15 +34,19 @@ def survey(
     *,
     batch: uuid.UUID | None = None,
     reused: frozenset[str] = frozenset(),
+    only: Sequence[str] = (),
 ) -> Survey:
     """Choose the way, and what to ask. Opens credentials but no connection.
 
-    `batch` is the one that a retry has to repeat, `reused` are the extracts whose files it takes over. Raises
-    ConfigurationError for a stream that is gone, a cursor that was changed, or an incremental run that has no mark.
+    `batch` is the one that a retry has to repeat, `reused` are the extracts whose files it takes over. Of a run of
+    `only` some steps the windows of all others stay as they are. Raises ConfigurationError for a stream that is gone, a
+    cursor that was changed, or an incremental run that has no mark.
     """
+    left_out = set(document.steps) - set(document.only(only).steps)
+    document = document.only(only)
     streams = _streams(document, project_id)
     base = Survey("full", document, document.graph(), streams, reused=reused)
-    base = _with_windows(base, w.kept(pipeline_id))
+    base = _with_windows(base, [each for each in w.kept(pipeline_id) if each.step_key not in left_out])
     if batch is not None:
         base = _retried(base, batch)
     elif not base.windows:
@@ -57,9 +61,9 @@ def survey(
     return replace(base, asks=_questions(base))
 
 
-def dry_run(pipeline: Pipeline, version: PipelineVersion, mode: str) -> dict[str, Any]:
+def dry_run(pipeline: Pipeline, version: PipelineVersion, mode: str, only: Sequence[str] = ()) -> dict[str, Any]:
     """What a run would do, in the shape `plan`. Asks the sources now, and writes nothing. Raises ManifoldError."""
-    found = survey(documents.load(version.document), pipeline.pk, pipeline.project_id, mode)
+    found = survey(documents.load(version.document), pipeline.pk, pipeline.project_id, mode, only=only)
     plan = conclude(found, {key: answer(ask) for key, ask in found.asks.items()})
     said = summary(plan, found.document)
     return {

@@ -69,6 +69,7 @@ def run_json(run: Run, *, steps: Sequence[dict[str, Any]] | None = None) -> dict
         "progress": _run_progress(run),
         "error": run.error,
         "retry_of": str(run.retry_of_id) if run.retry_of_id else None,
+        "only": run.only,
         "waits_for": waits_for(run),
     }
     return shown if steps is None else shown | {"steps": list(steps)}

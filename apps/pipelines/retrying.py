@@ -37,6 +37,7 @@ def create_retry(run: Run, pipeline: Pipeline, *, actor: Actor, trigger_key: str
         mode=run.requested_mode,
         trigger_key=trigger_key,
         retry_of=run,
+        only=run.only,
     )
     standing = _standing(list(run.steps.all()))
     again.batch = run.batch
@@ -71,7 +72,8 @@ def _lacks_whole_streams(run: Run) -> bool:
     """Whether a load that reads no window is missing: the next run may find nothing new and be skipped without it."""
     graph = windows.graph_of(run)
     missing = run.steps.filter(kind="load").exclude(state__in=STEP_DONE).values_list("key", flat=True)
-    return any(not graph.incremental_above(each) for each in missing)
+    wanted = set(run.only).union(*(graph.ancestors(key) for key in run.only)) if run.only else set(graph.nodes)
+    return any(not graph.incremental_above(each) for each in missing if each in wanted)
 
 
 def _standing(steps: list[StepRun]) -> dict[str, StepRun]:
@@ -87,7 +89,9 @@ def _standing(steps: list[StepRun]) -> dict[str, StepRun]:
         and (each.table is not None or each.kind == "load")
     }
     plan = next((each for each in steps if each.kind == PLAN and each.state in STEP_DONE), None)
-    if plan is not None and all(each.key in found for each in steps if each.kind == "extract"):
+    if plan is not None and all(
+        each.key in found for each in steps if each.kind == "extract" and each.state != "skipped"
+    ):
         found[PLAN] = plan
     return found
 

@@ -133,11 +133,13 @@ def start_run(
     trigger_key: str | None = None,
     start_before: datetime | None = None,
     if_running: Literal["queue", "skip"] | None = None,
+    only: Sequence[str] = (),
 ) -> Run:
     """A new run of the published version, started at once or when its turn comes.
 
-    `if_running` stands above what the document says for every run. The same `trigger_key` in the same project gives
-    the same run again. Raises Conflict when nothing is published, or when the key was used for another request.
+    `only`: these steps, with everything that they need; the others are skipped. `if_running` stands above what the
+    document says for every run. The same `trigger_key` in the same project gives the same run again. Raises Conflict
+    when nothing is published, or when the key was used for another request; Invalid for a step that is not there.
     """
     with acting(actor):
         locked = starting.lock_pipeline(pipeline.pk)
@@ -146,11 +148,12 @@ def start_run(
             starting.lock_trigger_key(locked.project_id, trigger_key)
             known = Run.objects.filter(project_id=locked.project_id, trigger_key=trigger_key).first()
             if known is not None:
-                return _same_request(known, locked, mode)
+                return _same_request(known, locked, mode, only)
         if locked.published is None:
             raise Conflict(
                 f"The pipeline `{locked.slug}` has no published version. Publish its draft first.", code="not_published"
             )
+        only = _known_steps(locked.published, only)
         busy = locked.runs.filter(state__in=RUN_ACTIVE | {"pending"}).exists()
         run = starting.create_run(
             locked,
@@ -160,6 +163,7 @@ def start_run(
             mode=mode,
             trigger_key=trigger_key,
             start_before=start_before,
+            only=only,
         )
         if busy and (if_running or documents.load(locked.published.document).header.if_running) == "skip":
             closing.skip_pending(run, "Another run of this pipeline had not ended, and it says `if_running: skip`.")
@@ -192,20 +196,29 @@ def retry_run(run: Run, *, actor: Actor, trigger_key: str | None = None) -> Run:
             starting.lock_trigger_key(locked.project_id, trigger_key)
             known = Run.objects.filter(project_id=locked.project_id, trigger_key=trigger_key).first()
             if known is not None:
-                return _same_request(known, locked, known.requested_mode)
+                return _same_request(known, locked, known.requested_mode, known.only)
         again = retrying.create_retry(run, locked, actor=actor, trigger_key=trigger_key)
         _admit(locked.pk)
         again.refresh_from_db()
         return again
 
 
-def plan_run(pipeline: Pipeline, *, mode: str = "auto") -> dict[str, Any]:
+def plan_run(pipeline: Pipeline, *, mode: str = "auto", only: Sequence[str] = ()) -> dict[str, Any]:
     """What a run would read and why, in the shape `plan`; asks the sources and writes nothing."""
     if pipeline.published is None:
         raise Conflict(
             f"The pipeline `{pipeline.slug}` has no published version. Publish its draft first.", code="not_published"
         )
-    return planning.dry_run(pipeline, pipeline.published, mode)
+    return planning.dry_run(pipeline, pipeline.published, mode, _known_steps(pipeline.published, only))
+
+
+def _known_steps(version: PipelineVersion, only: Sequence[str]) -> list[str]:
+    """The steps that were asked for, once each, as the document orders them. Raises Invalid for one not there."""
+    steps = list(version.document.get("order", version.document["steps"])) if only else []
+    unknown = next((each for each in only if each not in steps), None)
+    if unknown is not None:
+        raise Invalid("steps", f"There is no step `{unknown}`. Steps are: {', '.join(steps)}.", code="no_such_step")
+    return [each for each in steps if each in only]
 
 
 def _admit(pipeline_id: uuid.UUID) -> None:
@@ -217,8 +230,8 @@ def _publish_after_commit(steps: Sequence[uuid.UUID]) -> None:
         transaction.on_commit(partial(dispatch.publish, steps))
 
 
-def _same_request(known: Run, pipeline: Pipeline, mode: str) -> Run:
-    if known.pipeline_id != pipeline.pk or known.requested_mode != mode:
+def _same_request(known: Run, pipeline: Pipeline, mode: str, only: Sequence[str]) -> Run:
+    if known.pipeline_id != pipeline.pk or known.requested_mode != mode or set(known.only) != set(only):
         raise Conflict("This key was used for another request. Send a new one.", code="key_used")
     return known
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,8 +38,12 @@ def create_run(
     trigger_key: str | None = None,
     start_before: datetime | None = None,
     retry_of: Run | None = None,
+    only: Sequence[str] = (),
 ) -> Run:
-    """A pending run with all its steps, and the event. The caller holds the pipeline's lock."""
+    """A pending run with all its steps, and the event. The caller holds the pipeline's lock.
+
+    Of a run of `only` these steps and what they need the others are skipped from the start.
+    """
     document = documents.load(version.document)
     header = document.header
     run_id = new_id()
@@ -58,8 +63,10 @@ def create_run(
         start_before=start_before,
         retry_of=retry_of,
         root=retry_of.root if retry_of else run_id,
+        only=list(only),
     )
     graph = document.graph()
+    chosen = set(document.only(only).steps)
     steps = [StepRun(run=run, key=PLAN, kind=PLAN, position=0, queue=header.priority)]
     for position, key in enumerate(graph.order, start=1):
         step, node = document.steps[key], graph.nodes[key]
@@ -74,10 +81,12 @@ def create_run(
                 may_fail=node.may_fail,
                 queue=header.priority,
                 timeout_s=step.settings.timeout,
+                state="pending" if key in chosen else "skipped",
             )
         )
     StepRun.objects.bulk_create(steps)
-    data = {"trigger": trigger, "mode": mode, "version": version.number}
+    data: dict[str, Any] = {"trigger": trigger, "mode": mode, "version": version.number}
+    data |= {"only": list(only)} if only else {}
     _record("run created", run, pipeline, data | ({"retry_of": str(retry_of.pk)} if retry_of else {}))
     return run
 

@@ -127,14 +127,16 @@ def loaded(run: Run, graph: Graph, step_key: str) -> None:
 def close_with(run: Run) -> bool:
     """A run has succeeded: windows that a branch which was allowed to fail has not loaded are failed; says if any is.
 
-    A run that failed or was cancelled leaves its windows open: the next one repeats them.
+    A run that failed or was cancelled leaves its windows open: the next one repeats them. So does a run of only some
+    steps with those that a load it left out waits for.
     """
     graph = graph_of(run)
+    left_out = _left_out(run, graph)
     done = set(run.steps.filter(kind="load", state__in=STEP_DONE).values_list("key", flat=True))
     failed = False
     for key, each in in_batch(run.batch).items():
         missing = [load for load in graph.loads_fed_by(key) if load not in done]
-        if each.state not in OPEN or key not in graph.nodes:
+        if each.state not in OPEN or key not in graph.nodes or not left_out.isdisjoint(missing):
             continue
         failed = failed or bool(missing)
         each.state = "failed" if missing else "done"
@@ -143,6 +145,13 @@ def close_with(run: Run) -> bool:
             state=each.state, reason=each.reason[:300], closed_at=Now()
         )
     return failed
+
+
+def _left_out(run: Run, graph: Graph) -> set[str]:
+    """The steps that a run of only some never had."""
+    if not run.only:
+        return set()
+    return set(graph.nodes) - set(run.only).union(*(graph.ancestors(key) for key in run.only))
 
 
 def reopen(batch: uuid.UUID) -> None:

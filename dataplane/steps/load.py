@@ -172,7 +172,10 @@ def _changed(before: ColumnType, after: ColumnType, dataset: str) -> DataError:
                 "cast", f"Cast `{before.name}` to {before.type} in a sql step", "New rows join the ones that are there."
             ),
             Suggestion(
-                "seed", "Start a run with mode seed", "Everything is read again and takes the place of what is there."
+                "seed",
+                "Start a run with mode seed",
+                "Everything is read again and takes the place of what is there.",
+                applicable=True,
             ),
         ],
     )

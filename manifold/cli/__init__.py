@@ -24,6 +24,7 @@ COMMANDS = {
     "apply": "manifold.cli.pipelines:apply",
     "export": "manifold.cli.pipelines:export",
     "validate": "manifold.cli.pipelines:validate",
+    "clone": "manifold.cli.pipelines:clone",
     "pause": "manifold.cli.pipelines:pause",
     "resume": "manifold.cli.pipelines:resume",
     "schedules": "manifold.cli.schedules:schedules",

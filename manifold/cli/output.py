@@ -126,7 +126,8 @@ def show_error(error: dict[str, Any]) -> None:
         if isinstance(value, (str, int, float)):
             click.echo(f"  {name.replace('_', ' ')}: {value}")
     for each in error.get("suggestions") or []:
-        click.echo(f"  → {each['title']}: {each['effect']}")
+        name = f" [{each['id']}]" if each["applicable"] else ""
+        click.echo(f"  → {each['title']}: {each['effect']}{name}")
 
 
 def when(text: str | None) -> str:

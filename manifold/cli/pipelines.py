@@ -1,4 +1,4 @@
-"""Pipelines as files: `apply`, `export`, `validate`; and whether they may run: `pause`, `resume`."""
+"""Pipelines as files: `apply`, `export`, `validate`, `clone`; and whether they may run: `pause`, `resume`."""
 
 from __future__ import annotations
 
@@ -58,6 +58,21 @@ def resume(client: Client, *, pipeline: str, as_json: bool) -> None:
     """Let runs of PIPELINE begin again, the oldest pending one at once."""
     answer = client.in_project("POST", at("pipelines", pipeline, "resume"))
     output.print_json(answer) if as_json else click.echo(f"{answer['slug']}: resumed")
+
+
+@click.command()
+@click.argument("pipeline")
+@click.argument("new")
+@click.option("--dataset", "datasets", multiple=True, metavar="OLD=NEW", help="What a dataset is called in it.")
+@output.command
+def clone(client: Client, *, pipeline: str, new: str, datasets: tuple[str, ...], as_json: bool) -> None:
+    """Make a draft of a pipeline NEW with the steps of PIPELINE, which loads datasets of its own."""
+    wrong = next((each for each in datasets if "=" not in each), None)
+    if wrong is not None:
+        output.stop(f"{wrong!r} is no OLD=NEW.", output.USAGE)
+    names = dict(each.split("=", 1) for each in datasets)
+    answer = client.in_project("POST", at("pipelines", pipeline, "clone"), json={"slug": new, "datasets": names})
+    output.print_json(answer) if as_json else click.echo(f"{answer['slug']}: saved as draft; look at it and publish it")
 
 
 @click.command()

@@ -24,14 +24,18 @@ reason = click.option("--reason", default="", help="Why; it is shown with the ru
 @click.option("--mode", type=click.Choice(["auto", "seed", "incremental", "repair"]), default="auto", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Print what would be read and why; start nothing.")
 @click.option("--wait", is_flag=True, help="Wait for the end and leave with status 1 if it failed.")
+@click.option("--step", "steps", multiple=True, help="Only this step, with everything that it needs; may be repeated.")
 @output.command
-def run(client: Client, *, pipeline: str, mode: str, dry_run: bool, wait: bool, as_json: bool) -> None:
+def run(
+    client: Client, *, pipeline: str, mode: str, dry_run: bool, wait: bool, steps: tuple[str, ...], as_json: bool
+) -> None:
     """Start a run of PIPELINE."""
+    body = {"mode": mode, "steps": list(steps)}
     if dry_run:
-        plan = client.in_project("POST", at("pipelines", pipeline, "plan"), json={"mode": mode})
+        plan = client.in_project("POST", at("pipelines", pipeline, "plan"), json=body)
         output.print_json(plan) if as_json else show_plan(plan)
         return
-    started = client.in_project("POST", at("pipelines", pipeline, "runs"), json={"mode": mode})
+    started = client.in_project("POST", at("pipelines", pipeline, "runs"), json=body)
     finished = client.wait(started["id"]) if wait else started
     output.print_json(finished) if as_json else show_run(finished)
     leave(finished)
@@ -95,6 +99,19 @@ def cancel(client: Client, *, run_id: str, as_json: bool) -> None:
 def retry(client: Client, *, run_id: str, wait: bool, as_json: bool) -> None:
     """Start a new run that reuses what still stands of an ended one."""
     started = client.in_project("POST", at("runs", run_id, "retry"))
+    finished = client.wait(started["id"]) if wait else started
+    output.print_json(finished) if as_json else show_run(finished)
+    leave(finished)
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@click.argument("suggestion")
+@click.option("--wait", is_flag=True, help="Wait for the end and leave with status 1 if it failed.")
+@output.command
+def fix(client: Client, *, run_id: str, suggestion: str, wait: bool, as_json: bool) -> None:
+    """Do what the error of a failed run suggests, by the name in brackets; a run follows it."""
+    started = client.in_project("POST", at("runs", run_id, "suggestions", suggestion, "apply"))
     finished = client.wait(started["id"]) if wait else started
     output.print_json(finished) if as_json else show_run(finished)
     leave(finished)
@@ -213,6 +230,7 @@ def show_run(run: dict[str, Any]) -> None:
             ("outcome", run["outcome"] if run["outcome"] != "clean" else None),
             ("mode", run["mode"]),
             ("because", run["mode_reason"]),
+            ("only", ", ".join(run["only"])),
             ("waits for", run["waits_for"]),
             ("started", output.when(run["started_at"])),
             ("took", output.seconds(run["duration_s"])),

@@ -88,6 +88,7 @@ post    P/pipelines/apply/                                      401      404    
 put     P/pipelines/<slug>/draft/                               401      404       404    403      yes   yes
 post    P/pipelines/<slug>/plan/                                401      404       404    403      yes   yes
 post    P/pipelines/<slug>/runs/                                401      404       404    403      yes   yes
+post    P/pipelines/<slug>/clone/                               401      404       404    403      yes   yes
 post    P/pipelines/<slug>/pause/                               401      404       404    403      yes   yes
 post    P/pipelines/<slug>/resume/                              401      404       404    403      409   409
 post    P/pipelines/<slug>/publish/                             401      404       404    403      403   yes
@@ -118,6 +119,7 @@ post    P/runs/<pk>/pause/                                      401      404    
 post    P/runs/<pk>/resume/                                     401      404       404    403      409   409
 post    P/runs/<pk>/decide/                                     401      404       404    403      409   409
 post    P/runs/<pk>/skip/                                       401      404       404    403      409   409
+post    P/runs/<pk>/suggestions/<suggestion>/apply/             401      404       404    403      409   409
 
 get     P/datasets/                                             401      404       404    yes      yes   yes
 get     P/datasets/<slug>/                                      401      404       404    yes      yes   yes
@@ -206,6 +208,7 @@ post    pipeline-edit    sign-in      404       404    403      yes   yes
 post    pipeline-validate sign-in     404       404    yes      yes   yes
 get     pipeline-plan    sign-in      404       404    403      yes   yes
 post    pipeline-run     sign-in      404       404    403      yes   yes
+post    pipeline-clone   sign-in      404       404    403      yes   yes
 post    pipeline-pause   sign-in      404       404    403      yes   yes
 post    pipeline-resume  sign-in      404       404    403      yes   yes
 post    pipeline-delete  sign-in      404       404    403      403   yes
@@ -225,6 +228,7 @@ post    run-pause        sign-in      404       404    403      yes   yes
 post    run-resume       sign-in      404       404    403      yes   yes
 post    run-decide       sign-in      404       404    403      yes   yes
 post    run-skip         sign-in      404       404    403      yes   yes
+post    run-fix          sign-in      404       404    403      yes   yes
 get     datasets         sign-in      404       404    yes      yes   yes
 get     dataset          sign-in      404       404    yes      yes   yes
 get     dataset-preview  sign-in      404       404    yes      yes   yes
@@ -250,9 +254,11 @@ runs pause SUCCEEDED                            4        2         2      4     
 runs resume SUCCEEDED                           4        2         2      4        1     1
 runs decide SUCCEEDED stop                      4        2         2      4        1     1
 runs skip RUNNING                               4        2         2      4        0     0
+runs fix SUCCEEDED seed                         4        2         2      4        1     1
 apply -f DOCUMENT                               4        2         2      4        0     0
 apply -f DOCUMENT --publish                     4        2         2      4        4     0
 export orders                                   4        2         2      0        0     0
+clone orders COPY                               4        2         2      4        0     0
 pause orders                                    4        2         2      4        0     0
 resume orders                                   4        2         2      4        0     0
 schedules list                                  4        2         2      0        0     0

@@ -38,6 +38,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "post P/pipelines/validate/": {"text": DOCUMENT},
     "post P/pipelines/apply/": {"text": DOCUMENT},
     "put P/pipelines/<slug>/draft/": {"text": DOCUMENT},
+    "post P/pipelines/<slug>/clone/": {"slug": "copy"},
     "post P/runs/<pk>/decide/": {"answer": "continue"},
     "post P/pipelines/<pipeline>/hooks/": {"name": "another"},
     "patch P/pipelines/<pipeline>/hooks/<pk>/": {"enabled": False},

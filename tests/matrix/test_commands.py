@@ -56,6 +56,7 @@ def test_each_may_do_what_the_table_says(served: Served, words: list[str], says:
         with suppress(ApiError):
             served.client().in_project("POST", f"pipelines/orders/{'pause' if words[0] == 'resume' else 'resume'}/")
         real["FILE"] = str(made.folder / f"{who}.csv")
+        real["COPY"] = f"copy-{who}"
         result = served.manifold(
             *[real.get(each, each.replace("=DROP", f"={real['DROP']}")) for each in words], who=who
         )

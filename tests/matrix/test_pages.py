@@ -40,6 +40,7 @@ FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
     "pipeline-schedule": lambda _: {"when": "daily", "at": "06:00"},
     "schedule-preview": lambda _: {"when": "daily", "at": "06:00"},
     "pipeline-validate": lambda _: {"text": DOCUMENT},
+    "pipeline-clone": lambda _: {"name": "copy"},
     "run-decide": lambda _: {"answer": "continue", "reason": "known"},
 }
 
@@ -53,6 +54,7 @@ def address_of(page: str | None, furnished: Furnished) -> str:
         "slug": SLUGS.get(str(page).partition("-")[0], ""),
         "connector": "local_files",
         "rest": "tasks/datatable",
+        "suggestion": "seed",
         "number": 1,
         "form": "csv",
         "event_id": values["events"],

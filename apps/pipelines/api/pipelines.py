@@ -16,7 +16,7 @@ from rest_framework.response import Response
 
 from apps.accounts.api_base import ProjectViewSet
 from apps.accounts.models import Project
-from apps.pipelines import control, queries, services
+from apps.pipelines import cloning, control, queries, services
 from apps.pipelines import document as documents
 from apps.pipelines.api import shapes
 from apps.pipelines.api.bodies import body, trigger_key
@@ -48,6 +48,7 @@ class PipelineViewSet(ProjectViewSet):
         "plan": "operate",
         "runs": "see",
         "start": "operate",
+        "clone": "operate",
         "pause": "operate",
         "resume": "operate",
     }
@@ -137,12 +138,12 @@ class PipelineViewSet(ProjectViewSet):
         name = f'attachment; filename="{pipeline.slug}.yaml"'
         return HttpResponse(text, content_type="application/yaml", headers={"Content-Disposition": name})
 
-    @extend_schema(request=shapes.ModeBody, responses=shapes.Plan)
+    @extend_schema(request=shapes.PlanBody, responses=shapes.Plan)
     @action(detail=True, methods=["post"])
     def plan(self, request: Request, **kwargs: Any) -> Response:
         """What a run would read now, and why; starts nothing."""
-        mode = body(shapes.ModeBody, request)["mode"]
-        return Response(services.plan_run(self.get_object(), mode=mode))
+        given = body(shapes.PlanBody, request)
+        return Response(services.plan_run(self.get_object(), mode=given["mode"], only=given["steps"]))
 
     @extend_schema(responses=shapes.RunRow(many=True))
     @action(detail=True, methods=["get"])
@@ -153,21 +154,32 @@ class PipelineViewSet(ProjectViewSet):
         return self.get_paginated_response([queries.run_json(each) for each in page or ()])
 
     @extend_schema(
-        request=shapes.ModeBody,
+        request=shapes.RunBody,
         parameters=[KEY],
         responses={201: OpenApiResponse(shapes.RunDetail, "The run; one that was started before under the same key.")},
     )
     @runs.mapping.post
     def start(self, request: Request, **kwargs: Any) -> Response:
-        """Start a run."""
+        """Start a run, of all steps or of only some with everything that they need."""
+        given = body(shapes.RunBody, request)
         run = services.start_run(
             self.get_object(),
             actor=self.actor,
             trigger="api",
-            mode=body(shapes.ModeBody, request)["mode"],
+            mode=given["mode"],
+            only=given["steps"],
+            if_running=given["if_running"],
             trigger_key=trigger_key(request),
         )
         return Response(queries.run_detail(run), status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=shapes.CloneBody, responses={201: shapes.PipelineDetail})
+    @action(detail=True, methods=["post"])
+    def clone(self, request: Request, **kwargs: Any) -> Response:
+        """A draft of a new pipeline with the same steps, which loads datasets of its own."""
+        given = body(shapes.CloneBody, request)
+        made = cloning.clone_pipeline(self.get_object(), given["slug"], datasets=given["datasets"], actor=self.actor)
+        return Response(queries.pipeline_detail(made), status=status.HTTP_201_CREATED)
 
     @extend_schema(request=shapes.ReasonBody, responses=shapes.PipelineDetail)
     @action(detail=True, methods=["post"])

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.api_base import AnyFormat, ProjectViewSet, WholeList
-from apps.pipelines import control, queries, runlog, services, states
+from apps.pipelines import control, fixing, queries, runlog, services, states
 from apps.pipelines.api import shapes
 from apps.pipelines.api.bodies import body, trigger_key
 from apps.pipelines.api.pipelines import KEY
@@ -49,6 +49,7 @@ class RunViewSet(ProjectViewSet):
         "resume": "operate",
         "decide": "operate",
         "skip": "operate",
+        "fix": "operate",
         "steps": "see",
         "logs": "see",
         "log_file": "see",
@@ -109,6 +110,13 @@ class RunViewSet(ProjectViewSet):
         """End a run that has not begun, without running it."""
         given = body(shapes.ReasonBody, request)
         return Response(queries.run_detail(control.skip_run(self.get_object(), actor=self.actor, **given)))
+
+    @extend_schema(request=None, parameters=[KEY], responses={201: shapes.RunDetail})
+    @action(detail=True, methods=["post"], url_path=r"suggestions/(?P<suggestion>[a-z_]{1,63})/apply")
+    def fix(self, request: Request, suggestion: str, **kwargs: Any) -> Response:
+        """Do what the error of a failed run suggests; the answer is the run that follows it."""
+        run = fixing.apply(self.get_object(), suggestion, actor=self.actor, trigger_key=trigger_key(request))
+        return Response(queries.run_detail(run), status=status.HTTP_201_CREATED)
 
     @extend_schema(parameters=[shapes.LogParameters], responses=shapes.LogLine(many=True), filters=False)
     @action(detail=True, methods=["get"])

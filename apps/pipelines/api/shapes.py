@@ -43,6 +43,27 @@ class ModeBody(Shape):
     mode = s.ChoiceField(MODES, default="auto")
 
 
+class PlanBody(ModeBody):
+    steps = s.ListField(
+        child=s.CharField(max_length=63), default=list, max_length=500, help_text="Only these, with what they need."
+    )
+
+
+class RunBody(PlanBody):
+    if_running = s.ChoiceField(
+        ["queue", "skip"], allow_null=True, default=None, help_text="Null: what the document says."
+    )
+
+
+class CloneBody(Shape):
+    slug = s.RegexField(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*\Z", max_length=63)
+    datasets = s.DictField(
+        child=s.RegexField(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*\Z", max_length=63),
+        default=dict,
+        help_text="What its datasets are called, by the names they have; the others are called after the pipeline.",
+    )
+
+
 class ReasonBody(Shape):
     reason = s.CharField(default="", allow_blank=True, max_length=400)
 
@@ -196,6 +217,7 @@ class RunRow(Shape):
     progress = s.FloatField(allow_null=True)
     error = Error(allow_null=True)
     retry_of = s.UUIDField(allow_null=True)
+    only = s.ListField(child=s.CharField(), help_text="The steps that were asked for, where not all were.")
     waits_for = s.CharField(allow_null=True, help_text="Why it does not go on: its turn, a pause, a decision.")
 
 

@@ -26,7 +26,13 @@ class PlanAdapter(KindAdapter):
         document = documents.load(run.version.document)
         reused = frozenset(run.steps.filter(kind="extract", state="reused").values_list("key", flat=True))
         survey = planning.survey(
-            document, run.pipeline_id, run.project_id, run.requested_mode, batch=run.batch, reused=reused
+            document,
+            run.pipeline_id,
+            run.project_id,
+            run.requested_mode,
+            batch=run.batch,
+            reused=reused,
+            only=run.only,
         )
         return new_context(step, {}, {"asks": survey.asks, "survey": survey}), PlanSpec()
 
@@ -45,11 +51,12 @@ class PlanAdapter(KindAdapter):
 
     def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
         plan: Plan = result.facts["plan"]
-        output = planning.summary(plan, documents.load(run.version.document))
+        document = documents.load(run.version.document)
+        output = planning.summary(plan, document.only(run.only))
         run.mode, run.mode_reason = plan.mode, plan.reason[:500]
         for each in plan.readings:
             sources.record_files(each.stream, each.listed)
-        _forget(run, plan)
+        _forget(run, plan, set(document.steps) - set(document.only(run.only).steps))
         if plan.skip:
             run.save(update_fields=["mode", "mode_reason"])
             return SkipRun(plan.skip[:500], output)
@@ -78,16 +85,17 @@ def _told(reading: Reading) -> Line:
     return Line(f"{reading.key} {what}: {reading.reason}", "warning" if reading.failed else "info", fields)
 
 
-def _forget(run: Run, plan: Plan) -> None:
+def _forget(run: Run, plan: Plan, left_out: set[str]) -> None:
     """A seed starts from nothing; otherwise only windows that nobody will read again are forgotten.
 
-    Where a source did not answer the seed reads nothing, so what was read of it goes on counting.
+    Where a source did not answer, or the run leaves a step out, the seed reads nothing, so what was read of it goes on
+    counting.
     """
     for window, key in plan.renamed.items():
         Window.objects.filter(pk=window).update(step_key=key)
     rows = Window.objects.filter(pipeline_id=run.pipeline_id).exclude(state="forgotten")
     if plan.replaces:
-        rows = rows.exclude(step_key__in=[each.key for each in plan.readings if each.failed])
+        rows = rows.exclude(step_key__in=[*left_out, *(each.key for each in plan.readings if each.failed)])
     else:
         rows = rows.filter(pk__in=plan.stale)
     rows.update(state="forgotten", closed_at=Now())

@@ -1,4 +1,4 @@
-"""The forms with which a person controls runs and pipelines: pause, resume, decide, skip."""
+"""The forms with which a person controls runs and pipelines: pause, resume, decide, skip, do what is suggested."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, project_page
-from apps.pipelines import control
+from apps.pipelines import control, fixing
 from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.pages.lists import pipeline_of
 from apps.pipelines.pages.runs import run_of
@@ -71,6 +71,14 @@ def skip_run(request: HttpRequest, project: Project, run_id: uuid.UUID) -> HttpR
     return _to_run(request, project, run, "The run is skipped.")
 
 
+@require_POST
+@project_page("operate")
+def fix(request: HttpRequest, project: Project, run_id: uuid.UUID, suggestion: str) -> HttpResponse:
+    run = run_of(request, project, run_id)
+    following = fixing.apply(run, suggestion, actor=actor_of(request.user))
+    return _to_run(request, project, following, "Done. This run follows from it.")
+
+
 def _reason(request: HttpRequest) -> str:
     return request.POST.get("reason", "").strip()[:LONGEST_REASON]
 
@@ -92,4 +100,5 @@ urlpatterns = [
     path(_RUN + "resume/", resume_run, name="run-resume"),
     path(_RUN + "decide/", decide_run, name="run-decide"),
     path(_RUN + "skip/", skip_run, name="run-skip"),
+    path(_RUN + "fix/<slug:suggestion>/", fix, name="run-fix"),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import path, reverse
@@ -10,7 +12,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, project_page, require
-from apps.pipelines import services
+from apps.audit.refusals import Invalid
+from apps.pipelines import cloning, services
 from apps.pipelines.models import Pipeline
 from apps.pipelines.pages import board
 from apps.pipelines.pages.first import first_document
@@ -18,6 +21,8 @@ from apps.pipelines.pages.lists import pipeline_of
 from apps.pipelines.problems import DocumentError
 from apps.snapshots.models import Dataset
 from apps.sources.models import Source, Stream
+
+SLUG = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 
 
 @require_http_methods(["GET", "POST"])
@@ -59,6 +64,18 @@ def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         return _editor(request, project, text, pipeline, refused=str(error))
     said = f"Version {version.number} is published. Runs that start from now on use it."
     return go(request, reverse("console:pipeline", args=[project.slug, slug]), said)
+
+
+@require_POST
+@project_page("operate")
+def clone(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
+    """A draft under another name, opened in the editor."""
+    named = request.POST.get("name", "").strip()
+    if not re.fullmatch(SLUG, named):
+        raise Invalid("name", "Write small letters, digits and dashes, beginning with a letter.")
+    made = cloning.clone_pipeline(pipeline_of(request, project, slug), named, actor=actor_of(request.user))
+    said = "This is the clone, as a draft. Its datasets are its own; outside tables keep their names."
+    return go(request, reverse("console:pipeline-edit", args=[project.slug, made.slug]), said)
 
 
 @require_POST
@@ -104,4 +121,5 @@ urlpatterns = [
     path("p/<slug:project>/new-pipeline/", new, name="pipeline-new"),
     path("p/<slug:project>/validate/", validate, name="pipeline-validate"),
     path(_BASE + "<slug:slug>/edit/", edit, name="pipeline-edit"),
+    path(_BASE + "<slug:slug>/clone/", clone, name="pipeline-clone"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Literal
 
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
@@ -18,6 +19,7 @@ from apps.pipelines import queries, services
 from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.pages import board, history, schedule_card
 from apps.snapshots.models import Dataset
+from dataplane.errors import ManifoldError
 
 PAGE = 36
 MODES = {
@@ -81,7 +83,7 @@ def overview(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         context["history"] = history.of_pipeline(pipeline)
         document = documents.load(pipeline.published.document)
         graph = board.graph_of(document)
-        context |= {"graph": graph, "height": board.height_of(graph)}
+        context |= {"graph": graph, "height": board.height_of(graph), "step_keys": list(document.steps)}
     context["schedule"] = schedule_card.card(pipeline)
     return render(request, "pipelines/overview.html", context)
 
@@ -104,9 +106,21 @@ def plan(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     mode = request.GET.get("mode", "auto")
     if mode not in services.MODES:
         raise Http404(f"There is no mode {mode}.")
-    planned = services.plan_run(pipeline, mode=mode)
-    context = {"pipeline": pipeline, "plan": planned, "mode": mode, "modes": MODES}
+    only = request.GET.getlist("steps")
+    if is_polling(request):
+        return _plan_in_dialog(request, pipeline, mode, only)
+    planned = services.plan_run(pipeline, mode=mode, only=only)
+    context = {"pipeline": pipeline, "plan": planned, "mode": mode, "modes": MODES, "only": only}
     return render(request, "pipelines/plan.html", context)
+
+
+def _plan_in_dialog(request: HttpRequest, pipeline: Pipeline, mode: str, only: list[str]) -> HttpResponse:
+    """The plan, or why there can be none, as a part of the dialog."""
+    try:
+        context = {"plan": services.plan_run(pipeline, mode=mode, only=only), "polled": True}
+    except ManifoldError as error:
+        return render(request, "console/parts/error.html", {"error": error.as_json()})
+    return render(request, "pipelines/parts/plan.html", context)
 
 
 @require_POST
@@ -116,8 +130,15 @@ def start(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     mode = request.POST.get("mode", "auto")
     if mode not in services.MODES:
         raise Http404(f"There is no mode {mode}.")
-    run: Run = services.start_run(pipeline, actor=actor_of(request.user), mode=mode)
-    said = "The run has started." if run.state == "running" else f"The run is {run.state}."
+    busy: dict[str, Literal["queue", "skip"]] = {"queue": "queue", "skip": "skip"}
+    run: Run = services.start_run(
+        pipeline,
+        actor=actor_of(request.user),
+        mode=mode,
+        only=request.POST.getlist("steps"),
+        if_running=busy.get(request.POST.get("if_running", "")),
+    )
+    said = "The run has started." if run.state == "running" else queries.waits_for(run) or f"The run is {run.state}."
     return go(request, reverse("console:run", args=[project.slug, run.pk]), said)
 
 

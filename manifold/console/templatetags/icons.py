@@ -45,6 +45,7 @@ ICONS = {
     "updown": "M8 9l4-4 4 4M8 15l4 4 4-4",
     "retry": "M20 11a8 8 0 0 0-14-4.5L4 8.5M4 4v4.5h4.5M4 13a8 8 0 0 0 14 4.5l2-2M20 20v-4.5h-4.5",
     "stop": "M6 6h12v12H6z",
+    "copy": "M8 8h12v12H8zM16 8V4H4v12h4",
     "pause": "M8 5v14M16 5v14",
     "skip": "M5 5v14l9-7zM18 5v14",
     "download": "M12 4v11M7.5 11l4.5 4.5 4.5-4.5M4 20h16",

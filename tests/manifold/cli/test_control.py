@@ -38,3 +38,9 @@ def test_the_log_is_printed_as_text_and_as_objects(served: Served) -> None:
     lines = served.manifold("runs", "logs", run, "--follow", "--json").stdout.splitlines()
     assert json.loads(lines[-1])["text"] == "The run has ended: succeeded."
     assert served.manifold("runs", "logs", run, "--level", "error").stdout == ""
+
+
+def test_a_pipeline_is_cloned(served: Served) -> None:
+    made = served.json("clone", "orders", "twin", "--dataset", "orders=twins")
+    assert made["slug"] == "twin" and "dataset: twins" in made["draft"]
+    assert served.manifold("clone", "orders", "other", "--dataset", "orders").exit_code == 2
