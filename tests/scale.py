@@ -198,7 +198,8 @@ def _datasets() -> str:
 
 def _heads() -> str:
     rows = """snapshots_dataset d CROSS JOIN generate_series(1, 20) n
-              JOIN LATERAL (SELECT id FROM pipelines_run r WHERE r.pipeline_id = d.owner_pipeline
+              JOIN LATERAL (SELECT id FROM pipelines_run r
+                            WHERE r.pipeline_id = d.owner_pipeline AND r.state = 'succeeded'
                             ORDER BY id DESC OFFSET 20 - n LIMIT 1) last ON true WHERE d.project_id = %(project)s"""
     return _insert(
         Snapshot,
