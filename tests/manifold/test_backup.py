@@ -68,6 +68,7 @@ def ids(up: Up) -> list[int]:
     return [row[0] for row in answer["rows"]]
 
 
+@pytest.mark.all
 def test_a_backup_made_beside_runs_goes_on_in_an_empty_home(homes: Callable[[str], Up], tmp_path: Path) -> None:
     first, second, file, drop = homes("first"), homes("second"), tmp_path / "backup.tar", tmp_path / "drop"
     drop.mkdir()
@@ -78,6 +79,8 @@ def test_a_backup_made_beside_runs_goes_on_in_an_empty_home(homes: Callable[[str
     client(first).in_project("POST", "sources/order-drop/discover/")
     client(first).in_project("POST", "pipelines/apply/", json={"text": DOCUMENT, "publish": True})
     run(first)
+    (drop / "orders-2026-02.csv").write_text("id,customer,amount\n3,cem,1.50\n")
+    under_way = client(first).in_project("POST", "pipelines/orders/runs/", json={})["id"]
     made = manifold("backup", str(file), "--home", str(first.home), "--json")
     assert made.returncode == 0, made.stderr
     assert json.loads(made.stdout)["files"] > 0
@@ -90,11 +93,13 @@ def test_a_backup_made_beside_runs_goes_on_in_an_empty_home(homes: Callable[[str
 
     done = manifold("restore", str(file), "--home", str(second.home))
     assert done.returncode == 0, done.stderr
-    (drop / "orders-2026-02.csv").write_text("id,customer,amount\n3,cem,1.50\n")
-    second.start("--port", "0", MANIFOLD_FILE_ROOTS=str(drop))
-    assert ids(second) == [1, 2]
+    short = {"MANIFOLD_LEASE_SECONDS": "4", "MANIFOLD_HEARTBEAT_SECONDS": "1"}
+    second.start("--port", "0", MANIFOLD_FILE_ROOTS=str(drop), **short)
+    assert client(second).wait(under_way, seconds=60)["state"] == "succeeded", "a run that was under way is taken up"
+    assert ids(second) == [1, 2, 3]
+    (drop / "orders-2026-03.csv").write_text("id,customer,amount\n4,dan,2.50\n")
     assert run(second)["mode"] == "incremental"
-    assert ids(second) == [1, 2, 3], "what was read before the backup is not read again"
+    assert ids(second) == [1, 2, 3, 4], "what was read before the backup is not read again"
     assert client(second).call("GET", "events/verify/")["problems"] == []
     assert {name: (second.home / "secrets" / name).read_text() for name in kept} == kept
     again = manifold("restore", str(file), "--home", str(second.home))
