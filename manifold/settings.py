@@ -187,6 +187,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     # The same word for several things: run and step have a state, pipeline and source a health.
     "ENUM_NAME_OVERRIDES": {
         "RunState": "apps.pipelines.api.shapes.RUN_STATES",
+        "RunMode": "apps.pipelines.services.MODES",
         "StepState": "apps.pipelines.api.shapes.STEP_STATES",
         "SnapshotState": "apps.snapshots.api.shapes.STATES",
         "QueryState": "apps.snapshots.api.shapes.QUERY_STATES",

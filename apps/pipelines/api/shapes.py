@@ -39,11 +39,8 @@ class DraftBody(Shape):
     text = s.CharField(trim_whitespace=False, max_length=LARGEST, allow_blank=True)
 
 
-class ModeBody(Shape):
+class PlanBody(Shape):
     mode = s.ChoiceField(MODES, default="auto")
-
-
-class PlanBody(ModeBody):
     steps = s.ListField(
         child=s.CharField(max_length=63), default=list, max_length=500, help_text="Only these, with what they need."
     )
@@ -222,9 +219,7 @@ class RunRow(Shape):
 
 
 class LogParameters(Shape):
-    step = s.CharField(
-        required=False, allow_blank=True, max_length=63, help_text="Only of this step; empty: the run."
-    )
+    step = s.CharField(required=False, allow_blank=True, max_length=63, help_text="Only of this step; empty: the run.")
     level = s.ChoiceField(LEVELS, default="info", help_text="Lines that are at least so grave.")
     after = s.IntegerField(default=0, min_value=0, max_value=2**63 - 1, help_text="Only lines behind this id.")
 
