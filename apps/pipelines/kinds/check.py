@@ -29,9 +29,7 @@ class CheckAdapter(KindAdapter):
             return StepResult(rows_in=failed.rows, checks=failed.outcomes, facts={"failed": failed})
 
     def tell(self, step: StepRun, result: StepResult, verdict: Verdict) -> list[Line]:
-        lines = [_told(each) for each in result.checks]
-        asks = verdict.asks if isinstance(verdict, Done) else ""
-        return [*lines, Line(asks, "warning")] if asks else lines
+        return [_told(each) for each in result.checks]
 
     def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
         quality.record_results(
