@@ -187,6 +187,17 @@ def vanished(load: Load) -> ConfigurationError:
     )
 
 
+def key_twice(load: Load, found: Sequence[tuple[str, object]], rows: int) -> DataError:
+    """The table holds several rows with one key (`found`: its columns with their values)."""
+    said = ", ".join(f"{name} = {value}" for name, value in found)
+    return DataError(
+        f"{load.table} holds {rows} rows with {said}, so nobody can say which one the merge means. Remove all but one, "
+        "or name more columns in the key.",
+        code="key_twice_in_table",
+        evidence={"table": load.table, "key": list(load.by), "sample": said},
+    )
+
+
 def listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{each}`" for each in names)
 

@@ -17,7 +17,7 @@ import duckdb
 
 from dataplane.connectors.databases import tables
 from dataplane.connectors.databases.tables import CATALOG, Into, Name, Target
-from dataplane.connectors.destination import Load, Loaded, Rows, TableColumn, Watch, arranged, vanished
+from dataplane.connectors.destination import Load, Loaded, Rows, TableColumn, Watch, arranged, key_twice, vanished
 from dataplane.errors import CancelledError, ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.failures import translated
 from dataplane.relations import identifier
@@ -227,15 +227,10 @@ class _Writing:
             f"SELECT {texts}, count(*) FROM {self.name.sql} t SEMI JOIN {_ROWS} r ON {same} "
             f"GROUP BY {names} HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
         ).fetchone()
-        if row is None:
-            return
-        said = ", ".join(f"{each.there.name} = {value}" for each, value in zip(by, row, strict=False))
-        raise DataError(
-            f"{self.load.table} holds {row[-1]} rows with {said}, so nobody can say which one the merge means. Remove "
-            "all but one, or name more columns in the key.",
-            code="key_twice_in_table",
-            evidence={"table": self.load.table, "key": list(self.load.by), "sample": said},
-        )
+        if row is not None:
+            raise key_twice(
+                self.load, [(each.there.name, value) for each, value in zip(by, row, strict=False)], row[-1]
+            )
 
 
 def busy(shown: str, seconds: float) -> TransientError:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dataplane.connectors.base import FileRef
-from dataplane.errors import ConfigurationError, DataError, InfrastructureError, Suggestion
+from dataplane.connectors.files.roots import allowed, below, unreadable
+from dataplane.errors import ConfigurationError, DataError, Suggestion
 
 MAX_FILES = 200_000
 
@@ -103,36 +104,8 @@ def gone(path: str) -> DataError:
     )
 
 
-def unreadable(path: str, error: OSError) -> ConfigurationError | InfrastructureError:
-    """The error for a file that is there and cannot be read."""
-    if isinstance(error, PermissionError):
-        return ConfigurationError(
-            f"{path} may not be read by Manifold. Give the account that runs it the right to read.",
-            code="permission_denied",
-            evidence={"file": path},
-        )
-    return InfrastructureError(
-        f"{path} could not be read: {os.strerror(error.errno or 0)}.", code="file_read", evidence={"file": path}
-    )
-
-
 def _resolved(path: str, roots: Sequence[str]) -> str:
-    if not roots:
-        raise ConfigurationError(
-            "No folder may be read yet. Name the allowed folders in MANIFOLD_FILE_ROOTS and start again.",
-            code="no_file_roots",
-        )
-    real_roots = [os.path.realpath(each) for each in roots]
-    candidates = [path] if os.path.isabs(path) else [os.path.join(each, path) for each in real_roots]
-    real = [os.path.realpath(each) for each in candidates]
-    allowed = [each for each in real if any(below(each, root) for root in real_roots)]
-    if not allowed:
-        raise ConfigurationError(
-            f"The folder {path} is not below an allowed folder. Choose another, or add it to MANIFOLD_FILE_ROOTS.",
-            code="path_not_allowed",
-            evidence={"path": path},
-        )
-    chosen = next((each for each in allowed if os.path.exists(each)), allowed[0])
+    chosen = allowed(path, roots, "folder")
     if not os.path.exists(chosen):
         raise ConfigurationError(
             f"The folder {path} does not exist. Correct the path, or create the folder.", code="path_missing"
@@ -145,8 +118,3 @@ def _resolved(path: str, roots: Sequence[str]) -> str:
     if not os.access(chosen, os.R_OK | os.X_OK):
         raise unreadable(path, PermissionError())
     return chosen
-
-
-def below(path: str, root: str) -> bool:
-    """Whether a real path is a folder or lies in it."""
-    return path == root or path.startswith(root.rstrip("/") + "/")

@@ -15,7 +15,7 @@ from dataclasses import replace
 import duckdb
 import psycopg
 
-from dataplane.connectors.destination import Load, Loaded, Rows, Watch, vanished
+from dataplane.connectors.destination import Load, Loaded, Rows, Watch, key_twice, vanished
 from dataplane.connectors.postgresql import copying, refusals, session, tables, wire
 from dataplane.connectors.postgresql.catalog import Connection
 from dataplane.connectors.postgresql.params import PostgreSQLParams
@@ -200,15 +200,10 @@ class _Loading:
             f"SELECT {', '.join(f't.{each.name}::text' for each in by)}, count(*) FROM {self.name.sql} t "
             f"JOIN {_SENT} r ON {same} GROUP BY {names} HAVING count(*) > 1 LIMIT 1"
         ).fetchone()
-        if row is None:
-            return
-        said = ", ".join(f"{each.there.name} = {value}" for each, value in zip(by, row, strict=False))
-        raise DataError(
-            f"{self.load.table} holds {row[-1]} rows with {said}, so nobody can say which one the merge means. Remove "
-            "all but one, or name more columns in the key.",
-            code="key_twice_in_table",
-            evidence={"table": self.load.table, "key": list(self.load.by), "sample": said},
-        )
+        if row is not None:
+            raise key_twice(
+                self.load, [(each.there.name, value) for each, value in zip(by, row, strict=False)], row[-1]
+            )
 
     def _note(self, done: Loaded) -> None:
         mine = [self.load.pipeline, self.load.step, self.name.text, self.load.key, self.load.run, self.load.mode]

@@ -125,26 +125,26 @@ def when(value: Any) -> SafeString | str:
 @register.filter
 def ago(value: Any) -> SafeString | str:
     """How long ago a moment was; the page keeps it right, and the exact time with its zone is in the title."""
-    moment = _moment(value)
-    if moment is None:
-        return "–"
-    moment = moment.astimezone(UTC)
-    title = f"{moment.day} {moment:%b %Y, %H:%M:%S} UTC"
-    return format_html(
-        '<time datetime="{0}" data-ago="{0}" title="{1}" class="nowrap">{1}</time>', moment.isoformat(), title
-    )
+    return _distance(value, "ago")
 
 
 @register.filter
 def ahead(value: Any) -> SafeString | str:
     """How far ahead a moment is, as `ago` writes how long one is past."""
+    return _distance(value, "ahead")
+
+
+def _distance(value: Any, direction: str) -> SafeString | str:
     moment = _moment(value)
     if moment is None:
         return "–"
     moment = moment.astimezone(UTC)
     title = f"{moment.day} {moment:%b %Y, %H:%M:%S} UTC"
     return format_html(
-        '<time datetime="{0}" data-ahead="{0}" title="{1}" class="nowrap">{1}</time>', moment.isoformat(), title
+        '<time datetime="{0}" data-{2}="{0}" title="{1}" class="nowrap">{1}</time>',
+        moment.isoformat(),
+        title,
+        direction,
     )
 
 
