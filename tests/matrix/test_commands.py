@@ -55,7 +55,7 @@ def test_each_may_do_what_the_table_says(served: Served, words: list[str], says:
         real["RUNNING"] = served.client().in_project("POST", "pipelines/orders/runs/", json={})["id"]
         with suppress(ApiError):
             served.client().in_project("POST", f"pipelines/orders/{'pause' if words[0] == 'resume' else 'resume'}/")
-        real["FILE"] = str(made.folder / f"{who}.csv")
+        real["FILE"] = str(made.folder / f"{words[0]}-{who}.csv")
         real["COPY"] = f"copy-{who}"
         result = served.manifold(
             *[real.get(each, each.replace("=DROP", f"={real['DROP']}")) for each in words], who=who

@@ -55,7 +55,7 @@ def test_every_kind_can_be_written() -> None:
         ({"accepted_values": {"column": "a", "values": []}}, "at least 1 item"),
         ({"expression": "a >"}, "Line 1, column 4"),
         ({"expression": "getvariable('x')"}, "not allowed"),
-        ({"not_null": "a", "action": "ask"}, "quarantine"),
+        ({"not_null": "a", "action": "perhaps"}, "quarantine"),
         ({"notnull": "a"}, "not permitted"),
     ],
 )
