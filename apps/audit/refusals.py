@@ -1,5 +1,4 @@
-"""What a service says when it will not do what it was asked. The API answers 409, 400 and 429 to these, in their order.
-"""
+"""What a service says when it will not do what it was asked; the API answers 409, 400 and 429, in their order."""
 
 from __future__ import annotations
 
