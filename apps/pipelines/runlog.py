@@ -7,6 +7,7 @@ commit and before the answer, and the heartbeat may have been quicker than the c
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -107,10 +108,21 @@ def stream(lines: QuerySet[LogLine], form: str) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    clean = str(settings.REDACT(text)).replace("\0", "").encode("utf-8", "replace").decode()
+    clean = str(_storable(settings.REDACT(text)))
     return clean if len(clean) <= LONGEST_TEXT else f"{clean[: LONGEST_TEXT - 1]}…"
 
 
 def _fields(fields: dict[str, Any]) -> str:
-    said = json.dumps(settings.REDACT(fields), default=str).replace("\\u0000", "")
+    said = json.dumps(_storable(settings.REDACT(fields)), ensure_ascii=False, default=str)
     return said if len(said) <= LONGEST_FIELDS else json.dumps({"left_out": sorted(fields)[:20]})
+
+
+def _storable(value: Any) -> Any:
+    """A value without what PostgreSQL's texts and JSON do not hold: NUL, half letters of file names, NaN."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {_storable(str(key)): _storable(each) for key, each in value.items()}
+    return [_storable(each) for each in value] if isinstance(value, list | tuple) else value

@@ -131,13 +131,13 @@ def test_secrets_are_hidden_and_lines_have_their_measure() -> None:
     lines = [
         Line("Cannot reach postgresql://ann:hunter2@db/shop\0", fields={"password": "hunter2", "at": "x\0y"}),
         Line("long " * 1000, fields={"rows": list(range(5000))}),
-        Line("half \ud800"),
+        Line("half \ud800", fields={"file": "a\udcff.csv", "share": float("nan"), "said": "\\u0000"}),
     ]
     runlog.write(runlog.Speaker(run.pk, "a", 1, 1), lines)
     first, second, third = LogLine.objects.filter(run=run)
     assert "hunter2" not in first.text + json.dumps(first.fields) and first.fields["at"] == "xy"
     assert len(second.text) == 1000 and second.fields == {"left_out": ["rows"]}
-    assert third.text == "half ?"
+    assert third.text == "half ?" and third.fields == {"file": "a?.csv", "share": "nan", "said": "\\u0000"}
 
 
 def test_an_execution_says_so_much_and_no_more() -> None:
