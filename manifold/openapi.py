@@ -84,7 +84,7 @@ class Schema(AutoSchema):
 
     def _problems(self) -> list[int]:
         writes = self.method not in ("GET", "HEAD")
-        reads = isinstance(self.view, ProjectViewSet) and self.view.needed == "read"
+        needed = self.view.needed if isinstance(self.view, ProjectViewSet) else "see"
         found = [
             HTTPStatus.UNAUTHORIZED,
             HTTPStatus.NOT_ACCEPTABLE,
@@ -95,11 +95,11 @@ class Schema(AutoSchema):
             found += [HTTPStatus.NOT_FOUND]
         if writes or self._get_parameters():
             found += [HTTPStatus.BAD_REQUEST]
-        if writes or getattr(self.view, "only_administrators", False):
+        if writes or needed not in ("see", "read") or getattr(self.view, "only_administrators", False):
             found += [HTTPStatus.FORBIDDEN]
         if writes:
             found += [HTTPStatus.CONFLICT, HTTPStatus.UNSUPPORTED_MEDIA_TYPE]
-        if writes or reads:
+        if writes or needed == "read":
             found += [HTTPStatus.UNPROCESSABLE_ENTITY]
         return [int(each) for each in found]
 

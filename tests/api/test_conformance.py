@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 from manifold.wsgi import application
 from tests.furnished import Furnished
 
-pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("conformance")]
+pytestmark = pytest.mark.django_db
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 # How often a gap of an address is filled with what is there; otherwise with anything.

@@ -23,8 +23,6 @@ from manifold.supervisor.home import Home
 from tests.fixtures.make_home import DOCUMENT
 from tests.manifold.test_supervisor import Up, environment
 
-pytestmark = pytest.mark.xdist_group("up")
-
 PASSPHRASE = "correct horse battery"
 
 

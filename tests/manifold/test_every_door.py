@@ -38,7 +38,7 @@ def endpoints() -> list[tuple[str, Any]]:
 
 def reached(address: str) -> str:
     """The address with something in its gaps that leads to its view."""
-    for value in ("1", "x", "00000000-0000-7000-8000-000000000000"):
+    for value in ("1", "x", "00000000-0000-7000-8000-000000000000", 32 * "0"):
         path = re.sub(r"<\w+>", value, address)
         try:
             resolve(path)

@@ -18,7 +18,7 @@ from apps.pipelines.models import Run, StepRun
 from tests.people import make_user, quick
 from tests.scale import furnish_scale
 
-pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("scale")]
+pytestmark = pytest.mark.django_db
 
 # Address, and how many queries it may cost: five of them are the session, the user, the memberships and the frame.
 PAGES = {

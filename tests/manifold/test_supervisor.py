@@ -26,7 +26,6 @@ from manifold.supervisor.home import Home
 from manifold.supervisor.logfile import LogFile
 
 # One installation at a time: they share the machine with everybody else's tests.
-pytestmark = pytest.mark.xdist_group("up")
 
 NAMED = ("DATABASE_URL", "REDIS_URL", "MANIFOLD_SECRET_KEY", "MANIFOLD_MASTER_KEY", "MANIFOLD_HOME")
 

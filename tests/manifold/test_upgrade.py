@@ -16,8 +16,6 @@ from manifold.embedded import binaries
 from manifold.supervisor.home import Home
 from tests.manifold.test_supervisor import Up
 
-pytestmark = pytest.mark.xdist_group("up")
-
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 

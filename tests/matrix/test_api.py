@@ -12,7 +12,7 @@ from tests.manifold.test_every_door import endpoints
 from tests.matrix.tables import API, PEOPLE, parsed
 from tests.people import PASSWORD, Api
 
-pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("matrix-api")]
+pytestmark = pytest.mark.django_db
 
 ROWS = [(verb, address.replace("P/", "projects/<project>/"), says) for (verb, address), says in parsed(API)]
 # What is sent, so that whoever is allowed gets through.

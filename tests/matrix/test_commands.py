@@ -13,7 +13,7 @@ from tests.furnished import DOCUMENT
 from tests.matrix.tables import COMMANDS, PEOPLE, parsed
 from tests.served import Served, served  # noqa: F401  a fixture
 
-pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("matrix-commands")]
+pytestmark = pytest.mark.django_db
 
 ROWS = parsed(COMMANDS)
 # These work without a server, or are one.

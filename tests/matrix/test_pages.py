@@ -15,7 +15,7 @@ from tests.furnished import DOCUMENT, Furnished
 from tests.matrix.tables import PAGES, PEOPLE, parsed
 from tests.people import PASSWORD, quick
 
-pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("matrix-pages")]
+pytestmark = pytest.mark.django_db
 
 ROWS = [(verb, page, says) for (verb, page), says in parsed(PAGES)]
 SLUGS = {"source": "drop", "stream": "drop", "pipeline": "orders", "dataset": "orders"}

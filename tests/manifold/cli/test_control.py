@@ -8,7 +8,7 @@ import pytest
 
 from tests.served import Served
 
-pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("command")]
+pytestmark = pytest.mark.django_db
 
 
 def test_it_works(served: Served) -> None:

@@ -9,7 +9,7 @@ import pytest
 from manifold.cli import output
 from tests.served import Served
 
-pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("command")]
+pytestmark = pytest.mark.django_db
 
 
 def test_it_works(served: Served) -> None:

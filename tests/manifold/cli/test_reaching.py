@@ -18,7 +18,7 @@ from manifold.embedded.ports import free_port
 from tests.cluster import ROOT
 from tests.served import Served
 
-pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("command")]
+pytestmark = pytest.mark.django_db
 
 
 class _Other(BaseHTTPRequestHandler):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.served import Served
 
-pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("command")]
+pytestmark = pytest.mark.django_db
 
 
 def test_a_run_is_cancelled_once(served: Served) -> None:

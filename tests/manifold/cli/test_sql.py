@@ -15,7 +15,7 @@ import pytest
 from tests.cluster import ROOT
 from tests.served import Served
 
-pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("command")]
+pytestmark = pytest.mark.django_db
 ENDLESS = "SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 8"
 
 
