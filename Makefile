@@ -23,7 +23,7 @@ up: $(RUNTIME) ## Start an empty instance (ARGS="--port 8500", …)
 	$(BIN)/python -m manifold up $(ARGS)
 
 test: $(DEV) $(DEMO) ## What every change must pass: at most 10 minutes on two cores
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not all" $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not all" $(ARGS)
 
 test-all: $(DEV) $(DEMO) ## What needs more than that: a browser, root, minutes (does not repeat `make test`)
 	$(BIN)/python -m pytest -m all $(ARGS)
