@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from kombu import pools
 
 from apps.pipelines.execution import dispatch
 from apps.pipelines.models import StepRun
@@ -32,10 +33,15 @@ def _no_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     gone = f"redis://127.0.0.1:{free_port()}/0"
     monkeypatch.setitem(celery.app.conf, "broker_url", gone)
     monkeypatch.setitem(celery.app.conf, "broker_write_url", gone)
-    celery.app.pool.force_close_all()
-    celery.app.amqp._producer_pool = None
+    _forget_connections()
     yield
-    celery.app.amqp._producer_pool = None
+    _forget_connections()
+
+
+def _forget_connections() -> None:
+    """The next message opens a connection to the broker of then, for this test and for those after it."""
+    pools.reset()
+    celery.app._pool = celery.app.amqp._producer_pool = None
 
 
 @pytest.mark.django_db
