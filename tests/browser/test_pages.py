@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.browser.axe import serious_faults
 from tests.browser.conftest import Open
@@ -131,7 +131,7 @@ def test_a_query_is_typed_run_sorted_saved_and_opened_again(open_page: Open, sig
     page.locator(".CodeMirror").click()
     page.keyboard.press("Control+a")
     page.keyboard.type("SELECT cust")
-    page.locator(".CodeMirror-hint-active").wait_for()
+    page.locator(".CodeMirror-hint-active", has_text="customer").wait_for()
     page.keyboard.press("Enter")
     page.keyboard.type(", amount FROM orders WHERE amount > $least -- $not")
     page.keyboard.press("Escape")
@@ -141,9 +141,9 @@ def test_a_query_is_typed_run_sorted_saved_and_opened_again(open_page: Open, sig
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="2 rows").wait_for()
     page.locator(".sql-rows th button", has_text="amount").click()
-    assert page.locator(".sql-rows tbody td:nth-child(2)").all_inner_texts() == ["7.20", "12.50"]
+    expect(page.locator(".sql-rows tbody td:nth-child(2)")).to_have_text(["7.20", "12.50"])
     page.locator(".sql-rows th button", has_text="amount").click()
-    assert page.locator(".sql-rows tbody td:nth-child(2)").all_inner_texts() == ["12.50", "7.20"]
+    expect(page.locator(".sql-rows tbody td:nth-child(2)")).to_have_text(["12.50", "7.20"])
     with page.expect_download() as saving:
         page.get_by_role("link", name="CSV").click()
     assert saving.value.path().read_text() == "customer,amount\nann,12.50\nben,7.20\n"
