@@ -70,6 +70,7 @@ def _add_database(page: Page, outside: dict[str, str]) -> None:
     page.locator("[name=param-password]").fill(outside["password"])
     page.get_by_role("button", name="Test, save and go on").click()
     expect(page.get_by_role("heading", name="What do you want from The shop?")).to_be_visible()
+    expect(page.locator("input[name=stream]").first).to_be_visible()
     # Other tests write a table into the same database.
     for other in page.locator("input[name=stream]:not([value='public.customers'])").all():
         other.uncheck()
