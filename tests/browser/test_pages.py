@@ -5,6 +5,7 @@ No error in the console, nothing that scrolls sideways, no serious fault for axe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -131,11 +132,16 @@ def test_a_query_is_typed_run_sorted_saved_and_opened_again(open_page: Open, sig
     page.locator(".CodeMirror").click()
     page.keyboard.press("Control+a")
     page.keyboard.type("SELECT cust")
-    page.locator(".CodeMirror-hint-active", has_text="customer").wait_for()
-    page.keyboard.press("Enter")
+    page.locator(".CodeMirror-hint", has_text="customer").first.click()
+    expect(page.locator(".CodeMirror-code")).to_contain_text("SELECT customer")
+    page.locator(".CodeMirror textarea").focus()
+    page.keyboard.press("Control+End")
     page.keyboard.type(", amount FROM orders WHERE amount > $least -- $not")
     page.keyboard.press("Escape")
-    assert page.locator(".sql-parameter").count() == 1
+    expect(page.locator(".CodeMirror-code")).to_have_text(
+        re.compile(r"SELECT customer, amount FROM orders WHERE amount > \$least -- \$not")
+    )
+    expect(page.locator(".sql-parameter")).to_have_count(1)
     page.get_by_label("Type of least").select_option("number")
     page.get_by_label("$least").fill("5")
     page.keyboard.press("Enter")
