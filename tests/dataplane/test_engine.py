@@ -175,7 +175,7 @@ def test_an_interrupt_is_a_cancellation():
         with pytest.raises(CancelledError), duckdb_errors():
             connection.execute("SELECT count(*) FROM range(1_000_000_000) a, range(1000) b").fetchall()
         timer.join()
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 10
 
 
 def test_too_little_memory_is_the_machines_fault(tmp_path):

@@ -126,7 +126,7 @@ def test_a_query_that_never_ends_is_killed(staging: Staging, table: Table) -> No
     with pytest.raises(ConfigurationError, match="longer than 1 seconds") as caught:
         ask(staging, "SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 8", table, seconds=1)
     assert caught.value.code == "query_timeout"
-    assert time.monotonic() - started < 25
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(
