@@ -18,6 +18,7 @@ from apps.audit.ids import new_id
 from apps.audit.services import record
 from apps.pipelines import document as documents
 from apps.pipelines import runlog
+from apps.pipelines.document import Document
 from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Pipeline, PipelineVersion, Run, StepRun
 from apps.pipelines.states import RUN_ACTIVE, STEP_DONE
@@ -65,12 +66,20 @@ def create_run(
         root=retry_of.root if retry_of else run_id,
         only=list(only),
     )
-    graph = document.graph()
-    chosen = set(document.only(only).steps)
-    steps = [StepRun(run=run, key=PLAN, kind=PLAN, position=0, queue=header.priority)]
+    StepRun.objects.bulk_create(_steps(run, document, only))
+    data: dict[str, Any] = {"trigger": trigger, "mode": mode, "version": version.number}
+    data |= {"only": list(only)} if only else {}
+    _record("run created", run, pipeline, data | ({"retry_of": str(retry_of.pk)} if retry_of else {}))
+    return run
+
+
+def _steps(run: Run, document: Document, only: Sequence[str]) -> list[StepRun]:
+    """The rows of a new run: `plan`, then the document's steps in the order of the graph."""
+    graph, chosen = document.graph(), document.only(only).steps
+    rows = [StepRun(run=run, key=PLAN, kind=PLAN, position=0, queue=run.queue)]
     for position, key in enumerate(graph.order, start=1):
         step, node = document.steps[key], graph.nodes[key]
-        steps.append(
+        rows.append(
             StepRun(
                 run=run,
                 key=key,
@@ -79,16 +88,12 @@ def create_run(
                 spec=step.written,
                 upstream=list(node.upstream) or [PLAN],
                 may_fail=node.may_fail,
-                queue=header.priority,
+                queue=run.queue,
                 timeout_s=step.settings.timeout,
                 state="pending" if key in chosen else "skipped",
             )
         )
-    StepRun.objects.bulk_create(steps)
-    data: dict[str, Any] = {"trigger": trigger, "mode": mode, "version": version.number}
-    data |= {"only": list(only)} if only else {}
-    _record("run created", run, pipeline, data | ({"retry_of": str(retry_of.pk)} if retry_of else {}))
-    return run
+    return rows
 
 
 def _record(verb: str, run: Run, pipeline: Pipeline, data: dict[str, Any]) -> None:
