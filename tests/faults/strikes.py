@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
@@ -75,10 +74,11 @@ class Strikes:
             return
         busy = [pid for pid in pids if self._held(pid)]
         pid = self.random.choice(busy or pids)
-        self._note_death(pid)
-        os.kill(pid, signal.SIGKILL)
-        self.kills += 1
-        self.done["child killed"] += 1
+        held = self._held(pid)
+        if self._signal(pid, signal.SIGKILL):
+            self._note_death(held)
+            self.kills += 1
+            self.done["child killed"] += 1
 
     def end_child(self) -> None:
         """As a shutdown does: it hands its step back."""
@@ -97,7 +97,7 @@ class Strikes:
     def kill_main(self) -> None:
         name = self.random.choice([*WORKERS, SYSTEM])
         for child in self.cluster.children(name):
-            self._note_death(child.pid)
+            self._note_death(self._held(child.pid))
         self.cluster.kill(name)
         self.kills += 1
         self.done["main process killed"] += 1
@@ -174,8 +174,7 @@ class Strikes:
     def _held(self, pid: int) -> StepRun | None:
         return StepRun.objects.filter(state="running", worker__contains=f":{pid}/").first()
 
-    def _note_death(self, pid: int) -> None:
-        step = self._held(pid)
+    def _note_death(self, step: StepRun | None) -> None:
         if step is not None:
             self.deaths.append(Death(step.pk, step.fence, time.monotonic()))
 
@@ -190,6 +189,10 @@ class Strikes:
         self._signal(pid, signal.SIGSTOP)
         self._frozen.append((time.monotonic() + 1.5 * self.lease, pid))
 
-    def _signal(self, pid: int, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
+    def _signal(self, pid: int, number: signal.Signals) -> bool:
+        """False for a process that has ended meanwhile: an order may have been quicker."""
+        try:
             os.kill(pid, number)
+        except ProcessLookupError:
+            return False
+        return True
