@@ -15,11 +15,11 @@ from django.db.models import F, Window
 from django.db.models.functions import Now, RowNumber
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from apps.accounts import crypto
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict, Invalid
 from apps.pipelines import services, starting
 from apps.pipelines.models import Hook, HookMessage, HookSecret, Pipeline, Run
-from apps.sources import crypto
 from dataplane.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)

@@ -8,16 +8,17 @@ from typing import Any
 
 from django.db import IntegrityError, models, transaction
 
+from apps.accounts import crypto
 from apps.accounts.models import Project
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict
-from apps.sources import crypto
 from apps.sources.models import Credential, Health, Source
 from apps.sources.parameters import InvalidFields
 from apps.sources.services.rules import check_slug, refuse_used
 from dataplane.connectors import registry
 from dataplane.connectors.base import secret_names
 
+_TABLE = Credential._meta.db_table
 _SEALED: list[type[models.Model]] = [Credential]
 
 
@@ -91,7 +92,7 @@ def opened(credential: Credential | None) -> dict[str, str]:
     """A credential's secrets in clear; for connectors, never for an answer. Raises ConfigurationError."""
     if credential is None or not credential.secrets:
         return {}
-    return crypto.unseal(credential.pk, credential.secrets, credential.key_version, crypto.provider())
+    return crypto.unseal(credential.pk, credential.secrets, credential.key_version, crypto.provider(), _TABLE)
 
 
 def new_credential(source: Source, secrets: Mapping[str, str]) -> Credential | None:
@@ -109,4 +110,4 @@ def new_credential(source: Source, secrets: Mapping[str, str]) -> Credential | N
 def reseal(credential: Credential, secrets: Mapping[str, str]) -> None:
     """Put these secrets, and no others, into a credential that the caller saves."""
     kept = {name: text for name, text in secrets.items() if text}
-    credential.secrets, credential.key_version = crypto.seal(credential.pk, kept, crypto.provider())
+    credential.secrets, credential.key_version = crypto.seal(credential.pk, kept, crypto.provider(), _TABLE)

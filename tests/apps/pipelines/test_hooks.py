@@ -13,12 +13,12 @@ from django.db import connection
 from django.test import Client
 from standardwebhooks import Webhook
 
+from apps.accounts import crypto
 from apps.accounts.models import Project, User
 from apps.audit.context import SYSTEM
 from apps.audit.models import Event
 from apps.pipelines import hooks, services
 from apps.pipelines.models import Hook, HookMessage, HookSecret, Pipeline, Run
-from apps.sources import crypto
 from tests.apps.pipelines.shelf import TEXT, stock
 from tests.people import Api, quick
 

@@ -12,28 +12,30 @@ from django.core.management import CommandError, call_command
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apps.accounts import crypto
 from apps.accounts.models import Project
 from apps.audit.context import SYSTEM
-from apps.sources import crypto, services
+from apps.sources import services
 from apps.sources.models import Credential
 from dataplane.errors import ConfigurationError
 
 OLD, NEW = (base64.b64encode(bytes([each] * 32)).decode() for each in (1, 2))
 ROW = uuid.UUID(int=7)
+TABLE = "sources_credential"
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=200), max_size=3))
 def test_it_opens_what_it_sealed(secrets: dict[str, str]) -> None:
     keys = crypto.Keys(OLD)
-    sealed, version = crypto.seal(ROW, secrets, keys)
+    sealed, version = crypto.seal(ROW, secrets, keys, TABLE)
     assert version == 1
-    assert crypto.unseal(ROW, sealed, version, keys) == secrets
-    assert sealed != crypto.seal(ROW, secrets, keys)[0] or not secrets
+    assert crypto.unseal(ROW, sealed, version, keys, TABLE) == secrets
+    assert sealed != crypto.seal(ROW, secrets, keys, TABLE)[0] or not secrets
 
 
 def test_a_ciphertext_opens_only_where_it_belongs() -> None:
     keys = crypto.Keys(f"2:{NEW},1:{OLD}")
-    sealed, version = crypto.seal(ROW, {"password": "p", "token": "t"}, keys)
+    sealed, version = crypto.seal(ROW, {"password": "p", "token": "t"}, keys, TABLE)
     swapped = {"password": sealed["token"], "token": sealed["password"]}
     altered = {"password": base64.b64encode(base64.b64decode(sealed["password"])[:-1] + b"\0").decode()}
     for row, stored, key_version in [
@@ -45,17 +47,17 @@ def test_a_ciphertext_opens_only_where_it_belongs() -> None:
         (ROW, {"password": ""}, version),
     ]:
         with pytest.raises(ConfigurationError) as caught:
-            crypto.unseal(row, stored, key_version, keys)
+            crypto.unseal(row, stored, key_version, keys, TABLE)
         assert caught.value.code == "credential_unreadable"
 
 
 def test_the_newest_key_encrypts_and_older_ones_open() -> None:
-    sealed, version = crypto.seal(ROW, {"password": "p"}, crypto.Keys(OLD))
+    sealed, version = crypto.seal(ROW, {"password": "p"}, crypto.Keys(OLD), TABLE)
     both = crypto.Keys(f"2:{NEW}, 1:{OLD}")
     assert both.current() == 2
-    assert crypto.unseal(ROW, sealed, version, both) == {"password": "p"}
+    assert crypto.unseal(ROW, sealed, version, both, TABLE) == {"password": "p"}
     with pytest.raises(ConfigurationError, match="version 1 is not there"):
-        crypto.unseal(ROW, sealed, version, crypto.Keys(f"2:{NEW}"))
+        crypto.unseal(ROW, sealed, version, crypto.Keys(f"2:{NEW}"), TABLE)
 
 
 @pytest.mark.parametrize("text", ["", " , ", "short", "x:" + OLD, "0:" + OLD, base64.b64encode(b"a" * 31).decode()])

@@ -1,4 +1,4 @@
-"""Credentials at rest: AES-256-GCM under a versioned master key, bound to the row and field they belong to.
+"""Secrets at rest: AES-256-GCM under a versioned master key, bound to the row and field they belong to.
 
 A ciphertext that was copied to another row, field or key version does not open. The provider is asked at each use; the
 first one reads MANIFOLD_MASTER_KEY or its file: `version:key`, several separated by commas, the newest first.
@@ -19,7 +19,6 @@ from django.conf import settings
 
 from dataplane.errors import ConfigurationError
 
-_TABLE = "sources_credential"
 _NONCE = 12
 
 
@@ -64,9 +63,7 @@ def provider() -> KeyProvider:
     return Keys(settings.MASTER_KEY())
 
 
-def seal(
-    row: uuid.UUID, secrets: Mapping[str, str], keys: KeyProvider, table: str = _TABLE
-) -> tuple[dict[str, str], int]:
+def seal(row: uuid.UUID, secrets: Mapping[str, str], keys: KeyProvider, table: str) -> tuple[dict[str, str], int]:
     """Encrypt the fields of a row of this table; returns the ciphertexts and the key's version."""
     version = keys.current()
     cipher = AESGCM(keys.key(version))
@@ -78,9 +75,7 @@ def seal(
     return sealed, version
 
 
-def unseal(
-    row: uuid.UUID, sealed: Mapping[str, str], version: int, keys: KeyProvider, table: str = _TABLE
-) -> dict[str, str]:
+def unseal(row: uuid.UUID, sealed: Mapping[str, str], version: int, keys: KeyProvider, table: str) -> dict[str, str]:
     """Decrypt the fields of a row of this table. Raises ConfigurationError for one altered or from elsewhere."""
     cipher = AESGCM(keys.key(version))
     opened = {}
