@@ -50,12 +50,21 @@ class Column:
 
 @dataclass(frozen=True)
 class FileRef:
-    """A file as it was seen: `path` relative to the source, `size` in bytes, `modified` in RFC 3339 UTC."""
+    """A file as it was seen: `path` relative to the source, `size` in bytes, `modified` in RFC 3339 UTC.
+
+    version: what its place calls this state of it (the ETag of a download); empty where time and size have to tell.
+    """
 
     path: str
     size: int
     modified: str
     file_date: str | None = None
+    version: str = ""
+
+    @property
+    def state(self) -> tuple[int, str, str]:
+        """What differs when the file has changed."""
+        return self.size, self.modified, self.version
 
 
 @dataclass(frozen=True)
@@ -192,7 +201,7 @@ class Part:
     holds the position (0, 1, …) of a row's file in `files`; it is taken out before the rows are staged. careful: the
     query to run instead when `query` fails with a value that does not fit its type exactly; rows that do not fit are
     left out there. rejects: run after the query on the same connection (file, row, reason, raw). check: called at the
-    end; raises when what was read is not what was planned.
+    end; raises when what was read is not what was planned. release: called when nobody needs the files any more.
     """
 
     query: str
@@ -202,6 +211,7 @@ class Part:
     careful: Part | None = None
     prepare: tuple[str, ...] = ()
     check: Callable[[], None] | None = None
+    release: Callable[[], None] | None = None
 
 
 @dataclass

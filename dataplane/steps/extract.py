@@ -137,6 +137,7 @@ def _stage(
     staging.parts += 1
     total = reading.total_bytes or 0
     staging.share.next(sum(each.ref.size for each in part.files) / total if total and part.files else 1.0)
+    release = part.release
     part, files, counts = _written(context, connection, part, name)
     staging.rows_of.update((each.ref.path, rows) for each, rows in zip(part.files, counts, strict=bool(part.files)))
     table = _rejected(connection, part)
@@ -151,6 +152,10 @@ def _stage(
         staging.rejected += write_parquet(connection, query, storage=context.storage, folder=folder, name=name)
     if part.check is not None:
         part.check()
+    if release is not None:
+        for each in part.files:
+            fingerprints.of(each.ref.path)
+        release()
     rows = sum(each.rows for each in files)
     paths = [each.ref.path for each in part.files]
     what = paths[0] if len(paths) == 1 else f"{len(paths)} files" if paths else "the stream"

@@ -86,7 +86,7 @@ def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | Non
         )
     if connector.family == "file":
         for stream in kept:
-            record_files(stream, connector.plan(configured(stream), "full_refresh", Mark()).listed)
+            record_files(stream, connector.plan(configured(stream), "incremental", Mark()).listed)
     return kept
 
 

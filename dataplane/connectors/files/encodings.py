@@ -10,7 +10,7 @@ from typing import IO, Literal
 import pyarrow as pa
 from charset_normalizer import from_bytes
 
-from dataplane.connectors.files.folder import Found
+from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.roots import unreadable
 from dataplane.errors import DataError
 

@@ -1,40 +1,27 @@
-"""A source's folder: below an allowed root, without links that lead out, and what lies in it."""
+"""A folder of this machine: below an allowed root, without links that lead out, and what lies in it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from dataplane.connectors.base import FileRef
+from dataplane.connectors.files.found import Found, gone
+from dataplane.connectors.files.place import MAX_FILES, Near, Work, too_many
 from dataplane.connectors.files.roots import allowed, below, unreadable
-from dataplane.errors import ConfigurationError, DataError, Suggestion
-
-MAX_FILES = 200_000
+from dataplane.errors import ConfigurationError
 
 
-@dataclass(frozen=True)
-class Found:
-    """A file in the folder: relative path, absolute path, size, time of change in nanoseconds."""
-
-    path: str
-    absolute: str
-    size: int
-    changed: int
-
-    def ref(self, file_date: str | None = None) -> FileRef:
-        return FileRef(self.path, self.size, rfc3339(self.changed), file_date)
-
-
-class Folder:
-    """A folder that was looked at and is allowed."""
+class Folder(Near):
+    """A folder that a source names; opening it looks whether it may be read."""
 
     def __init__(self, path: str, roots: Sequence[str]) -> None:
-        """Raises ConfigurationError when the folder is missing, no folder, not readable or below no allowed root."""
         self.shown = path
-        self.real = _resolved(path, roots)
+        self.real = ""
+        self._roots = roots
+
+    def steps(self) -> Sequence[Work]:
+        return [("resolve", self._resolve)]
 
     def files(self) -> tuple[list[Found], list[str]]:
         """Every file below, hidden ones left out, by path; and a sentence for each link that leads out."""
@@ -56,10 +43,7 @@ class Folder:
                     continue
                 found.append(Found(relative, absolute, status.st_size, status.st_mtime_ns))
             if len(found) > MAX_FILES:
-                raise ConfigurationError(
-                    f"The folder {self.shown} holds more than {MAX_FILES:,} files. Choose a folder further down.",
-                    code="too_many_files",
-                )
+                raise too_many(self.shown)
         return sorted(found, key=lambda each: each.path), warnings
 
     def find(self, path: str) -> Found:
@@ -85,23 +69,10 @@ class Folder:
     def _unreadable(self, error: OSError) -> None:
         raise unreadable(os.path.relpath(str(error.filename), self.real), error)
 
-
-def rfc3339(nanoseconds: int) -> str:
-    """A time of change in UTC, to the microsecond."""
-    moment = datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC).replace(
-        microsecond=nanoseconds // 1000 % 1_000_000
-    )
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def gone(path: str) -> DataError:
-    """The error for a file that a window names and that is not there any more."""
-    return DataError(
-        f"The file {path} was planned but is not there any more. Put it back, or set it aside.",
-        code="files_missing",
-        evidence={"files": [path]},
-        suggestions=[Suggestion("ignore_file", f"Set {path} aside", "The run goes on without it.", applicable=True)],
-    )
+    def _resolve(self) -> str:
+        """Raises ConfigurationError when the folder is missing, no folder, not readable or below no allowed root."""
+        self.real = _resolved(self.shown, self._roots)
+        return "The folder exists, is below an allowed one, and may be read."
 
 
 def _resolved(path: str, roots: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dataplane.connectors.base import Column, Part, SourceFile, StreamConfig
 from dataplane.connectors.files import casts
 from dataplane.connectors.files.encodings import Compression, head
-from dataplane.connectors.files.folder import Found
+from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.layouts import Layout
 from dataplane.connectors.files.settings import FileSettings, Format
 from dataplane.relations import identifier, literal, path_list
@@ -47,7 +47,7 @@ class Group:
     files: tuple[GroupFile, ...]
     number: int
 
-    def part(self, check: Callable[[], None]) -> Part:
+    def part(self, check: Callable[[], None] | None) -> Part:
         """The part, with its careful twin where a fast read may meet a value that does not fit."""
         sources = tuple(each.source for each in self.files)
         origin = ORIGIN if len(self.files) > 1 else None

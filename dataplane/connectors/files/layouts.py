@@ -10,7 +10,7 @@ import duckdb
 
 from dataplane.connectors.base import Column
 from dataplane.connectors.files.encodings import broken, head, text_of
-from dataplane.connectors.files.folder import Found
+from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.settings import FileSettings
 from dataplane.errors import DataError, Suggestion
 from dataplane.failures import duckdb_errors

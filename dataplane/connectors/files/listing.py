@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 
 from dataplane.connectors.base import FileRef
 from dataplane.connectors.files.encodings import compression_of, head
-from dataplane.connectors.files.folder import Folder
 from dataplane.connectors.files.patterns import FilePattern
+from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.settings import FileSettings, format_of
 from dataplane.errors import ManifoldError
 
@@ -32,12 +32,14 @@ class Listing:
         """Every file of the stream, read or left."""
         return (*self.files, *self.left)
 
-    def rows(self, folder: Folder, files: Sequence[FileRef]) -> int | None:
+    def rows(self, place: Place, files: Sequence[FileRef]) -> int | None:
         """About how many rows these files hold; None where nobody can tell without reading them."""
+        if not place.local:
+            return None
         try:
             if all(format_of(each.path) == "parquet" for each in files) and len(files) <= _COUNTED:
-                return sum(int(pq.read_metadata(folder.find(each.path).absolute).num_rows) for each in files)
-            found = folder.find(files[0].path)
+                return sum(int(pq.read_metadata(place.find(each.path).absolute).num_rows) for each in files)
+            found = place.find(files[0].path)
             if format_of(found.path) not in ("csv", "tsv", "ndjson") or compression_of(found.absolute) != "none":
                 return None
             sample = head(found, 1 << 16)
@@ -47,10 +49,10 @@ class Listing:
         return round(sum(each.size for each in files) * lines / len(sample)) if lines else None
 
 
-def list_stream(folder: Folder, settings: FileSettings, ignored: frozenset[str], *, now: float) -> Listing:
+def list_stream(place: Place, settings: FileSettings, ignored: frozenset[str], *, now: float) -> Listing:
     """What fits the stream's patterns; ignored files and such as were changed a moment ago are left out."""
     patterns = [FilePattern(each) for each in settings.pattern]
-    found, warnings = folder.files()
+    found, warnings = place.files()
     listing = Listing([], warnings=warnings)
     for each in found:
         match = next((match for pattern in patterns if (match := pattern.match(each.path))), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import duckdb
 
@@ -11,9 +11,10 @@ from dataplane import statements
 from dataplane.connectors.base import Column, FileRef, Part, SourceFile, StreamConfig
 from dataplane.connectors.files import formats
 from dataplane.connectors.files.encodings import as_utf8, compression_of, head
-from dataplane.connectors.files.folder import Folder, Found, gone
 from dataplane.connectors.files.formats import Group, GroupFile
+from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.layouts import Layout, delimited_layout, empty, json_layout, parquet_layout
+from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.settings import FileSettings, Format, format_of
 from dataplane.errors import ConfigurationError, DataError, Suggestion
 
@@ -27,7 +28,7 @@ _UNPACKED = 8
 class Files:
     """The files of one reading on one connection. `folder_for_copies` is where UTF-8 copies go."""
 
-    folder: Folder
+    place: Place
     stream: StreamConfig
     settings: FileSettings
     columns: tuple[Column, ...]
@@ -53,7 +54,7 @@ class Files:
             yield self._part(group)
 
     def _prepared(self, ref: FileRef) -> GroupFile:
-        found = self.folder.find(ref.path)
+        found = self.place.find(ref.path)
         self._unchanged(ref, found)
         format_ = format_of(ref.path, self.settings)
         if format_ is None:
@@ -64,6 +65,7 @@ class Files:
             )
         if found.size == 0:
             raise empty(ref.path)
+        found = self.place.fetch(found)
         try:
             compression = "none" if format_ == "parquet" else compression_of(found.absolute)
             absolute = found.absolute
@@ -101,7 +103,12 @@ class Files:
         group = Group(self.settings, self.columns, self.stream, tuple(files), self._parts)
         self._parts += 1
         self._tell(group)
-        return group.part(self._checked([each.source for each in files]))
+        sources = [each.source for each in files]
+        if self.place.local:
+            return group.part(self._checked(sources))
+        # What was brought here was compared with its place when it arrived, and makes room when it has been read.
+        paths = [each.ref.path for each in sources]
+        return replace(group.part(None), release=lambda: self.place.release(paths))
 
     def _tell(self, group: Group) -> None:
         there = {name for name, _ in group.files[0].layout}
@@ -116,13 +123,13 @@ class Files:
     def _checked(self, files: Sequence[SourceFile]) -> Callable[[], None]:
         def check() -> None:
             for each in files:
-                self._unchanged(each.ref, self.folder.find(each.ref.path), during=True)
+                self._unchanged(each.ref, self.place.find(each.ref.path), during=True)
 
         return check
 
     def _unchanged(self, ref: FileRef, found: Found, *, during: bool = False) -> None:
         now = found.ref(ref.file_date)
-        if (now.size, now.modified) == (ref.size, ref.modified):
+        if now.state == ref.state:
             return
         when = "while it was read" if during else "since the run was planned"
         raise DataError(

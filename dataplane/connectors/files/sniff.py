@@ -14,8 +14,8 @@ import pyarrow as pa
 from dataplane.connectors.base import Column
 from dataplane.connectors.files.dialect import dialect_of
 from dataplane.connectors.files.encodings import as_utf8, compression_of, encoding_of, head, text_of
-from dataplane.connectors.files.folder import Found
 from dataplane.connectors.files.formats import json_shape
+from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.inference import infer
 from dataplane.connectors.files.layouts import empty, header_of, json_layout, parquet_layout, records, unique
 from dataplane.connectors.files.settings import FileSettings, Format

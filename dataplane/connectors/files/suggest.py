@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dataplane.connectors.files.folder import Found
+from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.patterns import FilePattern, generalised
 from dataplane.connectors.files.settings import COMPRESSED, Format, format_of
 

@@ -1,0 +1,290 @@
+"""What every connector of files does: named streams, each a pattern with settings and columns of its own.
+
+Where the files lie is a `Place`, which each connector opens in its own way; listing, planning and reading are the same.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from dataplane.connectors.base import (
+    Column,
+    Connector,
+    FileRef,
+    Mark,
+    Planned,
+    Reading,
+    ReadMode,
+    Stage,
+    StreamConfig,
+    StreamInfo,
+    Window,
+)
+from dataplane.connectors.files.encodings import head
+from dataplane.connectors.files.found import Found
+from dataplane.connectors.files.listing import Listing, list_stream
+from dataplane.connectors.files.place import Place
+from dataplane.connectors.files.reading import Files
+from dataplane.connectors.files.settings import FileSettings, Format, format_of, settings_of
+from dataplane.connectors.files.sniff import Sniffed, sniff
+from dataplane.connectors.files.suggest import Suggestion, suggestions
+from dataplane.engine import connector_instance
+from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
+from dataplane.failures import duckdb_errors
+
+_SNIFFED_FILES = 5
+_PREVIEW_MEMORY = 512 << 20
+_LISTED = 20
+
+Item = TypeVar("Item")
+
+
+class FileConnector(Connector):
+    """Base of the connectors of files; a subclass says in which place its files lie."""
+
+    family = "file"
+    ordered = True
+    suggested: ClassVar[dict[str, Any]] = {}
+    """Settings that a discovered stream begins with."""
+
+    @abstractmethod
+    def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:
+        """The place, not opened yet. sample: the beginning of a large file is enough. within: a folder for what is
+        brought here. known: files as they were read before."""
+
+    @contextmanager
+    def _opened(
+        self, *, sample: bool = False, within: str | None = None, known: Sequence[FileRef] = ()
+    ) -> Iterator[Place]:
+        place = self._place(sample=sample, within=within, known=known)
+        try:
+            for _, work in place.steps():
+                work()
+            yield place
+        finally:
+            place.close()
+
+    def test(self) -> Iterator[Stage]:
+        place = self._place(sample=True, within=None, known=())
+        chosen: list[Found] = []
+
+        def list_() -> str:
+            found, _ = place.files()
+            known = [each for each in found if format_of(each.path) and each.size]
+            chosen.extend(known[:1])
+            return f"{len(found)} files, {len(known)} of a known format and not empty."
+
+        def read() -> str:
+            if not chosen:
+                return "There is no file to read yet."
+            head(place.fetch(chosen[0]), 4096)
+            return f"{chosen[0].path} can be read."
+
+        try:
+            for name, work in (*place.steps(), ("list", list_), ("read", read)):
+                stage = _stage(name, work)
+                yield stage
+                if not stage.ok:
+                    return
+        finally:
+            place.close()
+
+    def discover(self) -> list[StreamInfo]:
+        with self._opened(sample=True) as place, connector_instance(memory=_PREVIEW_MEMORY) as connection:
+            found, warnings = place.files()
+            return [self._info(connection, place, each, tuple(warnings)) for each in suggestions(found)]
+
+    def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
+        settings = settings_of(stream)
+        with self._opened(known=mark.files) as place:
+            listing = list_stream(place, settings, mark.ignored, now=time.time())
+            if mode == "full_refresh":
+                if not listing.files:
+                    raise _missing(stream, settings, listing)
+                return _planned(place, listing, listing.files, f"All {len(listing.files)} files are read.")
+            read = {each.path: each for each in mark.files}
+            new = [each for each in listing.files if each.path not in read]
+            for each in listing.files:
+                if each.path in read and read[each.path].state != each.state:
+                    listing.warnings.append(
+                        f"{each.path} has changed since it was read and is not read again: its rows would come twice. "
+                        f"Run with mode seed to read everything anew."
+                    )
+            if not new:
+                known = f"; {len(read)} were read before" if read else ""
+                reason = f"No new file fits {', '.join(settings.pattern)}{known}."
+                return Planned(None, reason, warnings=tuple(listing.warnings), listed=listing.present)
+            return _planned(place, listing, new, _names(new, len(listing.files)))
+
+    @contextmanager
+    def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:
+        with self._reading(stream, window, connection, sample=False) as reading:
+            yield reading
+
+    def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
+        settings = settings_of(stream)
+        with self._opened(sample=True) as place:
+            listing = list_stream(place, settings, frozenset(), now=time.time())
+        there = [*listing.files, *listing.left]
+        if not there:
+            raise _missing(stream, settings, listing)
+        window = Window("files", files=tuple(there[:1]))
+        with (
+            connector_instance(memory=_PREVIEW_MEMORY, ordered=True) as connection,
+            self._reading(stream, window, connection, sample=True) as reading,
+        ):
+            part = next(iter(reading.in_parts()))
+            try:
+                with duckdb_errors():
+                    return connection.execute(f"SELECT * FROM ({part.query}) LIMIT {int(limit)}").to_arrow_table()
+            except DataError:
+                if part.careful is None:
+                    raise
+            with duckdb_errors():
+                return connection.execute(f"SELECT * FROM ({part.careful.query}) LIMIT {int(limit)}").to_arrow_table()
+
+    @contextmanager
+    def _reading(
+        self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection, *, sample: bool
+    ) -> Iterator[Reading]:
+        settings = settings_of(stream)
+        with (
+            tempfile.TemporaryDirectory(dir=_spill(connection), prefix="manifold-files-") as copies,
+            self._opened(sample=sample, within=_spill(connection)) as place,
+        ):
+            refs = window.files
+            if window.kind == "full":
+                refs = tuple(list_stream(place, settings, frozenset(), now=time.time()).files)
+            declared = stream.columns or self._columns(connection, place, refs, settings)
+            files = Files(place, stream, settings, tuple(declared), connection, copies)
+            total = sum(each.size for each in refs)
+            yield Reading(
+                "", _chosen(stream, declared), total_bytes=total, parts=files.parts(refs), warnings=files.warnings
+            )
+
+    def _columns(
+        self, connection: duckdb.DuckDBPyConnection, place: Place, refs: Sequence[FileRef], settings: FileSettings
+    ) -> tuple[Column, ...]:
+        """The columns as found in the files themselves, for a stream that declares none."""
+        if not refs:
+            return ()
+        format_ = format_of(refs[0].path, settings)
+        if format_ is None:
+            raise _format_unknown(refs[0].path)
+        return self._sniffed(connection, place, [place.find(each.path) for each in _spread(refs)], format_).columns
+
+    def _info(
+        self, connection: duckdb.DuckDBPyConnection, place: Place, found: Suggestion, warnings: tuple[str, ...]
+    ) -> StreamInfo:
+        size = sum(each.size for each in found.files)
+        title = f"{found.pattern}, {len(found.files)} file{'s' if len(found.files) != 1 else ''}"
+        settings = {"pattern": [found.pattern], "format": found.format, **self.suggested}
+        try:
+            with duckdb_errors():
+                seen = self._sniffed(connection, place, _spread(found.files), found.format)
+        except (DataError, ConfigurationError) as error:
+            # One file that cannot be read must not hide the streams beside it.
+            seen = Sniffed((), {}, [error.message])
+        return StreamInfo(
+            found.name,
+            seen.columns,
+            title=title,
+            bytes=size,
+            settings={**settings, **seen.settings},
+            warnings=(*warnings, *seen.warnings),
+        )
+
+    def _sniffed(
+        self, connection: duckdb.DuckDBPyConnection, place: Place, files: Sequence[Found], format_: Format
+    ) -> Sniffed:
+        # Files that have to be brought here first are looked at sparingly.
+        chosen = files if place.local else [*files[:1], *files[1:][-1:]]
+        here = [place.fetch(each) for each in chosen]
+        try:
+            return sniff(connection, here, format_)
+        finally:
+            place.release(each.path for each in here)
+
+
+def _planned(place: Place, listing: Listing, files: Sequence[FileRef], reason: str) -> Planned:
+    window = Window("files", files=tuple(files))
+    return Planned(
+        window,
+        reason,
+        rows=listing.rows(place, files),
+        bytes=sum(each.size for each in files),
+        warnings=tuple(listing.warnings),
+        listed=listing.present,
+    )
+
+
+def _names(new: Sequence[FileRef], of: int) -> str:
+    shown = ", ".join(each.path for each in new[:3]) + (", …" if len(new) > 3 else "")
+    return f"{len(new)} of {of} files {'is' if len(new) == 1 else 'are'} new: {shown}."
+
+
+def _missing(stream: StreamConfig, settings: FileSettings, listing: Listing) -> DataError:
+    return DataError(
+        f"No file fits {', '.join(settings.pattern)}. Put the files there, or correct the pattern of {stream.name}.",
+        code="files_missing",
+        evidence={"pattern": list(settings.pattern), "others": listing.others[:_LISTED]},
+    )
+
+
+def _format_unknown(path: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Nothing tells in which format {path} is written. Choose the format in the stream's settings.",
+        code="format_unknown",
+        evidence={"file": path},
+    )
+
+
+def _spread(files: Sequence[Item]) -> list[Item]:
+    """At most a few of the files, from the first to the last."""
+    if len(files) <= _SNIFFED_FILES:
+        return list(files)
+    step = (len(files) - 1) / (_SNIFFED_FILES - 1)
+    return [files[round(position * step)] for position in range(_SNIFFED_FILES)]
+
+
+def _chosen(stream: StreamConfig, declared: Sequence[Column]) -> tuple[Column, ...]:
+    """The selected columns. Raises ConfigurationError for one that the stream does not have."""
+    if not stream.select:
+        return tuple(declared)
+    known = {each.name: each for each in declared}
+    unknown = [name for name in stream.select if name not in known]
+    if unknown:
+        raise ConfigurationError(
+            f"The stream {stream.name} has no column {', '.join(unknown)}; it has {', '.join(known)}.",
+            code="column_unknown",
+            evidence={"columns": unknown},
+        )
+    return tuple(known[name] for name in stream.select)
+
+
+def _spill(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """The instance's own folder for temporary files, where it has one; the system's otherwise."""
+    row = connection.execute("SELECT current_setting('temp_directory')").fetchone()
+    folder = str(row[0]) if row and row[0] else ""
+    return folder if folder and os.path.isdir(folder) else None
+
+
+def _stage(name: str, work: Callable[[], str]) -> Stage:
+    started = time.perf_counter()
+    try:
+        detail = work()
+    except ManifoldError as error:
+        return Stage(name, False, time.perf_counter() - started, error.message, error)
+    except OSError as error:
+        failure = TransientError(f"The file changed while it was looked at: {error.strerror}.", code="file_changed")
+        return Stage(name, False, time.perf_counter() - started, failure.message, failure)
+    return Stage(name, True, time.perf_counter() - started, detail)

@@ -1,0 +1,68 @@
+"""Where the files of a source lie, and how one of them is brought to where it can be read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar
+
+from dataplane.connectors.files.found import Found
+from dataplane.errors import ConfigurationError
+
+MAX_FILES = 200_000
+
+# A stage of a connection test: its name, and what it does; it answers in a sentence or raises ManifoldError.
+Work = tuple[str, Callable[[], str]]
+
+
+class Place(ABC):
+    """A place that is opened by its steps, one after the other, and closed at the end."""
+
+    local: ClassVar[bool]
+    """Whether a file can be looked into without bringing it here first."""
+
+    @abstractmethod
+    def steps(self) -> Sequence[Work]:
+        """What opens it, in order."""
+
+    @abstractmethod
+    def files(self) -> tuple[list[Found], list[str]]:
+        """Every file that is there, by path; and a sentence for each that is left out."""
+
+    @abstractmethod
+    def find(self, path: str) -> Found:
+        """One file as it is now. Raises DataError when it is gone."""
+
+    @abstractmethod
+    def fetch(self, found: Found) -> Found:
+        """The same file, readable at `absolute`. Raises DataError when it is not as it was found."""
+
+    @abstractmethod
+    def release(self, paths: Iterable[str]) -> None:
+        """These files have been read: what was brought here of them may go."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything; harmless where nothing was opened."""
+
+
+class Near(Place):
+    """A place on this machine, whose files are read where they lie."""
+
+    local = True
+
+    def fetch(self, found: Found) -> Found:
+        return found
+
+    def release(self, paths: Iterable[str]) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
+def too_many(shown: str) -> ConfigurationError:
+    """The error for a folder that nobody can list in reasonable time."""
+    return ConfigurationError(
+        f"The folder {shown} holds more than {MAX_FILES:,} files. Choose a folder further down.", code="too_many_files"
+    )
