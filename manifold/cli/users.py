@@ -80,5 +80,14 @@ def unlock(client: Client, *, username: str, as_json: bool) -> None:
     _answer(client.call("POST", at("users", username, "unlock")), as_json, "unlocked")
 
 
+@users.command("end-sessions")
+@click.argument("username")
+@output.command
+def end_sessions(client: Client, *, username: str, as_json: bool) -> None:
+    """Sign somebody out of the console everywhere; their tokens go on."""
+    answer = client.call("POST", at("users", username, "end-sessions"))
+    output.print_json(answer) if as_json else click.echo(f"{answer['ended']} ended")
+
+
 def _answer(user: object, as_json: bool, said: str) -> None:
     output.print_json(user) if as_json else click.echo(said)

@@ -27,6 +27,7 @@ post    users/                                                  401      403    
 get     users/<username>/                                       401      403       yes    403      403   403
 patch   users/<username>/                                       401      403       yes    403      403   403
 post    users/<username>/unlock/                                401      403       yes    403      403   403
+post    users/<username>/end-sessions/                          401      403       yes    403      403   403
 get     events/                                                 401      yes       yes    yes      yes   yes
 get     events/<pk>/                                            401      404       404    yes      yes   yes
 get     events/export/                                          401      yes       yes    yes      yes   yes
@@ -160,6 +161,7 @@ get     people           sign-in      403       yes    403      403   403
 post    people           sign-in      403       yes    403      403   403
 post    person-active    sign-in      403       yes    403      403   403
 post    person-unlock    sign-in      403       yes    403      403   403
+post    person-sessions  sign-in      403       yes    403      403   403
 get     projects         sign-in      403       yes    403      403   403
 post    projects         sign-in      403       yes    403      403   403
 get     tokens           sign-in      yes       yes    yes      yes   yes
@@ -208,6 +210,7 @@ post    pipeline-edit    sign-in      404       404    403      yes   yes
 post    pipeline-validate sign-in     404       404    yes      yes   yes
 get     pipeline-plan    sign-in      404       404    403      yes   yes
 post    pipeline-run     sign-in      404       404    403      yes   yes
+get     pipeline-clone   sign-in      404       404    403      yes   yes
 post    pipeline-clone   sign-in      404       404    403      yes   yes
 post    pipeline-pause   sign-in      404       404    403      yes   yes
 post    pipeline-resume  sign-in      404       404    403      yes   yes
@@ -297,6 +300,7 @@ users create nina                               4        4         0      4     
 users deactivate olga                           4        4         0      4        4     4
 users activate olga                             4        4         0      4        4     4
 users unlock olga                               4        4         0      4        4     4
+users end-sessions olga                         4        4         0      4        4     4
 sessions list                                   4        0         0      0        0     0
 sessions end --all                              4        0         0      0        0     0
 audit list                                      4        2         2      0        0     0

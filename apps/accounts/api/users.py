@@ -51,6 +51,10 @@ class UserSerializer(serializers.ModelSerializer[User]):
         return [LockSerializer(each).data for each in found if each.user.pk == user.pk]
 
 
+class EndedSerializer(serializers.Serializer[Any]):
+    ended = serializers.IntegerField(help_text="How many sessions there were.")
+
+
 class NewUserSerializer(serializers.Serializer[Any]):
     username = serializers.CharField(max_length=150)
     password = serializers.CharField(write_only=True, trim_whitespace=False, max_length=4096)
@@ -94,3 +98,10 @@ class UserViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Administrato
         user = self.get_object()
         services.unlock(user, actor=self.actor)
         return Response(UserSerializer(user).data)
+
+    @extend_schema(request=None, responses=EndedSerializer)
+    @action(detail=True, methods=["post"], url_path="end-sessions")
+    def end_sessions(self, request: Request, username: str) -> Response:
+        """Sign a person out of the console everywhere. Their tokens go on; revoke those, or deactivate the person."""
+        ended = services.end_other_sessions(self.get_object(), None, actor=self.actor)
+        return Response({"ended": ended})

@@ -57,6 +57,17 @@ def unlock(request: HttpRequest, username: str) -> HttpResponse:
     return go(request, reverse("console:people"), f"{username} may try again.")
 
 
+@require_POST
+@administrator_page
+def end_sessions(request: HttpRequest, username: str) -> HttpResponse:
+    """Whoever signs themselves out stays here."""
+    person = _person(request, username)
+    here = request.session.session_key if person.pk == request.user.pk else None
+    ended = services.end_other_sessions(person, here, actor=actor_of(request.user))
+    places = "one place" if ended == 1 else f"{ended} places"
+    return go(request, reverse("console:people"), f"{username} is signed out in {places}.")
+
+
 @require_http_methods(["GET", "POST"])
 @administrator_page
 def projects(request: HttpRequest) -> HttpResponse:
@@ -92,5 +103,6 @@ urlpatterns = [
     path("platform/people/", people, name="people"),
     path("platform/people/<str:username>/active/", active, name="person-active"),
     path("platform/people/<str:username>/unlock/", unlock, name="person-unlock"),
+    path("platform/people/<str:username>/sessions/end/", end_sessions, name="person-sessions"),
     path("platform/projects/", projects, name="projects"),
 ]

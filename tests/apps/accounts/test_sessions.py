@@ -86,6 +86,23 @@ def test_nobody_ends_the_session_of_another(api: Api, bob: User) -> None:
     assert here.get("/account/").status_code == 200
 
 
+def test_a_superuser_signs_somebody_out(api: Api, bob: User, superuser: User) -> None:
+    here, there = signed_in(), signed_in(IPHONE)
+    answer = api(superuser).post("/api/v1/users/bob/end-sessions/")
+    assert (answer.status_code, answer.json()) == (200, {"ended": 2})
+    assert [each.get("/account/").status_code for each in (here, there)] == [302, 302]
+    events = Event.objects.filter(verb="session ended")
+    assert {(each.actor_name, each.object_name) for each in events} == {("root", "bob")}
+    assert events.count() == 2
+
+
+def test_a_superuser_who_ends_sessions_on_the_page_stays_there(bob: User) -> None:
+    User.objects.filter(pk=bob.pk).update(is_superuser=True)
+    here, there = signed_in(), signed_in(IPHONE)
+    assert here.post("/platform/people/bob/sessions/end/").headers["Location"] == "/platform/people/"
+    assert [each.get("/account/").status_code for each in (here, there)] == [200, 302]
+
+
 def test_what_ended_by_itself_is_not_shown_and_goes(bob: User) -> None:
     signed_in()
     Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
