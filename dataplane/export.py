@@ -1,4 +1,4 @@
-"""A table or an answer as one file to take away: CSV that is harmless in a spreadsheet, Parquet or JSON, streamed."""
+"""A table or an answer as one file to take away: CSV that is harmless in a spreadsheet, Parquet, JSON, streamed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dataplane.steps.base import ColumnType, Table
 from dataplane.storage import Storage
 from dataplane.types import family
 
-Format = Literal["csv", "parquet", "json"]
+Format = Literal["csv", "parquet", "json", "ndjson"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 CHUNK = 256 << 10
 MEMORY = 512 << 20
@@ -25,12 +25,14 @@ MEDIA_TYPES: dict[Format, str] = {
     "csv": "text/csv; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
     "json": "application/json",
+    "ndjson": "application/x-ndjson",
 }
 # Into a pipe DuckDB keeps the order of rows only when it is told to.
 _HOW = {
     "csv": "FORMAT csv, HEADER true, PRESERVE_ORDER true",
     "parquet": "FORMAT parquet, COMPRESSION zstd, PRESERVE_ORDER true",
     "json": "FORMAT json, ARRAY true, PRESERVE_ORDER true",
+    "ndjson": "FORMAT json, ARRAY false, PRESERVE_ORDER true",
 }
 # A spreadsheet takes a cell that begins so for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")

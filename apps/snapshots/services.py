@@ -154,7 +154,7 @@ def merged_schema(before: list[dict[str, Any]], columns: tuple[ColumnType, ...])
 
 
 def open_download(snapshot: Snapshot, form: export.Format, *, actor: Actor) -> export.Export:
-    """A snapshot as one CSV (harmless in spreadsheets) or Parquet file, to be streamed; recorded before it begins."""
+    """A snapshot as one file, to be streamed; CSV is harmless in spreadsheets. Recorded before it begins."""
     table = queries.table_of(snapshot)
     with acting(actor):
         record(

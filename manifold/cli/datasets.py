@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from manifold.cli import output
-from manifold.cli.sql import show_rows
+from manifold.cli.sql import FORMATS, show_rows
 from manifold.client import Client, at
 
 
@@ -98,7 +98,7 @@ def show(client: Client, *, dataset: str, number: int, rows: int, as_json: bool)
 @snapshots.command()
 @click.argument("dataset")
 @click.argument("number", type=click.IntRange(min=1))
-@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True)
 @click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 @output.command
 def export(client: Client, *, dataset: str, number: int, form: str, target: Path | None, as_json: bool) -> None:

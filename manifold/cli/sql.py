@@ -15,7 +15,7 @@ import click
 from manifold.cli import output
 from manifold.client import ApiError, Client, Unreachable, at
 
-FORMATS = ["table", "csv", "json", "parquet"]
+FORMATS = ["csv", "parquet", "json", "ndjson"]
 TYPES = ["text", "integer", "number", "boolean", "date", "timestamp"]
 
 
@@ -48,7 +48,7 @@ given = click.option(
 @click.option("--saved", metavar="NAME", help="Run a saved query instead.")
 @given
 @click.option("--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="Rows of a table.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--format", "form", type=click.Choice(["table", *FORMATS]), default="table", show_default=True)
 @click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 @output.command
 def sql(
@@ -64,7 +64,8 @@ def sql(
 ) -> None:
     """Run one read-only SELECT over the project's datasets; "flights@3" names a snapshot. Ctrl-C stops it.
 
-    As csv, json or parquet the whole answer is written, however long, to a file or to standard output.
+    As csv, parquet, json or ndjson (one JSON object a line) the whole answer is written, however long, to a file or to
+    standard output.
     """
     if (query is None) == (saved is None):
         output.stop("name a query: either its text or --saved NAME.", output.USAGE)
@@ -201,7 +202,7 @@ def _fitting(form: str, target: Path | None, *, as_json: bool) -> None:
     if as_json and form != "table":
         output.stop("--json prints what the API answers; choose it or --format.", output.USAGE)
     if form == "table" and target is not None:
-        output.stop("-o needs --format csv, json or parquet.", output.USAGE)
+        output.stop("-o needs --format csv, parquet, json or ndjson.", output.USAGE)
     if form == "parquet" and target is None:
         output.stop("Parquet is no text; name a file with -o.", output.USAGE)
     if target is not None and target.exists():

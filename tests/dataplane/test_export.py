@@ -49,6 +49,7 @@ def test_csv_is_harmless_in_a_spreadsheet(staging: Staging) -> None:
     [
         ("csv", b"word,'=n,word_1\n'=x2,2,'=x2\n'=x1,1,'=x1\n"),
         ("json", [{"word": "=x2", "=n": 2, "word_1": "=x2"}, {"word": "=x1", "=n": 1, "word_1": "=x1"}]),
+        ("ndjson", b'{"word":"=x2","=n":2,"word_1":"=x2"}\n{"word":"=x1","=n":1,"word_1":"=x1"}\n'),
         ("parquet", [("=x2", 2, "=x2"), ("=x1", 1, "=x1")]),
     ],
 )
@@ -90,7 +91,7 @@ def test_it_streams_and_can_be_left(staging: Staging) -> None:
 
 def test_rows_come_in_the_order_in_which_they_are_kept(staging: Staging, tmp_path: Path) -> None:
     table = staging.table("SELECT i, md5(i::VARCHAR) AS word FROM range(400000) r(i)")
-    for form in ("csv", "parquet"):
+    for form in ("csv", "parquet", "ndjson"):
         file = tmp_path / f"download.{form}"
         file.write_bytes(b"".join(open_export(table, staging.storage, form)))
         with duckdb.connect() as connection:

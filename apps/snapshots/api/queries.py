@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from django_filters import rest_framework as filters
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
@@ -18,10 +17,6 @@ from apps.accounts.api_base import AnyFormat, ProjectViewSet
 from apps.snapshots import queries, saved, workbench
 from apps.snapshots.api import shapes
 from apps.snapshots.models import Query, QueryState, SavedQuery
-from dataplane.export import MEDIA_TYPES
-
-# A file of JSON is an object a row, with a member a column.
-_ROWS = {"type": "array", "items": {"type": "object", "additionalProperties": {}}}
 
 
 class QueryFilter(filters.FilterSet):
@@ -75,10 +70,7 @@ class QueryViewSet(ProjectViewSet):
 
     @extend_schema(
         parameters=[shapes.AnswerParameters],
-        responses={
-            (200, media): _ROWS if media == MEDIA_TYPES["json"] else OpenApiTypes.BINARY
-            for media in MEDIA_TYPES.values()
-        },
+        responses=shapes.FILES,
     )
     @action(detail=True, methods=["get"], content_negotiation_class=AnyFormat)
     def download(self, request: Request, **kwargs: Any) -> StreamingHttpResponse:

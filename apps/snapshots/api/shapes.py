@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
 from rest_framework import serializers as s
 
 from apps.snapshots.models import QueryState
 from apps.sources.shapes import QueryColumn, QueryShape
-from dataplane.export import FORMATS
+from dataplane.export import FORMATS, MEDIA_TYPES
 from dataplane.parameters import KINDS
 
 STATES = ["head", "past"]
 QUERY_STATES = QueryState.values
 PARAMETER_TYPES = list(KINDS)
+# What a download answers. A file of JSON is an object a row, with a member a column.
+_ROWS = {"type": "array", "items": {"type": "object", "additionalProperties": {}}}
+FILES = {(200, media): _ROWS if form == "json" else OpenApiTypes.BINARY for form, media in MEDIA_TYPES.items()}
 
 
 class Shape(s.Serializer[Any]):
@@ -116,8 +120,11 @@ class QueryRow(Shape):
     finished_at = s.DateTimeField(allow_null=True)
 
 
-class AnswerParameters(Shape):
-    format = s.ChoiceField(list(FORMATS), default="csv")
+class DownloadParameters(Shape):
+    format = s.ChoiceField(list(FORMATS), default="csv", help_text="ndjson is one JSON object a line.")
+
+
+class AnswerParameters(DownloadParameters):
     order = s.IntegerField(default=0, min_value=-10_000, max_value=10_000)
 
 
@@ -146,7 +153,3 @@ class SavedQueryBody(Shape):
 
 class PreviewParameters(Shape):
     limit = s.IntegerField(min_value=1, max_value=1000, default=50)
-
-
-class DownloadParameters(Shape):
-    format = s.ChoiceField(["csv", "parquet"], default="csv")

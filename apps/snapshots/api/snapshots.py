@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from django.http import Http404, StreamingHttpResponse
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -59,10 +58,7 @@ class SnapshotViewSet(ProjectViewSet):
 
     @extend_schema(
         parameters=[shapes.DownloadParameters],
-        responses={
-            (200, "text/csv"): OpenApiTypes.BINARY,
-            (200, "application/vnd.apache.parquet"): OpenApiTypes.BINARY,
-        },
+        responses=shapes.FILES,
     )
     @action(detail=True, methods=["get"], content_negotiation_class=AnyFormat)
     def download(self, request: Request, **kwargs: Any) -> StreamingHttpResponse:

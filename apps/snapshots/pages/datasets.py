@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -17,6 +17,7 @@ from apps.audit.visibility import Action
 from apps.snapshots import queries, services
 from apps.snapshots.models import Dataset, Snapshot
 from dataplane.errors import ManifoldError
+from dataplane.export import FORMATS
 
 _SHOWN = 100
 
@@ -64,11 +65,10 @@ def preview(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
 @project_page("read")
 def download(request: HttpRequest, project: Project, slug: str, form: str) -> HttpResponseBase:
     """A snapshot as a file, streamed; the download is written to the audit log first."""
-    if form not in ("csv", "parquet"):
+    if form not in FORMATS:
         raise Http404(f"There is no format {form}.")
     snapshot = _chosen(request, dataset_of(request, project, slug, "read"))
-    kind = cast(Literal["csv", "parquet"], form)
-    export = services.open_download(snapshot, kind, actor=actor_of(request.user))
+    export = services.open_download(snapshot, form, actor=actor_of(request.user))
     answer = StreamingHttpResponse(export, content_type=export.content_type)
     answer.headers["Content-Disposition"] = f'attachment; filename="{slug}@{snapshot.number}.{form}"'
     return answer

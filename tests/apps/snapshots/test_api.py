@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pyarrow.parquet as pq
 import pytest
@@ -40,15 +41,22 @@ def test_it_works(api: Api, viewer: User, loaded: Dataset):
     assert (answer["rows"], answer["columns"]) == ([[3]], [{"name": "n", "type": "INTEGER"}])
 
 
-def test_a_download_is_harmless_csv_or_parquet(api: Api, viewer: User, loaded: Dataset):
+def test_a_download_is_harmless_csv_parquet_or_json(api: Api, viewer: User, loaded: Dataset):
     client = api(viewer)
     csv = client.get(f"{ONE}download/")
     assert csv.headers["Content-Disposition"] == 'attachment; filename="orders-1.csv"'
     assert csv.getvalue().decode().splitlines() == ["n,name,price", "1,'=1+1,", "2,plain,2.50"]
     parquet = client.get(f"{ONE}download/", {"format": "parquet"}, headers={"Accept": "*/*"})
     assert pq.read_table(io.BytesIO(parquet.getvalue())).num_rows == 2
+    lines = client.get(f"{ONE}download/", {"format": "ndjson"})
+    assert lines.headers["Content-Type"] == "application/x-ndjson"
+    assert lines.headers["Content-Disposition"].endswith('orders-1.ndjson"')
+    assert [json.loads(each) for each in lines.getvalue().splitlines()] == [
+        {"n": 1, "name": "=1+1", "price": None},
+        {"n": 2, "name": "plain", "price": 2.5},
+    ]
     events = Event.objects.filter(verb="snapshot downloaded").order_by("id")
-    assert [each.data["format"] for each in events] == ["csv", "parquet"]
+    assert [each.data["format"] for each in events] == ["csv", "parquet", "ndjson"]
     assert {each.actor_name for each in events} == {"vera"}
 
 

@@ -75,8 +75,9 @@
     }
 
     function downloads() {
-      return make("span", { class: "aside row" }, ...["csv", "parquet", "json"].map((form) =>
-        make("a", { class: "btn small", href: `${api}queries/${answer.id}/download/?format=${form}&order=${by}`, download: true }, form === "csv" ? "CSV" : form === "json" ? "JSON" : "Parquet")));
+      const forms = { csv: "CSV", parquet: "Parquet", json: "JSON", ndjson: "JSON lines" };
+      return make("span", { class: "aside row" }, ...Object.entries(forms).map(([form, name]) =>
+        make("a", { class: "btn small", href: `${api}queries/${answer.id}/download/?format=${form}&order=${by}`, download: true }, name)));
     }
 
     function draw() {
