@@ -6,7 +6,6 @@ of its row, and whoever runs it looks there twice a second.
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,10 +22,11 @@ from django.db.models.functions import Now
 from apps.accounts.models import Project, Role, User
 from apps.audit.context import SYSTEM, Actor, acting
 from apps.audit.ids import new_id
-from apps.audit.refusals import Busy, Conflict
+from apps.audit.refusals import Conflict
 from apps.audit.services import record
 from apps.snapshots import pinning, queries
 from apps.snapshots.models import Dataset, Query, QueryState, SavedQuery, Snapshot
+from apps.snapshots.turns import turn
 from dataplane import export, sandbox
 from dataplane.errors import BugError, CancelledError, LostError, ManifoldError
 from dataplane.parameters import Parameter
@@ -38,12 +38,7 @@ MOST_ROWS = 10_000
 KEPT = 1000
 """So many queries of one person in one project are remembered."""
 EXPORT_SECONDS = 600
-_TURN_SECONDS = 3.0
 _GRACE = timedelta(seconds=30)
-
-_slots = threading.BoundedSemaphore(settings.SQL_CONCURRENCY)
-# Few wait for a slot, so that many who ask leave threads to the pages.
-_places = threading.BoundedSemaphore(2)
 
 
 @dataclass(frozen=True)
@@ -63,9 +58,9 @@ def run(project: Project, wanted: Wanted, *, user: User, actor: Actor) -> tuple[
 
     A dataset goes by its slug, an older snapshot by `"slug@number"` or `"slug@label"`, a name with dots or dashes in
     double quotes. Raises ManifoldError with the place of whatever is wrong, Busy when this process answers as many
-    queries as it may, and Conflict when the query was stopped.
+    queries as it may, or as one person may have, and Conflict when the query was stopped.
     """
-    with _turn():
+    with turn(user.pk):
         datasets = Dataset.objects.visible_to(user, "read").filter(project=project)
         snapshots: dict[str, Snapshot] = {}
         refused: ManifoldError | None = None
@@ -206,32 +201,6 @@ def _finish(query: Query, state: QueryState, *, actor: Actor, **found: object) -
         Query.objects.filter(pk=query.pk, state=QueryState.RUNNING).update(state=state, finished_at=Now(), **found)
     for name, value in {"state": state, **found}.items():
         setattr(query, name, value)
-
-
-@contextmanager
-def _turn() -> Iterator[None]:
-    """One of the queries that this process answers at the same time. Raises Busy, to most at once."""
-    slots = _slots
-    if not (slots.acquire(blocking=False) or _waited(slots)):
-        raise Busy(
-            f"{settings.SQL_CONCURRENCY} queries are being answered already. Try again in a moment, or raise "
-            "MANIFOLD_SQL_CONCURRENCY.",
-            code="queries_busy",
-        )
-    try:
-        yield
-    finally:
-        slots.release()
-
-
-def _waited(slots: threading.BoundedSemaphore) -> bool:
-    """Whether a short wait has brought a slot."""
-    if not _places.acquire(blocking=False):
-        return False
-    try:
-        return slots.acquire(timeout=_TURN_SECONDS)
-    finally:
-        _places.release()
 
 
 def _forget_old(project: Project, user: User) -> None:

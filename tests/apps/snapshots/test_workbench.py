@@ -17,7 +17,7 @@ from apps.accounts.models import Project, User
 from apps.audit.context import Actor
 from apps.audit.models import Event
 from apps.audit.refusals import Busy, Conflict
-from apps.snapshots import workbench
+from apps.snapshots import turns, workbench
 from apps.snapshots.models import Dataset, Query, QueryState, Snapshot
 from apps.snapshots.workbench import Wanted
 from dataplane.errors import ConfigurationError, ManifoldError
@@ -107,26 +107,44 @@ def test_nobody_uses_an_id_twice(project: Project, viewer: User) -> None:
 def test_a_process_answers_only_so_many_at_once(
     project: Project, viewer: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workbench, "_slots", threading.BoundedSemaphore(1))
-    monkeypatch.setattr(workbench, "_TURN_SECONDS", 0.05)
-    with workbench._turn(), pytest.raises(Busy, match="MANIFOLD_SQL_CONCURRENCY"):
+    monkeypatch.setattr(turns, "_slots", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(turns, "_TURN_SECONDS", 0.05)
+    with turns._slot(), pytest.raises(Busy, match="MANIFOLD_SQL_CONCURRENCY"):
         run(project, viewer, "SELECT 1")
     assert run(project, viewer, "SELECT 1") == [[1]]
 
 
+def test_one_person_leaves_half_of_the_slots_to_others(
+    project: Project, viewer: User, operator: User, settings: Any
+) -> None:
+    settings.SQL_CONCURRENCY = 4
+    with turns.turn(viewer.pk), turns.turn(viewer.pk):
+        with pytest.raises(Busy, match=r"You have 2 queries running here.*stop one") as caught:
+            run(project, viewer, "SELECT 1")
+        assert caught.value.code == "own_queries_busy"
+        assert run(project, operator, "SELECT 1") == [[1]]
+    assert run(project, viewer, "SELECT 1") == [[1]]
+    assert viewer.pk not in turns._had, "nobody is counted who has nothing running"
+
+
+def test_one_slot_is_everybodys(project: Project, viewer: User, settings: Any) -> None:
+    settings.SQL_CONCURRENCY = 1
+    assert run(project, viewer, "SELECT 1") == [[1]]
+
+
 def test_few_wait_for_their_turn(project: Project, viewer: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workbench, "_slots", threading.BoundedSemaphore(1))
-    monkeypatch.setattr(workbench, "_places", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(turns, "_slots", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(turns, "_places", threading.BoundedSemaphore(1))
     # Whoever waited here would wait for ever.
-    monkeypatch.setattr(workbench, "_TURN_SECONDS", None)
-    with workbench._turn(), workbench._places, pytest.raises(Busy):
+    monkeypatch.setattr(turns, "_TURN_SECONDS", None)
+    with turns._slot(), turns._places, pytest.raises(Busy):
         run(project, viewer, "SELECT 1")
-    turn, waiting = workbench._turn(), threading.Event()
+    turn, waiting = turns._slot(), threading.Event()
     turn.__enter__()
 
     def wait() -> None:
         waiting.set()
-        with workbench._turn():
+        with turns._slot():
             pass
 
     asking = threading.Thread(target=wait)
