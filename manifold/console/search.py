@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET
 from apps.accounts.models import Project
 from apps.accounts.page_base import is_polling, project_page
 from apps.pipelines.models import Pipeline, Run
-from apps.snapshots.models import Dataset
+from apps.snapshots.models import Dataset, SavedQuery
 from apps.sources.models import Source, Stream
 
 EACH = 6
@@ -50,6 +50,7 @@ def search(user: Any, project: Project, text: str) -> list[Found]:
         *_sources(user, project, text),
         *_streams(user, project, text),
         *_datasets(user, project, text),
+        *_saved_queries(user, project, text),
         *_runs(user, project, text),
     ]
 
@@ -98,6 +99,16 @@ def _datasets(user: Any, project: Project, text: str) -> list[Found]:
     visible = Dataset.objects.visible_to(user).filter(project=project, hidden=False)
     return [
         Found("Dataset", "dataset", each.slug, each.title, reverse("console:dataset", args=[project.slug, each.slug]))
+        for each in _named(visible, text, "slug", "title")
+    ]
+
+
+def _saved_queries(user: Any, project: Project, text: str) -> list[Found]:
+    """Saved queries, which open in the editor."""
+    visible = SavedQuery.objects.visible_to(user, "read").filter(project=project)
+    page = reverse("console:sql", args=[project.slug])
+    return [
+        Found("Saved query", "save", each.slug, each.title, f"{page}?saved={each.slug}")
         for each in _named(visible, text, "slug", "title")
     ]
 

@@ -9,6 +9,7 @@ from apps.accounts import services as accounts
 from apps.accounts.models import Project, Role, User
 from apps.audit.context import SYSTEM
 from apps.pipelines.models import Run
+from apps.snapshots import saved
 from manifold.console.search import EACH, search
 from tests.people import quick
 from tests.scale import furnish_scale
@@ -38,6 +39,9 @@ def test_it_works(filled: Project, viewer: User) -> None:
 def test_names_titles_and_every_kind_are_found(filled: Project, viewer: User) -> None:
     assert names(viewer, filled, "SHOP 12") == [("Pipeline", "pipeline-012"), ("Source", "source-12")]
     assert names(viewer, filled, "orders-003") == [("Dataset", "orders-003")]
+    saved.create(filled, title="Late flights", sql="SELECT 1 AS n", user=viewer, actor=SYSTEM)
+    [found] = search(viewer, filled, "late FL")
+    assert (found.kind, found.name, found.url) == ("Saved query", "late-flights", "/p/flights/sql/?saved=late-flights")
     assert names(viewer, filled, "nothing like it") == []
 
 
