@@ -32,8 +32,17 @@ def clone_pipeline(
     if unknown is not None:
         message = f"The document loads no dataset `{unknown}`. It loads: {', '.join(loads) or 'none'}."
         raise Invalid("datasets", message, code="no_such_dataset")
-    names = {each: _called(each, pipeline.slug, slug) for each in loads} | dict(datasets or {})
+    names = _names(document, pipeline.slug, slug) | dict(datasets or {})
     return services.create_pipeline(pipeline.project, slug, text=_renamed(text, slug, names), actor=actor)
+
+
+def names_in_clone(pipeline: Pipeline, slug: str) -> dict[str, str]:
+    """What each dataset that the pipeline loads would be called in its clone. Raises Conflict as cloning does."""
+    return _names(_written(pipeline)[1], pipeline.slug, slug)
+
+
+def _names(document: Document, before: str, after: str) -> dict[str, str]:
+    return {each: _called(each, before, after) for each in document.loads()}
 
 
 def _called(dataset: str, before: str, after: str) -> str:

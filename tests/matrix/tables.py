@@ -210,6 +210,7 @@ post    pipeline-edit    sign-in      404       404    403      yes   yes
 post    pipeline-validate sign-in     404       404    yes      yes   yes
 get     pipeline-plan    sign-in      404       404    403      yes   yes
 post    pipeline-run     sign-in      404       404    403      yes   yes
+get     pipeline-clone   sign-in      404       404    403      yes   yes
 post    pipeline-clone   sign-in      404       404    403      yes   yes
 post    pipeline-pause   sign-in      404       404    403      yes   yes
 post    pipeline-resume  sign-in      404       404    403      yes   yes

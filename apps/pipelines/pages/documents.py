@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import path, reverse
 from django.views.decorators.http import require_http_methods, require_POST
@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, project_page, require
-from apps.audit.refusals import Invalid
+from apps.audit.refusals import Conflict, Invalid
 from apps.pipelines import cloning, services
 from apps.pipelines.models import Pipeline
 from apps.pipelines.pages import board
@@ -23,6 +23,7 @@ from apps.snapshots.models import Dataset
 from apps.sources.models import Source, Stream
 
 SLUG = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
+_DATASET = "dataset-"
 
 
 @require_http_methods(["GET", "POST"])
@@ -66,14 +67,16 @@ def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     return go(request, reverse("console:pipeline", args=[project.slug, slug]), said)
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 @project_page("operate")
 def clone(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
-    """A draft under another name, opened in the editor."""
-    named = request.POST.get("name", "").strip()
-    if not re.fullmatch(SLUG, named):
-        raise Invalid("name", "Write small letters, digits and dashes, beginning with a letter.")
-    made = cloning.clone_pipeline(pipeline_of(request, project, slug), named, actor=actor_of(request.user))
+    """A draft under another name, opened in the editor; before that, the fields for the names of its datasets."""
+    pipeline = pipeline_of(request, project, slug)
+    if request.method == "GET":
+        return _clone_datasets(request, pipeline)
+    named = _slug(request.POST.get("name", ""), "name")
+    datasets = {each: _slug(text, each) for each, text in _entered(request.POST).items() if text.strip()}
+    made = cloning.clone_pipeline(pipeline, named, datasets=datasets, actor=actor_of(request.user))
     said = "This is the clone, as a draft. Its datasets are its own; outside tables keep their names."
     return go(request, reverse("console:pipeline-edit", args=[project.slug, made.slug]), said)
 
@@ -88,6 +91,29 @@ def validate(request: HttpRequest, project: Project) -> HttpResponse:
     graph = board.graph_of(document) if document is not None else []
     context = {"problems": problems, "document": document, "graph": graph, "renamed": slug if renamed else ""}
     return render(request, "pipelines/parts/problems.html", context)
+
+
+def _clone_datasets(request: HttpRequest, pipeline: Pipeline) -> HttpResponse:
+    try:
+        names = cloning.names_in_clone(pipeline, request.GET.get("name", "").strip() or pipeline.slug)
+    except Conflict as error:
+        return render(request, "console/parts/error.html", {"error": error.as_json()})
+    entered = _entered(request.GET)
+    fields = [(each, called, entered.get(each, "")) for each, called in names.items()]
+    return render(request, "pipelines/parts/clone_datasets.html", {"fields": fields})
+
+
+def _entered(data: QueryDict) -> dict[str, str]:
+    """The dataset's name now -> the name that was entered for the clone."""
+    return {name.removeprefix(_DATASET): str(data[name]) for name in data if name.startswith(_DATASET)}
+
+
+def _slug(text: str, field: str) -> str:
+    if not re.fullmatch(SLUG, text.strip()) or len(text.strip()) > cloning.LONGEST:
+        raise Invalid(
+            field, f"Write up to {cloning.LONGEST} small letters, digits and dashes, beginning with a letter."
+        )
+    return text.strip()
 
 
 def _editor(

@@ -92,5 +92,19 @@ def test_through_the_api_and_the_page(shop: Project, api: Api, client: Client) -
     went = client.post("/p/shop/pipelines/orders/clone/", {"name": "copy"})
     assert went.headers["Location"] == "/p/shop/pipelines/copy/edit/"
     assert "pipeline: copy" in client.get(went.headers["Location"]).content.decode()
-    client.post("/p/shop/pipelines/orders/clone/", {"name": "../etc"})
+    for wrong in ({"name": "../etc"}, {"name": "fine", "dataset-orders": "No!"}, {"name": "fine", "dataset-x": "y"}):
+        client.post("/p/shop/pipelines/orders/clone/", wrong)
     assert shop.pipelines.count() == 3
+
+
+def test_the_dialog_asks_for_the_names_of_the_datasets(shop: Project, client: Client) -> None:
+    client.force_login(member("olga", shop, Role.OPERATOR))
+    page, ask = "/p/shop/pipelines/orders/clone/", {"HX-Request": "true"}
+    part = client.get(page, {"name": "trial", "dataset-orders": "tried"}, headers=ask).content.decode()
+    assert 'name="dataset-orders"' in part and 'placeholder="trial" value="tried"' in part
+    assert 'placeholder="trial-big-orders" value=""' in part
+    client.post(page, {"name": "trial", "dataset-orders": "tried", "dataset-big-orders": ""})
+    document, _ = documents.parse(shop.pipelines.get(slug="trial").draft)
+    assert document is not None and sorted(document.loads()) == ["trial-big-orders", "tried"]
+    services.create_pipeline(shop, "empty", text="steps: {", actor=w.ACTOR)
+    assert "Mend its draft first" in client.get("/p/shop/pipelines/empty/clone/", headers=ask).content.decode()
