@@ -73,6 +73,8 @@ def test_the_history(served: Served) -> None:
 
 def test_ctrl_c_stops_the_query_where_it_runs(served: Served) -> None:
     line = [sys.executable, "-m", "manifold", "sql", ENDLESS]
+    # Tests that are run in the background are deaf to Ctrl-C, and so would be what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     command = subprocess.Popen(
         line, cwd=ROOT, env={**os.environ, **served.environment("operator")}, stderr=subprocess.PIPE, text=True
     )
