@@ -74,9 +74,10 @@ class Window:
     full: the whole stream. files: these files and no other. cursor: rows with lower < cursor <= upper as text in the
     source's own notation (lower None: from the beginning); `reread_from` starts earlier than `lower` by the lookback,
     and rows read before are taken out as a multiset of row hashes (`seen`, a Parquet path in the storage, or None).
+    slice: rows with lower <= cursor < upper, whatever was read before.
     """
 
-    kind: Literal["full", "files", "cursor"]
+    kind: Literal["full", "files", "cursor", "slice"]
     files: tuple[FileRef, ...] = ()
     column: str | None = None
     lower: str | None = None
@@ -89,12 +90,17 @@ class Window:
         if self.kind == "files":
             return {"kind": "files", "files": [vars(each) for each in self.files]}
         return {
-            "kind": "cursor",
+            "kind": self.kind,
             "column": self.column,
             "lower": self.lower,
             "upper": self.upper,
             "reread_from": self.reread_from,
         }
+
+    @property
+    def by_cursor(self) -> bool:
+        """Whether its rows are told by the stream's cursor."""
+        return self.kind in ("cursor", "slice")
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Window:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dataplane.connectors import slices
 from dataplane.connectors.base import Connector, Mark, Planned, ReadMode, StreamConfig, Window
+from dataplane.connectors.slices import Slice
 from dataplane.errors import ManifoldError
 from dataplane.steps.base import Spec, StepContext, StepKind, StepResult
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A question to one source: what would be read now, and, with `verify`, how many rows a window holds by now."""
+    """A question to one source: what would be read now, and, with `verify`, how many rows a window holds by now.
+
+    part: ask for this slice of time alone. reserved: slices whose files are left for another run.
+    """
 
     connector: Connector
     stream: StreamConfig
@@ -20,6 +25,8 @@ class Ask:
     mark: Mark
     verify: Window | None = None
     may_fail: bool = False
+    part: Slice | None = None
+    reserved: tuple[Slice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,10 +66,16 @@ class PlanStep(StepKind):
 def answer(ask: Ask) -> Answer:
     """Put one question. Raises ManifoldError, unless the step that asks is allowed to fail."""
     try:
-        planned = ask.connector.plan(ask.stream, ask.mode, ask.mark)
+        planned = _planned(ask)
         count = None if ask.verify is None else ask.connector.count(ask.stream, ask.verify)
     except ManifoldError as error:
         if not ask.may_fail:
             raise
         return Answer(None, failed=error)
     return Answer(planned, count)
+
+
+def _planned(ask: Ask) -> Planned:
+    if ask.part is not None:
+        return slices.plan(ask.connector, ask.stream, ask.part, ask.mark)
+    return slices.without(ask.connector.plan(ask.stream, ask.mode, ask.mark), ask.reserved)

@@ -89,7 +89,8 @@ def bounds(cursor: Cursor, window: Window) -> str:
     start = window.reread_from if window.reread_from is not None else window.lower
     conditions = [f"{cursor.sql} >= {cursor.value(start)}"] if start is not None else []
     if window.upper is not None:
-        conditions.append(f"{cursor.sql} <= {cursor.value(window.upper)}")
+        before = "<" if window.kind == "slice" else "<="
+        conditions.append(f"{cursor.sql} {before} {cursor.value(window.upper)}")
     return " AND ".join(conditions) or f"{cursor.sql} IS NOT NULL"
 
 
@@ -149,7 +150,8 @@ def counted(
     duck: duckdb.DuckDBPyConnection, relation: str, cursor: Cursor, window: Window, *, alone: bool = False
 ) -> int:
     """The rows of a window: all that it reads, or `alone`, without what is read again before `lower`."""
-    after = f" AND {cursor.sql} > {cursor.value(window.lower)}" if alone and window.lower is not None else ""
+    beyond = alone and window.kind == "cursor" and window.lower is not None
+    after = f" AND {cursor.sql} > {cursor.value(window.lower or '')}" if beyond else ""
     (rows,) = _row(duck, f"SELECT count(*) FROM ({relation}) WHERE {bounds(cursor, window)}{after}")
     return int(rows)
 

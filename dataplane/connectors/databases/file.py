@@ -139,7 +139,7 @@ class DatabaseFile(Connector):
             return replace(found, warnings=offered.warnings + found.warnings)
 
     def count(self, stream: StreamConfig, window: Window) -> int | None:
-        if window.kind != "cursor":
+        if not window.by_cursor:
             return None
         with self._opened() as (duck, path):
             offered = self._filtered(duck, path, stream)
@@ -152,7 +152,7 @@ class DatabaseFile(Connector):
         with self._attached(connection, path):
             offered = self._filtered(connection, path, stream)
             columns, warnings = offered.columns, list(offered.warnings)
-            if window.kind == "cursor":
+            if window.by_cursor:
                 cursor = cursors.cursor_of(stream, columns)
                 _same_cursor(stream, window)
                 query = f"SELECT * FROM ({offered.query}) WHERE {cursors.bounds(cursor, window)}"

@@ -52,7 +52,7 @@ class Prepared:
 
     def where(self, window: Window | None) -> str:
         conditions = [f"(\n{self.stream.row_filter}\n)"] if self.stream.row_filter else []
-        if window is not None and window.kind == "cursor":
+        if window is not None and window.by_cursor:
             conditions += self._bounds(window)
         return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
@@ -61,7 +61,8 @@ class Prepared:
         start = window.reread_from if window.reread_from is not None else window.lower
         bounds = [f"{cursor.sql} >= {cursor.value(start)}"] if start is not None else []
         if window.upper is not None:
-            bounds.append(f"{cursor.sql} <= {cursor.value(window.upper)}")
+            before = "<" if window.kind == "slice" else "<="
+            bounds.append(f"{cursor.sql} {before} {cursor.value(window.upper)}")
         return bounds or [f"{cursor.sql} IS NOT NULL"]
 
     def _cursor_of(self, window: Window) -> Cursor:
