@@ -111,6 +111,12 @@ class Client:
             partial.unlink(missing_ok=True)
         return target.stat().st_size
 
+    def upload(self, path: str, source: Path) -> Any:
+        """Send a file as the body of a PUT, read while it is sent; the decoded answer."""
+        with source.open("rb") as body:
+            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(source.stat().st_size)}
+            return self.in_project("PUT", path, content=body, headers=headers)
+
     def wait(self, run_id: str, seconds: float | None = None, every: float = 0.5) -> dict[str, Any]:
         """Poll a run until it is over; returns it as the API shows it, finished or not when `seconds` have passed."""
         until = None if seconds is None else time.monotonic() + seconds

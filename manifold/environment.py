@@ -194,6 +194,7 @@ NET_ALLOW: Setting[list[str]] = Setting(
     "Private networks (10.1.0.0/16, …) that HTTP connectors and webhooks may reach; they refuse private addresses "
     "otherwise.",
 )
+UPLOAD_SIZE = _bytes("MANIFOLD_UPLOAD_SIZE", 1 * 2**30, "Largest file that may be uploaded to a source.")
 STRICT_STARTUP = _flag(
     "MANIFOLD_STRICT_STARTUP",
     False,

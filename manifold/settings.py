@@ -280,6 +280,7 @@ FILE_ROOTS = environment.file_roots()
 NET_ALLOW = environment.NET_ALLOW.read()
 # Asked at each use, so that the key is no value of the settings and a new one needs no restart.
 MASTER_KEY = environment.MASTER_KEY.read
+UPLOAD_SIZE = environment.UPLOAD_SIZE.read()
 STEP_MEMORY = environment.STEP_MEMORY.read()
 STEP_THREADS = environment.STEP_THREADS.read()
 SQL_MEMORY = environment.SQL_MEMORY.read()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from apps.pipelines.models import Hook, HookSecret, Pipeline, Run
 from apps.quality.models import CheckResult
 from apps.snapshots import saved, workbench
 from apps.snapshots.models import Query
+from apps.sources import services as sources
 from apps.sources.models import SourceFile
 from tests.apps.pipelines import workshop
 from tests.people import make_user, member
@@ -78,6 +80,7 @@ class Furnished:
             "projects": self.project.slug,
             "sources": "drop",
             "streams": "orders",
+            "uploads": "orders-2026-02.csv",
             "files": str(SourceFile.objects.values_list("pk", flat=True)[0]),
             "credentials": "db",
             "connectors": "postgresql",
@@ -115,6 +118,10 @@ def furnish(folder: Path, database: str) -> Furnished:
     accounts.create_project(slug="elsewhere", name="Elsewhere", admin=people["stranger"], actor=SYSTEM)
     (folder / "drop" / "orders-2026-01.csv").write_text(ORDERS)
     workshop.files_source(project, folder / "drop")
+    given = sources.create_source(
+        project, slug="given", title="Given files", connector="uploads", params={}, actor=SYSTEM
+    )
+    sources.keep_upload(given, name="orders-2026-02.csv", body=BytesIO(ORDERS.encode()), length=None, actor=SYSTEM)
     workshop.execute(database, "CREATE TABLE customers (id text PRIMARY KEY, name text NOT NULL)")
     workshop.insert(database, "customers", [("ann", "Ann"), ("ben", "Ben")])
     workshop.postgres_source(project, database)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from apps.audit.console import ConsoleAdmin, site
-from apps.sources.models import ConnectionCheck, Credential, SchemaVersion, Source, SourceFile, Stream
+from apps.sources.models import ConnectionCheck, Credential, SchemaVersion, Source, SourceFile, Stream, Upload
 
 
 @admin.register(Source, site=site)
@@ -39,6 +39,14 @@ class SourceFileAdmin(ConsoleAdmin):
     list_filter = ["ignored", "stream"]
     list_select_related = ["stream__source"]
     search_fields = ["path"]
+
+
+@admin.register(Upload, site=site)
+class UploadAdmin(ConsoleAdmin):
+    list_display = ["name", "source", "size", "uploaded_at", "uploaded_by"]
+    list_filter = ["source"]
+    list_select_related = ["source"]
+    search_fields = ["name"]
 
 
 @admin.register(ConnectionCheck, site=site)

@@ -9,6 +9,7 @@ from django.db.models import Count, QuerySet
 from django.http import Http404
 from django.urls import URLPattern, URLResolver
 from django_filters import rest_framework as filters
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
@@ -19,7 +20,7 @@ from rest_framework.routers import SimpleRouter
 from apps.accounts.api_base import PlatformViewSet, ProjectViewSet, WholeList
 from apps.sources import services
 from apps.sources import shapes as s
-from apps.sources.models import ConnectionCheck, Credential, Source, SourceFile, Stream
+from apps.sources.models import ConnectionCheck, Credential, Source, SourceFile, Stream, Upload
 from apps.sources.parameters import InvalidFields
 from dataplane.connectors import registry
 
@@ -271,6 +272,37 @@ class FileFilter(filters.FilterSet):
     class Meta:
         model = SourceFile
         fields = ["ignored", "file_date"]
+class UploadViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
+    """Files that were given to a source. A file is sent as the plain body of a PUT to its name."""
+
+    model = Upload
+    orderings = {"name": ("name", "id")}
+    serializer_class = s.UploadShape
+    filter_backends = ()
+    lookup_field = "name"
+    lookup_value_regex = _NAME
+    action_needed = {"update": "operate", "destroy": "manage"}
+
+    def get_queryset(self) -> QuerySet[Any]:
+        if self.schema_only:
+            return Upload.objects.none()
+        return super().get_queryset().filter(source=self.source_or_404()).select_related("source")
+
+    @extend_schema(request={"application/octet-stream": OpenApiTypes.BINARY}, responses={201: s.UploadShape})
+    def update(self, request: Request, name: str, **_: Any) -> Response:
+        """Give the source a file: the body is the file as it is. A name that is taken is refused with 409."""
+        # The framework's parsers would read the body whole; it is read from the connection, piece by piece.
+        given: Any = request._request
+        announced = given.META.get("CONTENT_LENGTH") or ""
+        length = int(announced) if announced.isdecimal() else None
+        kept = services.keep_upload(self.source_or_404(), name=name, body=given, length=length, actor=self.actor)
+        return Response(s.UploadShape(kept).data, status.HTTP_201_CREATED)
+
+    def destroy(self, request: Request, **_: Any) -> Response:
+        services.remove_upload(self.get_object(), actor=self.actor)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
 
 
 class FileViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
@@ -311,3 +343,4 @@ _router.register("connectors", ConnectorViewSet, basename="connector")
 _router.register(f"{_IN_PROJECT}/credentials", CredentialViewSet, basename="project-credentials")
 _router.register(f"{_IN_SOURCE}/streams/(?P<stream>{_NAME})/files", FileViewSet, basename="project-files")
 urlpatterns = _router.urls
+_router.register(f"{_IN_SOURCE}/uploads", UploadViewSet, basename="project-uploads")

@@ -62,6 +62,32 @@ class Source(ProjectRow):
         return self.slug
 
 
+class Upload(ProjectRow):
+    """A file that was given to a source, under the name by which it is known there. `path` is its place in the storage.
+
+    digest: XXH3, 128 bits, as of every file that is read.
+    """
+
+    project_path = "source__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="uploads")
+    name = models.CharField(max_length=200)
+    path = models.CharField(max_length=300)
+    size = models.BigIntegerField()
+    digest = models.CharField(max_length=32)
+    uploaded_at = models.DateTimeField(auto_now_add=True)
+    uploaded_by = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["source", "name"], name="upload_name")]
+        triggers = audited(name=["source__slug", "name"])
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.name}"
+
+
 class Stream(ProjectRow):
     """A table, view, query or set of files of a source, with its declared schema and what was sniffed once.
 

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from apps.sources.models import ConnectionCheck, Credential, SchemaVersion, Source, SourceFile, Stream
+from apps.sources.models import ConnectionCheck, Credential, SchemaVersion, Source, SourceFile, Stream, Upload
 from dataplane.connectors.base import Connector, secret_names
 
 
@@ -201,6 +201,12 @@ class FileShape(serializers.ModelSerializer[SourceFile]):
             "first_seen_at",
             "last_seen_at",
             "gone_at",
+class UploadShape(serializers.ModelSerializer[Upload]):
+    class Meta:
+        model = Upload
+        fields = ["id", "name", "size", "digest", "uploaded_at", "uploaded_by"]
+
+
         ]
 
 

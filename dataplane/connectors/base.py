@@ -68,6 +68,16 @@ class FileRef:
 
 
 @dataclass(frozen=True)
+class Uploaded:
+    """A file that was given to a source: its name there, where it lies, its size in bytes, its time in nanoseconds."""
+
+    name: str
+    absolute: str
+    size: int
+    changed: int
+
+
+@dataclass(frozen=True)
 class Window:
     """Exactly what one extract reads, whether it is read once or again.
 
@@ -253,15 +263,30 @@ class Connector(ABC):
     capabilities: ClassVar[Capabilities]
     ordered: ClassVar[bool] = False
     """Whether rows come in an order that means something: the lines of a file."""
+    takes_uploads: ClassVar[bool] = False
+    """Whether its sources keep files that are given to them."""
     Params: ClassVar[type[BaseModel]]
     """The parameters' model. A secret field is declared with `secret_field()` and is never shown again once stored."""
     extensions: ClassVar[tuple[str, ...]] = ()
     """DuckDB's extensions that the connection given to `read` needs, such as `postgres_scanner`."""
 
-    def __init__(self, params: BaseModel, *, roots: Sequence[str] = ()) -> None:
-        """roots: the folders that file sources may read; connectors of other families do not look at them."""
+    def __init__(
+        self,
+        params: BaseModel,
+        *,
+        roots: Sequence[str] = (),
+        networks: Sequence[str] = (),
+        uploads: Sequence[Uploaded] = (),
+    ) -> None:
+        """What an installation adds to the parameters; each connector looks at what concerns it.
+
+        roots: the folders that file sources may read. networks: private networks that may be reached over HTTP.
+        uploads: the files that were given to the source.
+        """
         self.params = params
         self.roots = tuple(roots)
+        self.networks = tuple(networks)
+        self.uploads = tuple(uploads)
 
     @abstractmethod
     def test(self) -> Iterator[Stage]:

@@ -7,11 +7,12 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from dataplane.connectors.base import Connector
+from dataplane.connectors.base import Connector, Uploaded
 from dataplane.errors import ConfigurationError
 
 _CONNECTORS = {
     "local_files": "dataplane.connectors.local_files.LocalFiles",
+    "uploads": "dataplane.connectors.uploads.Uploads",
     "postgresql": "dataplane.connectors.postgresql.PostgreSQL",
     "sqlite": "dataplane.connectors.sqlite.SQLite",
     "duckdb": "dataplane.connectors.duckdb_file.DuckDBFile",
@@ -38,14 +39,23 @@ def get(key: str) -> type[Connector]:
     return _imported(path)
 
 
-def build(key: str, params: Mapping[str, Any], *, roots: Sequence[str] = ()) -> Connector:
+def build(
+    key: str,
+    params: Mapping[str, Any],
+    *,
+    roots: Sequence[str] = (),
+    networks: Sequence[str] = (),
+    uploads: Sequence[Uploaded] = (),
+) -> Connector:
     """A connector with its parameters, secrets already opened.
 
-    roots: the folders that file sources may read (MANIFOLD_FILE_ROOTS); other connectors do not look at them. Raises
-    ConfigurationError for an unknown key and pydantic's ValidationError for wrong parameters.
+    roots: the folders that file sources may read (MANIFOLD_FILE_ROOTS). networks: the private networks that HTTP may
+    reach (MANIFOLD_NET_ALLOW). uploads: the files that were given to the source. Raises ConfigurationError for an
+    unknown key and pydantic's ValidationError for wrong parameters.
     """
     connector = get(key)
-    return connector(connector.Params.model_validate(dict(params)), roots=roots)
+    checked = connector.Params.model_validate(dict(params))
+    return connector(checked, roots=roots, networks=networks, uploads=uploads)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -178,6 +179,52 @@ def _setting(text: str) -> tuple[str, Any]:
     """`name=value`; a value that is JSON (a number, true, a list) is taken as such, everything else as text."""
     name, equals, value = text.partition("=")
     if not equals or not name:
+@sources.command()
+@click.argument("slug")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@output.command
+def upload(client: Client, *, slug: str, files: tuple[Path, ...], as_json: bool) -> None:
+    """Give a source files, each under its own name; stops at the first that is refused."""
+    kept = []
+    for file in files:
+        answer = client.upload(at("sources", slug, "uploads", file.name), file)
+        kept.append(answer)
+        if not as_json:
+            click.echo(f"{answer['name']}: kept, {output.size(answer['size'])}")
+    if as_json:
+        output.listed(kept)
+
+
+@sources.command()
+@click.argument("slug")
+@output.limit(default=200)
+@output.command
+def uploads(client: Client, *, slug: str, limit: int, as_json: bool) -> None:
+    """The files that were given to a source."""
+    answer = client.page(at("sources", slug, "uploads"), limit)
+    if as_json:
+        output.print_json(answer)
+        return
+    output.table(
+        (
+            (each["name"], output.size(each["size"]), output.when(each["uploaded_at"]), each["uploaded_by"])
+            for each in answer["results"]
+        ),
+        ["file", "size", "uploaded", "by"],
+        "Nothing was uploaded yet. Give it files with `manifold sources upload SOURCE FILE…`.",
+    )
+
+
+@sources.command()
+@click.argument("slug")
+@click.argument("name")
+@output.command
+def discard(client: Client, *, slug: str, name: str, as_json: bool) -> None:
+    """Remove a file that was given to a source; the data that was read from it stays."""
+    client.in_project("DELETE", at("sources", slug, "uploads", name))
+    output.print_json(None) if as_json else click.echo(f"{name}: removed")
+
+
         raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
     try:
         return name, json.loads(value)

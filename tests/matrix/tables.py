@@ -78,6 +78,10 @@ post    P/sources/<source>/streams/<stream>/files/<id>/ignore/  401      404    
 
 get     P/pipelines/                                            401      404       404    yes      yes   yes
 get     P/pipelines/<slug>/                                     401      404       404    yes      yes   yes
+get     P/sources/<source>/uploads/                             401      404       404    yes      yes   yes
+get     P/sources/<source>/uploads/<name>/                      401      404       404    yes      yes   yes
+put     P/sources/<source>/uploads/<name>/                      401      404       404    403      409   409
+delete  P/sources/<source>/uploads/<name>/                      401      404       404    403      403   yes
 get     P/pipelines/document-schema/                            401      404       404    yes      yes   yes
 post    P/pipelines/validate/                                   401      404       404    yes      yes   yes
 get     P/pipelines/<slug>/export/                              401      404       404    yes      yes   yes
@@ -195,6 +199,7 @@ post    source-edit      sign-in      404       404    403      403   yes
 get     source-choose    sign-in      404       404    403      403   yes
 post    source-choose    sign-in      404       404    403      403   yes
 post    source-delete    sign-in      404       404    403      403   yes
+post    source-upload-remove sign-in  404       404    403      403   yes
 get     stream           sign-in      404       404    yes      yes   yes
 post    stream           sign-in      404       404    403      403   yes
 get     stream-preview   sign-in      404       404    yes      yes   yes
@@ -284,7 +289,12 @@ sql SELECT(1)                                   4        2         2      0     
 queries list                                    4        2         2      0        0     0
 queries cancel ASKING                           4        2         2      0        4     0
 queries saved                                   4        2         2      0        0     0
+sources types drop orders                       4        2         2      0        0     0
+sources types drop orders --set id=BIGINT       4        2         2      4        4     0
 queries save One SELECT(1)                      4        2         2      4        0     0
+sources upload given ORDERS                     4        2         2      4        0     0
+sources uploads given                           4        2         2      0        0     0
+sources discard given orders-2026-02.csv        4        2         2      4        4     0
 queries forget big-orders                       4        2         2      4        0     2
 projects list                                   4        0         0      0        0     0
 projects create third                           4        4         0      4        4     4

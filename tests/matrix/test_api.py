@@ -57,7 +57,7 @@ def address_of(row: str, address: str, furnished: Furnished) -> str:
         "post P/sources/<source>/streams/": {"sources": "db"},
         "post P/queries/<pk>/cancel/": {"queries": str(furnished.asking.pk)},
     }
-    values = furnished.values | other.get(row, {})
+    values = furnished.values | other.get(row, {}) | ({"sources": "given"} if "/uploads/" in address else {})
     return "/api/v1/" + re.sub(r"([a-z-]+)/<\w+>", lambda found: f"{found[1]}/{values[found[1]]}", address)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import click
 import pytest
 
 from manifold.cli import main
 from manifold.client import ApiError
-from tests.furnished import DOCUMENT
+from tests.furnished import DOCUMENT, ORDERS
 from tests.matrix.tables import COMMANDS, PEOPLE, parsed
 from tests.served import Served, served  # noqa: F401  a fixture
 
@@ -57,6 +58,8 @@ def test_each_may_do_what_the_table_says(served: Served, words: list[str], says:
             served.client().in_project("POST", f"pipelines/orders/{'pause' if words[0] == 'resume' else 'resume'}/")
         real["FILE"] = str(made.folder / f"{words[0]}-{who}.csv")
         real["COPY"] = f"copy-{who}"
+        real["ORDERS"] = str(made.folder / f"orders-{who}.csv")
+        Path(real["ORDERS"]).write_text(ORDERS)
         result = served.manifold(
             *[real.get(each, each.replace("=DROP", f"={real['DROP']}")) for each in words], who=who
         )

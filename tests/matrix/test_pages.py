@@ -30,6 +30,7 @@ FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
     "source-add": lambda made: {"title": "More", "path": str(made.folder / "drop"), "do": "save"},
     "source-edit": lambda made: {"title": "Drop", "path": str(made.folder / "drop"), "do": "save"},
     "source-choose": lambda _: {"stream": "orders"},
+    "source-upload-remove": lambda _: {"name": "orders-2026-02.csv"},
     "stream-files": lambda made: {"file": made.values["files"], "ignored": "yes"},
     "pipeline-new": lambda _: {
         "text": DOCUMENT.replace("pipeline: orders", "pipeline: more").replace("dataset: orders", "dataset: more"),
@@ -51,7 +52,7 @@ def address_of(page: str | None, furnished: Furnished) -> str:
     values = furnished.values
     there = {
         "project": values["projects"],
-        "slug": SLUGS.get(str(page).partition("-")[0], ""),
+        "slug": "given" if page == "source-upload-remove" else SLUGS.get(str(page).partition("-")[0], ""),
         "connector": "local_files",
         "rest": "tasks/datatable",
         "suggestion": "seed",

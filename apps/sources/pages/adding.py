@@ -64,6 +64,9 @@ def add(request: HttpRequest, project: Project, connector: str) -> HttpResponse:
     except InvalidFields as error:
         return _wrong(request, kind, params, error)
     services.test_source(source=source, actor=actor)
+    if kind.takes_uploads:
+        url = reverse("console:source", args=[project.slug, source.slug])
+        return go(request, url, f"The source {source.slug} is added. Give it its first files.")
     url = reverse("console:source-choose", args=[project.slug, source.slug])
     return go(request, url, f"The source {source.slug} is added. Choose what to read from it.")
 

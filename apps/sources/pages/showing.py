@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -17,6 +18,8 @@ from apps.sources.models import Source
 from apps.sources.pages import forms
 from dataplane.connectors import registry
 from dataplane.connectors.base import secret_names
+
+_UPLOADS = 300
 
 
 def source_of(request: HttpRequest, project: Project, slug: str, action: Action = "see") -> Source:
@@ -51,6 +54,9 @@ def show(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         "secrets": [(titles[name], name in stored) for name in titles if name in hidden],
         "streams": source.streams.annotate(file_count=Count("files")),
         "checks": list(source.checks.all()[:8]),
+        "takes_uploads": connector.takes_uploads,
+        "uploads": source.uploads.all()[:_UPLOADS] if connector.takes_uploads else [],
+        "largest": settings.UPLOAD_SIZE,
     }
     return render(request, "sources/show.html", context)
 
@@ -64,8 +70,18 @@ def test(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     return go(request, reverse("console:source", args=[project.slug, slug]), said)
 
 
+@require_POST
+@project_page("manage")
+def remove_upload(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
+    source = source_of(request, project, slug, "manage")
+    upload = get_object_or_404(source.uploads, name=request.POST.get("name", ""))
+    services.remove_upload(upload=upload, actor=actor_of(request.user))
+    return go(request, reverse("console:source", args=[project.slug, slug]), f"{upload.name} is removed.")
+
+
 urlpatterns = [
     path("p/<slug:project>/sources/", index, name="sources"),
     path("p/<slug:project>/sources/<slug:slug>/", show, name="source"),
     path("p/<slug:project>/sources/<slug:slug>/test/", test, name="source-test"),
+    path("p/<slug:project>/sources/<slug:slug>/remove-upload/", remove_upload, name="source-upload-remove"),
 ]

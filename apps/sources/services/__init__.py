@@ -18,6 +18,7 @@ from apps.sources.services.credentials import (
 from apps.sources.services.files import ignore_file, record_files, record_read
 from apps.sources.services.sources import create_source, delete_source, update_source
 from apps.sources.services.streams import declare_stream, delete_stream, note_schema, update_stream
+from apps.sources.services.uploads import keep_upload, remove_upload
 
 __all__ = [
     "binding",
@@ -33,11 +34,13 @@ __all__ = [
     "ignore_file",
     "note_schema",
     "opened",
+    "keep_upload",
     "preview_stream",
     "record_files",
     "record_read",
     "rotate_credentials",
     "set_secrets",
+    "remove_upload",
     "test_source",
     "update_source",
     "update_stream",

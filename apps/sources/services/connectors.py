@@ -7,6 +7,7 @@ from django.conf import settings
 from apps.sources.models import Source, Stream
 from apps.sources.parameters import InvalidFields, checked
 from apps.sources.services.credentials import opened
+from apps.sources.services.uploads import uploaded
 from apps.sources.streams import configured
 from dataplane.connectors import registry
 from dataplane.connectors.base import Connector, StreamConfig
@@ -25,7 +26,13 @@ def connector_of(source: Source) -> Connector:
     """The source's connector with its secrets opened. Raises ManifoldError."""
     params = {**source.params, **opened(source.credential)}
     checked(connector_class(source.connector), params)
-    return registry.build(source.connector, params, roots=[str(each) for each in settings.FILE_ROOTS])
+    return registry.build(
+        source.connector,
+        params,
+        roots=[str(each) for each in settings.FILE_ROOTS],
+        networks=settings.NET_ALLOW,
+        uploads=uploaded(source),
+    )
 
 
 def binding(stream: Stream) -> tuple[Connector, StreamConfig]:

@@ -15,6 +15,7 @@ from apps.sources.parameters import InvalidFields, checked, parted
 from apps.sources.services.connectors import connector_class
 from apps.sources.services.credentials import new_credential, opened, reseal
 from apps.sources.services.rules import check_slug, refuse_used
+from apps.sources.services.uploads import forget_uploads
 from dataplane.connectors.base import Connector, secret_names
 
 
@@ -85,6 +86,7 @@ def delete_source(source: Source, *, actor: Actor, used_by: Sequence[str]) -> No
     refuse_used(f"The source {source.slug}", used_by)
     with acting(actor):
         credential = source.credential
+        forget_uploads(source)
         source.delete()
         if credential is not None and not credential.sources.exists():
             credential.delete()

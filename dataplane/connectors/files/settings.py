@@ -12,7 +12,7 @@ from dataplane.errors import ConfigurationError
 Format = Literal["csv", "tsv", "json", "ndjson", "parquet"]
 OneCharacter = Annotated[str, StringConstraints(min_length=1, max_length=1)]
 
-_SUFFIXES: dict[str, Format] = {
+SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".txt": "csv",
     ".tsv": "tsv",
@@ -90,4 +90,4 @@ def format_of(path: str, settings: FileSettings | None = None) -> Format | None:
     name = path.lower()
     for suffix in COMPRESSED:
         name = name.removesuffix(suffix)
-    return next((each for suffix, each in _SUFFIXES.items() if name.endswith(suffix)), None)
+    return next((each for suffix, each in SUFFIXES.items() if name.endswith(suffix)), None)

@@ -49,6 +49,7 @@ ICONS = {
     "pause": "M8 5v14M16 5v14",
     "skip": "M5 5v14l9-7zM18 5v14",
     "download": "M12 4v11M7.5 11l4.5 4.5 4.5-4.5M4 20h16",
+    "upload": "M12 15V4M7.5 8.5L12 4l4.5 4.5M4 20h16",
     "file": "M6 3h8l5 5v13H6zM14 3v5h5",
     "edit": "M4 20l1-4.5L16 4.5l3.5 3.5L8.5 19zM13.5 7l3.5 3.5",
     "trash": "M4 7h16M9 7V4h6v3M6.5 7l1 13h9l1-13M10 11v5.5M14 11v5.5",

@@ -64,6 +64,21 @@ def places(result: StepResult) -> list[tuple[str, int] | None]:
     return locate(result.table.origins, [(each.path, at) for each in result.table.files for at in range(each.rows)])
 
 
+def extracted(
+    root: Path,
+    connector: Connector,
+    stream: StreamConfig,
+    window: Window | None,
+    *,
+    positions: bool = True,
+    **spec: Any,
+) -> StepResult:
+    """What an extract step makes of a window, below a test's folder."""
+    extras = {"connector": connector, "stream": stream, "window": window}
+    step = ExtractSpec(source="drop", stream=stream.name, **spec)
+    return ExtractStep.run(context(root, positions=positions, **extras), step)
+
+
 @dataclass
 class Drop:
     """A source folder and the connector that reads it."""
@@ -97,9 +112,8 @@ class Drop:
     def extract(
         self, stream: StreamConfig, window: Window | None = None, *, positions: bool = True, **spec: Any
     ) -> StepResult:
-        extras = {"connector": self.connector, "stream": stream, "window": window or self.plan(stream).window}
-        step = ExtractSpec(source="drop", stream=stream.name, **spec)
-        return ExtractStep.run(context(self.root, positions=positions, **extras), step)
+        window = window or self.plan(stream).window
+        return extracted(self.root, self.connector, stream, window, positions=positions, **spec)
 
 
 def typed(stream: StreamConfig, **types: str) -> StreamConfig:
