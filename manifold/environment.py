@@ -253,6 +253,12 @@ SIGN_IN_ATTEMPTS = _count(
     "After so many wrong passwords for one user name from one address, neither is heard from the other for a while.",
 )
 SIGN_IN_LOCK_MINUTES = _count("MANIFOLD_SIGN_IN_LOCK_MINUTES", 15, "How long that while is.")
+REQUIRE_MFA = _flag(
+    "MANIFOLD_REQUIRE_MFA",
+    False,
+    "Everybody needs a second factor: whoever signs in to the console without one sets it up before anything else. "
+    "API tokens are not affected.",
+)
 TOKEN_GUESSES = _count(
     "MANIFOLD_TOKEN_GUESSES", 30, "Unknown API tokens from one address in a minute that are answered 401; more get 429."
 )

@@ -1,4 +1,4 @@
-"""What every answer carries: the id of its request, and the content security policy."""
+"""What every answer carries (the id of its request, the content security policy), and what comes before all pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth import SESSION_KEY
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from apps.accounts import entering
+from manifold import api
 
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
@@ -69,3 +74,34 @@ class IdleTimeout:
             if now - request.session.get("used_at", 0) >= _RENEW_EVERY:
                 request.session["used_at"] = now
         return self.get_response(request)
+
+
+class SecondFactorFirst:
+    """Where everybody needs a second factor, leads whoever is signed in without one to where it is set up.
+
+    A token is not asked for one. Nothing else opens: the console's pages lead there, the API refuses the session.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not settings.REQUIRE_MFA or self._is_open(request) or self._is_shown(request):
+            return self.get_response(request)
+        if request.path.startswith(api.API_PREFIX):
+            return api.problem(request, 403, "This session has no second factor yet. Set it up in the console first.")
+        there = reverse("console:second-factor")
+        if request.headers.get("HX-Request") == "true":
+            return HttpResponse(status=204, headers={"HX-Redirect": there})
+        return HttpResponseRedirect(there)
+
+    def _is_open(self, request: HttpRequest) -> bool:
+        if request.path.startswith(api.API_PREFIX):
+            return request.headers.get("Authorization", "").lower().startswith("bearer ")
+        return request.path in (reverse("console:second-factor"), reverse("console:sign-out"))
+
+    def _is_shown(self, request: HttpRequest) -> bool:
+        """Whether nobody is signed in, or has shown it; asks for no user."""
+        if settings.SESSION_COOKIE_NAME not in request.COOKIES:
+            return True
+        return SESSION_KEY not in request.session or entering.SHOWN in request.session

@@ -85,6 +85,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "manifold.middleware.SecondFactorFirst",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     # Last, so that its answer to somebody who is locked out is the one that is sent.
     "axes.middleware.AxesMiddleware",
@@ -146,6 +147,7 @@ AXES_LOCKOUT_CALLABLE = "manifold.console.doors.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
+REQUIRE_MFA = environment.REQUIRE_MFA.read()
 TOKEN_GUESSES = environment.TOKEN_GUESSES.read()
 
 # --- Language and time ----------------------------------------------------------------------------------------------
@@ -278,9 +280,9 @@ CELERY_BEAT_SCHEDULE = {
 STORAGE_URL = environment.storage_url()
 FILE_ROOTS = environment.file_roots()
 NET_ALLOW = environment.NET_ALLOW.read()
+UPLOAD_SIZE = environment.UPLOAD_SIZE.read()
 # Asked at each use, so that the key is no value of the settings and a new one needs no restart.
 MASTER_KEY = environment.MASTER_KEY.read
-UPLOAD_SIZE = environment.UPLOAD_SIZE.read()
 STEP_MEMORY = environment.STEP_MEMORY.read()
 STEP_THREADS = environment.STEP_THREADS.read()
 SQL_MEMORY = environment.SQL_MEMORY.read()

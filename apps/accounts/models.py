@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser, UserManager
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models import Q
@@ -74,6 +75,11 @@ class User(AbstractUser):
         """The role, or that of the token they sent when it is the lesser one."""
         return role if self.token is None else min(role, Role(self.token.role), key=RANK.index)
 
+    def has_second_factor(self) -> bool:
+        """Whether a code is asked for at sign-in."""
+        factor = getattr(self, "second_factor", None)
+        return factor is not None and factor.confirmed_at is not None
+
     def administers_platform(self) -> bool:
         """Whether this is a superuser, not narrowed by a token to a project or a lesser role."""
         if not (self.is_active and self.is_superuser):
@@ -87,6 +93,37 @@ class User(AbstractUser):
         if self.token is not None and self.token.project_id is not None:
             found = found.filter(project=self.token.project_id)
         return found
+
+
+class SecondFactor(models.Model):
+    """The app on a person's phone that makes codes, asked for after the password.
+
+    `secrets` holds, sealed, the `secret` it makes them from, and `next`, one that is being set up. It counts from
+    `confirmed_at` on, when a first code was shown. Of the recovery codes only keyed digests are stored.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="second_factor")
+    secrets = models.JSONField(default=dict)
+    key_version = models.PositiveIntegerField()
+    recovery = ArrayField(models.CharField(max_length=64), default=list)
+    confirmed_at = models.DateTimeField(null=True)
+    # The half minute of the last code that was taken: none is taken twice.
+    last_step = models.BigIntegerField(default=0)
+    failures = models.PositiveSmallIntegerField(default=0)
+    locked_until = models.DateTimeField(null=True)
+
+    class Meta:
+        triggers = audited(
+            kind="second factor",
+            project="",
+            name=["user__username"],
+            secret=["secrets", "recovery"],
+            skip=["key_version", "last_step", "failures", "locked_until"],
+        )
+
+    def __str__(self) -> str:
+        return f"second factor of {self.user}"
 
 
 class Project(ProjectRow):

@@ -35,7 +35,7 @@ def _signed_in(sender: Any, user: User, request: HttpRequest, **_: Any) -> None:
         object_type="user",
         object_id=user.pk,
         object_name=user.username,
-        data={"address": address},
+        data={"address": address} | getattr(request, "entered", {}),
         actor=actor_of(user),
     )
 

@@ -1,4 +1,4 @@
-"""API tokens and invitations as text: how one is made, and the keyed digest that is all the database keeps of it."""
+"""Tokens, invitations and recovery codes as text: how one is made, and the keyed digest the database keeps of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from django.utils.crypto import salted_hmac
 
 PREFIX = "mf_"
 _HINT = len(PREFIX) + 6
+# 32 letters and digits: no l, o, 0 and 1.
+_PLAIN = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
 def new_token() -> str:
@@ -33,3 +35,15 @@ def new_invitation() -> str:
 def invitation_digest(text: str) -> str:
     """As `digest`, under a key of its own."""
     return salted_hmac("manifold.accounts.invitations", text, algorithm="sha256").hexdigest()
+
+
+def new_recovery_code() -> str:
+    """60 random bits in letters and digits that nobody mistakes: `k3qd7x-7mzp2w`."""
+    letters = "".join(secrets.choice(_PLAIN) for _ in range(12))
+    return f"{letters[:6]}-{letters[6:]}"
+
+
+def recovery_digest(code: str) -> str:
+    """As `digest`, under a key of its own; however the code was typed."""
+    plain = "".join(each for each in code.lower() if each in _PLAIN)
+    return salted_hmac("manifold.accounts.recovery", plain, algorithm="sha256").hexdigest()

@@ -30,12 +30,16 @@ def list_users(client: Client, *, as_json: bool) -> None:
                 each["email"] or None,
                 each["is_active"],
                 each["is_superuser"],
+                each["second_factor"],
                 output.when(each["last_login"]),
-                ", ".join(f"{lock['address']} until {output.when(lock['until'])}" for lock in each["locks"]) or None,
+                ", ".join(
+                    f"{lock['address'] or 'everywhere'} until {output.when(lock['until'])}" for lock in each["locks"]
+                )
+                or None,
             )
             for each in found["results"]
         ),
-        ["user", "e-mail", "active", "superuser", "last sign-in", "locked out"],
+        ["user", "e-mail", "active", "superuser", "second factor", "last sign-in", "locked out"],
         "Nobody.",
     )
 
@@ -76,7 +80,7 @@ def activate(client: Client, *, username: str, as_json: bool) -> None:
 @click.argument("username")
 @output.command
 def unlock(client: Client, *, username: str, as_json: bool) -> None:
-    """Let somebody try again who was locked out by wrong passwords."""
+    """Let somebody try again who was locked out by wrong passwords or codes."""
     _answer(client.call("POST", at("users", username, "unlock")), as_json, "unlocked")
 
 
@@ -87,6 +91,15 @@ def end_sessions(client: Client, *, username: str, as_json: bool) -> None:
     """Sign somebody out of the console everywhere; their tokens go on."""
     answer = client.call("POST", at("users", username, "end-sessions"))
     output.print_json(answer) if as_json else click.echo(f"{answer['ended']} ended")
+
+
+@users.command("remove-factor")
+@click.argument("username")
+@output.command
+def remove_factor(client: Client, *, username: str, as_json: bool) -> None:
+    """Take somebody's second factor away, for instance with a lost phone; they are signed out everywhere."""
+    client.call("DELETE", at("users", username, "second-factor"))
+    output.print_json({"second_factor": False}) if as_json else click.echo("removed")
 
 
 def _answer(user: object, as_json: bool, said: str) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 
+from apps.accounts.entering import enter
 from apps.accounts.services.lockout import seconds_left
 from manifold import api
 
@@ -20,9 +21,18 @@ class _Form(AuthenticationForm):
     }
 
 
-sign_in = LoginView.as_view(
-    template_name="console/sign_in.html", authentication_form=_Form, redirect_authenticated_user=True
-)
+class _SignIn(LoginView):
+    template_name = "console/sign_in.html"
+    authentication_form = _Form
+    redirect_authenticated_user = True
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        """The password is right; whoever has a second factor is asked for it next."""
+        user: Any = form.get_user()
+        return HttpResponseRedirect(enter(self.request, user, backend=user.backend, onward=self.get_success_url()))
+
+
+sign_in = _SignIn.as_view()
 sign_out = LogoutView.as_view(next_page="/login/")
 
 

@@ -15,6 +15,7 @@ post    me/password/                                            401      yes    
 get     me/sessions/                                            401      yes       yes    yes      yes   yes
 delete  me/sessions/<pk>/                                       401      409       409    409      409   409
 post    me/sessions/end-others/                                 401      yes       yes    yes      yes   yes
+get     me/second-factor/                                       401      yes       yes    yes      yes   yes
 post    me/join/                                                401      yes       yes    409      409   409
 get     connectors/                                             401      yes       yes    yes      yes   yes
 get     connectors/<key>/                                       401      yes       yes    yes      yes   yes
@@ -27,6 +28,7 @@ post    users/                                                  401      403    
 get     users/<username>/                                       401      403       yes    403      403   403
 patch   users/<username>/                                       401      403       yes    403      403   403
 post    users/<username>/unlock/                                401      403       yes    403      403   403
+delete  users/<username>/second-factor/                         401      403       409    403      403   403
 post    users/<username>/end-sessions/                          401      403       yes    403      403   403
 get     events/                                                 401      yes       yes    yes      yes   yes
 get     events/<pk>/                                            401      404       404    yes      yes   yes
@@ -157,6 +159,10 @@ get     flower           sign-in      403       404    403      403   403
 get     flower-page      sign-in      403       404    403      403   403
 post    flower-page      sign-in      403       404    403      403   403
 get     root             sign-in      yes       yes    yes      yes   yes
+get     sign-in-code     sign-in  sign-in   sign-in sign-in sign-in sign-in
+post    sign-in-code     sign-in  sign-in   sign-in sign-in sign-in sign-in
+get     second-factor    sign-in      yes       yes    yes      yes   yes
+post    second-factor    sign-in      422       422    422      422   422
 get     account          sign-in      yes       yes    yes      yes   yes
 post    account          sign-in      422       422    422      422   422
 post    session-end      sign-in      yes       yes    yes      yes   yes
@@ -165,6 +171,7 @@ get     people           sign-in      403       yes    403      403   403
 post    people           sign-in      403       yes    403      403   403
 post    person-active    sign-in      403       yes    403      403   403
 post    person-unlock    sign-in      403       yes    403      403   403
+post    person-factor    sign-in      403       yes    403      403   403
 post    person-sessions  sign-in      403       yes    403      403   403
 get     projects         sign-in      403       yes    403      403   403
 post    projects         sign-in      403       yes    403      403   403
@@ -310,6 +317,7 @@ users create nina                               4        4         0      4     
 users deactivate olga                           4        4         0      4        4     4
 users activate olga                             4        4         0      4        4     4
 users unlock olga                               4        4         0      4        4     4
+users remove-factor olga                        4        4         1      4        4     4
 users end-sessions olga                         4        4         0      4        4     4
 sessions list                                   4        0         0      0        0     0
 sessions end --all                              4        0         0      0        0     0

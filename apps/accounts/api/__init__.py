@@ -23,6 +23,7 @@ _router.register("events", EventViewSet, basename="event")
 urlpatterns = [
     path("me/", MeViewSet.as_view({"get": "retrieve"}), name="me"),
     path("me/password/", MeViewSet.as_view({"post": "password"}), name="me-password"),
+    path("me/second-factor/", MeViewSet.as_view({"get": "second_factor"}), name="me-second-factor"),
     path("me/join/", MeViewSet.as_view({"post": "join"}), name="me-join"),
     *_router.urls,
     *project_router(members=MemberViewSet, invitations=InvitationViewSet, events=ProjectEventViewSet).urls,

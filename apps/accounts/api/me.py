@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -46,6 +47,13 @@ class SessionSerializer(serializers.Serializer[Any]):
     current = serializers.BooleanField(help_text="The session that asks.")
 
 
+class SecondFactorSerializer(serializers.Serializer[Any]):
+    active = serializers.BooleanField(help_text="Whether a code is asked for at sign-in.")
+    since = serializers.DateTimeField(allow_null=True)
+    recovery_codes = serializers.IntegerField(help_text="How many are left.")
+    needed = serializers.BooleanField(help_text="Whether everybody needs one here.")
+
+
 class JoinSerializer(serializers.Serializer[Any]):
     invitation = serializers.CharField(write_only=True, max_length=500, help_text="The link, or its last part.")
 
@@ -81,6 +89,15 @@ class MeViewSet(PlatformViewSet):
         services.confirm_password(user, given.validated_data["current"])
         services.change_password(user, password=given.validated_data["new"], actor=self.actor, keep_session=key)
         return Response(status=204)
+
+    @extend_schema(responses=SecondFactorSerializer)
+    def second_factor(self, request: Request) -> Response:
+        """One's second factor for the console. It is set up and changed there; tokens are not asked for it."""
+        factor = services.factor_of(self.user)
+        since = None if factor is None else factor.confirmed_at
+        left = 0 if factor is None or since is None else len(factor.recovery)
+        mine = {"active": since is not None, "since": since, "recovery_codes": left, "needed": settings.REQUIRE_MFA}
+        return Response(SecondFactorSerializer(mine).data)
 
     @extend_schema(request=JoinSerializer, responses=MyProjectSerializer)
     def join(self, request: Request) -> Response:

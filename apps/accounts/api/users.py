@@ -27,26 +27,40 @@ class _WithLocks(serializers.ListSerializer[User]):
 
 
 class LockSerializer(serializers.Serializer[Lock]):
-    address = serializers.CharField(help_text="The right password is refused from here as well.")
+    address = serializers.CharField(
+        allow_blank=True,
+        help_text="The right password is refused from here as well. Empty: wrong codes, refused from everywhere.",
+    )
     until = serializers.DateTimeField()
 
 
 class UserSerializer(serializers.ModelSerializer[User]):
     # May be empty, which is no e-mail address.
     email = serializers.CharField(read_only=True)
+    second_factor = serializers.BooleanField(source="has_second_factor", read_only=True)
     locks = serializers.SerializerMethodField()
     # The locks of all who are shown, where several are.
     found: list[Lock] | None = None
 
     class Meta:
         model = User
-        fields = ["id", "username", "email", "is_active", "is_superuser", "date_joined", "last_login", "locks"]
+        fields = [
+            "id",
+            "username",
+            "email",
+            "is_active",
+            "is_superuser",
+            "second_factor",
+            "date_joined",
+            "last_login",
+            "locks",
+        ]
         read_only_fields = fields
         list_serializer_class = _WithLocks
 
     @extend_schema_field(LockSerializer(many=True))
     def get_locks(self, user: User) -> list[dict[str, Any]]:
-        """From where too many wrong passwords were tried."""
+        """From where too many wrong passwords or codes were tried."""
         found = locks([user]) if self.found is None else self.found
         return [LockSerializer(each).data for each in found if each.user.pk == user.pk]
 
@@ -73,7 +87,11 @@ class UserViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Administrato
     orderings = {"username": ("username",), "-date_joined": ("-date_joined", "-id")}
 
     def get_queryset(self) -> QuerySet[User]:
-        return User.objects.none() if self.schema_only else User.objects.visible_to(self.user)
+        return (
+            User.objects.none()
+            if self.schema_only
+            else User.objects.visible_to(self.user).select_related("second_factor")
+        )
 
     @extend_schema(request=NewUserSerializer, responses={201: UserSerializer})
     def create(self, request: Request) -> Response:
@@ -94,7 +112,7 @@ class UserViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Administrato
     @extend_schema(request=None, responses=UserSerializer)
     @action(detail=True, methods=["post"])
     def unlock(self, request: Request, username: str) -> Response:
-        """Forget the wrong passwords that were tried for a person, so that the right one is heard again."""
+        """Forget the wrong passwords and codes that were tried for a person, so that the right ones are heard again."""
         user = self.get_object()
         services.unlock(user, actor=self.actor)
         return Response(UserSerializer(user).data)
@@ -105,3 +123,10 @@ class UserViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Administrato
         """Sign a person out of the console everywhere. Their tokens go on; revoke those, or deactivate the person."""
         ended = services.end_other_sessions(self.get_object(), None, actor=self.actor)
         return Response({"ended": ended})
+
+    @extend_schema(methods=["delete"], responses={204: None})
+    @action(detail=True, methods=["delete"], url_path="second-factor")
+    def second_factor(self, request: Request, username: str) -> Response:
+        """Take a person's second factor away, for instance with a lost phone; they are signed out everywhere."""
+        services.remove_factor(self.get_object(), actor=self.actor)
+        return Response(status=204)

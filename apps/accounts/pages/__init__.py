@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from apps.accounts.pages import account, joining, members, platform, tokens
+from apps.accounts.pages import account, joining, members, platform, second_factor, tokens
 
 urlpatterns = [
     *members.urlpatterns,
     *joining.urlpatterns,
     *account.urlpatterns,
+    *second_factor.urlpatterns,
     *tokens.urlpatterns,
     *platform.urlpatterns,
 ]

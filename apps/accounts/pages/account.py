@@ -32,6 +32,7 @@ def account(request: HttpRequest) -> HttpResponse:
     context = {
         "refused": refused,
         "rules": password_validators_help_texts(),
+        "factor": services.factor_of(signed_in(request)),
         "sessions": services.sessions_of(signed_in(request), request.session.session_key),
     }
     return render(request, "accounts/account.html", context, status=422 if refused else 200)

@@ -35,7 +35,7 @@ def people(request: HttpRequest) -> HttpResponse:
             context |= {"password": password, "form": {}}
         except ManifoldError as error:
             context["refused"] = error.message
-    found = list(User.objects.visible_to(signed_in(request)).order_by("username"))
+    found = list(User.objects.visible_to(signed_in(request)).select_related("second_factor").order_by("username"))
     held = {each.user.pk: each for each in locks(found)}
     context["people"] = [(each, held.get(each.pk)) for each in found]
     return render(request, "accounts/people.html", context, status=422 if "refused" in context else 200)
@@ -66,6 +66,14 @@ def end_sessions(request: HttpRequest, username: str) -> HttpResponse:
     ended = services.end_other_sessions(person, here, actor=actor_of(request.user))
     places = "one place" if ended == 1 else f"{ended} places"
     return go(request, reverse("console:people"), f"{username} is signed out in {places}.")
+
+
+@require_POST
+@administrator_page
+def remove_factor(request: HttpRequest, username: str) -> HttpResponse:
+    services.remove_factor(_person(request, username), actor=actor_of(request.user))
+    said = f"{username} signs in without a code now, and is signed out everywhere."
+    return go(request, reverse("console:people"), said)
 
 
 @require_http_methods(["GET", "POST"])
@@ -104,5 +112,6 @@ urlpatterns = [
     path("platform/people/<str:username>/active/", active, name="person-active"),
     path("platform/people/<str:username>/unlock/", unlock, name="person-unlock"),
     path("platform/people/<str:username>/sessions/end/", end_sessions, name="person-sessions"),
+    path("platform/people/<str:username>/second-factor/remove/", remove_factor, name="person-factor"),
     path("platform/projects/", projects, name="projects"),
 ]

@@ -5,6 +5,15 @@ Who may do it is asked at the doors; what must hold, here.
 
 from __future__ import annotations
 
+from apps.accounts.services.factors import (
+    check_code,
+    confirm,
+    factor_of,
+    offer,
+    offered,
+    remove_factor,
+    renew_recovery_codes,
+)
 from apps.accounts.services.invitations import invite, join, open_invitation, sign_up, withdraw_invitation
 from apps.accounts.services.lockout import unlock
 from apps.accounts.services.people import (
@@ -23,6 +32,8 @@ from apps.accounts.services.tokens import expiry, issue_token, revoke_token
 __all__ = [
     "FirstAdmin",
     "change_password",
+    "check_code",
+    "confirm",
     "confirm_password",
     "create_project",
     "create_user",
@@ -30,12 +41,17 @@ __all__ = [
     "end_session",
     "ensure_first_admin",
     "expiry",
+    "factor_of",
     "invite",
     "issue_token",
     "join",
     "new_password",
+    "offer",
+    "offered",
     "open_invitation",
+    "remove_factor",
     "remove_membership",
+    "renew_recovery_codes",
     "revoke_token",
     "sessions_of",
     "set_active",

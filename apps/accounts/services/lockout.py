@@ -16,12 +16,12 @@ from axes.models import AccessAttempt
 from axes.signals import user_locked_out
 from axes.utils import reset
 from django.conf import settings
-from django.db.models import Max, Sum
+from django.db.models import Max, Q, Sum
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from apps.accounts.models import User
+from apps.accounts.models import SecondFactor, User
 from apps.audit.context import Actor, acting
 from apps.audit.services import record
 
@@ -30,7 +30,7 @@ NOBODY = Actor("anonymous", None, "nobody")
 
 @dataclass(frozen=True)
 class Lock:
-    """A name that is not let in from an address until a moment, even with the right password."""
+    """A name that is not let in from an address (everywhere, for an empty one) until a moment, whatever they send."""
 
     user: User
     address: str
@@ -49,7 +49,10 @@ def name_of_attempt(request: HttpRequest, credentials: dict[str, Any] | None = N
 
 
 def locks(users: Collection[User]) -> list[Lock]:
-    """Which of these people are locked out at the moment, from where and until when; one query."""
+    """Which of these people are locked out at the moment, from where and until when; two queries.
+
+    Wrong passwords lock an address out, wrong codes the person, wherever they are: no address then.
+    """
     by_key = {key_of(each.username): each for each in users}
     recent = AccessAttempt.objects.filter(
         username__in=by_key, attempt_time__gte=timezone.now() - settings.AXES_COOLOFF_TIME
@@ -57,7 +60,9 @@ def locks(users: Collection[User]) -> list[Lock]:
     counted = recent.values("username", "ip_address").annotate(
         failures=Sum("failures_since_start"), last=Max("attempt_time")
     )
-    return [
+    factors = SecondFactor.objects.filter(user__in=users, locked_until__gt=timezone.now()).order_by("user__username")
+    without = [Lock(each.user, "", each.locked_until) for each in factors.select_related("user") if each.locked_until]
+    return without + [
         Lock(by_key[each["username"]], each["ip_address"] or "", each["last"] + settings.AXES_COOLOFF_TIME)
         for each in counted.order_by("username", "ip_address")
         if each["failures"] >= settings.AXES_FAILURE_LIMIT
@@ -74,9 +79,11 @@ def seconds_left(request: HttpRequest, credentials: dict[str, Any] | None = None
 
 
 def unlock(user: User, *, actor: Actor) -> bool:
-    """Forget the wrong passwords that were tried for a user, from everywhere; False where there were none."""
+    """Forget the wrong passwords and codes that were tried for a user; False where there were none."""
     with acting(actor):
         found = bool(reset(username=key_of(user.username)))
+        wrong = SecondFactor.objects.filter(Q(failures__gt=0) | Q(locked_until__gt=timezone.now()), user=user)
+        found = bool(wrong.update(failures=0, locked_until=None)) or found
         if found:
             record("sign-in unlocked", object_type="user", object_id=user.pk, object_name=user.username)
         return found

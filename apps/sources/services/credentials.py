@@ -9,7 +9,7 @@ from typing import Any
 from django.db import IntegrityError, models, transaction
 
 from apps.accounts import crypto
-from apps.accounts.models import Project
+from apps.accounts.models import Project, SecondFactor
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict
 from apps.sources.models import Credential, Health, Source
@@ -19,7 +19,7 @@ from dataplane.connectors import registry
 from dataplane.connectors.base import secret_names
 
 _TABLE = Credential._meta.db_table
-_SEALED: list[type[models.Model]] = [Credential]
+_SEALED: list[type[models.Model]] = [Credential, SecondFactor]
 
 
 def create_credential(

@@ -123,7 +123,7 @@ def test_the_list_costs_the_same_however_many(
 ) -> None:
     for number in range(4):
         make_user(f"user{number}")
-    with django_assert_num_queries(2):  # the people; their locks
+    with django_assert_num_queries(3):  # the people; their locks by wrong passwords and by wrong codes
         api(superuser).get("/api/v1/users/")
 
 

@@ -110,5 +110,5 @@ def test_the_list_costs_the_same_however_many(root: Client, django_assert_num_qu
     for number in range(4):
         make_user(f"user{number}")
     root.get("/platform/people/")
-    with django_assert_num_queries(5):  # the session, the user; people, locks; the projects of the frame
+    with django_assert_num_queries(6):  # the session, the user; people, two kinds of locks; the projects of the frame
         root.get("/platform/people/")

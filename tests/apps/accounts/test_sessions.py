@@ -146,7 +146,7 @@ def test_guessing_the_current_password_is_slowed_down(bob: User) -> None:
 def test_the_page_costs_the_same_however_many(bob: User, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     here, *_ = [signed_in() for _ in range(4)]
     here.get("/account/")
-    with django_assert_num_queries(4):  # the session, the user, the sessions; the projects of the frame
+    with django_assert_num_queries(5):  # session, user, sessions, second factor; the projects of the frame
         here.get("/account/")
 
 
