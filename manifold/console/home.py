@@ -85,6 +85,7 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
     kept = _kept(request, project, failing)
     runs = Run.objects.visible_to(request.user).filter(project=project)
     pending = runs.filter(state="pending").select_related("pipeline").order_by("id")
+    going = _running(runs, lines)
     context = {
         "lines": lines[:CARDS],
         "more_lines": max(0, len(lines) - CARDS),
@@ -100,7 +101,8 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
         "next": _next(lines),
         "late": [each for each in lines if each.next_at and each.next_at < timezone.now() - GRACE],
         "recent": queries.with_totals(runs).order_by("-id")[:LISTED],
-        "running": _running(runs, lines),
+        "running": going,
+        "asking": [each.run for each in going if each.run.state == "waiting"],
         "waiting": pending[:LISTED],
         "first": _first_steps(project, bool(sources), lines),
     }

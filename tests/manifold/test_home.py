@@ -80,6 +80,17 @@ def test_what_needs_somebody_comes_first(filled: Project) -> None:
     assert found == sorted(found, key=["failing", "running", "warning", "healthy"].index)
 
 
+def test_a_run_that_asks_needs_somebody(filled: Project, client: Client) -> None:
+    run = Run.objects.select_related("pipeline").filter(state="running").order_by("id")[0]
+    Run.objects.filter(pk=run.pk).update(state="waiting", halt_reason="One row of four is wrong. Shall the run go on?")
+    page = client.get("/p/flights/").content.decode()
+    assert "2 pipelines failed last time, 1 run waits for a decision, 2 sources cannot be reached." in page
+    needs = page.partition('id="failed"')[2].partition("</section>")[0]
+    assert "Shall the run go on?" in needs and f"/p/flights/runs/{run.pk}/" in needs
+    urgent = board.by_urgency(board.lines(Pipeline.objects.filter(project=filled)))[2]
+    assert (urgent.pipeline.slug, urgent.health) == (run.pipeline.slug, "waiting")
+
+
 def test_a_strip_holds_the_newest_runs_the_newest_last(project: Project) -> None:
     furnish_scale(project, pipelines=1, runs=100)
     line = board.lines(Pipeline.objects.all())[0]

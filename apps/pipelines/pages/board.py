@@ -23,7 +23,7 @@ STRIP = 40
 _LARGE = ("published__text", "published__document")
 _TELLING = frozenset({"succeeded", "failed", "timed_out"})
 # What a person looks at first.
-_URGENT = ["failing", "running", "warning", "healthy", "idle", "draft"]
+_URGENT = ["failing", "waiting", "running", "warning", "healthy", "idle", "draft"]
 
 
 class Past(NamedTuple):
@@ -59,11 +59,12 @@ class Line:
 
     @property
     def health(self) -> str:
-        """draft, idle, running, healthy, warning or failing: what the newest run that says something says."""
+        """draft, idle, waiting, running, healthy, warning or failing: what the newest run that says something says."""
         if self.pipeline.published_id is None:
             return "draft"
-        if any(each.state in RUN_ACTIVE for each in self.recent):
-            return "running"
+        active = {each.state for each in self.recent} & set(RUN_ACTIVE)
+        if active:
+            return "waiting" if "waiting" in active else "running"
         if self.telling is None:
             return "idle"
         if self.telling.state != "succeeded":
@@ -152,7 +153,7 @@ def height_of(elements: list[dict[str, Any]]) -> int:
         return ranks[key]
 
     widest = max(Counter(rank(key) for key in above).values(), default=1)
-    return min(460, max(170, 68 * widest + 40))
+    return min(620, max(170, 68 * widest + 40))
 
 
 def graph_of_run(steps: Iterable[StepRun]) -> list[dict[str, Any]]:

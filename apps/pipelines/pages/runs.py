@@ -97,7 +97,7 @@ def _live(run: Run, steps: list[Any], project: Project) -> dict[str, Any]:
     found = quality.results_of([each.reused_from or each.pk for each in checked])
     results = {each.key: [_named(rule) for rule in found.get(each.reused_from or each.pk, [])] for each in checked}
     every = [each for rules in results.values() for each in rules]
-    snapshots = Snapshot.objects.filter(run=run.pk).select_related("dataset").order_by("created_at")
+    snapshots = Snapshot.objects.filter(run=run.pk).select_related("dataset").order_by("dataset__slug", "number")
     failed = next((each for each in steps if each.state == "failed"), None)
     now = timezone.now()
     ends = timeline.ends_at(steps, timeline.usual(run), now) if run.state == "running" else None

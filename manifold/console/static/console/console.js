@@ -104,13 +104,21 @@
       if (!menu.contains(event.target)) menu.removeAttribute("open");
     });
     const copy = event.target.closest("[data-copy]");
-    if (copy) {
-      navigator.clipboard?.writeText(copy.dataset.copy);
-      copy.textContent = "Copied";
-    }
+    if (copy) copyText(copy);
     const all = event.target.closest("[data-check-all]");
     if (all) document.querySelectorAll(all.dataset.checkAll).forEach((box) => { box.checked = all.checked; });
   });
+
+  // Without encryption a browser keeps the clipboard shut: then the text is selected, and the next key press copies it.
+  function copyText(button) {
+    if (navigator.clipboard) {
+      navigator.clipboard.writeText(button.dataset.copy).then(() => { button.textContent = "Copied"; });
+      return;
+    }
+    const shown = button.parentElement.querySelector("code");
+    if (shown) getSelection().selectAllChildren(shown);
+    button.textContent = "Press Ctrl-C";
+  }
 
   function toggleDrawer(shut) {
     const opened = document.body.classList.toggle("nav-open", shut ? false : undefined);

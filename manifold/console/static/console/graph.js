@@ -95,10 +95,21 @@
     return elements.map(({ data }) => (data.source ? { data } : { data: { ...data, width: widest[data.kind] } }));
   }
 
+  // A graph that would be too small to read keeps a readable size, and is dragged.
+  const READABLE = 0.62;
+
   function fit() {
     graph.resize();
     graph.fit(undefined, narrow() ? 10 : 20);
-    if (graph.zoom() > 1) {
+    const drags = graph.zoom() < READABLE;
+    graph.userPanningEnabled(drags);
+    graph.container().toggleAttribute("data-drags", drags);
+    if (drags) {
+      graph.zoom(READABLE);
+      graph.center();
+      const box = graph.elements().renderedBoundingBox();
+      graph.panBy({ x: Math.max(0, 20 - box.x1), y: Math.max(0, 20 - box.y1) });
+    } else if (graph.zoom() > 1) {
       graph.zoom(1);
       graph.center();
     }
@@ -112,7 +123,7 @@
     const states = read(place.dataset.states);
     const text = JSON.stringify(elements);
     if (text === drawn && graph) return paint(states);
-    if (!elements.length && drawn) return; // Half a document has no graph: the last one stays.
+    if (!elements.length) return; // Half a document has no graph: the last one stays, or the text that says so.
     drawn = text;
     graph?.destroy();
     graph = cytoscape({
