@@ -1,17 +1,20 @@
 """Where an outside address leads, before anybody connects to it.
 
-Databases may live in private networks, so only what never holds a database is refused: the metadata services of clouds
-and link-local addresses, which would hand the machine's own credentials to whoever names them as a host.
+Databases and file servers may live in private networks, so only what is never one of them is refused: the metadata
+services of clouds and link-local addresses, which would hand the machine's own credentials to whoever names them as a
+host. HTTP reaches public addresses only, and those private networks that an administrator has allowed.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Sequence
 
 from dataplane.errors import ConfigurationError, TransientError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # Metadata services that are not link-local: AWS over IPv6, Alibaba, Oracle's older one, Azure's platform address.
 _METADATA = frozenset(
@@ -21,7 +24,7 @@ _TEMPORARY = frozenset({socket.EAI_AGAIN})
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host, in the order to try them, each allowed to a database connector.
+    """The addresses of a host, in the order to try them, each allowed to a connector that may reach private networks.
 
     Raises ConfigurationError (`host_unknown`, `address_refused`) or TransientError (`name_service`).
     """
@@ -51,12 +54,40 @@ def resolve(host: str, port: int) -> list[str]:
     return addresses
 
 
+def resolve_public(host: str, port: int, allowed: Sequence[str]) -> list[str]:
+    """The addresses of a host, each public or in one of the allowed networks (MANIFOLD_NET_ALLOW).
+
+    Raises what `resolve` raises; a private address is `address_private`, a network that is none `net_allow`.
+    """
+    networks = [_network(each) for each in allowed]
+    addresses = resolve(host, port)
+    for text in addresses:
+        address = _unmapped(ipaddress.ip_address(text.partition("%")[0]))
+        if not address.is_global and not any(address in each for each in networks):
+            raise ConfigurationError(
+                f"{host} leads to {text}, an address of a private network. If it shall be reached, an administrator "
+                "of this installation adds its network to MANIFOLD_NET_ALLOW.",
+                code="address_private",
+                evidence={"host": host, "address": text},
+            )
+    return addresses
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"MANIFOLD_NET_ALLOW names {text!r}, which is no network. Write it as 10.1.0.0/16.", code="net_allow"
+        ) from None
+
+
 def _refuse_metadata(host: str, text: str) -> None:
     address = _unmapped(ipaddress.ip_address(text.partition("%")[0]))
     if address.is_link_local or address.is_multicast or address.is_unspecified or address in _METADATA:
         raise ConfigurationError(
             f"{host} leads to {text}, a link-local, metadata or otherwise special address, which no source may reach. "
-            "Name the database's own address.",
+            "Name the server's own address.",
             code="address_refused",
             evidence={"host": host, "address": text},
         )

@@ -13,6 +13,7 @@ from dataplane.errors import ConfigurationError
 _CONNECTORS = {
     "local_files": "dataplane.connectors.local_files.LocalFiles",
     "uploads": "dataplane.connectors.uploads.Uploads",
+    "http_files": "dataplane.connectors.http_files.HttpFiles",
     "postgresql": "dataplane.connectors.postgresql.PostgreSQL",
     "sqlite": "dataplane.connectors.sqlite.SQLite",
     "duckdb": "dataplane.connectors.duckdb_file.DuckDBFile",

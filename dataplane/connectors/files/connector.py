@@ -61,14 +61,18 @@ class FileConnector(Connector):
         """The place, not opened yet. sample: the beginning of a large file is enough. within: a folder for what is
         brought here. known: files as they were read before."""
 
+    @property
+    def _reads_changed(self) -> bool:
+        """Whether an incremental read takes a file again that has changed since it was read."""
+        return False
+
     @contextmanager
     def _opened(
         self, *, sample: bool = False, within: str | None = None, known: Sequence[FileRef] = ()
     ) -> Iterator[Place]:
         place = self._place(sample=sample, within=within, known=known)
         try:
-            for _, work in place.steps():
-                work()
+            place.open()
             yield place
         finally:
             place.close()
@@ -113,12 +117,11 @@ class FileConnector(Connector):
                 return _planned(place, listing, listing.files, f"All {len(listing.files)} files are read.")
             read = {each.path: each for each in mark.files}
             new = [each for each in listing.files if each.path not in read]
-            for each in listing.files:
-                if each.path in read and read[each.path].state != each.state:
-                    listing.warnings.append(
-                        f"{each.path} has changed since it was read and is not read again: its rows would come twice. "
-                        f"Run with mode seed to read everything anew."
-                    )
+            changed = [each for each in listing.files if each.path in read and read[each.path].state != each.state]
+            if self._reads_changed:
+                new = [each for each in listing.files if each in new or each in changed]
+            else:
+                listing.warnings += [_not_again(each) for each in changed]
             if not new:
                 known = f"; {len(read)} were read before" if read else ""
                 reason = f"No new file fits {', '.join(settings.pattern)}{known}."
@@ -213,6 +216,13 @@ class FileConnector(Connector):
             return sniff(connection, here, format_)
         finally:
             place.release(each.path for each in here)
+
+
+def _not_again(file: FileRef) -> str:
+    return (
+        f"{file.path} has changed since it was read and is not read again: its rows would come twice. "
+        "Run with mode seed to read everything anew."
+    )
 
 
 def _planned(place: Place, listing: Listing, files: Sequence[FileRef], reason: str) -> Planned:

@@ -23,7 +23,12 @@ class Place(ABC):
 
     @abstractmethod
     def steps(self) -> Sequence[Work]:
-        """What opens it, in order."""
+        """What opens it, in order: the stages of a connection test."""
+
+    def open(self) -> None:
+        """Open it for use. Raises ManifoldError."""
+        for _, work in self.steps():
+            work()
 
     @abstractmethod
     def files(self) -> tuple[list[Found], list[str]]:

@@ -1,0 +1,187 @@
+"""Files of another machine: brought here one by one before they are read, and taken away again afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from dataplane.connectors.files.found import Found
+from dataplane.connectors.files.place import MAX_FILES, Place, Work, too_many
+from dataplane.connectors.files.settings import COMPRESSED, format_of
+from dataplane.engine import disk_error
+from dataplane.errors import ConfigurationError, DataError, Suggestion, TransientError
+from dataplane.failures import disk_full
+
+# So much of a file of lines is enough to see what it holds.
+SAMPLE = 8 << 20
+_RESERVE = 64 << 20
+_BY_LINES = ("csv", "tsv", "ndjson")
+
+
+class Remote(ABC):
+    """A session with another machine. Every error it raises is a ManifoldError."""
+
+    @abstractmethod
+    def steps(self) -> Sequence[Work]:
+        """What opens the session, in order: the stages of a connection test."""
+
+    def open(self) -> None:
+        """Begin the session. Raises ManifoldError."""
+        for _, work in self.steps():
+            work()
+
+    @abstractmethod
+    def list(self) -> tuple[list[Found], list[str]]:
+        """Every file that is there, without `absolute`; and a sentence for each that is left out."""
+
+    @abstractmethod
+    def stat(self, path: str) -> Found:
+        """One file as it is now. Raises DataError when it is gone."""
+
+    @abstractmethod
+    def read(self, found: Found) -> Iterator[bytes]:
+        """Its bytes from the first to the last, whoever asks may stop early. Raises DataError when it has changed."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the session; harmless where it never began."""
+
+
+class Spool(Place):
+    """The files of a remote, each copied into a folder of this machine while it is read.
+
+    At any time no more lies there than one part of a reading and the file after it. sample: only the beginning of
+    large files of lines is copied. within: the folder that the copies go below; the system's where it is None. largest:
+    bytes that a file may have.
+    """
+
+    local = False
+
+    def __init__(self, remote: Remote, *, sample: bool, within: str | None, largest: int) -> None:
+        self._remote = remote
+        self._sample = sample
+        self._within = within
+        self._largest = largest
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._copies: dict[str, str] = {}
+        self._number = 0
+
+    def steps(self) -> Sequence[Work]:
+        return self._remote.steps()
+
+    def open(self) -> None:
+        self._remote.open()
+
+    def files(self) -> tuple[list[Found], list[str]]:
+        found, warnings = self._remote.list()
+        return sorted(found, key=lambda each: each.path), warnings
+
+    def find(self, path: str) -> Found:
+        return self._remote.stat(path)
+
+    def fetch(self, found: Found) -> Found:
+        if found.size > self._largest:
+            raise too_large(found.path, self._largest)
+        self.release([found.path])
+        target = self._target()
+        part = self._sample and found.size > SAMPLE and _lines(found.path)
+        try:
+            if shutil.disk_usage(os.path.dirname(target)).free < (SAMPLE if part else found.size) + _RESERVE:
+                raise disk_full()
+            with open(target, "xb") as file:
+                size = 0
+                for chunk in self._remote.read(found):
+                    size += len(chunk)
+                    if size > found.size:
+                        raise changed(found.path, "while it was read")
+                    file.write(chunk)
+                    if part and size >= SAMPLE:
+                        break
+            if part:
+                _whole_lines(target)
+        except OSError as error:
+            raise disk_error(error) from error
+        if not part and size != found.size:
+            raise _short(found.path, size, found.size)
+        self._copies[found.path] = target
+        return replace(found, absolute=target)
+
+    def release(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            copy = self._copies.pop(path, None)
+            if copy is not None:
+                os.unlink(copy)
+
+    def close(self) -> None:
+        self._remote.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _target(self) -> str:
+        """A new name of our own: what a file is called elsewhere never reaches this machine's file system."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(dir=self._within, prefix="manifold-spool-")
+        self._number += 1
+        return os.path.join(self._folder.name, f"{self._number:06d}")
+
+
+def sound(path: str) -> bool:
+    """Whether a path that another machine tells is one: relative, and nothing in it leads elsewhere or hides."""
+    parts = path.split("/")
+    return path.isprintable() and "\\" not in path and not any(each in ("", ".", "..") for each in parts)
+
+
+def visible(path: str) -> bool:
+    """Whether no part of a path is hidden by a dot at its beginning."""
+    return not any(each.startswith(".") for each in path.split("/"))
+
+
+def bounded(found: Sequence[Found], shown: str) -> None:
+    """Raises ConfigurationError when there are more files than anybody can list."""
+    if len(found) > MAX_FILES:
+        raise too_many(shown)
+
+
+def changed(path: str, when: str) -> DataError:
+    """The error for a file that is not as it was found."""
+    return DataError(
+        f"{path} has changed {when}. Run again; settle_seconds leaves files alone that are still written.",
+        code="file_changed",
+        evidence={"file": path},
+        suggestions=[Suggestion("run_again", "Run again", "The file is read as it is then.", applicable=True)],
+    )
+
+
+def _short(path: str, size: int, promised: int) -> TransientError:
+    return TransientError(
+        f"{path} ended after {size:,} of {promised:,} bytes. It is tried again; if it stays so, look at the server.",
+        code="connection_lost",
+        evidence={"file": path, "bytes": size, "promised": promised},
+    )
+
+
+def too_large(path: str, largest: int) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} has more than {largest:,} bytes, the most that this source takes. Raise *Largest file* of the source, "
+        "or set the file aside.",
+        code="file_too_large",
+        evidence={"file": path, "largest": largest},
+    )
+
+
+def _lines(path: str) -> bool:
+    return format_of(path) in _BY_LINES and not path.lower().endswith(COMPRESSED)
+
+
+def _whole_lines(target: str) -> None:
+    """Cut the copy of a beginning after its last whole line."""
+    with open(target, "r+b") as file:
+        file.seek(-min(SAMPLE, 1 << 20), os.SEEK_END)
+        start = file.tell()
+        last = file.read().rfind(b"\n")
+        if last >= 0:
+            file.truncate(start + last + 1)

@@ -1,0 +1,239 @@
+"""HTTP to outside servers: each connection goes to an address that was checked, and everything has an end.
+
+Redirects are followed a few times, each as carefully as the first request; secrets stay with the server they were meant
+for. Proxies, cookies and passwords of the machine's environment are not looked at.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import certifi
+import httpcore
+
+from dataplane.errors import ConfigurationError, ManifoldError, TransientError
+from dataplane.net import resolve_public
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS = 5
+_LONGEST_URL = 4096
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server said: its status, its headers by their small names, and the body while the connection is open."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: Iterable[bytes]
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it comes. Raises TransientError when the connection breaks or nothing comes any more."""
+        with _in_our_words(self.url):
+            yield from self.body
+
+
+class Http:
+    """A client with connections of its own. allowed: networks beside the public ones that it may reach.
+
+    connect, idle: seconds until a connection stands, and between two pieces of an answer. The `deadline` (by the clock
+    of `time.monotonic`) ends whatever is under way.
+    """
+
+    def __init__(self, allowed: Sequence[str], *, connect: float = 10.0, idle: float = 30.0) -> None:
+        self.deadline: float | None = None
+        self._timeout = {"connect": connect, "read": idle, "write": idle, "pool": connect}
+        # The server's name is checked against its certificate as usual; only the address is ours.
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=ssl.create_default_context(cafile=certifi.where()),
+            max_connections=4,
+            max_keepalive_connections=2,
+            keepalive_expiry=15,
+            network_backend=_Checked(self, tuple(allowed)),
+        )
+
+    def close(self) -> None:
+        self._pool.close()
+
+    @contextmanager
+    def get(
+        self, url: str, headers: Mapping[str, str] | None = None, secret: Mapping[str, str] | None = None
+    ) -> Iterator[Answer]:
+        """The answer to a GET, redirects followed. secret: headers that only the first server is told.
+
+        Raises ConfigurationError for an address that is none or may not be reached, TransientError for what may work
+        later. A status that tells of a failure is an answer too.
+        """
+        first = origin(url)
+        for _ in range(_MOST_REDIRECTS + 1):
+            told = {**(headers or {}), **((secret or {}) if origin(url) == first else {})}
+            with self._sent(url, told) as answer:
+                if answer.status not in _REDIRECTS or "location" not in answer.headers:
+                    yield answer
+                    return
+                url = _followed(url, answer.headers["location"])
+        raise ConfigurationError(
+            f"{shown(url)} sends on from address to address without an end. Name the address that holds the file.",
+            code="too_many_redirects",
+            evidence={"url": shown(url)},
+        )
+
+    @contextmanager
+    def _sent(self, url: str, headers: Mapping[str, str]) -> Iterator[Answer]:
+        origin(url)
+        told = {"User-Agent": "Manifold", "Accept": "*/*", "Accept-Encoding": "identity", **headers}
+        with _in_our_words(url):
+            request = self._pool.stream(
+                "GET",
+                url,
+                headers=list(told.items()),
+                extensions={"timeout": self._timeout},
+            )
+            response = request.__enter__()
+        try:
+            found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+            yield Answer(url, response.status, found, response.iter_stream())
+        finally:
+            request.__exit__(None, None, None)
+
+
+def shown(url: str) -> str:
+    """An address as it may be shown: without its query, where keys are put, and without a password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port. Raises ConfigurationError for an address that is none of the web's."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError:
+        parts, port = urlsplit(""), 0
+    plain = url.isascii() and url.isprintable() and " " not in url and len(url) <= _LONGEST_URL
+    if parts.scheme not in _PORTS or not parts.hostname or parts.username or parts.password or not plain:
+        raise ConfigurationError(
+            "This is no address to download from. Write it like https://data.example.org/orders.csv, without a user; "
+            "what is no plain letter is escaped.",
+            code="url",
+            evidence={"url": url[:200] if "@" not in url else ""},
+        )
+    return parts.scheme, parts.hostname, port
+
+
+def _followed(url: str, location: str) -> str:
+    target = urljoin(url, location)
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+        raise ConfigurationError(
+            f"{shown(url)} sends on to an address without encryption. Name the address that holds the file.",
+            code="redirect_unsafe",
+            evidence={"url": shown(url)},
+        )
+    return target
+
+
+class _Checked(httpcore.SyncBackend):
+    """Connects to addresses that were checked, and to no other, however often a name changes what it means."""
+
+    def __init__(self, client: Http, allowed: tuple[str, ...]) -> None:
+        self._client = client
+        self._allowed = allowed
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        failure: Exception | None = None
+        for address in resolve_public(host, port, self._allowed):
+            try:
+                stream = super().connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+                continue
+            return _Timed(stream, self._client)
+        raise failure or httpcore.ConnectError("no address")
+
+
+class _Timed(httpcore.NetworkStream):
+    """A connection that also heeds the client's deadline: a server that sends a byte now and then gets no further."""
+
+    def __init__(self, stream: httpcore.NetworkStream, client: Http) -> None:
+        self._stream = stream
+        self._client = client
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _Timed(self._stream.start_tls(ssl_context, server_hostname, self._left(timeout)), self._client)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+    def _left(self, timeout: float | None) -> float | None:
+        if self._client.deadline is None:
+            return timeout
+        left = self._client.deadline - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout("the deadline has passed")
+        return left if timeout is None else min(timeout, left)
+
+
+@contextmanager
+def _in_our_words(url: str) -> Iterator[None]:
+    try:
+        yield
+    except httpcore.ConnectTimeout:
+        raise _later(url, "connection_timeout", "took too long to accept a connection") from None
+    except httpcore.ConnectError as error:
+        raise _refused(url, error) from None
+    except httpcore.TimeoutException:
+        raise _later(url, "answer_timeout", "stopped answering") from None
+    except (httpcore.NetworkError, httpcore.RemoteProtocolError):
+        raise _later(url, "connection_lost", "broke off, or answered with what is no HTTP") from None
+    except (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol, UnicodeError):
+        raise ConfigurationError(
+            f"{shown(url)} cannot be asked: its address or a header holds characters that HTTP does not take.",
+            code="url",
+            evidence={"url": shown(url)},
+        ) from None
+
+
+def _refused(url: str, error: Exception) -> ManifoldError:
+    text = str(error)
+    if "CERTIFICATE" in text or "SSL" in text or "TLS" in text:
+        return ConfigurationError(
+            f"{shown(url)} does not prove who it is: its certificate is not valid for this name ({text[:200]}). "
+            "Correct the address, or have the server's certificate mended.",
+            code="encryption",
+            evidence={"url": shown(url)},
+        )
+    return _later(url, "connection_refused", "does not accept connections")
+
+
+def _later(url: str, code: str, what: str) -> TransientError:
+    return TransientError(
+        f"{shown(url)} {what}. It is tried again; if it stays so, look at the server.",
+        code=code,
+        evidence={"url": shown(url)},
+    )
