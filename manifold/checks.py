@@ -43,8 +43,21 @@ def leases_outlive_heartbeats(app_configs: Sequence[AppConfig] | None, **_: Any)
     return []
 
 
+def issuer_is_whole(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """manifold.E005: an issuer is named, and what it needs is not."""
+    if settings.OIDC_ISSUER and not settings.OIDC_CLIENT_ID:
+        hint = "Set MANIFOLD_OIDC_CLIENT_ID to what the issuer calls this installation."
+        return [
+            Error("MANIFOLD_OIDC_ISSUER is set, and MANIFOLD_OIDC_CLIENT_ID is not.", hint=hint, id="manifold.E005")
+        ]
+    if settings.OIDC_ISSUER and "openid" not in settings.OIDC_SCOPES:
+        return [Error("MANIFOLD_OIDC_SCOPES has no `openid`.", hint="Add it.", id="manifold.E005")]
+    return []
+
+
 def register_all() -> None:
     """Called once, when the applications are ready."""
     for check in (keys_are_whole, storage_is_supported, hosts_are_named):
         register(check, "manifold", deploy=True)
     register(leases_outlive_heartbeats, "manifold")
+    register(issuer_is_whole, "manifold")

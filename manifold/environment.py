@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 T = TypeVar("T")
 
@@ -120,6 +121,25 @@ def _choice(*allowed: str) -> Callable[[str], str]:
         return text.lower()
 
     return parse
+
+
+def _issuer(text: str) -> str:
+    parts = urlsplit(text)
+    here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if not parts.hostname or (parts.scheme != "https" and not (parts.scheme == "http" and here)):
+        raise ValueError("write https://… (http:// only for this machine)")
+    return text
+
+
+def _group_roles(text: str) -> list[tuple[str, str, str]]:
+    found = []
+    for part in _list(text):
+        group, _, place = part.rpartition("=")
+        project, _, role = place.partition(":")
+        if not group or not project or role not in ("viewer", "operator", "admin"):
+            raise ValueError(f"{part} is not group=project:role, with the role viewer, operator or admin")
+        found.append((group, project, role))
+    return found
 
 
 def home(env: Mapping[str, str] | None = None) -> Path:
@@ -258,6 +278,64 @@ REQUIRE_MFA = _flag(
     False,
     "Everybody needs a second factor: whoever signs in to the console without one sets it up before anything else. "
     "API tokens are not affected.",
+)
+OIDC_ISSUER = Setting(
+    "MANIFOLD_OIDC_ISSUER",
+    "an address",
+    _issuer,
+    "",
+    "OpenID Connect issuer through which people sign in to the console, https://login.example.org/realms/x. Its "
+    "callback address is /login/oidc/callback/. Unset: there is none.",
+)
+OIDC_CLIENT_ID = _text("MANIFOLD_OIDC_CLIENT_ID", "", "What the issuer calls this installation.")
+OIDC_CLIENT_SECRET = _text(
+    "MANIFOLD_OIDC_CLIENT_SECRET",
+    "",
+    "What proves it to the issuer. Unset: a public client, with PKCE alone.",
+    secret=True,
+)
+OIDC_TITLE = _text("MANIFOLD_OIDC_TITLE", "single sign-on", "What the button calls it: *Sign in with …*.")
+OIDC_SCOPES: Setting[list[str]] = Setting(
+    "MANIFOLD_OIDC_SCOPES",
+    "a list of scopes",
+    _list,
+    ["openid", "email", "profile"],
+    "What the issuer is asked for; `openid` has to be among it.",
+)
+OIDC_EMAIL_CLAIM = _text(
+    "MANIFOLD_OIDC_EMAIL_CLAIM",
+    "email",
+    "The claim with the e-mail address. It counts only beside `email_verified: true`.",
+)
+OIDC_DOMAINS: Setting[list[str]] = Setting(
+    "MANIFOLD_OIDC_DOMAINS",
+    "a list of domains",
+    lambda text: [each.lower().removeprefix("@") for each in _list(text)],
+    [],
+    "Only verified e-mail addresses of these domains are let in. Unset: of any.",
+)
+OIDC_NEW_PEOPLE = _flag(
+    "MANIFOLD_OIDC_NEW_PEOPLE",
+    False,
+    "Whoever the issuer lets in and nobody knows gets an account, a member of nothing. Otherwise only people with an "
+    "account of that e-mail address, and those who follow an invitation.",
+)
+OIDC_ONLY = _flag(
+    "MANIFOLD_OIDC_ONLY", False, "Passwords are for superusers only; everybody else signs in through the issuer."
+)
+OIDC_MFA = _flag(
+    "MANIFOLD_OIDC_MFA",
+    False,
+    "The issuer asks for a second factor itself, so Manifold asks nobody who comes through it for another.",
+)
+OIDC_GROUPS_CLAIM = _text("MANIFOLD_OIDC_GROUPS_CLAIM", "groups", "The claim with a person's groups.")
+OIDC_GROUPS: Setting[list[tuple[str, str, str]]] = Setting(
+    "MANIFOLD_OIDC_GROUPS",
+    "a list of group=project:role",
+    _group_roles,
+    [],
+    "Roles by group, set at each sign-in: the highest wins, and whoever is in no group named for a project leaves it. "
+    "Projects that are not named here are left alone.",
 )
 TOKEN_GUESSES = _count(
     "MANIFOLD_TOKEN_GUESSES", 30, "Unknown API tokens from one address in a minute that are answered 401; more get 429."

@@ -9,6 +9,7 @@ import base64
 import binascii
 import os
 import shutil
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import httpx
 import psutil
 import psycopg
 import redis
@@ -228,6 +230,26 @@ def storage_folder() -> Path:
             "Write MANIFOLD_STORAGE_URL=file:///an/absolute/folder.",
         )
     return Path(unquote(parts.path))
+
+
+def issuer() -> str:
+    """The OpenID Connect issuer answers and is the one that is meant."""
+    named = environment.OIDC_ISSUER.read()
+    address = f"{named.rstrip('/')}/.well-known/openid-configuration"
+    try:
+        # The certificates of the system, as at sign-in.
+        with httpx.Client(trust_env=False, verify=ssl.create_default_context(), timeout=5) as client:
+            answer = client.get(address)
+        found = answer.raise_for_status().json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise Unwell(
+            f"The issuer at {place(named)} does not tell of itself: {str(error).splitlines()[0]}",
+            f"Open {address} from this machine; start the issuer, or correct MANIFOLD_OIDC_ISSUER.",
+        ) from error
+    called = found.get("issuer", "") if isinstance(found, dict) else ""
+    if str(called).rstrip("/") != named.rstrip("/"):
+        raise Unwell(f"The issuer calls itself {called or 'nothing'}.", "Set MANIFOLD_OIDC_ISSUER to exactly that.")
+    return f"{place(named)} answers"
 
 
 def place(url: str) -> str:

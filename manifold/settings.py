@@ -148,6 +148,19 @@ AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 REQUIRE_MFA = environment.REQUIRE_MFA.read()
+# Signing in through an OpenID Connect issuer: apps/accounts/oidc.
+OIDC_ISSUER = environment.OIDC_ISSUER.read()
+OIDC_CLIENT_ID = environment.OIDC_CLIENT_ID.read()
+OIDC_CLIENT_SECRET = environment.OIDC_CLIENT_SECRET.read()
+OIDC_TITLE = environment.OIDC_TITLE.read()
+OIDC_SCOPES = environment.OIDC_SCOPES.read()
+OIDC_EMAIL_CLAIM = environment.OIDC_EMAIL_CLAIM.read()
+OIDC_DOMAINS = environment.OIDC_DOMAINS.read()
+OIDC_NEW_PEOPLE = environment.OIDC_NEW_PEOPLE.read()
+OIDC_ONLY = bool(OIDC_ISSUER) and environment.OIDC_ONLY.read()
+OIDC_MFA = environment.OIDC_MFA.read()
+OIDC_GROUPS_CLAIM = environment.OIDC_GROUPS_CLAIM.read()
+OIDC_GROUPS = environment.OIDC_GROUPS.read()
 TOKEN_GUESSES = environment.TOKEN_GUESSES.read()
 
 # --- Language and time ----------------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ from django.test import override_settings
 from django.utils import timezone
 
 from apps.accounts import services as accounts
-from apps.accounts.models import ApiToken, Invitation, Project, Role, User
+from apps.accounts.models import ApiToken, Identity, Invitation, Project, Role, User
+from apps.accounts.oidc.flow import Claims
 from apps.audit.context import SYSTEM
 from apps.audit.models import Event
 from apps.pipelines import hooks, services
@@ -97,6 +98,7 @@ class Furnished:
             "saved-queries": "big-orders",
             "members": "olga",
             "sessions": "0" * 32,
+            "identities": str(Identity.objects.values_list("pk", flat=True)[0]),
             "invitations": str(Invitation.objects.values_list("pk", flat=True)[0]),
             "users": "olga",
             "events": str(Event.objects.filter(project=self.project.pk).values_list("pk", flat=True)[0]),
@@ -115,6 +117,7 @@ def furnish(folder: Path, database: str) -> Furnished:
         "stranger": make_user("stan"),
         "superuser": make_user("root", superuser=True),
     }
+    accounts.link(people["viewer"], Claims("https://login.example.org", "1", "", "", frozenset()), actor=SYSTEM)
     accounts.create_project(slug="elsewhere", name="Elsewhere", admin=people["stranger"], actor=SYSTEM)
     (folder / "drop" / "orders-2026-01.csv").write_text(ORDERS)
     workshop.files_source(project, folder / "drop")

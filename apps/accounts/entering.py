@@ -17,7 +17,11 @@ from apps.accounts.services.factors import factor_of
 _HALF = "half_signed_in"
 # How the second factor was shown in a session: `code`, `recovery code`, `issuer`.
 SHOWN = "second_factor"
+# What a session was opened through, where that was no password.
+BY = "signed_in_by"
 _SECONDS = 300
+# For so many seconds after signing in nobody is asked who they are again.
+_RECENT = 600
 
 
 def enter(request: HttpRequest, user: User, *, backend: str, onward: str, by: str = "", shown: str = "") -> str:
@@ -58,5 +62,12 @@ def complete(request: HttpRequest, user: User, *, backend: str, by: str = "", sh
     told = {"by": by, "second_factor": shown}
     setattr(request, "entered", {name: text for name, text in told.items() if text})  # noqa: B010
     login(request, user, backend=backend)
+    if by:
+        request.session[BY] = by
     if shown:
         request.session[SHOWN] = shown
+
+
+def is_recent(request: HttpRequest, what: str = "began_at") -> bool:
+    """Whether the sign-in, or something else that the session notes the time of, has just been."""
+    return time.time() - request.session.get(what, 0) < _RECENT

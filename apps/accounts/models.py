@@ -126,6 +126,34 @@ class SecondFactor(models.Model):
         return f"second factor of {self.user}"
 
 
+class IdentityQuerySet(VisibleQuerySet["Identity"]):
+    def visible_to(self, user: Any, action: Action = "see") -> IdentityQuerySet:
+        """One's own."""
+        return self.filter(user=user.pk)
+
+
+class Identity(models.Model):
+    """Whom an OpenID Connect issuer knows a person as. The subject stays; names and addresses change."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="identities")
+    issuer = models.CharField(max_length=300)
+    subject = models.CharField(max_length=255)
+    email = models.CharField(max_length=254, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    used_at = models.DateTimeField(null=True)
+
+    objects = IdentityQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["issuer", "subject"], name="one_person_per_subject")]
+        triggers = audited(project="", name=["user__username"], skip=["used_at"])
+
+    def __str__(self) -> str:
+        return f"{self.subject} of {self.issuer}"
+
+
 class Project(ProjectRow):
     """A room of its own: sources, pipelines and data that only its members see. Its slug never changes."""
 

@@ -57,6 +57,8 @@ def examine(home: Home) -> list[Finding]:
         asked.append((name, probe if running or environment.is_named(setting) else embedded))
     if running or environment.is_named(environment.DATABASE_URL):
         asked.append(("clock", probes.clock))
+    if environment.OIDC_ISSUER.read():
+        asked.append(("issuer", probes.issuer))
     return probes.ask_all(asked)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -33,12 +34,14 @@ class Item:
 
 def frame(request: HttpRequest) -> dict[str, Any]:
     """The context of `console/base.html`. Nothing for those who are not signed in or are in no project."""
+    oidc = {"oidc_title": settings.OIDC_TITLE if settings.OIDC_ISSUER else "", "oidc_only": settings.OIDC_ONLY}
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated or request.headers.get("HX-Request") == "true":
-        return {"project": getattr(request, "project", None), "may": getattr(request, "may", May(False, False, ""))}
+        project, may = getattr(request, "project", None), getattr(request, "may", May(False, False, ""))
+        return {"project": project, "may": may, **oidc}
     members = memberships(request)
     project = getattr(request, "project", None) or _last(request, [each.project for each in members])
-    context: dict[str, Any] = {"project": project, "projects": [each.project for each in members]}
+    context: dict[str, Any] = {"project": project, "projects": [each.project for each in members], **oidc}
     context["may"] = getattr(request, "may", May(False, False, ""))
     context["nav"] = _items(request, project) if project else []
     return context

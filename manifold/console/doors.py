@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 
-from apps.accounts.entering import enter
+from apps.accounts import entering
+from apps.accounts.oidc import flow, issuer
 from apps.accounts.services.lockout import seconds_left
+from dataplane.errors import ManifoldError
 from manifold import api
 
 
@@ -19,6 +24,11 @@ class _Form(AuthenticationForm):
         "invalid_login": "That user name and password do not fit together. Check both; capitals count.",
         "inactive": "This account is switched off. Ask whoever administers Manifold.",
     }
+
+    def confirm_login_allowed(self, user: Any) -> None:
+        super().confirm_login_allowed(user)
+        if settings.OIDC_ONLY and not user.is_superuser:
+            raise ValidationError(f"Passwords are for superusers here. Sign in with {settings.OIDC_TITLE}.")
 
 
 class _SignIn(LoginView):
@@ -29,11 +39,30 @@ class _SignIn(LoginView):
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         """The password is right; whoever has a second factor is asked for it next."""
         user: Any = form.get_user()
-        return HttpResponseRedirect(enter(self.request, user, backend=user.backend, onward=self.get_success_url()))
+        return HttpResponseRedirect(
+            entering.enter(self.request, user, backend=user.backend, onward=self.get_success_url())
+        )
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Whoever came through the issuer and has signed out here is told how to sign out there."""
+        context = super().get_context_data(**kwargs)
+        if "left" in self.request.GET and issuer.is_configured():
+            with suppress(ManifoldError):
+                context["left"] = flow.end_session_url(self.request)
+        return context
+
+
+class _SignOut(LogoutView):
+    next_page = "/login/"
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        by_issuer = entering.BY in request.session
+        answer = super().post(request, *args, **kwargs)
+        return HttpResponseRedirect("/login/?left") if by_issuer else answer
 
 
 sign_in = _SignIn.as_view()
-sign_out = LogoutView.as_view(next_page="/login/")
+sign_out = _SignOut.as_view()
 
 
 def locked_out(request: HttpRequest, answer: HttpResponse | None, credentials: dict[str, Any] | None) -> HttpResponse:

@@ -166,6 +166,7 @@ class Platform:
         """What may go wrong later is said now; with MANIFOLD_STRICT_STARTUP it keeps the platform from starting."""
         asked = [("disk", probes.disk), ("memory", probes.memory), ("storage", probes.storage), ("keys", probes.keys)]
         asked += [("clock", probes.clock), ("files", probes.file_roots)]
+        asked += [("issuer", probes.issuer)] if environment.OIDC_ISSUER.read() else []
         wrong = [each for each in probes.ask_all(asked) if not each.up]
         told = "\n".join(f"{each.name}: {each.detail} {each.remedy}" for each in wrong)
         if wrong and environment.STRICT_STARTUP.read():

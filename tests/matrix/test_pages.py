@@ -67,6 +67,7 @@ def address_of(page: str | None, furnished: Furnished) -> str:
         "username": "olga",
         "invitation_id": values["invitations"],
         "text": furnished.link,
+        "identity_id": values["identities"],
         "name": "0" * 32,
     }
     return reverse(f"console:{page}", kwargs={name: there[name] for name in pattern.pattern.converters})

@@ -7,7 +7,7 @@ from rest_framework.routers import SimpleRouter
 
 from apps.accounts.api.events import EventViewSet, ProjectEventViewSet
 from apps.accounts.api.invitations import InvitationViewSet
-from apps.accounts.api.me import MeViewSet, SessionViewSet
+from apps.accounts.api.me import IdentityViewSet, MeViewSet, SessionViewSet
 from apps.accounts.api.projects import MemberViewSet, ProjectsViewSet
 from apps.accounts.api.tokens import TokenViewSet
 from apps.accounts.api.users import UserViewSet
@@ -16,6 +16,7 @@ from apps.accounts.api_base import project_router
 _router = SimpleRouter()
 _router.register("tokens", TokenViewSet, basename="token")
 _router.register("me/sessions", SessionViewSet, basename="session")
+_router.register("me/identities", IdentityViewSet, basename="identity")
 _router.register("users", UserViewSet, basename="user")
 _router.register("projects", ProjectsViewSet, basename="project")
 _router.register("events", EventViewSet, basename="event")

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
+from rest_framework import mixins, serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from apps.accounts import services
 from apps.accounts.api.tokens import TokenSerializer
 from apps.accounts.api_base import PlatformViewSet, WholeList
-from apps.accounts.models import Membership, Role, Session
+from apps.accounts.models import Identity, Membership, Role, Session
 
 
 class MyProjectSerializer(serializers.Serializer[Any]):
@@ -52,6 +52,15 @@ class SecondFactorSerializer(serializers.Serializer[Any]):
     since = serializers.DateTimeField(allow_null=True)
     recovery_codes = serializers.IntegerField(help_text="How many are left.")
     needed = serializers.BooleanField(help_text="Whether everybody needs one here.")
+
+
+class IdentitySerializer(serializers.ModelSerializer[Identity]):
+    email = serializers.CharField(read_only=True, help_text="May be empty.")
+
+    class Meta:
+        model = Identity
+        fields = ["id", "issuer", "subject", "email", "created_at", "used_at"]
+        read_only_fields = fields
 
 
 class JoinSerializer(serializers.Serializer[Any]):
@@ -137,4 +146,21 @@ class SessionViewSet(PlatformViewSet):
     def end_others(self, request: Request) -> Response:
         """Sign out everywhere but here; with a token, everywhere."""
         services.end_other_sessions(self.user, request.session.session_key, actor=self.actor)
+        return Response(status=204)
+
+
+class IdentityViewSet(mixins.ListModelMixin, PlatformViewSet):
+    """Whom the issuer knows one as. Links are made in the console, by signing in there."""
+
+    serializer_class = IdentitySerializer
+    pagination_class = WholeList
+    lookup_value_regex = "[0-9a-f-]{36}"
+
+    def get_queryset(self) -> QuerySet[Identity]:
+        return Identity.objects.none() if self.schema_only else Identity.objects.visible_to(self.user)
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Sign in by it no more."""
+        services.unlink(self.get_object(), actor=self.actor)
         return Response(status=204)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from apps.accounts.pages import account, joining, members, platform, second_factor, tokens
+from apps.accounts.pages import account, joining, members, oidc, platform, second_factor, tokens
 
 urlpatterns = [
     *members.urlpatterns,
     *joining.urlpatterns,
     *account.urlpatterns,
     *second_factor.urlpatterns,
+    *oidc.urlpatterns,
     *tokens.urlpatterns,
     *platform.urlpatterns,
 ]

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts import services
 from apps.accounts.actors import actor_of
+from apps.accounts.models import Identity
 from apps.accounts.page_base import go, person_page, signed_in
 from dataplane.errors import ManifoldError
 
@@ -32,6 +33,7 @@ def account(request: HttpRequest) -> HttpResponse:
     context = {
         "refused": refused,
         "rules": password_validators_help_texts(),
+        "identities": Identity.objects.visible_to(request.user),
         "factor": services.factor_of(signed_in(request)),
         "sessions": services.sessions_of(signed_in(request), request.session.session_key),
     }

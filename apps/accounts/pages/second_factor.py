@@ -22,8 +22,6 @@ from apps.accounts.page_base import go, person_page, refuse_nul, signed_in
 from apps.audit.refusals import Busy, Conflict, Invalid
 from dataplane.errors import ManifoldError
 
-# For so many seconds after signing in nobody is asked for the password again, and a secret waits for its first code.
-FRESH = 600
 # When a new secret was offered in a session: it is shown, and counts, in no other.
 _OFFERED = "factor_offered_at"
 
@@ -73,7 +71,7 @@ def second_factor(request: HttpRequest) -> HttpResponse:
     context |= {
         "factor": factor,
         "active": factor is not None and factor.confirmed_at is not None,
-        "fresh": _is_recent(request, "began_at"),
+        "fresh": entering.is_recent(request),
         "required": settings.REQUIRE_MFA,
         **_drawn(request, factor),
     }
@@ -84,7 +82,7 @@ def _do(request: HttpRequest, context: dict[str, object]) -> HttpResponse | None
     user, actor, key = signed_in(request), actor_of(request.user), request.session.session_key
     here, wanted = reverse("console:second-factor"), request.POST.get("do")
     if wanted == "confirm":
-        if not _is_recent(request, _OFFERED):
+        if not entering.is_recent(request, _OFFERED):
             raise Conflict("That took too long. Begin again.", code="no_second_factor")
         context["codes"] = services.confirm(user, code=request.POST.get("code", ""), keep_session=key, actor=actor)
         request.session[entering.SHOWN] = "code"
@@ -114,20 +112,15 @@ def _prove(request: HttpRequest) -> None:
     if factor is not None and factor.confirmed_at is not None:
         shown = services.check_code(user, code=request.POST.get("code", ""), address=address_of(request))
         request.session[entering.SHOWN] = shown
-    elif not _is_recent(request, "began_at"):
+    elif not entering.is_recent(request):
         if not user.has_usable_password():
             raise Conflict("You signed in a while ago. Sign out and in again first.", code="sign_in_again")
         services.confirm_password(user, request.POST.get("password", ""))
 
 
-def _is_recent(request: HttpRequest, what: str) -> bool:
-    """Whether what the session notes the time of has just been."""
-    return time.time() - request.session.get(what, 0) < FRESH
-
-
 def _drawn(request: HttpRequest, factor: SecondFactor | None) -> dict[str, str]:
     """The secret that is being set up: as a drawing, and in fours for whoever has to type it."""
-    secret = services.offered(factor) if factor is not None and _is_recent(request, _OFFERED) else ""
+    secret = services.offered(factor) if factor is not None and entering.is_recent(request, _OFFERED) else ""
     if not secret:
         return {}
     address = totp.address(secret, signed_in(request).username, f"Manifold {request.get_host()}")

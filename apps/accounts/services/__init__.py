@@ -14,6 +14,7 @@ from apps.accounts.services.factors import (
     remove_factor,
     renew_recovery_codes,
 )
+from apps.accounts.services.identities import admit, follow_groups, link, unlink
 from apps.accounts.services.invitations import invite, join, open_invitation, sign_up, withdraw_invitation
 from apps.accounts.services.lockout import unlock
 from apps.accounts.services.people import (
@@ -31,6 +32,7 @@ from apps.accounts.services.tokens import expiry, issue_token, revoke_token
 
 __all__ = [
     "FirstAdmin",
+    "admit",
     "change_password",
     "check_code",
     "confirm",
@@ -42,9 +44,11 @@ __all__ = [
     "ensure_first_admin",
     "expiry",
     "factor_of",
+    "follow_groups",
     "invite",
     "issue_token",
     "join",
+    "link",
     "new_password",
     "offer",
     "offered",
@@ -57,6 +61,7 @@ __all__ = [
     "set_active",
     "set_membership",
     "sign_up",
+    "unlink",
     "unlock",
     "withdraw_invitation",
 ]

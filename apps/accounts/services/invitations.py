@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.conf import settings
 from django.utils import timezone
 
 from apps.accounts import tokens
@@ -74,6 +75,8 @@ def join(text: str, user: User, *, actor: Actor) -> Membership:
 
 def sign_up(text: str, *, username: str, password: str) -> Membership:
     """A new person by a link, with the password they chose. Raises Conflict and Invalid as `create_user` does."""
+    if settings.OIDC_ONLY:
+        raise Conflict(f"Accounts come from {settings.OIDC_TITLE} here. Sign in with it, and join.", code="oidc_only")
     invited = Actor("anonymous", None, "somebody invited")
     with acting(invited):
         invitation = _taken(text)

@@ -27,15 +27,21 @@ _PASSWORD_LETTERS = string.ascii_letters + string.digits
 _SUPERUSERS = 0x6D616E69666F6C64
 
 
-def create_user(*, username: str, password: str, email: str = "", superuser: bool = False, actor: Actor) -> User:
-    """A person who can sign in. Raises Conflict for a taken name, Invalid for a name or password that will not do."""
+def create_user(*, username: str, password: str | None, email: str = "", superuser: bool = False, actor: Actor) -> User:
+    """A person who can sign in; without a password, only through the issuer.
+
+    Raises Conflict for a taken name, Invalid for a name or password that will not do.
+    """
     if not _USERNAME.fullmatch(username):
         raise Invalid("username", "Use letters, digits and @ . + - _ only, at most 150.")
     with acting(actor):
         if User.objects.filter(username__iexact=username).exists():
             raise Conflict(f"There is a user `{username}` already. Choose another name.", code="username_taken")
         user = User(username=username, email=email, is_superuser=superuser, is_staff=superuser)
-        _set_password(user, password)
+        if password is None:
+            user.set_unusable_password()
+        else:
+            _set_password(user, password)
         user.save()
         return user
 

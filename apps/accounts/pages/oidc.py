@@ -1,0 +1,135 @@
+"""Signing in through the issuer: away, and back; and the links of one's own account."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render
+from django.urls import Resolver404, path, resolve, reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from apps.accounts import entering, services
+from apps.accounts.actors import actor_of
+from apps.accounts.addresses import address_of
+from apps.accounts.models import Identity, User
+from apps.accounts.oidc import flow, issuer
+from apps.accounts.page_base import go, person_page, refuse_nul, signed_in
+from apps.accounts.services.lockout import NOBODY
+from apps.audit.refusals import Conflict
+from apps.audit.services import record
+from dataplane.errors import ManifoldError, TransientError
+
+_BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+@never_cache
+@require_GET
+def away(request: HttpRequest) -> HttpResponse:
+    """To the issuer, and afterwards to `next`."""
+    _only_where_configured()
+    refuse_nul(request)
+    onward = request.GET.get("next", "")
+    if not url_has_allowed_host_and_scheme(onward, {request.get_host()}, request.is_secure()):
+        onward = settings.LOGIN_REDIRECT_URL
+    try:
+        return HttpResponseRedirect(flow.begin(request, onward=onward))
+    except ManifoldError as error:
+        return _not_in(request, error)
+
+
+@never_cache
+@require_GET
+def back(request: HttpRequest) -> HttpResponse:
+    """Where the issuer sends the browser: signs in, or links to the account that asked for it."""
+    _only_where_configured()
+    refuse_nul(request)
+    try:
+        claims, began = flow.finish(request)
+        if began.link:
+            return _linked(request, claims, began)
+        user = services.admit(claims, invited=_is_invited(began.onward))
+        services.follow_groups(user, claims)
+    except ManifoldError as error:
+        return _not_in(request, error)
+    onward = entering.enter(
+        request,
+        user,
+        backend=_BACKEND,
+        onward=began.onward,
+        by=settings.OIDC_TITLE,
+        shown="issuer" if settings.OIDC_MFA else "",
+    )
+    return HttpResponseRedirect(onward)
+
+
+@require_POST
+@person_page
+def link(request: HttpRequest) -> HttpResponse:
+    """A step on the way to the issuer; coming back links the subject to one's account."""
+    _only_where_configured()
+    if not entering.is_recent(request):
+        raise Conflict("You signed in a while ago. Sign out and in again first.", code="sign_in_again")
+    url = flow.begin(request, onward=reverse("console:account"), link=str(request.user.pk))
+    # The policy lets no form lead to another origin, so the page has a link.
+    return render(request, "accounts/onward.html", {"url": url})
+
+
+@require_POST
+@person_page
+def unlink(request: HttpRequest, identity_id: uuid.UUID) -> HttpResponse:
+    found = get_object_or_404(Identity.objects.visible_to(request.user), pk=identity_id)
+    services.unlink(found, actor=actor_of(request.user))
+    return go(request, reverse("console:account"), "You do not sign in with it any more.")
+
+
+def _linked(request: HttpRequest, claims: flow.Claims, began: flow.Began) -> HttpResponse:
+    if not request.user.is_authenticated or str(request.user.pk) != began.link:
+        raise Conflict("You have signed out meanwhile. Begin again.", code="oidc_state")
+    user = signed_in(request)
+    services.link(user, claims, actor=actor_of(user))
+    return go(request, began.onward, f"You can sign in with {settings.OIDC_TITLE} now.")
+
+
+def _is_invited(onward: str) -> bool:
+    """Whether somebody is on the way to an invitation that is open."""
+    try:
+        match = resolve(onward.partition("?")[0])
+        if match.view_name != "console:join":
+            return False
+        services.open_invitation(match.kwargs["text"])
+    except (Resolver404, Conflict):
+        return False
+    return True
+
+
+def _not_in(request: HttpRequest, error: ManifoldError) -> HttpResponse:
+    """Back to the sign-in page, with the reason in plain words, and in the audit log."""
+    data = {"address": address_of(request), "by": settings.OIDC_TITLE, "why": error.code}
+    user = request.user if isinstance(request.user, User) else None
+    record(
+        "sign-in refused",
+        object_type="user",
+        object_id=user.pk if user else "",
+        object_name=user.username if user else "",
+        data=data,
+        actor=NOBODY,
+    )
+    status = 503 if isinstance(error, TransientError) else 403
+    return render(request, "accounts/not_in.html", {"refused": error.message}, status=status)
+
+
+def _only_where_configured() -> None:
+    if not issuer.is_configured():
+        raise Http404("There is no sign-in through an issuer here.")
+
+
+urlpatterns = [
+    path("login/oidc/", away, name="oidc"),
+    path("login/oidc/callback/", back, name="oidc-callback"),
+    path("account/identities/link/", link, name="identity-link"),
+    path("account/identities/<uuid:identity_id>/unlink/", unlink, name="identity-unlink"),
+]

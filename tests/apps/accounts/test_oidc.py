@@ -1,0 +1,342 @@
+"""Signing in through a real provider on loopback: who gets in, who does not, and that nothing forged does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.test import Client
+from django.utils.html import escape
+
+from apps.accounts import services, totp
+from apps.accounts.models import Identity, Membership, Project, Role, User
+from apps.accounts.oidc import issuer
+from apps.accounts.oidc.flow import Claims
+from apps.audit.context import SYSTEM
+from apps.audit.models import Event
+from tests.apps.accounts.provider import CLIENT, SECRET, Provider
+from tests.people import PASSWORD, Api, make_user, quick
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(settings: Any) -> None:
+    """A slow hash is the point of a password, but not of these tests."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def provider(settings: Any) -> Iterator[Provider]:
+    with Provider().serving() as provider:
+        settings.OIDC_ISSUER, settings.OIDC_CLIENT_ID, settings.OIDC_CLIENT_SECRET = provider.url, CLIENT, SECRET
+        settings.OIDC_TITLE = "Keyhouse"
+        yield provider
+        issuer._kept.clear()
+
+
+@pytest.fixture
+def bob() -> User:
+    user = make_user("bob")
+    user.email = "Bob@Example.org"
+    user.save()
+    return user
+
+
+def come_through(provider: Provider, client: Client | None = None, onward: str = "/account/") -> Any:
+    """Away, through the provider, and back."""
+    client = client or quick(Client())
+    sent = client.get("/login/oidc/", {"next": onward})
+    assert sent.status_code == 302, sent.content
+    return client.get(provider.let_in(sent.headers["Location"]))
+
+
+def let_in(answer: Any) -> bool:
+    return bool(answer.status_code == 302)
+
+
+def refused(answer: Any, *said: str) -> bool:
+    assert answer.status_code == 403
+    assert "_auth_user_id" not in answer.client.session
+    text = answer.content.decode()
+    return all(escape(each) in text for each in said)
+
+
+def test_it_works(provider: Provider, bob: User) -> None:
+    assert "Sign in with Keyhouse" in quick(Client()).get("/login/").content.decode()
+    answer = come_through(provider)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/account/")
+    page = answer.client.get("/account/").content.decode()
+    assert "bob@example.org" in page
+    identity = Identity.objects.get()
+    assert (identity.user, identity.subject, identity.issuer) == (bob, "1", provider.url)
+    event = Event.objects.get(verb="signed in")
+    assert (event.actor_name, event.data["by"]) == ("bob", "Keyhouse")
+    assert Event.objects.get(verb="identity created").object_name == "bob"
+
+
+def test_the_subject_stays_whatever_the_address_becomes(provider: Provider, bob: User) -> None:
+    come_through(provider)
+    eve = make_user("eve")
+    eve.email = "eve@example.org"
+    eve.save()
+    provider.person |= {"email": "eve@example.org"}
+    assert let_in(come_through(provider))
+    provider.person |= {"email_verified": False}
+    assert let_in(come_through(provider))
+    assert [each.user for each in Identity.objects.all()] == [bob]
+
+
+@pytest.mark.parametrize("verified", [False, None, "false", "yes", 1])
+def test_an_address_that_is_not_verified_opens_no_account(provider: Provider, bob: User, verified: Any) -> None:
+    provider.person["email_verified"] = verified
+    if verified is None:
+        provider.userinfo = {"sub": "1"}
+    assert refused(come_through(provider), "has not verified your e-mail address")
+    assert not Identity.objects.exists()
+    event = Event.objects.get(verb="sign-in refused")
+    assert (event.data["why"], event.data["by"]) == ("oidc_unverified", "Keyhouse")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"nonce": "another"}, "nonce"),
+        ({"nonce": None}, "nonce"),
+        ({"aud": "another-client"}, "Audience"),
+        ({"aud": [CLIENT, "other"], "azp": "other"}, "azp"),
+        ({"iss": "http://127.0.0.1:1"}, "ssuer"),
+        ({"exp": int(time.time()) - 3600}, "expired"),
+        ({"exp": None}, "exp"),
+        ({"iat": int(time.time()) + 3600}, "iat"),
+        ({"sub": None}, "sub"),
+    ],
+)
+def test_a_token_that_is_not_for_us_and_now_is_refused(
+    provider: Provider, bob: User, wrong: dict[str, Any], said: str
+) -> None:
+    provider.claims = wrong
+    assert refused(come_through(provider), "does not hold", said)
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256"])
+def test_a_token_that_the_issuer_did_not_sign_is_refused(provider: Provider, bob: User, algorithm: str) -> None:
+    provider.algorithm = algorithm
+    assert refused(come_through(provider), "does not hold")
+
+
+def test_a_signature_with_another_key_is_refused(provider: Provider, bob: User) -> None:
+    provider.sign_with = 2
+    assert refused(come_through(provider), "does not publish the key")
+
+
+def test_an_issuer_that_renews_its_keys(provider: Provider, bob: User) -> None:
+    assert let_in(come_through(provider))
+    provider.published, provider.sign_with = [2], 2
+    assert let_in(come_through(provider))
+    assert provider.asked.count("/keys") == 2
+    assert provider.asked.count("/.well-known/openid-configuration") == 1
+    # What it no longer publishes is no longer good, once that has been read.
+    provider.sign_with = 1
+    assert refused(come_through(provider), "does not publish the key")
+
+
+def test_an_answer_to_another_browser_or_to_nothing_is_refused(provider: Provider, bob: User) -> None:
+    mine, theirs = quick(Client()), quick(Client())
+    back = provider.let_in(mine.get("/login/oidc/").headers["Location"])
+    assert refused(theirs.get(back), "another browser")
+    theirs.get("/login/oidc/")
+    assert refused(theirs.get(back), "not to the sign-in begun last")
+    assert let_in(mine.get(back))
+    mine.post("/logout/")
+    assert refused(mine.get(back), "Begin again")
+
+
+def test_a_code_for_another_challenge_is_refused(provider: Provider, bob: User) -> None:
+    client = quick(Client())
+    back = provider.let_in(client.get("/login/oidc/").headers["Location"])
+    session = client.session
+    session["oidc"] = session["oidc"] | {"verifier": "x" * 43}
+    session.save()
+    answer = client.get(back)
+    assert (answer.status_code, "wrong verifier" in answer.content.decode()) == (503, True)
+
+
+def test_it_goes_on_to_no_other_site(provider: Provider, bob: User) -> None:
+    for onward in ("https://evil.example", "//evil.example", "javascript:alert(1)"):
+        assert come_through(provider, onward=onward).headers["Location"] == "/"
+
+
+def test_what_the_provider_says_is_told_in_plain_words(provider: Provider, bob: User) -> None:
+    client = quick(Client())
+    for said, told in [("access_denied", "did not let you in"), ("<b>server_error</b>", "refused the sign-in")]:
+        state = parse_qs(urlsplit(client.get("/login/oidc/").headers["Location"]).query)["state"][0]
+        answer = client.get("/login/oidc/callback/", {"error": said, "state": state})
+        assert refused(answer, told)
+        assert "<b>server" not in answer.content.decode()
+
+
+def test_a_silent_or_wrong_issuer(provider: Provider, bob: User, settings: Any) -> None:
+    provider.document = {"issuer": "https://other.example"}
+    assert "calls itself" in quick(Client()).get("/login/oidc/").content.decode()
+    provider.document = {"token_endpoint": None}
+    assert "has no token_endpoint" in quick(Client()).get("/login/oidc/").content.decode()
+    settings.OIDC_ISSUER = "http://127.0.0.1:1"
+    answer = quick(Client()).get("/login/oidc/")
+    assert (answer.status_code, "Try again" in answer.content.decode()) == (503, True)
+    settings.OIDC_ISSUER = "https://169.254.169.254"
+    assert "169.254.169.254" in quick(Client()).get("/login/oidc/").content.decode()
+
+
+def test_only_whom_somebody_knows_unless_new_people_are_welcome(provider: Provider, settings: Any) -> None:
+    make_user("nina")
+    provider.person = {"sub": "9", "email": "nina@example.org", "email_verified": True, "preferred_username": "Nina"}
+    assert refused(come_through(provider), "Nobody here has the e-mail address nina@example.org")
+    settings.OIDC_NEW_PEOPLE = True
+    assert let_in(come_through(provider))
+    made = Identity.objects.get().user
+    assert (made.username, made.email, made.has_usable_password()) == ("Nina-2", "nina@example.org", False)
+    assert not made.is_superuser
+    assert not made.memberships.exists()
+
+
+def test_whoever_follows_an_invitation_may_be_new(provider: Provider, project: Project) -> None:
+    _, text = services.invite(project, name="Nina", role=Role.VIEWER, actor=SYSTEM)
+    provider.person = {"sub": "9", "email": "nina@example.org", "email_verified": True}
+    assert refused(come_through(provider, onward="/join/made-up/"), "Ask for an invitation")
+    assert "then join" in quick(Client()).get(f"/join/{text}/").content.decode()
+    answer = come_through(provider, onward=f"/join/{text}/")
+    assert answer.headers["Location"] == f"/join/{text}/"
+    assert answer.client.post(f"/join/{text}/").status_code == 302
+    assert Membership.objects.get(user__username="nina").project == project
+    provider.person = {"sub": "10", "email": "otto@example.org", "email_verified": True}
+    assert refused(come_through(provider, onward=f"/join/{text}/"), "Ask for an invitation")
+
+
+def test_only_addresses_of_the_domains_that_are_named(provider: Provider, bob: User, settings: Any) -> None:
+    settings.OIDC_DOMAINS = ["example.com"]
+    assert refused(come_through(provider), "Only e-mail addresses of example.com")
+    settings.OIDC_DOMAINS = ["example.com", "example.org"]
+    assert let_in(come_through(provider))
+    # A look-alike, and a domain below one that is named.
+    for email in ("bob@example.org.evil.net", "bob@x.example.org", "bob@evilexample.org"):
+        provider.person["email"] = email
+        assert refused(come_through(provider), "Only e-mail addresses")
+
+
+def test_neither_somebody_kept_out_nor_one_of_several(provider: Provider, bob: User) -> None:
+    services.set_active(bob, active=False, actor=SYSTEM)
+    assert refused(come_through(provider), "switched off")
+    services.set_active(bob, active=True, actor=SYSTEM)
+    other = make_user("bob2")
+    other.email = "bob@example.org"
+    other.save()
+    assert refused(come_through(provider), "Several people")
+
+
+def test_the_address_may_be_told_apart_from_the_token(provider: Provider, bob: User) -> None:
+    provider.person = {"sub": "1"}
+    provider.userinfo = {"sub": "2", "email": "bob@example.org", "email_verified": True}
+    assert refused(come_through(provider), "somebody else")
+    provider.userinfo["sub"] = "1"
+    assert let_in(come_through(provider))
+
+
+def test_roles_follow_groups(provider: Provider, bob: User, project: Project, admin: User, settings: Any) -> None:
+    settings.OIDC_GROUPS = [
+        ("data", "flights", "viewer"),
+        ("data-admins", "flights", "admin"),
+        ("x", "nowhere", "admin"),
+    ]
+    kept = services.create_project(slug="kept", name="Kept", admin=bob, actor=SYSTEM)
+    for groups, role in [(["data"], "viewer"), (["data-admins", "data"], "admin"), (["data"], "viewer"), ([], None)]:
+        provider.person["groups"] = groups
+        assert let_in(come_through(provider))
+        roles = Membership.objects.filter(user=bob, project=project).values_list("role", flat=True)
+        assert list(roles) == ([role] if role else [])
+    assert Membership.objects.filter(user=bob, project=kept).exists()
+    assert Event.objects.filter(verb="membership deleted", actor_name="groups of Keyhouse").count() == 1
+    # The last administrator stays one, whatever the groups say.
+    services.set_membership(project, bob, role=Role.ADMIN, actor=SYSTEM)
+    services.remove_membership(project, admin, actor=SYSTEM)
+    assert let_in(come_through(provider))
+    assert Membership.objects.get(user=bob, project=project).role == "admin"
+
+
+def test_the_second_factor_is_asked_for_all_the_same(provider: Provider, bob: User, settings: Any) -> None:
+    secret = services.offered(services.offer(bob, actor=SYSTEM))
+    codes = services.confirm(
+        bob, code=totp.code_at(secret, int(time.time()) // totp.STEP), keep_session=None, actor=SYSTEM
+    )
+    answer = come_through(provider)
+    assert answer.headers["Location"] == "/login/code/"
+    assert answer.client.get("/account/").status_code == 302
+    assert answer.client.post("/login/code/", {"code": codes[0]}).headers["Location"] == "/account/"
+    settings.OIDC_MFA = settings.REQUIRE_MFA = True
+    answer = come_through(provider)
+    assert answer.headers["Location"] == "/account/"
+    assert answer.client.get("/account/").status_code == 200
+
+
+def test_linking_ones_own_account_and_unlinking_it(provider: Provider, api: Api) -> None:
+    user = services.create_user(username="sue", password=PASSWORD, actor=SYSTEM)
+    client = quick(Client())
+    client.post("/login/", {"username": "sue", "password": PASSWORD})
+    provider.person = {"sub": "7"}
+    provider.userinfo = {"sub": "7"}
+    page = client.post("/account/identities/link/")
+    there = page.context["url"]
+    assert client.get(provider.let_in(there)).headers["Location"] == "/account/"
+    client.post("/logout/")
+    assert come_through(provider, client).headers["Location"] == "/account/"
+    (shown,) = api(user).get("/api/v1/me/identities/").json()["results"]
+    assert shown["subject"] == "7"
+    other = make_user("other")
+    assert api(other).delete(f"/api/v1/me/identities/{shown['id']}/").status_code == 404
+    # Whoever has no password keeps the last link.
+    last = services.link(other, Claims(provider.url, "8", "", "", frozenset()), actor=SYSTEM)
+    assert api(other).delete(f"/api/v1/me/identities/{last.pk}/").status_code == 409
+    assert client.post(f"/account/identities/{shown['id']}/unlink/").status_code == 302
+    assert Event.objects.filter(verb="identity deleted", actor_name="sue").count() == 1
+    assert refused(come_through(provider, quick(Client())), "not verified")
+
+
+def test_a_subject_of_somebody_else_is_not_linked(provider: Provider, bob: User) -> None:
+    come_through(provider)
+    services.create_user(username="eve", password=PASSWORD, actor=SYSTEM)
+    client = quick(Client())
+    client.post("/login/", {"username": "eve", "password": PASSWORD})
+    answer = client.get(provider.let_in(client.post("/account/identities/link/").context["url"]))
+    assert (answer.status_code, "Somebody else" in answer.content.decode()) == (403, True)
+    assert Identity.objects.get().user == bob
+    # Nor is a link made by a GET that somebody else's page could send.
+    assert client.get("/account/identities/link/").status_code == 405
+
+
+def test_passwords_for_superusers_only(provider: Provider, project: Project, settings: Any) -> None:
+    settings.OIDC_ONLY = True
+    services.create_user(username="eve", password=PASSWORD, actor=SYSTEM)
+    services.create_user(username="root", password=PASSWORD, superuser=True, actor=SYSTEM)
+    answer = quick(Client()).post("/login/", {"username": "eve", "password": PASSWORD})
+    assert (answer.status_code, "Sign in with Keyhouse" in answer.content.decode()) == (200, True)
+    assert quick(Client()).post("/login/", {"username": "root", "password": PASSWORD}).status_code == 302
+    _, text = services.invite(project, name="Nina", role=Role.VIEWER, actor=SYSTEM)
+    assert quick(Client()).post(f"/join/{text}/", {"username": "nina", "password": PASSWORD}).status_code == 422
+
+
+def test_signing_out_tells_of_the_provider(provider: Provider, bob: User) -> None:
+    client = come_through(provider).client
+    answer = client.post("/logout/")
+    assert answer.headers["Location"] == "/login/?left"
+    page = client.get("/login/?left").content.decode()
+    assert f"{provider.url}/leave?client_id={CLIENT}" in page
+    assert client.get("/account/").status_code == 302
+
+
+def test_without_an_issuer_there_is_no_such_door(client: Client) -> None:
+    assert "Sign in with" not in client.get("/login/").content.decode()
+    for address in ("/login/oidc/", "/login/oidc/callback/?code=x&state=y"):
+        assert client.get(address).status_code == 404
