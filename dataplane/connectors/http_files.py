@@ -95,7 +95,7 @@ class Downloads(Remote):
     def open(self) -> None:
         """Every download makes a connection of its own."""
 
-    def list(self) -> tuple[list[Found], list[str]]:
+    def files(self) -> tuple[list[Found], list[str]]:
         found, warnings = [], []
         for path in self._urls:
             try:

@@ -14,6 +14,7 @@ _CONNECTORS = {
     "local_files": "dataplane.connectors.local_files.LocalFiles",
     "uploads": "dataplane.connectors.uploads.Uploads",
     "http_files": "dataplane.connectors.http_files.HttpFiles",
+    "sftp": "dataplane.connectors.sftp.Sftp",
     "postgresql": "dataplane.connectors.postgresql.PostgreSQL",
     "sqlite": "dataplane.connectors.sqlite.SQLite",
     "duckdb": "dataplane.connectors.duckdb_file.DuckDBFile",

@@ -35,7 +35,7 @@ class Remote(ABC):
             work()
 
     @abstractmethod
-    def list(self) -> tuple[list[Found], list[str]]:
+    def files(self) -> tuple[list[Found], list[str]]:
         """Every file that is there, without `absolute`; and a sentence for each that is left out."""
 
     @abstractmethod
@@ -77,7 +77,7 @@ class Spool(Place):
         self._remote.open()
 
     def files(self) -> tuple[list[Found], list[str]]:
-        found, warnings = self._remote.list()
+        found, warnings = self._remote.files()
         return sorted(found, key=lambda each: each.path), warnings
 
     def find(self, path: str) -> Found:
@@ -133,11 +133,6 @@ def sound(path: str) -> bool:
     """Whether a path that another machine tells is one: relative, and nothing in it leads elsewhere or hides."""
     parts = path.split("/")
     return path.isprintable() and "\\" not in path and not any(each in ("", ".", "..") for each in parts)
-
-
-def visible(path: str) -> bool:
-    """Whether no part of a path is hidden by a dot at its beginning."""
-    return not any(each.startswith(".") for each in path.split("/"))
 
 
 def bounded(found: Sequence[Found], shown: str) -> None:

@@ -1,0 +1,114 @@
+"""What file servers have in common: where they are, which folder is read, and how a connection fails."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dataplane.connectors.files.remote import sound
+from dataplane.errors import ConfigurationError, TransientError
+from dataplane.net import resolve
+
+CONNECT_SECONDS = 10.0
+IDLE_SECONDS = 30.0
+# Deeper folders than this are a circle, or nobody's delivery.
+DEEPEST = 20
+# What a stream begins with: other people's programs write into these folders while they are listed.
+SUGGESTED: dict[str, Any] = {"settle_seconds": 30}
+
+
+class ServerParams(BaseModel):
+    """A server and a folder on it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field(min_length=1, title="Host", description="A name or an address.")
+    path: str = Field(
+        "",
+        title="Folder",
+        description="Empty: the one that the user comes to; files in its subfolders are found too.",
+    )
+    largest_mb: int = Field(10_240, ge=1, title="Largest file", description="In MB.")
+
+    @property
+    def largest(self) -> int:
+        return self.largest_mb * 1_000_000
+
+
+def connected(host: str, port: int) -> socket.socket:
+    """A connection to the first of the host's checked addresses that takes one. Raises ManifoldError."""
+    failure: OSError | None = None
+    for address in resolve(host, port):
+        try:
+            return socket.create_connection((address, port), timeout=CONNECT_SECONDS)
+        except OSError as error:
+            failure = error
+    raise unreachable(host, port, failure)
+
+
+def unreachable(host: str, port: int, error: OSError | None) -> TransientError:
+    """The error for a server that takes no connection."""
+    evidence = {"host": host, "port": port}
+    if isinstance(error, TimeoutError):
+        return TransientError(
+            f"{host} does not answer on port {port}. Check the port and the firewall; it is tried again.",
+            code="connection_timeout",
+            evidence=evidence,
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return TransientError(
+            f"{host} accepts no connection on port {port}. Check the port, or start the server; it is tried again.",
+            code="connection_refused",
+            evidence=evidence,
+        )
+    return TransientError(
+        f"{host} cannot be reached on port {port}. Check the network; it is tried again.",
+        code="unreachable",
+        evidence=evidence,
+    )
+
+
+def lost(host: str) -> TransientError:
+    """The error for a session that ended, or in which nothing comes any more."""
+    return TransientError(
+        f"The connection to {host} broke off, or nothing came for {IDLE_SECONDS:.0f} seconds. It is tried again.",
+        code="connection_lost",
+        evidence={"host": host},
+    )
+
+
+def no_folder(path: str) -> ConfigurationError:
+    """The error for a folder that the server does not have."""
+    return ConfigurationError(
+        f"The folder {path or '.'} does not exist on the server. Correct the folder of the source.",
+        code="path_missing",
+        evidence={"path": path},
+    )
+
+
+def forbidden(path: str) -> ConfigurationError:
+    """The error for what the user may not read."""
+    return ConfigurationError(
+        f"{path or 'The folder'} may not be read by this user. Have the server's administrator grant it.",
+        code="permission_denied",
+        evidence={"path": path},
+    )
+
+
+def not_admitted(user: str, what: str) -> ConfigurationError:
+    """The error for a sign-in that is refused."""
+    return ConfigurationError(
+        f"The server does not let {user} in with this {what}. Correct the user or the {what}.",
+        code="authentication",
+        evidence={"user": user},
+    )
+
+
+def fit(path: str, warnings: list[str]) -> bool:
+    """Whether a path that a server tells can be used; a sentence is added for one that cannot."""
+    if not sound(path):
+        warnings.append(f"{path!r} is left out: its name holds what no path may hold.")
+        return False
+    return not any(part.startswith(".") for part in path.split("/"))

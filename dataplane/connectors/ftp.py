@@ -1,0 +1,258 @@
+"""Files on an FTP server, with or without TLS."""
+
+from __future__ import annotations
+
+import ftplib
+import hashlib
+import hmac
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal
+
+import certifi
+from pydantic import Field
+
+from dataplane.connectors.base import Capabilities, FileRef, secret_field
+from dataplane.connectors.files.connector import FileConnector
+from dataplane.connectors.files.found import Found, gone
+from dataplane.connectors.files.place import Place, Work
+from dataplane.connectors.files.remote import Remote, Spool, bounded, changed
+from dataplane.connectors.files.server import (
+    DEEPEST,
+    IDLE_SECONDS,
+    SUGGESTED,
+    ServerParams,
+    connected,
+    fit,
+    lost,
+    no_folder,
+    not_admitted,
+)
+from dataplane.errors import ConfigurationError, ManifoldError
+from dataplane.net import resolve
+
+_PIECE = 1 << 18
+_UNKNOWN_COMMAND = ("500", "501", "502", "504")
+
+
+class FtpParams(ServerParams):
+    """Where the server is, and how one is let in."""
+
+    port: int = Field(21, ge=1, le=65535, title="Port")
+    tls: Literal["required", "off"] = Field(
+        "required", title="Encryption", description="Off: user, password and files can be read by everybody on the way."
+    )
+    certificate: str | None = Field(
+        None,
+        title="Certificate",
+        description="The SHA-256 fingerprint of a certificate that no authority has signed; no other is accepted then.",
+        pattern="(?:[0-9A-Fa-f]{2}:?){32}",
+    )
+    user: str = Field("anonymous", min_length=1, title="User")
+    password: str | None = secret_field("Password")
+
+
+class FtpSession(Remote):
+    """One session; nothing is opened before its steps."""
+
+    def __init__(self, params: FtpParams) -> None:
+        self._params = params
+        self._root = params.path.rstrip("/")
+        self._ftp: ftplib.FTP | None = None
+
+    def steps(self) -> Sequence[Work]:
+        return [("resolve", self._resolve), ("connect", self._connect), ("authenticate", self._authenticate)]
+
+    def files(self) -> tuple[list[Found], list[str]]:
+        found: list[Found] = []
+        warnings: list[str] = []
+        folders = [("", 0)]
+        while folders:
+            folder, depth = folders.pop()
+            for name, facts in self._entries(folder):
+                path = f"{folder}/{name}".lstrip("/")
+                kind = facts.get("type", "").lower()
+                if kind in ("cdir", "pdir") or not fit(path, warnings):
+                    continue
+                if kind == "dir" and depth < DEEPEST:
+                    folders.append((path, depth + 1))
+                elif kind == "file":
+                    found.append(_found(path, facts.get("size", ""), facts.get("modify", "")))
+            bounded(found, self._params.path)
+        return found, warnings
+
+    def stat(self, path: str) -> Found:
+        with self._told(gone(path)):
+            self._session.voidcmd("TYPE I")
+            size = self._session.sendcmd(f"SIZE {self._at(path)}").partition(" ")[2]
+            modified = self._session.sendcmd(f"MDTM {self._at(path)}").partition(" ")[2]
+        return _found(path, size, modified)
+
+    def read(self, found: Found) -> Iterator[bytes]:
+        with self._told(gone(found.path)):
+            self._session.voidcmd("TYPE I")
+            connection = self._session.transfercmd(f"RETR {self._at(found.path)}")
+            ended = False
+            try:
+                while piece := connection.recv(_PIECE):
+                    yield piece
+                ended = True
+            finally:
+                connection.close()
+                # Whoever stops early is told so by the server, which is no failure.
+                with suppress(*(() if ended else (ftplib.Error, OSError, EOFError))):
+                    self._session.voidresp()
+        if self.stat(found.path) != found:
+            raise changed(found.path, "while it was read")
+
+    def close(self) -> None:
+        if self._ftp is not None:
+            self._ftp.close()
+
+    @property
+    def _session(self) -> ftplib.FTP:
+        assert self._ftp is not None, "the session has not been opened"
+        return self._ftp
+
+    def _resolve(self) -> str:
+        return f"{self._params.host} is {', '.join(resolve(self._params.host, self._params.port))}."
+
+    def _connect(self) -> str:
+        params = self._params
+        self._ftp = _Pinned(params.certificate) if params.tls == "required" else ftplib.FTP()  # noqa: S321  chosen by whoever added the source
+        self._ftp.encoding = "utf-8"
+        sock = connected(params.host, params.port)
+        sock.settimeout(IDLE_SECONDS)
+        # What ftplib's `connect` does, with a connection whose address was checked; the name is for the certificate.
+        self._ftp.timeout, self._ftp.host, self._ftp.port = IDLE_SECONDS, params.host, params.port
+        self._ftp.sock, self._ftp.af = sock, sock.family
+        self._ftp.file = sock.makefile("r", encoding=self._ftp.encoding)
+        with self._told(lost(params.host)):
+            self._ftp.welcome = self._ftp.getresp()
+            if isinstance(self._ftp, _Pinned):
+                self._ftp.auth()
+        return "The connection is encrypted." if params.tls == "required" else "The connection is not encrypted."
+
+    def _authenticate(self) -> str:
+        params = self._params
+        with self._told(not_admitted(params.user, "password")):
+            self._session.login(params.user, params.password or "")
+            if isinstance(self._session, _Pinned):
+                self._session.prot_p()
+        return f"{params.user} is let in."
+
+    def _entries(self, folder: str) -> list[tuple[str, dict[str, str]]]:
+        """What a folder holds, with type, size and time. A server without MLSD lists the files of one folder only."""
+        place = self._at(folder)
+        with self._told(no_folder(self._params.path)):
+            try:
+                return list(self._session.mlsd(place, facts=["type", "size", "modify"]))
+            except ftplib.error_perm as error:
+                if not str(error).startswith(_UNKNOWN_COMMAND):
+                    raise
+            names = [each.rpartition("/")[2] for each in self._session.nlst(place or ".")]
+        return [(name, facts) for name in names if (facts := self._facts(f"{folder}/{name}".lstrip("/")))]
+
+    def _facts(self, path: str) -> dict[str, str] | None:
+        """Size and time of a file, asked one by one; None for what is no file."""
+        with suppress(ManifoldError), self._told(gone(path)):
+            self._session.voidcmd("TYPE I")
+            size = self._session.sendcmd(f"SIZE {self._at(path)}").partition(" ")[2]
+            modified = self._session.sendcmd(f"MDTM {self._at(path)}").partition(" ")[2]
+            return {"type": "file", "size": size, "modify": modified}
+        return None
+
+    def _at(self, path: str) -> str:
+        return "/".join(each for each in (self._root, path) if each)
+
+    @contextmanager
+    def _told(self, refused: Exception) -> Iterator[None]:
+        """Errors in our words; `refused` is raised where the server says no for good."""
+        try:
+            yield
+        except ssl.SSLError as error:
+            raise _no_tls(self._params.host, str(error)) from None
+        except ftplib.error_perm as error:
+            if str(error).startswith(_UNKNOWN_COMMAND) and isinstance(self._ftp, _Pinned):
+                raise _no_tls(self._params.host, str(error)) from None
+            raise refused from None
+        except UnicodeError:
+            raise ConfigurationError(
+                "The server writes names of files that are not UTF-8. Rename them, or set the server to UTF-8.",
+                code="names_encoding",
+            ) from None
+        except (ftplib.Error, OSError, EOFError):
+            raise lost(self._params.host) from None
+
+
+class Ftp(FileConnector):
+    """A folder on an FTP server."""
+
+    key = "ftp"
+    title = "FTP and FTPS"
+    summary = "Files in a folder of an FTP server, with or without TLS, by name pattern, whole or only new ones."
+    capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
+    Params: ClassVar[type[FtpParams]] = FtpParams
+    params: FtpParams
+    suggested = SUGGESTED
+
+    def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:
+        return Spool(FtpSession(self.params), sample=sample, within=within, largest=self.params.largest)
+
+
+class _Pinned(ftplib.FTP_TLS):
+    """TLS by the authorities of the web, or by the one certificate that was confirmed; for commands and for files."""
+
+    def __init__(self, certificate: str | None) -> None:
+        context = ssl.create_default_context(cafile=certifi.where())
+        if certificate:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        super().__init__(context=context)
+        self._wanted = (certificate or "").replace(":", "").lower()
+
+    def auth(self) -> str:
+        answer = super().auth()
+        self._look(self.sock)
+        return answer
+
+    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, int | None]:
+        """As ftplib's, but in the session of the command connection, which many servers insist on."""
+        connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)  # noqa: S321  wrapped below
+        session = self.sock.session if isinstance(self.sock, ssl.SSLSocket) else None
+        secured = self.context.wrap_socket(connection, server_hostname=self.host, session=session)
+        self._look(secured)
+        return secured, size
+
+    def _look(self, sock: Any) -> None:
+        shown = hashlib.sha256(sock.getpeercert(binary_form=True)).hexdigest()
+        if self._wanted and not hmac.compare_digest(shown, self._wanted):
+            sock.close()
+            raise ConfigurationError(
+                f"{self.host} shows the certificate {shown}, but {self._wanted} was confirmed: it may be another. "
+                "If its administrator has changed it, enter the new fingerprint as *Certificate*.",
+                code="certificate_changed",
+                evidence={"certificate": shown, "confirmed": self._wanted},
+            )
+
+
+def _found(path: str, size: str, modified: str) -> Found:
+    """Size and time as the server writes them; what it writes otherwise counts as nothing."""
+    try:
+        seconds, _, part = modified.strip().partition(".")
+        moment = datetime.strptime(seconds, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        changed_at = int(moment.timestamp()) * 1_000_000_000 + int(part.ljust(6, "0")[:6] or 0) * 1_000
+    except ValueError:
+        changed_at = 0
+    return Found(path, "", int(size) if size.strip().isdecimal() else 0, changed_at)
+
+
+def _no_tls(host: str, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{host} cannot be spoken to with encryption as it is asked for ({why[:200]}). If no authority has signed its "
+        "certificate, enter the fingerprint as *Certificate*; if it has none, switch *Encryption* off.",
+        code="encryption",
+        evidence={"host": host},
+    )

@@ -1,0 +1,241 @@
+"""Files on an SFTP server, whose key has to be the one that was confirmed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import io
+import logging
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from dataplane.connectors.base import Capabilities, FileRef, secret_field
+from dataplane.connectors.files.connector import FileConnector
+from dataplane.connectors.files.found import Found, gone
+from dataplane.connectors.files.place import Place, Work
+from dataplane.connectors.files.remote import Remote, Spool, bounded, changed
+from dataplane.connectors.files.server import (
+    CONNECT_SECONDS,
+    DEEPEST,
+    IDLE_SECONDS,
+    SUGGESTED,
+    ServerParams,
+    connected,
+    fit,
+    forbidden,
+    lost,
+    no_folder,
+    not_admitted,
+)
+from dataplane.errors import ConfigurationError
+from dataplane.net import resolve
+
+# Servers answer pieces of this size; so many are asked for at once.
+_PIECE = 32_768
+_AT_ONCE = 32
+_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+
+
+class SftpParams(ServerParams):
+    """Where the server is, how one is let in, and which key it shows."""
+
+    port: int = Field(22, ge=1, le=65535, title="Port")
+    user: str = Field(min_length=1, title="User")
+    password: str | None = secret_field("Password", "Or a private key.")
+    private_key: str | None = secret_field("Private key", "The whole text of the key's file, in OpenSSH's or PEM form.")
+    passphrase: str | None = secret_field("Passphrase", "Of the private key, where it has one.")
+    host_key: str | None = Field(
+        None,
+        title="Host key",
+        description="The fingerprint SHA256:… of the server's key. Leave it empty to be shown it by the test; then "
+        "compare it with what the server's administrator says, and enter it.",
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> SftpParams:
+        if not self.password and not self.private_key:
+            raise ValueError("Enter a password or a private key.")
+        return self
+
+
+class SftpSession(Remote):
+    """One session; nothing is opened before its steps."""
+
+    def __init__(self, params: SftpParams) -> None:
+        self._params = params
+        self._root = params.path.rstrip("/") or "."
+        self._transport: Any = None
+        self._sftp: Any = None
+
+    def steps(self) -> Sequence[Work]:
+        return [("resolve", self._resolve), ("connect", self._connect), ("authenticate", self._authenticate)]
+
+    def files(self) -> tuple[list[Found], list[str]]:
+        found: list[Found] = []
+        warnings: list[str] = []
+        folders = [("", 0)]
+        while folders:
+            folder, depth = folders.pop()
+            with self._told(folder, no_folder(self._params.path)):
+                entries = self._sftp.listdir_attr(self._at(folder))
+            for each in entries:
+                path = f"{folder}/{each.filename}".lstrip("/")
+                mode = each.st_mode or 0
+                if each.filename in (".", "..") or not fit(path, warnings):
+                    continue
+                if stat.S_ISDIR(mode) and depth < DEEPEST:
+                    folders.append((path, depth + 1))
+                elif stat.S_ISREG(mode):
+                    found.append(_found(path, each))
+                elif stat.S_ISLNK(mode):
+                    warnings.append(f"{path} is a link; it is not read. Put the file itself there.")
+            bounded(found, self._params.path)
+        return found, warnings
+
+    def stat(self, path: str) -> Found:
+        with self._told(path, gone(path)):
+            found = self._sftp.lstat(self._at(path))
+        if not stat.S_ISREG(found.st_mode or 0):
+            raise gone(path)
+        return _found(path, found)
+
+    def read(self, found: Found) -> Iterator[bytes]:
+        with self._told(found.path, gone(found.path)), self._sftp.open(self._at(found.path), "rb") as file:
+            for start in range(0, found.size, _PIECE * _AT_ONCE):
+                end = min(start + _PIECE * _AT_ONCE, found.size)
+                yield from file.readv([(at, min(_PIECE, end - at)) for at in range(start, end, _PIECE)])
+        if self.stat(found.path) != found:
+            raise changed(found.path, "while it was read")
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def _resolve(self) -> str:
+        return f"{self._params.host} is {', '.join(resolve(self._params.host, self._params.port))}."
+
+    def _connect(self) -> str:
+        """Shake hands, and look whether this is the server that was confirmed."""
+        import paramiko
+
+        self._transport = paramiko.Transport(connected(self._params.host, self._params.port))
+        self._transport.banner_timeout = self._transport.auth_timeout = CONNECT_SECONDS
+        # Whatever fails is told by our own errors; its log would hold their traces.
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+        with self._told("", lost(self._params.host)):
+            self._transport.start_client(timeout=CONNECT_SECONDS)
+            key = self._transport.get_remote_server_key()
+        shown = _fingerprint(key.asbytes())
+        wanted = (self._params.host_key or "").strip()
+        if not wanted:
+            raise _unknown(self._params.host, key.get_name(), shown)
+        if not hmac.compare_digest(shown.encode(), wanted.rstrip("=").encode()):
+            raise _other_key(self._params.host, shown, wanted)
+        return f"The server shows the key {shown}, which was confirmed."
+
+    def _authenticate(self) -> str:
+        import paramiko
+
+        params = self._params
+        what = "private key" if params.private_key else "password"
+        with self._told("", lost(params.host)):
+            try:
+                if params.private_key:
+                    self._transport.auth_publickey(params.user, _key(params.private_key, params.passphrase))
+                else:
+                    self._transport.auth_password(params.user, params.password)
+            except paramiko.AuthenticationException:
+                raise not_admitted(params.user, what) from None
+            self._sftp = paramiko.SFTPClient.from_transport(self._transport)
+            self._sftp.get_channel().settimeout(IDLE_SECONDS)
+        return f"{params.user} is let in with a {what}."
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
+
+    @contextmanager
+    def _told(self, path: str, missing: Exception) -> Iterator[None]:
+        import paramiko
+
+        try:
+            yield
+        except FileNotFoundError:
+            raise missing from None
+        except PermissionError:
+            raise forbidden(path) from None
+        except (paramiko.SSHException, OSError, EOFError):
+            raise lost(self._params.host) from None
+
+
+class Sftp(FileConnector):
+    """A folder on an SFTP server."""
+
+    key = "sftp"
+    title = "SFTP"
+    summary = "Files in a folder of an SFTP server, by name pattern, whole or only new ones."
+    capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
+    Params: ClassVar[type[SftpParams]] = SftpParams
+    params: SftpParams
+    suggested = SUGGESTED
+
+    def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:
+        return Spool(SftpSession(self.params), sample=sample, within=within, largest=self.params.largest)
+
+
+def _found(path: str, status: Any) -> Found:
+    return Found(path, "", int(status.st_size or 0), int(status.st_mtime or 0) * 1_000_000_000)
+
+
+def _fingerprint(key: bytes) -> str:
+    """As `ssh-keygen -l` writes it."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
+
+
+def _key(text: str, passphrase: str | None) -> Any:
+    """A private key of whatever kind. Raises ConfigurationError; a form may have taken out its line breaks."""
+    import paramiko
+
+    match = _PEM.search(text)
+    if match is None:
+        raise _bad_key("It has to begin with -----BEGIN and to end with its END line")
+    whole = match[0] + "\n"
+    if "\n" not in match[2]:
+        body = "".join(match[2].split())
+        lines = "\n".join(body[at : at + 64] for at in range(0, len(body), 64))
+        whole = f"-----BEGIN {match[1]}-----\n{lines}\n-----END {match[1]}-----\n"
+    for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
+        try:
+            return kind.from_private_key(io.StringIO(whole), password=passphrase or None)
+        except paramiko.PasswordRequiredException:
+            raise _bad_key("It is locked: enter its passphrase") from None
+        except (paramiko.SSHException, ValueError, IndexError):
+            continue
+    raise _bad_key("It is damaged, of a kind that is not supported, or its passphrase is wrong")
+
+
+def _bad_key(why: str) -> ConfigurationError:
+    return ConfigurationError(f"The private key cannot be read. {why}.", code="private_key")
+
+
+def _unknown(host: str, kind: str, shown: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{host} shows the key {shown} ({kind}). Compare it with what the server's administrator says, and enter it as "
+        "*Host key*: from then on no other server is taken for this one.",
+        code="host_key_unknown",
+        evidence={"host": host, "host_key": shown},
+    )
+
+
+def _other_key(host: str, shown: str, wanted: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{host} shows the key {shown}, but {wanted} was confirmed: it may be another server. Nothing was sent to it. "
+        "If its administrator has changed the key, enter the new one as *Host key*.",
+        code="host_key_changed",
+        evidence={"host": host, "host_key": shown, "confirmed": wanted},
+    )

@@ -1,0 +1,79 @@
+"""An FTP server on loopback with one folder and one user, with TLS or without."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
+from pyftpdlib.ioloop import IOLoop
+from pyftpdlib.servers import FTPServer
+
+USER, PASSWORD = "ann", "s3cret"
+
+
+@dataclass
+class FtpServer:
+    port: int
+    folder: Path
+
+
+@contextmanager
+def serving(folder: Path, certificate: Path | None = None, *, without: tuple[str, ...] = ()) -> Iterator[FtpServer]:
+    """The server while the block lasts. certificate: a PEM file with its key. without: commands it does not know."""
+    authorizer = DummyAuthorizer()
+    authorizer.add_user(USER, PASSWORD, str(folder))
+    known = {name: what for name, what in FTPHandler.proto_cmds.items() if name not in without}
+    facts = {"authorizer": authorizer, "proto_cmds": known, "use_sendfile": False, "auth_failed_timeout": 0.0}
+    if certificate is None:
+        handler = type("Handler", (FTPHandler,), facts)
+    else:
+        tls = {name: what for name, what in TLS_FTPHandler.proto_cmds.items() if name not in without}
+        secure = {"certfile": str(certificate), "tls_control_required": True, "tls_data_required": True}
+        handler = type("Handler", (TLS_FTPHandler,), {**facts, "proto_cmds": tls, **secure})
+    stopped = threading.Event()
+    loop = IOLoop()
+    server = FTPServer(("127.0.0.1", 0), handler, ioloop=loop)
+
+    def serve() -> None:
+        while not stopped.is_set():
+            loop.loop(timeout=0.05, blocking=False)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield FtpServer(server.socket.getsockname()[1], folder)
+    finally:
+        stopped.set()
+        thread.join()
+        server.close_all()
+
+
+def certificate(file: Path) -> str:
+    """Write a certificate that nobody has signed, with its key; its SHA-256 fingerprint."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file.write_bytes(private + made.public_bytes(pem))
+    return made.fingerprint(hashes.SHA256()).hex(":")

@@ -1,0 +1,39 @@
+"""FTP: encryption is asked for, a certificate may be pinned, and old servers are read too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dataplane.connectors.base import Stage
+from tests.dataplane.connectors.remotes import ftp
+from tests.dataplane.connectors.remotes.conftest import Server
+
+
+def last(server: Server, **changes: object) -> Stage:
+    return list(server.connector(**changes).test())[-1]
+
+
+def test_a_server_without_encryption_is_refused_unless_it_is_switched_off(plain_ftp: Server) -> None:
+    stage = last(plain_ftp, tls="required")
+    assert stage.error is not None
+    assert (stage.name, stage.error.code, stage.error.retryable) == ("connect", "encryption", False)
+
+
+def test_a_certificate_that_nobody_has_signed_has_to_be_named(ftps: Server) -> None:
+    stage = last(ftps, certificate=None)
+    assert stage.error is not None and stage.error.code == "encryption" and "*Certificate*" in stage.error.message
+
+
+def test_another_certificate_than_the_confirmed_one_is_refused_before_the_password_is_sent(ftps: Server) -> None:
+    stage = last(ftps, certificate="00" * 32)
+    assert stage.error is not None
+    assert (stage.name, stage.error.code) == ("connect", "certificate_changed")
+
+
+def test_a_server_that_knows_no_mlsd_is_asked_file_by_file(folder: Path) -> None:
+    with ftp.serving(folder, without=("MLSD", "MLST")) as served:
+        params = {"host": "127.0.0.1", "port": served.port, "user": ftp.USER, "password": ftp.PASSWORD, "tls": "off"}
+        server = Server("ftp", params, folder)
+        server.write("a.csv", "id\n1\n")
+        server.write("below/b.csv", "id\n1\n")
+        assert [each.name for each in server.connector().discover()] == ["a"]

@@ -1,0 +1,81 @@
+"""SFTP: the server has to be the one that was confirmed; keys of the user; what lies in its folders."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import paramiko
+import pytest
+from pydantic import ValidationError
+
+from dataplane.connectors.base import Stage
+from dataplane.connectors.registry import build
+from tests.dataplane.connectors.remotes import ssh
+from tests.dataplane.connectors.remotes.conftest import USER_KEY, Server
+
+
+def last(server: Server, **changes: object) -> Stage:
+    return list(server.connector(**changes).test())[-1]
+
+
+def text_of(key: paramiko.PKey, password: str | None = None) -> str:
+    out = io.StringIO()
+    key.write_private_key(out, password=password)
+    return out.getvalue()
+
+
+def test_a_server_that_nobody_has_confirmed_is_shown_and_not_spoken_to(sftp: Server) -> None:
+    stage = last(sftp, host_key=None)
+    assert stage.error is not None
+    assert (stage.name, stage.error.code) == ("connect", "host_key_unknown")
+    assert stage.error.evidence["host_key"] == sftp.params["host_key"]
+    assert last(sftp, host_key=stage.error.evidence["host_key"]).ok
+
+
+def test_another_key_than_the_confirmed_one_is_refused(sftp: Server, folder: Path) -> None:
+    with ssh.serving(folder, paramiko.ECDSAKey.generate(), USER_KEY) as other:
+        stage = last(sftp, port=other.port)
+    assert stage.error is not None
+    assert (stage.error.code, stage.error.retryable) == ("host_key_changed", False)
+    assert ssh.PASSWORD not in str(stage.error.as_json())
+
+
+@pytest.mark.parametrize("squeezed", [False, True])
+def test_a_private_key_lets_in(sftp: Server, squeezed: bool) -> None:
+    text = text_of(USER_KEY)
+    # A form of one line takes the line breaks out.
+    text = text.replace("\n", "") if squeezed else text
+    assert last(sftp, password=None, private_key=text).ok
+
+
+def test_a_locked_key_needs_its_passphrase(sftp: Server) -> None:
+    key = paramiko.RSAKey.generate(2048)
+    stage = last(sftp, password=None, private_key=text_of(key, "opens"))
+    assert stage.error is not None and stage.error.code == "private_key" and "passphrase" in stage.error.message
+    stage = last(sftp, password=None, private_key=text_of(key, "opens"), passphrase="opens")
+    assert stage.error is not None and stage.error.code == "authentication"
+
+
+def test_what_is_no_key_is_told_without_showing_it(sftp: Server) -> None:
+    stage = last(sftp, password=None, private_key="canary-key")
+    assert stage.error is not None and stage.error.code == "private_key"
+    assert "canary-key" not in str(stage.error.as_json())
+
+
+def test_links_and_names_that_are_none_are_left_out(sftp: Server) -> None:
+    sftp.write("a.csv", "id\n1\n")
+    os.symlink("/etc/passwd", sftp.folder / "passwd.csv")
+    os.symlink("/etc", sftp.folder / "etc")
+    sftp.write("new\nline.csv", "id\n1\n")
+    sftp.write("back\\slash.csv", "id\n1\n")
+    found = sftp.connector().discover()
+    assert [each.name for each in found] == ["a"]
+    assert sum("is a link" in each for each in found[0].warnings) == 2
+    assert sum("left out" in each for each in found[0].warnings) == 2
+
+
+def test_one_needs_a_password_or_a_key() -> None:
+    with pytest.raises(ValidationError, match="password or a private key"):
+        build("sftp", {"host": "h", "user": "ann"})
