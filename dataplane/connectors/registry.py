@@ -15,7 +15,9 @@ _CONNECTORS = {
     "uploads": "dataplane.connectors.uploads.Uploads",
     "http_files": "dataplane.connectors.http_files.HttpFiles",
     "sftp": "dataplane.connectors.sftp.Sftp",
+    "ftp": "dataplane.connectors.ftp.Ftp",
     "postgresql": "dataplane.connectors.postgresql.PostgreSQL",
+    "mysql": "dataplane.connectors.mysql.MySQL",
     "sqlite": "dataplane.connectors.sqlite.SQLite",
     "duckdb": "dataplane.connectors.duckdb_file.DuckDBFile",
 }

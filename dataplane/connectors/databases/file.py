@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -28,9 +27,10 @@ from dataplane.connectors.base import (
     Window,
 )
 from dataplane.connectors.databases import cursors
+from dataplane.connectors.databases.stages import staged
 from dataplane.connectors.files.single import allowed_file
 from dataplane.engine import connector_instance
-from dataplane.errors import ConfigurationError, ManifoldError
+from dataplane.errors import ConfigurationError
 from dataplane.failures import duckdb_errors
 from dataplane.relations import identifier
 from dataplane.statements import StatementError, check_expression
@@ -118,11 +118,7 @@ class DatabaseFile(Connector):
             self.preview(StreamConfig(found[0].name), 1)
             return found[0].name
 
-        for name, work in (("resolve", resolve), ("list", list_), ("read a row", read)):
-            stage = _stage(name, work)
-            yield stage
-            if not stage.ok:
-                return
+        yield from staged((("resolve", resolve), ("list", list_), ("read a row", read)))
 
     def discover(self) -> list[StreamInfo]:
         with self._opened() as (duck, path):
@@ -272,12 +268,3 @@ def _same_cursor(stream: StreamConfig, window: Window) -> None:
             code="cursor_changed",
             evidence={"stream": stream.name, "window": window.column, "cursor": stream.cursor},
         )
-
-
-def _stage(name: str, work: Callable[[], str]) -> Stage:
-    began = time.monotonic()
-    try:
-        detail = work()
-    except ManifoldError as error:
-        return Stage(name, False, time.monotonic() - began, error.message, error)
-    return Stage(name, True, time.monotonic() - began, detail)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, TypeVar
@@ -25,11 +23,14 @@ from dataplane.connectors.base import (
     StreamInfo,
     Window,
 )
+from dataplane.connectors.databases import planning
+from dataplane.connectors.databases.stages import reachable, staged
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
 from dataplane.connectors.postgresql import catalog, destination, faults, reading, session
 from dataplane.connectors.postgresql.catalog import Connection
 from dataplane.connectors.postgresql.params import PostgreSQLParams
-from dataplane.connectors.postgresql.reading import Cursor, Prepared
+from dataplane.connectors.postgresql.questions import Asking
+from dataplane.connectors.postgresql.reading import Prepared
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 
@@ -70,11 +71,7 @@ class PostgreSQL(Connector, Destination):
             ("read a row", lambda: self._read_row(found, opened[0])),
         ]
         try:
-            for name, run in stages:
-                stage = _timed(name, run)
-                yield stage
-                if not stage.ok:
-                    return
+            yield from staged(stages)
         finally:
             for connection in opened:
                 connection.close()
@@ -84,7 +81,7 @@ class PostgreSQL(Connector, Destination):
         return ", ".join(found["addresses"])
 
     def _connect(self, found: dict[str, Any]) -> str:
-        found["address"] = session.reachable(self.params)
+        found["address"] = reachable(self.params.host, self.params.port, "PostgreSQL")
         return f"{found['address']}:{self.params.port}"
 
     def _authenticate(self, found: dict[str, Any], opened: list[Connection]) -> str:
@@ -134,82 +131,15 @@ class PostgreSQL(Connector, Destination):
         """A stream's columns as they would arrive; for an operator's query, whose columns nobody discovered."""
         with session.connected(self.params, ASK_SECONDS) as connection:
             prepared = self._asked(lambda: reading.prepare(connection, self.params, stream), stream.name)
-            rows, size = self._estimate(connection, prepared, None)
+            rows, size = Asking(connection, prepared).estimate(None)
         warnings = tuple(f"{each.name}: {each.warning}" for each in prepared.columns if each.warning)
         return StreamInfo(stream.name, prepared.columns, rows=rows, bytes=size, warnings=warnings)
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         with session.connected(self.params, READ_SECONDS) as connection:
-            return self._asked(lambda: self._plan(connection, stream, mode, mark), stream.name)
-
-    def _plan(self, connection: Connection, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
-        prepared = reading.prepare(connection, self.params, stream)
-        if mode == "full_refresh":
-            rows, size = self._estimate(connection, prepared, None)
-            return Planned(Window("full"), f"All of {stream.name} is read.", rows, size, prepared.warnings)
-        if prepared.cursor is None:
-            raise ConfigurationError(
-                f"{stream.name} has no cursor, so it cannot be read incrementally. Choose the column that grows with "
-                "every new row, or read it with mode full_refresh.",
-                code="cursor_missing",
-                evidence={"stream": stream.name},
-            )
-        return self._plan_cursor(connection, prepared, prepared.cursor, mark)
-
-    def _plan_cursor(self, connection: Connection, prepared: Prepared, cursor: Cursor, mark: Mark) -> Planned:
-        stream = prepared.stream
-        upper = _one(connection, reading.newest(prepared, cursor))
-        warnings = prepared.warnings + self._null_cursors(connection, prepared, cursor)
-        if upper is None:
-            return Planned(None, f"{stream.name} has no row with a {cursor.name}.", 0, 0, warnings)
-        if mark.upper is None:
-            window = Window("cursor", column=cursor.name, upper=upper)
-            rows, size = self._estimate(connection, prepared, window)
-            return Planned(window, f"First read of {stream.name}, up to {cursor.name} {upper}.", rows, size, warnings)
-        start = _one(connection, reading.lookback(cursor, mark, stream.lookback))
-        window = Window("cursor", column=cursor.name, lower=mark.upper, upper=upper, reread_from=start)
-        if not _one(connection, f"SELECT ({cursor.value(upper)} > {cursor.value(mark.upper)})::int"):
-            return self._late_rows(connection, prepared, window, mark, warnings)
-        rows, size = self._estimate(connection, prepared, window)
-        reason = f"Rows of {stream.name} with {cursor.name} after {mark.upper}, up to {upper}."
-        return Planned(window, reason, rows, size, warnings)
-
-    def _late_rows(
-        self, connection: Connection, prepared: Prepared, window: Window, mark: Mark, warnings: tuple[str, ...]
-    ) -> Planned:
-        """The newest cursor has not moved: rows may still have come at it, or within the lookback."""
-        name = prepared.stream.name
-        nothing = Planned(None, f"{name} has nothing after {window.column} {window.lower}.", 0, 0, warnings)
-        if mark.boundary_rows is None:
-            return nothing
-        again = Window(
-            "cursor", column=window.column, lower=window.lower, upper=window.lower, reread_from=window.reread_from
-        )
-        there = int(_one(connection, reading.counted(prepared, again)) or 0)
-        if there <= mark.boundary_rows:
-            return nothing
-        late = there - mark.boundary_rows
-        reason = f"{late} rows of {name} arrived late, at or before {window.column} {window.lower}."
-        return Planned(again, reason, there, None, warnings)
-
-    def _null_cursors(self, connection: Connection, prepared: Prepared, cursor: Cursor) -> tuple[str, ...]:
-        if not cursor.column.nullable:
-            return ()
-        found = int(_one(connection, reading.nulls(prepared, cursor)) or 0)
-        if not found:
-            return ()
-        many = "more than 1,000" if found > 1000 else str(found)
-        return (f"{many} rows of {prepared.stream.name} have no {cursor.name} and are not read incrementally.",)
-
-    def _estimate(
-        self, connection: Connection, prepared: Prepared, window: Window | None
-    ) -> tuple[int | None, int | None]:
-        """What PostgreSQL's planner expects; it knows of nothing but its statistics."""
-        row = connection.execute(f"EXPLAIN (FORMAT JSON) {prepared.select(window)}").fetchone()
-        assert row is not None
-        explained = row[0] if isinstance(row[0], list) else json.loads(row[0])
-        node = explained[0]["Plan"]
-        return int(node["Plan Rows"]), int(node["Plan Rows"]) * int(node["Plan Width"])
+            prepared = self._asked(lambda: reading.prepare(connection, self.params, stream), stream.name)
+            asking = Asking(connection, prepared)
+            return self._asked(lambda: planning.planned(asking, mode, mark), stream.name)
 
     @contextmanager
     def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:
@@ -235,8 +165,7 @@ class PostgreSQL(Connector, Destination):
         """Rows that belong to the window alone: after `lower`, up to `upper`."""
         with session.connected(self.params, READ_SECONDS) as connection:
             prepared = self._asked(lambda: reading.prepare(connection, self.params, stream), stream.name)
-            counted = self._asked(lambda: _one(connection, reading.counted(prepared, window, alone=True)), stream.name)
-            return int(counted or 0)
+            return self._asked(lambda: Asking(connection, prepared).counted_alone(window), stream.name)
 
     @contextmanager
     def _attached(
@@ -244,7 +173,7 @@ class PostgreSQL(Connector, Destination):
     ) -> Iterator[tuple[Prepared, int | None]]:
         with session.connected(self.params, ASK_SECONDS) as connection:
             prepared = self._asked(lambda: reading.prepare(connection, self.params, stream), stream.name)
-            total, _ = self._asked(lambda: self._estimate(connection, prepared, window), stream.name)
+            total, _ = self._asked(lambda: Asking(connection, prepared).estimate(window), stream.name)
             address = connection.info.hostaddr
             checks = self._asked(lambda: session.checks_clients(connection), "its settings")
         session.attach(duck, self.params, address, seconds, checks=checks)
@@ -311,17 +240,3 @@ class PostgreSQL(Connector, Destination):
             return ask()
         except psycopg.Error as error:
             raise faults.refused_statement(self.params, error, what) from None
-
-
-def _one(connection: Connection, sql: str) -> Any:
-    row = connection.execute(sql).fetchone()
-    return None if row is None else row[0]
-
-
-def _timed(name: str, run: Callable[[], str]) -> Stage:
-    began = time.monotonic()
-    try:
-        detail = run()
-    except ManifoldError as error:
-        return Stage(name, False, time.monotonic() - began, error.message, error)
-    return Stage(name, True, time.monotonic() - began, detail)

@@ -6,7 +6,6 @@ soon as the database is attached.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,16 +14,15 @@ import duckdb
 import psycopg
 from psycopg import pq
 
-from dataplane import net
+from dataplane.connectors.databases.stages import CONNECT_SECONDS, reachable
 from dataplane.connectors.postgresql import faults
 from dataplane.connectors.postgresql.params import PostgreSQLParams
 from dataplane.connectors.postgresql.types import literal
-from dataplane.errors import ManifoldError, TransientError
+from dataplane.errors import TransientError
 
 CATALOG = "source"
 """The name under which DuckDB knows the attached database."""
 
-CONNECT_SECONDS = 10
 _ALWAYS = {
     "default_transaction_read_only": "on",
     "TimeZone": "UTC",
@@ -55,48 +53,10 @@ def settings(seconds: float, version: int, *, writes: bool = False) -> str:
     return " ".join(f"-c {name}={value}" for name, value in chosen.items())
 
 
-def reachable(params: PostgreSQLParams) -> str:
-    """The first address that takes a connection. Raises ManifoldError."""
-    addresses = net.resolve(params.host, params.port)
-    failure: OSError | None = None
-    for address in addresses:
-        try:
-            socket.create_connection((address, params.port), timeout=CONNECT_SECONDS).close()
-        except OSError as error:
-            failure = error
-        else:
-            return address
-    raise _unreachable(params, failure)
-
-
-def _unreachable(params: PostgreSQLParams, error: OSError | None) -> ManifoldError:
-    evidence = {"host": params.host, "port": params.port}
-    if isinstance(error, ConnectionRefusedError):
-        return TransientError(
-            f"Nothing listens at {params.host}:{params.port}. Check the port, and that PostgreSQL runs and accepts "
-            "connections from other machines (listen_addresses).",
-            code="connection_refused",
-            evidence=evidence,
-        )
-    if isinstance(error, TimeoutError):
-        return TransientError(
-            f"{params.host}:{params.port} did not answer within {CONNECT_SECONDS} s. Check the address and that no "
-            "firewall is in between.",
-            code="connection_timeout",
-            evidence=evidence,
-        )
-    return TransientError(
-        f"{params.host}:{params.port} cannot be reached: {error and error.strerror}. "
-        "Check the network between the machines.",
-        code="unreachable",
-        evidence=evidence,
-    )
-
-
 @contextmanager
 def connected(params: PostgreSQLParams, seconds: float = 20.0) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """A read-only session in one snapshot; no statement in it lasts longer than `seconds`. Raises ManifoldError."""
-    connection = sign_in(params, reachable(params), seconds)
+    connection = sign_in(params, reachable(params.host, params.port, "PostgreSQL"), seconds)
     try:
         yield connection
     finally:
@@ -106,7 +66,7 @@ def connected(params: PostgreSQLParams, seconds: float = 20.0) -> Iterator[psyco
 @contextmanager
 def writing(params: PostgreSQLParams, seconds: float) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """A session that may write, in one transaction at a time; what is not committed is gone. Raises ManifoldError."""
-    connection = sign_in(params, reachable(params), seconds, writes=True)
+    connection = sign_in(params, reachable(params.host, params.port, "PostgreSQL"), seconds, writes=True)
     try:
         yield connection
     finally:

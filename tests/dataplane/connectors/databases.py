@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import duckdb
 
-from dataplane.connectors.base import StreamConfig, Window
+from dataplane.connectors.base import Connector, StreamConfig, Window
 from dataplane.connectors.postgresql import PostgreSQL
 from dataplane.engine import connector_instance, write_parquet
 from dataplane.storage import Storage
@@ -31,12 +31,12 @@ def connector(url: str, **changes: Any) -> PostgreSQL:
     return PostgreSQL(PostgreSQL.Params(**{**params_of(url), **changes}))
 
 
-def staged(source: PostgreSQL, stream: StreamConfig, window: Window, select: str = "*") -> list[tuple[Any, ...]]:
+def staged(source: Connector, stream: StreamConfig, window: Window, select: str = "*") -> list[tuple[Any, ...]]:
     """Read a window to Parquet as a run does, and look at `select` of the files."""
     with tempfile.TemporaryDirectory() as folder:
         storage = Storage(Path(folder).as_uri())
         with (
-            connector_instance(extensions=PostgreSQL.extensions, memory=2**28, threads=2) as duck,
+            connector_instance(extensions=source.extensions, memory=2**28, threads=2) as duck,
             source.read(stream, window, duck) as reading,
         ):
             files = write_parquet(duck, reading.query, storage=storage, folder="out", split=True)

@@ -1,0 +1,167 @@
+"""Two ways into a database: PyMySQL for questions about it, DuckDB for its rows; both read-only and with limits.
+
+No connection string is ever shown: DuckDB gets the address and the password in a temporary secret that is dropped as
+soon as the database is attached.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import duckdb
+import pymysql
+from pymysql.connections import Connection
+
+from dataplane.connectors.databases.stages import CONNECT_SECONDS, reachable
+from dataplane.connectors.mysql import faults
+from dataplane.connectors.mysql.params import MySQLParams
+from dataplane.errors import TransientError
+from dataplane.relations import literal
+
+CATALOG = "source"
+"""The name under which DuckDB knows the attached database."""
+
+_SCANNER = {"disable": "disabled", "prefer": "preferred", "require": "required", "verify-full": "verify_identity"}
+_SETTINGS = (
+    "SET mysql_session_time_zone = '+00:00'",
+    "SET mysql_tinyint1_as_boolean = false",
+    "SET mysql_bit1_as_boolean = false",
+)
+
+
+@contextmanager
+def connected(params: MySQLParams, seconds: float) -> Iterator[Connection]:
+    """A read-only session in one snapshot; no statement in it lasts longer than `seconds`. Raises ManifoldError."""
+    connection = sign_in(params, reachable(params.host, params.port, "the server"), seconds)
+    try:
+        yield connection
+    finally:
+        _close(connection)
+
+
+@contextmanager
+def writing(params: MySQLParams, seconds: float) -> Iterator[Connection]:
+    """A session that may write, every statement by itself until a transaction begins. Raises ManifoldError."""
+    connection = sign_in(params, reachable(params.host, params.port, "the server"), seconds, writes=True)
+    try:
+        yield connection
+    finally:
+        _close(connection)
+
+
+def _close(connection: Connection) -> None:
+    with suppress(pymysql.err.Error):
+        connection.close()
+
+
+def sign_in(params: MySQLParams, address: str, seconds: float, *, writes: bool = False) -> Connection:
+    """Open a session at an address that `reachable` has found. Raises ManifoldError."""
+    try:
+        connection = pymysql.connect(**_arguments(params, address, seconds))
+    except (pymysql.err.MySQLError, OSError, RuntimeError) as error:
+        raise faults.refused_connection(params, error) from None
+    try:
+        for statement in _prepared(is_mariadb(connection), seconds, writes=writes):
+            ask(connection, statement)
+    except pymysql.err.MySQLError as error:
+        _close(connection)
+        raise faults.refused_statement(params, error, "the settings of the session") from None
+    return connection
+
+
+def ask(connection: Connection, sql: str, *given: Any) -> list[tuple[Any, ...]]:
+    """The rows that a statement answers; `given` stands for each %s. Raises pymysql's errors."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, given or None)
+        return list(cursor.fetchall())
+
+
+def one(connection: Connection, sql: str, *given: Any) -> Any:
+    """The first value of the first row; None where there is none."""
+    rows = ask(connection, sql, *given)
+    return rows[0][0] if rows else None
+
+
+def is_mariadb(connection: Connection) -> bool:
+    return "mariadb" in connection.get_server_info().lower()
+
+
+def limited(select: str, seconds: float, *, mariadb: bool) -> str:
+    """A SELECT (it begins with this word) that ends by itself, and on MariaDB cannot write, whatever it calls."""
+    if mariadb:
+        limits = f"max_statement_time = {int(seconds)}, net_write_timeout = {int(seconds)}, tx_read_only = 1"
+        return f"SET STATEMENT {limits} FOR {select}"
+    return select.replace("SELECT", f"SELECT /*+ MAX_EXECUTION_TIME({int(seconds * 1000)}) */", 1)
+
+
+def attach(duck: duckdb.DuckDBPyConnection, params: MySQLParams, address: str) -> None:
+    """Attach the database as `source`, read-only. Raises ManifoldError."""
+    given = {
+        # Under verify-full the certificate is compared with the name, so a name that leads elsewhere gets nowhere.
+        "HOST": params.host if params.sslmode == "verify-full" else address,
+        "PORT": params.port,
+        "DATABASE": params.database,
+        "USER": params.user,
+        "PASSWORD": params.password or "",
+        "SSL_MODE": _SCANNER[params.sslmode],
+    }
+    parts = ", ".join(f"{name} {literal(str(value))}" for name, value in given.items())
+    try:
+        for setting in _SETTINGS:
+            duck.execute(setting)
+        duck.execute(f"CREATE OR REPLACE TEMPORARY SECRET manifold_source (TYPE mysql, {parts})")
+        try:
+            duck.execute(f"ATTACH '' AS {CATALOG} (TYPE mysql, READ_ONLY, SECRET manifold_source)")
+        finally:
+            duck.execute("DROP SECRET manifold_source")
+    except duckdb.Error as error:
+        raise TransientError(
+            f"{params.host}:{params.port} closed the door while it was opened for reading. It is tried again.",
+            code="connection_lost",
+            evidence={"host": params.host, "server": faults.scrubbed(params, str(error))[:500]},
+        ) from None
+
+
+def _arguments(params: MySQLParams, address: str, seconds: float) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "host": params.host if params.sslmode == "verify-full" else address,
+        "port": params.port,
+        "database": params.database,
+        "user": params.user,
+        "password": (params.password or "").encode(),
+        "charset": "utf8mb4",
+        "autocommit": True,
+        "connect_timeout": CONNECT_SECONDS,
+        # The server's own limit comes first; this one is for a server that has gone.
+        "read_timeout": seconds + 2 * CONNECT_SECONDS,
+        "write_timeout": seconds + 2 * CONNECT_SECONDS,
+        "program_name": "manifold",
+    }
+    if params.sslmode == "disable":
+        given["ssl_disabled"] = True
+    elif params.sslmode == "require":
+        given["ssl"] = _unverified()
+    elif params.sslmode == "verify-full":
+        given["ssl"] = ssl.create_default_context()
+    return given
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _prepared(mariadb: bool, seconds: float, *, writes: bool) -> list[str]:
+    statements = ["SET SESSION time_zone = '+00:00'"]
+    if mariadb:
+        statements.append(f"SET SESSION max_statement_time = {float(seconds)}")
+    else:
+        statements.append(f"SET SESSION max_execution_time = {int(seconds * 1000)}")
+    if not writes:
+        statements.append("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    return statements
