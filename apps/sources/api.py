@@ -218,6 +218,7 @@ class StreamViewSet(AsksReaders, mixins.ListModelMixin, mixins.RetrieveModelMixi
         "destroy": "manage",
         "preview": "read",
         "schemas": "see",
+        "try_changes": "manage",
     }
     fields_below = "config"
     own_fields = frozenset({"name"})
@@ -256,6 +257,13 @@ class StreamViewSet(AsksReaders, mixins.ListModelMixin, mixins.RetrieveModelMixi
         given.is_valid(raise_exception=True)
         return Response(services.preview_stream(self.get_object(), limit=given.validated_data["limit"]))
 
+    @extend_schema(request=s.StreamChanges, responses=s.TriedShape)
+    @action(detail=True, methods=["post"], url_path="try")
+    def try_changes(self, request: Request, **_: Any) -> Response:
+        """What a run would make of a sample if its declaration were changed so. Nothing is kept."""
+        body = s.valid(s.StreamChanges, request)
+        return Response(services.try_stream(self.get_object(), config=body["config"]))
+
     @extend_schema(responses=s.SchemaShape(many=True))
     @action(detail=True, pagination_class=WholeList)
     def schemas(self, request: Request, **_: Any) -> Response:
@@ -264,14 +272,6 @@ class StreamViewSet(AsksReaders, mixins.ListModelMixin, mixins.RetrieveModelMixi
         return self.get_paginated_response(s.SchemaShape(found, many=True).data)
 
 
-class FileFilter(filters.FilterSet):
-    seen_since = filters.IsoDateTimeFilter(field_name="last_seen_at", lookup_expr="gte")
-    gone = filters.BooleanFilter(field_name="gone_at", lookup_expr="isnull", exclude=True)
-    path = filters.CharFilter(field_name="path", lookup_expr="icontains")
-
-    class Meta:
-        model = SourceFile
-        fields = ["ignored", "file_date"]
 class UploadViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
     """Files that were given to a source. A file is sent as the plain body of a PUT to its name."""
 
@@ -303,6 +303,14 @@ class UploadViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
+class FileFilter(filters.FilterSet):
+    seen_since = filters.IsoDateTimeFilter(field_name="last_seen_at", lookup_expr="gte")
+    gone = filters.BooleanFilter(field_name="gone_at", lookup_expr="isnull", exclude=True)
+    path = filters.CharFilter(field_name="path", lookup_expr="icontains")
+
+    class Meta:
+        model = SourceFile
+        fields = ["ignored", "file_date"]
 
 
 class FileViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
@@ -342,5 +350,5 @@ _router = SimpleRouter()
 _router.register("connectors", ConnectorViewSet, basename="connector")
 _router.register(f"{_IN_PROJECT}/credentials", CredentialViewSet, basename="project-credentials")
 _router.register(f"{_IN_SOURCE}/streams/(?P<stream>{_NAME})/files", FileViewSet, basename="project-files")
-urlpatterns = _router.urls
 _router.register(f"{_IN_SOURCE}/uploads", UploadViewSet, basename="project-uploads")
+urlpatterns = _router.urls

@@ -171,6 +171,23 @@ class StreamChanges(serializers.Serializer[Any]):
     )
 
 
+class RejectedShape(serializers.Serializer[Any]):
+    file = serializers.CharField(allow_null=True)
+    row = serializers.IntegerField(allow_null=True, help_text="Its line in the file, else its number.")
+    reason = serializers.CharField()
+    raw = serializers.CharField(allow_blank=True)
+
+
+@extend_schema_serializer(component_name="TriedStream")
+class TriedShape(serializers.Serializer[Any]):
+    rows = serializers.IntegerField(help_text="So many rows of the sample would arrive.")
+    rejected = serializers.IntegerField(help_text="So many would be set aside.")
+    samples = RejectedShape(many=True, help_text="The first of them.")
+    warnings = serializers.ListField(child=serializers.CharField())
+    file = serializers.CharField(allow_null=True, help_text="The file that was read whole; of tables the first rows.")
+    error = serializers.DictField(allow_null=True, help_text="Why a run would fail: the shape `error`.")
+
+
 class StreamBody(serializers.Serializer[Any]):
     name = serializers.CharField()
     config = serializers.DictField(required=False, default=dict)
@@ -182,6 +199,12 @@ class SchemaShape(serializers.ModelSerializer[SchemaVersion]):
     class Meta:
         model = SchemaVersion
         fields = ["number", "columns", "seen_at", "run"]
+
+
+class UploadShape(serializers.ModelSerializer[Upload]):
+    class Meta:
+        model = Upload
+        fields = ["id", "name", "size", "digest", "uploaded_at", "uploaded_by"]
 
 
 class FileShape(serializers.ModelSerializer[SourceFile]):
@@ -201,12 +224,6 @@ class FileShape(serializers.ModelSerializer[SourceFile]):
             "first_seen_at",
             "last_seen_at",
             "gone_at",
-class UploadShape(serializers.ModelSerializer[Upload]):
-    class Meta:
-        model = Upload
-        fields = ["id", "name", "size", "digest", "uploaded_at", "uploaded_by"]
-
-
         ]
 
 

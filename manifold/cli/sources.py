@@ -11,12 +11,16 @@ import click
 
 from manifold.cli import output
 from manifold.cli.datasets import show_rows
+from manifold.cli.streams import types
 from manifold.client import Client, at
 
 
 @click.group()
 def sources() -> None:
     """List, add and test sources; discover and preview their streams."""
+
+
+sources.add_command(types)
 
 
 @sources.command("list")
@@ -175,10 +179,6 @@ def files(client: Client, *, slug: str, limit: int, as_json: bool) -> None:
     )
 
 
-def _setting(text: str) -> tuple[str, Any]:
-    """`name=value`; a value that is JSON (a number, true, a list) is taken as such, everything else as text."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
 @sources.command()
 @click.argument("slug")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -225,6 +225,10 @@ def discard(client: Client, *, slug: str, name: str, as_json: bool) -> None:
     output.print_json(None) if as_json else click.echo(f"{name}: removed")
 
 
+def _setting(text: str) -> tuple[str, Any]:
+    """`name=value`; a value that is JSON (a number, true, a list) is taken as such, everything else as text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
         raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
     try:
         return name, json.loads(value)

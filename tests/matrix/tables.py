@@ -74,6 +74,7 @@ get     P/sources/<source>/streams/<name>/                      401      404    
 get     P/sources/<source>/streams/<name>/preview/              401      404       404    yes      yes   yes
 get     P/sources/<source>/streams/<name>/schemas/              401      404       404    yes      yes   yes
 post    P/sources/<source>/streams/                             401      404       404    403      403   yes
+post    P/sources/<source>/streams/<name>/try/                  401      404       404    403      403   yes
 patch   P/sources/<source>/streams/<name>/                      401      404       404    403      403   yes
 delete  P/sources/<source>/streams/<name>/                      401      404       404    403      403   409
 get     P/sources/<source>/streams/<stream>/files/              401      404       404    yes      yes   yes
@@ -215,6 +216,7 @@ post    source-delete    sign-in      404       404    403      403   yes
 post    source-upload-remove sign-in  404       404    403      403   yes
 get     stream           sign-in      404       404    yes      yes   yes
 post    stream           sign-in      404       404    403      403   yes
+post    stream-try       sign-in      404       404    403      403   yes
 get     stream-preview   sign-in      404       404    yes      yes   yes
 get     stream-files     sign-in      404       404    yes      yes   yes
 post    stream-files     sign-in      404       404    403      yes   yes

@@ -34,6 +34,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "patch P/sources/<slug>/": {"title": "Another"},
     "post P/sources/<source>/streams/": {"name": "ann", "config": {"query": "SELECT * FROM customers"}},
     "patch P/sources/<source>/streams/<name>/": {"config": {}},
+    "post P/sources/<source>/streams/<name>/try/": {"config": {}},
     "post P/pipelines/": {"slug": "other"},
     "post P/pipelines/validate/": {"text": DOCUMENT},
     "post P/pipelines/apply/": {"text": DOCUMENT},

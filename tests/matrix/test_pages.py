@@ -31,6 +31,7 @@ FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
     "source-edit": lambda made: {"title": "Drop", "path": str(made.folder / "drop"), "do": "save"},
     "source-choose": lambda _: {"stream": "orders"},
     "source-upload-remove": lambda _: {"name": "orders-2026-02.csv"},
+    "stream": lambda _: {"anyway": "yes"},
     "stream-files": lambda made: {"file": made.values["files"], "ignored": "yes"},
     "pipeline-new": lambda _: {
         "text": DOCUMENT.replace("pipeline: orders", "pipeline: more").replace("dataset: orders", "dataset: more"),

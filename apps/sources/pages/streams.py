@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.urls import path
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
@@ -36,30 +36,63 @@ def stream_of(request: HttpRequest, project: Project, slug: str, stream_id: uuid
 @project_page()
 def show(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID) -> HttpResponse:
     stream = stream_of(request, project, slug, stream_id)
-    faults: dict[str, list[str]] = {}
+    entered: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     if request.method == "POST":
         require(request, "manage")
-        try:
-            services.update_stream(stream=stream, config=_declared(stream, request.POST), actor=actor_of(request.user))
-        except InvalidFields as error:
-            faults = error.fields
-        else:
-            return go(request, request.path, "Saved. Runs that start from now on read it so.")
+        entered = _declared(stream, request.POST)
+        found = {} if request.POST.get("anyway") == "yes" else _tried(stream, entered)
+        if not found or (found["tried"] and services.fits(found["tried"])):
+            try:
+                services.update_stream(stream=stream, config=entered, actor=actor_of(request.user))
+            except InvalidFields as error:
+                found = _refused(error)
+            else:
+                return go(request, request.path, "Saved. Runs that start from now on read it so.")
+    context = _shown(stream, entered) | found
+    return render(request, "sources/stream.html", context, status=422 if found else 200)
+
+
+@require_POST
+@project_page("manage")
+def try_changes(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID) -> HttpResponse:
+    """What a run would make of a sample with what is entered; nothing is kept."""
+    stream = stream_of(request, project, slug, stream_id)
+    return render(request, "sources/parts/stream_tried.html", _tried(stream, _declared(stream, request.POST)))
+
+
+def _tried(stream: Stream, entered: dict[str, Any]) -> dict[str, Any]:
+    """`tried`, or why it could not be: `faults` of fields, or the `error` of a source that cannot be asked."""
+    try:
+        return {"tried": services.try_stream(stream, config=entered)}
+    except InvalidFields as error:
+        return _refused(error)
+    except ManifoldError as error:
+        return {"tried": None, "error": error.as_json()}
+
+
+def _refused(error: InvalidFields) -> dict[str, Any]:
+    return {"tried": None, "faults": [(name, text) for name, texts in error.fields.items() for text in texts]}
+
+
+def _shown(stream: Stream, entered: dict[str, Any]) -> dict[str, Any]:
+    """The stream as it is declared, or as somebody has just entered it."""
     connector = registry.get(stream.source.connector)
-    context = {
+    config = stream.config | entered
+    config["settings"] = stream.config.get("settings", {}) | entered.get("settings", {})
+    return {
         "stream": stream,
         "source": stream.source,
         "connector": forms.shown(connector),
-        "columns": stream.config.get("columns", []),
-        "select": set(stream.config.get("select") or ()),
-        "scalars": _scalars(stream),
+        "config": config,
+        "columns": config.get("columns", []),
+        "select": set(config.get("select") or ()),
+        "scalars": _scalars(stream, config["settings"]),
         "types": TYPES,
         "versions": stream.schema_versions.all()[:5],
         "has_files": connector.family == "file",
         "by_cursor": connector.family == "database" and connector.capabilities.incremental,
-        "faults": [(name, text) for name, texts in faults.items() for text in texts],
     }
-    return render(request, "sources/stream.html", context, status=422 if faults else 200)
 
 
 @require_GET
@@ -74,11 +107,10 @@ def preview(request: HttpRequest, project: Project, slug: str, stream_id: uuid.U
     return render(request, "console/parts/rows.html", {"found": found, "nothing": "The stream has no rows now."})
 
 
-def _scalars(stream: Stream) -> list[tuple[str, str, Any]]:
+def _scalars(stream: Stream, settings: dict[str, Any]) -> list[tuple[str, str, Any]]:
     """What was sniffed of files and may be changed: texts, numbers and switches."""
     if registry.get(stream.source.connector).family != "file":
         return []
-    settings = stream.config.get("settings", {})
     return [
         (name, name.replace("_", " ").capitalize(), value)
         for name, value in settings.items()
@@ -101,7 +133,7 @@ def _declared(stream: Stream, data: QueryDict) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if "pattern" in data:
         settings["pattern"] = [line.strip() for line in data.get("pattern", "").splitlines() if line.strip()]
-    for name, _, value in _scalars(stream):
+    for name, _, value in _scalars(stream, stream.config.get("settings", {})):
         text = data.get(f"setting-{name}")
         if isinstance(value, bool):
             settings[name] = text == "on"
@@ -114,4 +146,5 @@ _ONE = "p/<slug:project>/sources/<slug:slug>/streams/<uuid:stream_id>/"
 urlpatterns = [
     path(_ONE, show, name="stream"),
     path(_ONE + "preview/", preview, name="stream-preview"),
+    path(_ONE + "try/", try_changes, name="stream-try"),
 ]

@@ -1,7 +1,7 @@
 """Every write on sources, credentials, streams and the files that were seen.
 
-What asks a source over the network (test, discover, preview) does so before its transaction begins. Whether a pipeline
-still reads a source is asked upstairs, before `delete_source` or `delete_stream` is called.
+What asks a source over the network (test, discover, preview, try) does so before its transaction begins. Whether a
+pipeline still reads a source is asked upstairs, before `delete_source` or `delete_stream` is called.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from apps.sources.services.credentials import (
 from apps.sources.services.files import ignore_file, record_files, record_read
 from apps.sources.services.sources import create_source, delete_source, update_source
 from apps.sources.services.streams import declare_stream, delete_stream, note_schema, update_stream
+from apps.sources.services.trying import fits, try_stream
 from apps.sources.services.uploads import keep_upload, remove_upload
 
 __all__ = [
@@ -31,17 +32,19 @@ __all__ = [
     "delete_source",
     "delete_stream",
     "discover_streams",
+    "fits",
     "ignore_file",
+    "keep_upload",
     "note_schema",
     "opened",
-    "keep_upload",
     "preview_stream",
     "record_files",
     "record_read",
+    "remove_upload",
     "rotate_credentials",
     "set_secrets",
-    "remove_upload",
     "test_source",
+    "try_stream",
     "update_source",
     "update_stream",
 ]

@@ -72,6 +72,25 @@ def test_a_folder_that_may_not_be_read_is_told_once(served: Served) -> None:
     assert "MANIFOLD_FILE_ROOTS" in result.stdout
 
 
+def test_types_are_tried_before_they_are_changed(served: Served) -> None:
+    words = ["sources", "types", "drop", "orders"]
+    assert "customer" in served.manifold(*words).stdout
+    before = served.json(*words)
+    refused = served.manifold(*words, "--set", "customer=BIGINT")
+    assert refused.exit_code == 1 and "customer is not BIGINT" in refused.stdout and "--anyway" in refused.stderr
+    assert served.json(*words, "--set", "customer=BIGINT", code=1)["rejected"] == 3
+    assert served.json(*words, "--set", "amount=DOUBLE", "--dry-run")["rows"] == 3
+    assert served.json(*words) == before
+    assert served.json(*words, "--set", "amount=DOUBLE")["columns"][2]["type"] == "DOUBLE"
+    assert served.manifold(*words, "--set", "id=DATE", "--anyway").stdout.splitlines()[-1].startswith("orders: saved")
+    assert served.manifold(*words, "--set", "nothing=DATE").exit_code == 2
+    assert served.manifold(*words, "--set", "id=NONSENSE").exit_code == 2
+    served.manifold(
+        *words, *[word for each in before["columns"] for word in ("--set", f"{each['name']}={each['type']}")]
+    )
+    assert served.json(*words)["columns"] == before["columns"]
+
+
 def test_lists_are_what_the_api_answers(served: Served) -> None:
     client = served.client()
     assert served.json("sources", "list") == client.in_project("GET", "sources/")

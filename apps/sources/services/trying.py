@@ -1,0 +1,31 @@
+"""Trying a changed declaration on a sample of the source, before it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from apps.sources.models import Stream
+from apps.sources.services.connectors import connector_of
+from apps.sources.streams import configured, merged
+from dataplane import sampling
+from dataplane.errors import DataError
+
+
+def try_stream(stream: Stream, *, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run would make of a sample if these parts of the declaration were changed; nothing is kept.
+
+    `error` says why a run would fail; else `rows` would arrive and `rejected` would be set aside. Raises InvalidFields,
+    and ManifoldError where the source cannot be asked.
+    """
+    wanted = merged(configured(stream), config)
+    try:
+        found = sampling.tried(connector_of(stream.source), wanted)
+    except DataError as error:
+        return {"rows": 0, "rejected": 0, "samples": [], "warnings": [], "file": None, "error": error.as_json()}
+    return {**found.as_json(), "error": None}
+
+
+def fits(tried: Mapping[str, Any]) -> bool:
+    """Whether everything in the sample would arrive."""
+    return tried["error"] is None and not tried["rejected"]

@@ -1,0 +1,130 @@
+"""A declaration tried on a sample of its source: how many rows would arrive, and which would be set aside, and why."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import duckdb
+
+from dataplane.connectors.base import Connector, Mark, Part, StreamConfig
+from dataplane.engine import connector_instance
+from dataplane.errors import CancelledError, DataError, TransientError
+from dataplane.failures import duckdb_errors, translated
+
+ROWS = 10_000
+"""So many rows of a table are tried; of files the first one is, as a whole."""
+SHOWN = 20
+MOST = 100_000
+"""More rejected rows are not counted."""
+SECONDS = 20.0
+_LONGEST = 1000
+_INTERRUPTED_EVERY = 0.05
+_MEMORY = 256 << 20
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row that would be set aside: its line in the file or its number, why, and what it says."""
+
+    file: str | None
+    row: int | None
+    reason: str
+    raw: str
+
+
+@dataclass(frozen=True)
+class Tried:
+    """`rows` would arrive, `rejected` would not; `samples` are the first of those. `file` is what was read of files."""
+
+    rows: int
+    rejected: int
+    samples: tuple[Rejected, ...]
+    warnings: tuple[str, ...]
+    file: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def tried(connector: Connector, stream: StreamConfig, *, seconds: float = SECONDS) -> Tried:
+    """Read a sample as a run would and keep nothing.
+
+    Raises DataError where a run would fail at a value that does not fit, and TransientError after `seconds`.
+    """
+    planned = connector.plan(stream, "full_refresh", Mark())
+    if planned.window is None:
+        return Tried(0, 0, (), (f"There is nothing to try it on. {planned.reason}",), None)
+    files = planned.window.files[:1]
+    window = replace(planned.window, files=files)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        connector_instance(
+            extensions=connector.extensions, memory=_MEMORY, spill=f"{folder}/spill", ordered=connector.ordered
+        ) as connection,
+        connector.read(stream, window, connection) as reading,
+        _for_at_most(seconds, connection),
+        duckdb_errors(),
+    ):
+        part = next(iter(reading.in_parts()))
+        limit = None if files else ROWS
+        try:
+            rows, rejected, samples = _read(connection, part, limit)
+        except duckdb.Error as error:
+            if part.careful is None or not isinstance(translated(error), DataError):
+                raise
+            rows, rejected, samples = _read(connection, part.careful, limit)
+        return Tried(
+            rows=rows,
+            rejected=rejected,
+            samples=samples,
+            warnings=tuple(dict.fromkeys([*planned.warnings, *reading.warnings])),
+            file=files[0].path if files else None,
+        )
+
+
+def _read(
+    connection: duckdb.DuckDBPyConnection, part: Part, limit: int | None
+) -> tuple[int, int, tuple[Rejected, ...]]:
+    """How many rows a part holds and rejects, and the first of the rejected ones."""
+    for statement in part.prepare:
+        connection.execute(statement)
+    rows = f"SELECT * FROM ({part.query}) LIMIT {limit}" if limit else part.query
+    # Each column is counted, so that each value is read: a bare count would leave out what it does not need.
+    count = connection.execute(f"SELECT count(*), count(COLUMNS(*)) FROM ({rows})").fetchall()[0][0]
+    if part.rejects is None:
+        return count, 0, ()
+    wanted = f"SELECT file, row::BIGINT AS row, reason, left(raw, {_LONGEST}) AS raw FROM ({part.rejects}) LIMIT {MOST}"
+    connection.execute(f"CREATE TEMP TABLE __rejected AS {wanted}")
+    rejected = connection.execute("SELECT count(*) FROM __rejected").fetchall()[0][0]
+    first = connection.execute(f"SELECT * FROM __rejected ORDER BY file, row LIMIT {SHOWN}").fetchall()
+    return count, rejected, tuple(Rejected(*each) for each in first)
+
+
+@contextmanager
+def _for_at_most(seconds: float, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    over = threading.Event()
+
+    def watch() -> None:
+        late = not over.wait(seconds)
+        # An interrupt that falls between two statements is lost.
+        while late and not over.wait(_INTERRUPTED_EVERY):
+            connection.interrupt()
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield
+    except CancelledError:
+        raise TransientError(
+            f"Reading the sample took longer than {seconds:.0f} seconds, so it was left. Save without it, and look at "
+            "the rows that the first run sets aside.",
+            code="sample_timeout",
+        ) from None
+    finally:
+        over.set()
+        watching.join()

@@ -1,0 +1,101 @@
+"""A changed declaration is tried on a sample before it is kept: through the API and on the stream's page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from apps.accounts.models import Project, User
+from apps.audit.context import SYSTEM
+from apps.sources import services
+from apps.sources.models import Source, Stream
+from tests.people import Api
+
+pytestmark = pytest.mark.django_db
+BASE = "/api/v1/projects/flights/sources/drop/streams/orders/"
+
+
+@pytest.fixture
+def stream(project: Project, tmp_path: Path, settings: Any) -> Stream:
+    settings.FILE_ROOTS = [tmp_path]
+    (tmp_path / "orders.csv").write_text("id,note\n1,a\n2,b\nx3,c\n")
+    source = services.create_source(
+        project, slug="drop", title="", connector="local_files", params={"path": str(tmp_path)}, actor=SYSTEM
+    )
+    [found] = services.discover_streams(source, actor=SYSTEM)
+    return found
+
+
+def columns(stream: Stream, **types: str) -> list[dict[str, Any]]:
+    return [{**each, "type": types.get(each["name"], each["type"])} for each in stream.config["columns"]]
+
+
+def test_the_api_tries_and_keeps_nothing(api: Api, admin: User, stream: Stream) -> None:
+    before = stream.config
+    body = {"config": {"columns": columns(stream, id="BIGINT")}}
+    tried = api(admin).post(f"{BASE}try/", body)
+    assert tried.status_code == 200, tried.content
+    found = tried.json()
+    assert (found["rows"], found["rejected"], found["file"], found["error"]) == (2, 1, "orders.csv", None)
+    assert found["samples"] == [{"file": "orders.csv", "row": 4, "reason": "id is not BIGINT", "raw": "x3,c"}]
+    stream.refresh_from_db()
+    assert stream.config == before
+    refused = api(admin).post(f"{BASE}try/", {"config": {"columns": columns(stream, id="NONSENSE")}})
+    assert refused.status_code == 400 and refused.json()["errors"][0]["field"] == "config.columns.0.type"
+
+
+def test_what_a_run_would_fail_at_is_told(api: Api, admin: User, source: Source) -> None:
+    services.discover_streams(source, actor=SYSTEM, names=["public.airlines"])
+    stream = Stream.objects.get(name="public.airlines")
+    place = BASE.replace("drop", "reference-db").replace("orders", "public.airlines")
+    found = api(admin).post(f"{place}try/", {"config": {"columns": columns(stream, name="DATE")}}).json()
+    assert found["error"]["class"] == "data" and "American" in found["error"]["message"]
+    assert not services.fits(found)
+
+
+def entered(stream: Stream, **types: str) -> dict[str, str]:
+    return {
+        **{f"type-{place}": each["type"] for place, each in enumerate(columns(stream, **types))},
+        **{f"use-{place}": "on" for place, _ in enumerate(stream.config["columns"])},
+        "pattern": "\n".join(stream.config["settings"]["pattern"]),
+        **{
+            f"setting-{name}": str(value) for name, value in stream.config["settings"].items() if isinstance(value, str)
+        },
+        **{f"setting-{name}": "on" for name, value in stream.config["settings"].items() if value is True},
+    }
+
+
+def test_the_page_shows_what_would_be_set_aside_and_keeps_what_was_entered(
+    client: Client, admin: User, stream: Stream
+) -> None:
+    client.force_login(admin)
+    page = f"/p/flights/sources/drop/streams/{stream.pk}/"
+    part = client.post(f"{page}try/", entered(stream, id="BIGINT"), headers={"HX-Request": "true"})
+    assert part.status_code == 200 and "1 row would be set aside" in part.content.decode()
+    answer = client.post(page, entered(stream, id="BIGINT"))
+    text = answer.content.decode()
+    assert answer.status_code == 422 and "x3,c" in text and 'value="BIGINT"' in text and "Save all the same" in text
+    stream.refresh_from_db()
+    assert stream.config["columns"][0]["type"] == "VARCHAR"
+    assert client.post(page, {**entered(stream, id="BIGINT"), "anyway": "yes"}).status_code == 302
+    stream.refresh_from_db()
+    assert stream.config["columns"][0]["type"] == "BIGINT"
+    assert client.post(page, entered(stream, id="VARCHAR")).status_code == 302
+    wrong = client.post(page, entered(stream, id="NONSENSE"))
+    assert wrong.status_code == 422 and "no type of DuckDB" in wrong.content.decode().replace("&#x27;", "'")
+
+
+def test_a_source_that_does_not_answer_can_be_saved_all_the_same(
+    client: Client, admin: User, unreachable: Source
+) -> None:
+    stream = Stream.objects.create(source=unreachable, name="t", config={"columns": [], "settings": {}})
+    client.force_login(admin)
+    page = f"/p/flights/sources/nowhere/streams/{stream.pk}/"
+    answer = client.post(page, {"row_filter": "a > 1"})
+    assert answer.status_code == 422 and "Save all the same" in answer.content.decode()
+    assert client.post(page, {"row_filter": "a > 1", "anyway": "yes"}).status_code == 302
+    stream.refresh_from_db()
+    assert stream.config["row_filter"] == "a > 1"
