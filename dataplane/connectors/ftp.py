@@ -49,7 +49,7 @@ class FtpParams(ServerParams):
         None,
         title="Certificate",
         description="The SHA-256 fingerprint of a certificate that no authority has signed; no other is accepted then.",
-        pattern="(?:[0-9A-Fa-f]{2}:?){32}",
+        pattern="^(?:[0-9A-Fa-f]{2}:?){32}$",
     )
     user: str = Field("anonymous", min_length=1, title="User")
     password: str | None = secret_field("Password")

@@ -17,14 +17,13 @@ from dataplane.connectors.base import Capabilities, FileRef, secret_field
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.place import Place, Work
-from dataplane.connectors.files.remote import Remote, Spool, changed, sound, too_large
+from dataplane.connectors.files.remote import Remote, Spool, changed, resuming, sound, too_large
 from dataplane.connectors.files.settings import format_of
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from dataplane.http import Answer, Http, origin, shown
 from dataplane.net import resolve_public
 
 _LOOK_SECONDS = 60
-_RESUMED = 5
 _GONE = (404, 410)
 _OURS = "xxh3:"
 
@@ -48,7 +47,7 @@ class HttpFilesParams(BaseModel):
     password: str | None = secret_field("Password", "For basic.")
     token: str | None = secret_field("Token", "For bearer, or the value of the header.")
     header: str | None = Field(
-        None, title="Header", description="For header, such as X-Api-Key.", pattern="[A-Za-z0-9-]+"
+        None, title="Header", description="For header, such as X-Api-Key.", pattern="^[A-Za-z0-9-]+$"
     )
     when_changed: Literal["warn", "read_again"] = Field(
         "warn",
@@ -122,25 +121,20 @@ class Downloads(Remote):
     def read(self, found: Found) -> Iterator[bytes]:
         """The bytes of this version. A download that breaks off goes on where it was, if the server can do that."""
         self._http.deadline = time.monotonic() + self._params.most_seconds
-        digest, done = xxhash.xxh3_128(), 0
-        for _ in range(_RESUMED + 1):
-            before = done
-            try:
-                with self._http.get(self._urls[found.path], _rest(found, done), self._secret) as answer:
-                    _same(found, answer, done)
-                    for chunk in answer.chunks():
-                        done += len(chunk)
-                        digest.update(chunk)
-                        yield chunk
-                break
-            except TransientError:
-                if done == before or not _rest(found, done) or time.monotonic() > self._http.deadline:
-                    raise
-        if _own(found.version) and done == found.size and found.version != _OURS + digest.hexdigest():
+        digest = xxhash.xxh3_128()
+        for chunk in resuming(lambda done: self._from(found, done)):
+            digest.update(chunk)
+            yield chunk
+        if _own(found.version) and found.version != _OURS + digest.hexdigest():
             raise changed(found.path, "since the run was planned")
 
     def close(self) -> None:
         self._http.close()
+
+    def _from(self, found: Found, done: int) -> Iterator[bytes]:
+        with self._http.get(self._urls[found.path], _rest(found, done), self._secret) as answer:
+            _same(found, answer, done)
+            yield from answer.chunks()
 
     def _resolve(self) -> str:
         hosts = sorted({origin(url)[1:] for url in self._urls.values()})

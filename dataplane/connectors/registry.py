@@ -16,6 +16,7 @@ _CONNECTORS = {
     "http_files": "dataplane.connectors.http_files.HttpFiles",
     "sftp": "dataplane.connectors.sftp.Sftp",
     "ftp": "dataplane.connectors.ftp.Ftp",
+    "s3": "dataplane.connectors.s3.S3",
     "postgresql": "dataplane.connectors.postgresql.PostgreSQL",
     "mysql": "dataplane.connectors.mysql.MySQL",
     "sqlite": "dataplane.connectors.sqlite.SQLite",

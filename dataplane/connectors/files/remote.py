@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from dataplane.connectors.files.found import Found
@@ -19,6 +19,7 @@ from dataplane.failures import disk_full
 # So much of a file of lines is enough to see what it holds.
 SAMPLE = 8 << 20
 _RESERVE = 64 << 20
+_RESUMED = 5
 _BY_LINES = ("csv", "tsv", "ndjson")
 
 
@@ -127,6 +128,24 @@ class Spool(Place):
             self._folder = tempfile.TemporaryDirectory(dir=self._within, prefix="manifold-spool-")
         self._number += 1
         return os.path.join(self._folder.name, f"{self._number:06d}")
+
+
+def resuming(begin: Callable[[int], Iterator[bytes]]) -> Iterator[bytes]:
+    """The bytes of a file whose reading may break off. begin: reads from a position on, or raises TransientError.
+
+    It goes on where it was, a few times, as long as each try brings something.
+    """
+    done = 0
+    for tries_left in reversed(range(_RESUMED + 1)):
+        before = done
+        try:
+            for chunk in begin(done):
+                done += len(chunk)
+                yield chunk
+            return
+        except TransientError:
+            if done == before or not tries_left:
+                raise
 
 
 def sound(path: str) -> bool:
