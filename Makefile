@@ -11,7 +11,7 @@ ARGS ?=
 N ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all lint format docs picture bench faults lock
+.PHONY: help demo up test test-all lint format docs picture bench load faults lock
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,9 @@ picture: $(DEV) $(DEMO) ## Take the pictures in docs/images from the running dem
 
 bench: $(DEV) $(DEMO) ## Measure, and write the results to benchmarks/
 	$(BIN)/python -m benchmarks $(ARGS)
+
+load: $(DEV) ## Measure pages and API at 100 pipelines, 10,000 runs, 100,000 steps, and write benchmarks/load.md
+	$(BIN)/python -m benchmarks.pages $(ARGS)
 
 faults: $(DEV) ## Kill workers N times during runs; may be interrupted and goes on where it was
 	$(BIN)/python -m tests.faults --kills $(N) $(ARGS)
