@@ -218,8 +218,8 @@ UPLOAD_SIZE = _bytes("MANIFOLD_UPLOAD_SIZE", 1 * 2**30, "Largest file that may b
 STRICT_STARTUP = _flag(
     "MANIFOLD_STRICT_STARTUP",
     False,
-    "Refuse to start while disk, memory, storage, keys, clock or the folders of MANIFOLD_FILE_ROOTS are not well, "
-    "instead of saying so. Without PostgreSQL and Redis it never starts.",
+    "Refuse to start while disk, memory, storage, keys, clock, the issuer or the folders of MANIFOLD_FILE_ROOTS are "
+    "not well, instead of saying so. Without PostgreSQL and Redis it never starts.",
 )
 STEP_MEMORY = _bytes(
     "MANIFOLD_STEP_MEMORY", 1 * 2**30, "Memory that DuckDB may use in one step before it spills to disk."

@@ -18,6 +18,7 @@ from manifold.cli.doctor import leftovers
 from manifold.embedded.ports import free_port
 from manifold.supervisor import home as homes
 from manifold.supervisor.home import Home
+from tests.apps.accounts.provider import Provider
 
 
 def doctor(home: Path, *arguments: str, **env: str) -> Result:
@@ -102,6 +103,20 @@ def test_a_clock_that_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = probes.ask("clock", probes.clock)
     assert not finding.up
     assert "timedatectl" in finding.remedy
+
+
+def test_an_issuer_that_answers_that_is_another_and_that_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Provider().serving() as provider:
+        monkeypatch.setenv("MANIFOLD_OIDC_ISSUER", provider.url)
+        named = doctor(tmp_path / "home", "--json", MANIFOLD_PORT=str(free_port()))
+        assert {each["name"]: each["up"] for each in json.loads(named.output)["components"]}["issuer"]
+        provider.document = {"issuer": "https://other.example"}
+        another = probes.ask("issuer", probes.issuer)
+        assert (another.up, "calls itself https://other.example" in another.detail) == (False, True)
+    silent = probes.ask("issuer", probes.issuer)
+    assert (silent.up, "MANIFOLD_OIDC_ISSUER" in silent.remedy) == (False, True)
 
 
 def test_a_bad_setting_is_a_finding_not_a_traceback(tmp_path: Path) -> None:

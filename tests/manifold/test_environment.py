@@ -27,6 +27,13 @@ def test_it_works() -> None:
     assert environment.NET_ALLOW.read(env) == ["a", "b"]
 
 
+def test_an_issuer_and_its_groups() -> None:
+    for address in ("https://login.example.org/realms/x", "http://127.0.0.1:8080", "http://localhost"):
+        assert environment.OIDC_ISSUER.read({"MANIFOLD_OIDC_ISSUER": address}) == address
+    found = environment.OIDC_GROUPS.read({"MANIFOLD_OIDC_GROUPS": "data=flights:viewer, a=b=trains:admin"})
+    assert found == [("data", "flights", "viewer"), ("a=b", "trains", "admin")]
+
+
 def test_an_empty_variable_means_the_default() -> None:
     assert environment.PORT.read({"MANIFOLD_PORT": ""}) == environment.PORT.default
 
@@ -43,6 +50,11 @@ def test_an_empty_variable_means_the_default() -> None:
         (environment.STEP_MEMORY, "5 parsecs"),
         (environment.FILE_ROOTS, "relative/folder"),
         (environment.LOG_LEVEL, "chatty"),
+        (environment.OIDC_ISSUER, "http://login.example.org"),
+        (environment.OIDC_ISSUER, "login.example.org"),
+        (environment.OIDC_GROUPS, "data=flights"),
+        (environment.OIDC_GROUPS, "data=flights:owner"),
+        (environment.OIDC_GROUPS, "=flights:viewer"),
     ],
 )
 def test_a_bad_value_is_named_with_its_remedy(setting: environment.Setting[object], text: str) -> None:

@@ -118,7 +118,8 @@ def test_the_checks_pass_here_and_name_what_is_wrong(monkeypatch: pytest.MonkeyP
     assert not run_checks(tags=["manifold"], include_deployment_checks=True)
     monkeypatch.setenv("MANIFOLD_MASTER_KEY", "broken")
     monkeypatch.setenv("MANIFOLD_STORAGE_URL", "gopher://hole")
-    with override_settings(ALLOWED_HOSTS=["*"], LEASE_SECONDS=settings.HEARTBEAT_SECONDS):
+    wrong = {"LEASE_SECONDS": settings.HEARTBEAT_SECONDS, "OIDC_ISSUER": "https://login.example.org"}
+    with override_settings(ALLOWED_HOSTS=["*"], **wrong):
         found = run_checks(tags=["manifold"], include_deployment_checks=True)
-    assert {each.id for each in found} == {"manifold.E001", "manifold.E002", "manifold.W003", "manifold.E004"}
+    assert {each.id for each in found} == {f"manifold.{each}" for each in ("E001", "E002", "W003", "E004", "E005")}
     assert all(each.hint for each in found)

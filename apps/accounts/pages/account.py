@@ -32,6 +32,7 @@ def account(request: HttpRequest) -> HttpResponse:
             return go(request, reverse("console:account"), "The password is changed. You are signed out elsewhere.")
     context = {
         "refused": refused,
+        "has_password": signed_in(request).has_usable_password(),
         "rules": password_validators_help_texts(),
         "identities": Identity.objects.visible_to(request.user),
         "factor": services.factor_of(signed_in(request)),
