@@ -22,6 +22,8 @@ def django_database(url: str, *, application_name: str = "manifold") -> dict[str
     options: dict[str, Any] = {
         "application_name": application_name,
         "connect_timeout": 5,
+        # psycopg's own default: statements of ours that ask for it are prepared. Django's own never are.
+        "prepare_threshold": 5,
         **dict(parse_qsl(parts.query)),
     }
     return {

@@ -6,7 +6,6 @@ import uuid
 from dataclasses import dataclass, field
 
 from django.conf import settings
-from django.db import connection
 
 from apps.pipelines.execution import rows
 from apps.pipelines.models import Run, StepRun
@@ -45,7 +44,5 @@ class Claim:
 
 def claim(step: uuid.UUID, worker: str) -> Claim | None:
     """Claim a step for this worker; None when it is not ready, or its run not running: a duplicate message, mostly."""
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"step": step, "worker": worker, "lease": settings.LEASE_SECONDS})
-        row = cursor.fetchone()
-    return None if row is None else Claim(*rows.step_and_run(row))
+    found = rows.fetch(_CLAIM, {"step": step, "worker": worker, "lease": settings.LEASE_SECONDS})
+    return Claim(*rows.step_and_run(found[0])) if found else None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
 from django.db.models.functions import Now
 from psycopg.types.json import Jsonb
+from psycopg.types.numeric import Int8
 
+from apps.pipelines.execution import rows
 from apps.pipelines.execution.dispatch import Ready
 from apps.pipelines.models import Run, StepRun
 
@@ -40,6 +41,8 @@ SELECT NULL, NULL, EXISTS (
   AND state IN ('pending', 'ready', 'running', 'retry_wait'))
 """
 
+_COUNTS = ("rows_in", "rows_out", "rows_rejected", "bytes_out", "peak_memory")
+
 
 @dataclass(frozen=True)
 class Released:
@@ -54,13 +57,11 @@ def succeed(run: Run, step: StepRun, counts: dict[str, Any]) -> Released:
 
     A run that is stopping releases nothing.
     """
-    found: dict[str, Any] = {"rows_in": 0, "rows_out": 0, "rows_rejected": 0, "bytes_out": 0, **counts}
+    values: dict[str, Any] = {name: Int8(counts.get(name, 0)) for name in _COUNTS}
     for name in ("output", "table"):
-        found[name] = None if found.get(name) is None else Jsonb(found[name])
-    found |= {"run": run.pk, "step": step.pk, "after": step.key, "onward": run.state != "stopping"}
-    with connection.cursor() as cursor:
-        cursor.execute(_SUCCEED, found)
-        *ready, (_, _, still_open) = cursor.fetchall()
+        values[name] = None if counts.get(name) is None else Jsonb(counts[name])
+    values |= {"run": run.pk, "step": step.pk, "after": step.key, "onward": run.state != "stopping"}
+    *ready, (_, _, still_open) = rows.fetch(_SUCCEED, values)
     return Released([(pk, queue) for pk, queue, _ in ready], still_open)
 
 
@@ -68,9 +69,7 @@ def release_next(run: Run) -> list[Ready]:
     """Make ready every pending step whose inputs are done; returns what the caller has to send after commit."""
     if run.state == "stopping":
         return []
-    with connection.cursor() as cursor:
-        cursor.execute(_RELEASE, {"run": run.pk, "after": ""})
-        return [(step, queue) for step, queue in cursor.fetchall()]
+    return [(step, queue) for step, queue in rows.fetch(_RELEASE, {"run": run.pk, "after": ""})]
 
 
 def skip_behind(run: Run) -> None:

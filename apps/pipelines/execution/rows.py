@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS
+import psycopg
+from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models import JSONField, Model
 
 from apps.pipelines.models import Run, StepRun
 
 Row = TypeVar("Row", bound=Model)
+
+
+def fetch(statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Execute a statement of our own on Django's connection: the server plans it once, not with every step.
+
+    Integers whose size differs from one time to the next want a fixed type, or each size is planned for itself.
+    """
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        return cursor.execute(statement, values, prepare=True).fetchall()
 
 
 def columns(model: type[Model], alias: str) -> str:

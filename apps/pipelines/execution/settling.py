@@ -13,9 +13,9 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
+from psycopg.types.numeric import Int4
 
 from apps.audit.context import SETTING, SYSTEM, acting, announcement
 from apps.pipelines import failpoints
@@ -81,15 +81,14 @@ def _mine(claim: Claim) -> Iterator[tuple[Run, StepRun] | None]:
     """A transaction with the Run and the step locked; None when the step is no longer this claim's."""
     step = claim.step
     with acting(SYSTEM, announce=False):
-        with connection.cursor() as cursor:
-            cursor.execute(_LOCK, {"run": step.run_id, "step": step.pk, "fence": claim.fence, "actor": _SYSTEM})
-            row = cursor.fetchone()
-        if row is None:
+        values = {"run": step.run_id, "step": step.pk, "fence": Int4(claim.fence), "actor": _SYSTEM}
+        found = rows.fetch(_LOCK, values)
+        if not found:
             log.info("step_no_longer_mine", step=str(step.pk), fence=claim.fence)
             yield None
         else:
             # While the fence holds, nothing in the step's row has changed that anybody here looks at.
-            run = rows.instance(Run, row)
+            run = rows.instance(Run, found[0])
             step.run = run
             yield run, step
 

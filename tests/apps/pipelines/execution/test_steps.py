@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from apps.pipelines.execution import frame
 from apps.pipelines.execution import steps as engine
 from apps.pipelines.models import Run, StepRun
+from dataplane.steps.base import StepResult
 from tests.apps.pipelines.execution.factories import error_of, make_run, states_of, step_of
 from tests.inline import run_inline as work
 from tests.kinds import TrialAdapter
@@ -43,6 +45,18 @@ def test_nothing_starts_while_the_run_does_not_run(state: str) -> None:
     else:
         Run.objects.filter(pk=run.pk).update(state=state)
     assert engine.run_step(step_of(run, "a").pk, "one", may_exit=False) is False
+
+
+def test_the_server_plans_the_statements_of_a_step_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run({"a": {}, "b": {"inputs": ["a"]}, "c": {"inputs": ["b"]}})
+    results = iter([StepResult(rows_in=7), StepResult(rows_in=70_000), StepResult(rows_in=7_000_000_000)])
+    monkeypatch.setattr(TrialAdapter, "execute", lambda *_: next(results))
+    connection.close()
+    assert work(run).state == "succeeded"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        prepared = [statement for (statement,) in cursor.fetchall()]
+    assert len(prepared) == len(set(prepared)) == 3
 
 
 def test_messages_go_out_for_what_became_ready(sent: list[str]) -> None:
