@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from functools import partial
 
 from django.db import transaction
@@ -42,7 +41,7 @@ def resume_pipeline(pipeline: Pipeline, *, actor: Actor) -> Pipeline:
             raise Conflict(f"The pipeline `{locked.slug}` is not paused.", code="not_paused")
         locked.paused_at, locked.paused_by, locked.paused_reason = None, "", ""
         locked.save(update_fields=["paused_at", "paused_by", "paused_reason", "changed_at"])
-        _publish(starting.admit(locked.pk))
+        _send(starting.admit(locked.pk))
         return locked
 
 
@@ -116,8 +115,3 @@ def _not_running(run: Run) -> str:
 def _send(ready: list[dispatch.Ready]) -> None:
     if ready:
         transaction.on_commit(partial(dispatch.send, ready), robust=True)
-
-
-def _publish(steps: list[uuid.UUID]) -> None:
-    if steps:
-        transaction.on_commit(partial(dispatch.publish, steps), robust=True)

@@ -222,12 +222,9 @@ def _known_steps(version: PipelineVersion, only: Sequence[str]) -> list[str]:
 
 
 def _admit(pipeline_id: uuid.UUID) -> None:
-    _publish_after_commit(starting.admit(pipeline_id))
-
-
-def _publish_after_commit(steps: Sequence[uuid.UUID]) -> None:
-    if steps:
-        transaction.on_commit(partial(dispatch.publish, steps))
+    ready = starting.admit(pipeline_id)
+    if ready:
+        transaction.on_commit(partial(dispatch.send, ready))
 
 
 def _same_request(known: Run, pipeline: Pipeline, mode: str, only: Sequence[str]) -> Run:

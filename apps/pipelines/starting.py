@@ -19,6 +19,7 @@ from apps.audit.services import record
 from apps.pipelines import document as documents
 from apps.pipelines import runlog
 from apps.pipelines.document import Document
+from apps.pipelines.execution.dispatch import Ready
 from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Pipeline, PipelineVersion, Run, StepRun
 from apps.pipelines.states import RUN_ACTIVE, STEP_DONE
@@ -101,12 +102,12 @@ def _record(verb: str, run: Run, pipeline: Pipeline, data: dict[str, Any]) -> No
     record(verb, object_type="run", object_id=run.pk, object_name=pipeline.slug, project=project, data=data)
 
 
-def admit(pipeline_id: uuid.UUID) -> list[uuid.UUID]:
+def admit(pipeline_id: uuid.UUID) -> list[Ready]:
     """Make the oldest pending run the running one, when no other is active and the pipeline is not paused.
 
-    Returns the ids of its ready steps.
+    Returns its ready steps.
 
-    The caller is in a transaction and publishes these steps after commit; the sweep does it if nobody did. A run that
+    The caller is in a transaction and sends these steps after commit; the sweep does it if nobody did. A run that
     waited beyond its `start_before` is expired instead.
     """
     pipeline = lock_pipeline(pipeline_id)
@@ -129,12 +130,14 @@ def admit(pipeline_id: uuid.UUID) -> list[uuid.UUID]:
     return _ready_first_steps(run)
 
 
-def _ready_first_steps(run: Run) -> list[uuid.UUID]:
+def _ready_first_steps(run: Run) -> list[Ready]:
     """`plan` becomes ready; in a retry that reuses it, the steps behind the reused ones."""
     steps = list(run.steps.all())
     done = {each.key for each in steps if each.state in STEP_DONE}
-    ready = [each.pk for each in steps if each.state == "pending" and done.issuperset(each.upstream)]
-    run.steps.filter(pk__in=ready).update(state="ready", queued_at=Now(), published_at=Now(), published=1)
+    ready = [(each.pk, each.queue) for each in steps if each.state == "pending" and done.issuperset(each.upstream)]
+    run.steps.filter(pk__in=[pk for pk, _ in ready]).update(
+        state="ready", queued_at=Now(), published_at=Now(), published=1
+    )
     return ready
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from typing import Any
 
 from billiard.exceptions import WorkerLostError
 from celery import Task, shared_task
@@ -13,13 +12,13 @@ from celery.signals import task_failure
 from django.db import connection
 
 from apps.pipelines import collecting, scheduling, watching
-from apps.pipelines.execution import leftovers, reaper, steps, sweeps
+from apps.pipelines.execution import leftovers, reaper, sweeps, turns
 from apps.pipelines.execution.dispatch import TASK
 
 
 @shared_task(name=TASK, bind=True)
 def run_step(self: Task, step: str) -> None:
-    steps.run_step(uuid.UUID(step), worker_name(self.request.id), may_exit=not self.request.is_eager)
+    turns.take_turn(uuid.UUID(step), worker_name(self.request.id), may_exit=not self.request.is_eager)
 
 
 @shared_task
@@ -50,11 +49,11 @@ def worker_name(message: str) -> str:
 
 
 @task_failure.connect
-def step_lost_its_worker(sender: Task, task_id: str, exception: BaseException, args: list[Any], **_: object) -> None:
+def step_lost_its_worker(sender: Task, task_id: str, exception: BaseException, **_: object) -> None:
     """Runs in the worker's main process when a child has died."""
     if sender.name == TASK and isinstance(exception, WorkerLostError):
         try:
-            reaper.worker_died(uuid.UUID(args[0]), task_id)
+            reaper.worker_died(task_id)
         finally:
             # The next child is forked from this process and must not share its connection.
             connection.close()

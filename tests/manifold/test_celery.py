@@ -17,6 +17,7 @@ def _tasks() -> None:
 
 def test_messages_are_acknowledged_early_and_leave_no_results() -> None:
     assert app.conf.task_acks_late is False
+    assert app.conf.broker_transport_options["ack_emulation"] is False
     assert app.conf.task_ignore_result is True
     assert app.conf.result_backend is None
     assert app.conf.accept_content == ["json"]

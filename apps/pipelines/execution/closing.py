@@ -119,8 +119,8 @@ def _end(run: Run, state: str) -> None:
 
 def _next_run(pipeline: uuid.UUID) -> None:
     with acting(SYSTEM):
-        steps = starting.admit(pipeline)
-    dispatch.publish(steps)
+        ready = starting.admit(pipeline)
+    dispatch.send(ready)
 
 
 def _decided(run: Run) -> DataError:

@@ -3,48 +3,54 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import structlog
 from celery import current_app
-from kombu.exceptions import OperationalError
+from kombu.exceptions import BatchPublishError, OperationalError
+from redis import Redis
 from redis.exceptions import RedisError
 
 from apps.pipelines import failpoints
-from apps.pipelines.models import StepRun
 
 log = structlog.get_logger(__name__)
 
 TASK = "apps.pipelines.tasks.run_step"
 QUEUES = ("critical", "default", "bulk")
-UNREACHABLE = (OperationalError, RedisError, OSError)
+UNREACHABLE = (OperationalError, BatchPublishError, RedisError, OSError)
 Ready = tuple[uuid.UUID, str]
 
 
-def publish(steps: Sequence[uuid.UUID]) -> None:
-    """Send a message for each of these ready steps. Call it after commit; a broker that is down raises nothing."""
-    send(StepRun.objects.filter(pk__in=steps, state="ready").values_list("pk", "queue"))
-
-
-def send(ready: Iterable[Ready]) -> bool:
-    """One message for each step, into its queue; False when the broker could not be reached."""
-    for step, queue in ready:
-        try:
-            current_app.send_task(TASK, args=[str(step)], queue=queue)
-        except UNREACHABLE as error:
-            # The others would wait for the same broker; the sweep sends them when it is back.
-            log.warning("broker_unreachable", error=str(error))
-            return False
+def send(ready: Sequence[Ready]) -> bool:
+    """One message for each step, into its queue. Call it after commit; False when the broker could not be reached."""
+    try:
+        with current_app.producer_or_acquire() as producer, producer.batch() if len(ready) > 1 else nullcontext():
+            for step, queue in ready:
+                current_app.send_task(TASK, args=[str(step)], queue=queue, producer=producer)
+    except UNREACHABLE as error:
+        # The sweep sends them when the broker is back.
+        log.warning("broker_unreachable", error=str(error))
+        return False
     failpoints.hit("published")
     return True
 
 
+def somebody_waits(queue: str) -> bool:
+    """Whether a message waits that would come before one that is sent into this queue now, as far as can be known."""
+    # A queue without messages is no key.
+    return _ask(lambda client: client.exists(*QUEUES[: QUEUES.index(queue) + 1])) != 0
+
+
 def queued() -> int | None:
     """How many messages wait in the queues of steps; None when the broker cannot be reached."""
+    return _ask(lambda client: sum(int(client.llen(queue)) for queue in QUEUES))
+
+
+def _ask(question: Callable[[Redis], int]) -> int | None:
     try:
-        with current_app.connection_for_write() as connection:
-            client = connection.default_channel.client
-            return sum(int(client.llen(queue)) for queue in QUEUES)
+        with current_app.pool.acquire(block=True) as connection:
+            return question(connection.default_channel.client)
     except UNREACHABLE as error:
         log.warning("broker_unreachable", error=str(error))
         return None

@@ -50,7 +50,7 @@ class Heartbeat:
 
     `wish` is why the work was interrupted. `give_up` is called when interrupted work does not come back, in the
     heartbeat's thread and just before the process ends; without it the process is left alone. Within the context
-    SIGTERM does not end the process: it lets go of the step first.
+    SIGTERM does not end the process: it lets go of the step first; `terminated` says that it has come.
     """
 
     def __init__(self, claim: Claim, give_up: Callable[[Wish], None] | None) -> None:
@@ -69,7 +69,7 @@ class Heartbeat:
         self._handler: Any = None
         self._wakeup = -1
         self._main = threading.current_thread() is threading.main_thread()
-        self._terminated = False
+        self.terminated = False
 
     def __enter__(self) -> Heartbeat:
         if self._main:
@@ -92,7 +92,7 @@ class Heartbeat:
             self.stop()
         if self._main:
             signal.signal(signal.SIGTERM, self._handler)
-            if self._terminated and self._give_up is not None:
+            if self.terminated and self._give_up is not None:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     def watch(self, context: StepContext) -> None:
@@ -101,7 +101,7 @@ class Heartbeat:
 
     def _on_term(self, _number: int, _frame: FrameType | None) -> None:
         """The thread reads the signal's number from the pipe; the process itself ends when the step has let go."""
-        self._terminated = True
+        self.terminated = True
 
     def _run(self) -> None:
         try:

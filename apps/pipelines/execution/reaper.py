@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-
 import structlog
 from django.db.models.functions import Now
 
@@ -23,11 +21,9 @@ def reap() -> int:
     return sum(one_by_one(settling.lose, late.values_list("pk", flat=True)))
 
 
-def worker_died(step: uuid.UUID, message: str) -> None:
-    """A worker's child died with this step in hand, by the message it had taken: no need to wait for the lease.
-
-    A duplicate message that died is not the step's death, so the message has to be the one that holds the claim.
-    """
-    held = StepRun.objects.filter(pk=step, state="running", worker__endswith=f"/{message}")
-    if held.update(lease_until=Now()):
-        settling.lose(step)
+def worker_died(message: str) -> None:
+    """A worker's child died with this message: no need to wait for the lease of the step that it held, if any."""
+    held = StepRun.objects.filter(state="running", worker__endswith=f"/{message}")
+    for step in list(held.values_list("pk", flat=True)):
+        if held.filter(pk=step).update(lease_until=Now()):
+            settling.lose(step)

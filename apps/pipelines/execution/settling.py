@@ -34,11 +34,14 @@ COMMIT_SECONDS = 20
 _SYSTEM = announcement(SYSTEM)
 
 
-def succeed(claim: Claim, result: StepResult, peak_memory: int) -> None:
-    """Commit what a step has made. Raises what its kind raises (RunAgain among it), with nothing written."""
+def succeed(claim: Claim, result: StepResult, peak_memory: int) -> list[dispatch.Ready]:
+    """Commit what a step has made; returns what is ready now, for the caller to send.
+
+    Raises what its kind raises (RunAgain among it), with nothing written.
+    """
     ready = persistently(lambda: _commit(claim, result, peak_memory))
     failpoints.hit("committed")
-    dispatch.send(ready)
+    return ready
 
 
 def fail(claim: Claim, error: ManifoldError, peak_memory: int) -> None:

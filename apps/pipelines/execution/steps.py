@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from apps.pipelines import failpoints
-from apps.pipelines.execution import failures, frame, kinds, memory, settling
+from apps.pipelines.execution import dispatch, failures, frame, kinds, memory, settling
 from apps.pipelines.execution.claiming import Claim, claim
+from apps.pipelines.execution.dispatch import Ready
 from apps.pipelines.execution.durable import persistently
 from apps.pipelines.execution.heartbeat import Heartbeat, Wish
 from dataplane.errors import ManifoldError
@@ -17,11 +19,14 @@ from dataplane.steps.base import StepResult
 
 log = structlog.get_logger(__name__)
 
+HandOn = Callable[[Sequence[Ready]], object]
 
-def run_step(step: uuid.UUID, worker: str, *, may_exit: bool) -> bool:
+
+def run_step(step: uuid.UUID, worker: str, *, may_exit: bool, hand_on: HandOn | None = None) -> bool:
     """Claim a step, do its work and settle it; False when there was nothing to claim.
 
     `may_exit` says that this process is a worker's child, which ends itself when interrupted work does not come back.
+    `hand_on` gets the steps that its success has made ready; without it, and in a process that ends, they are sent.
     Returns normally for every failure of the step: what happened stands in its row.
     """
     mine = persistently(lambda: claim(step, worker))
@@ -39,9 +44,10 @@ def run_step(step: uuid.UUID, worker: str, *, may_exit: bool) -> bool:
             failure = error
         heartbeat.stop()
         try:
-            _settle(mine, result, failure, heartbeat.wish)
+            ready = _settle(mine, result, failure, heartbeat.wish)
         finally:
             shutil.rmtree(frame.spill_folder(mine.step), ignore_errors=True)
+        (dispatch.send if hand_on is None or heartbeat.terminated else hand_on)(ready)
     return True
 
 
@@ -56,11 +62,14 @@ def _work(mine: Claim, heartbeat: Heartbeat) -> StepResult:
     return result
 
 
-def _settle(mine: Claim, result: StepResult | None, failure: Exception | None, wish: Wish | None) -> None:
-    """Work that came to its end is committed whatever was wished meanwhile: the fence alone decides if it counts."""
+def _settle(mine: Claim, result: StepResult | None, failure: Exception | None, wish: Wish | None) -> list[Ready]:
+    """Settle an execution; returns the steps that its success has made ready.
+
+    Work that came to its end is committed whatever was wished meanwhile: the fence alone decides if it counts.
+    """
     if result is not None:
         try:
-            settling.succeed(mine, result, memory.peak())
+            return settling.succeed(mine, result, memory.peak())
         except kinds.RunAgain as again:
             log.info("step_runs_again", step=str(mine.step.pk), reason=str(again))
             settling.hand_back(mine)
@@ -70,6 +79,7 @@ def _settle(mine: Claim, result: StepResult | None, failure: Exception | None, w
         _settle_interrupted(mine, wish)
     elif failure is not None:
         settling.fail(mine, failures.classify(failure), memory.peak())
+    return []
 
 
 def _settle_interrupted(mine: Claim, wish: Wish) -> None:

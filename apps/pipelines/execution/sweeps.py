@@ -92,8 +92,8 @@ def admit_pending_runs() -> None:
 
 def _admit(pipeline: uuid.UUID) -> None:
     with acting(SYSTEM):
-        steps = starting.admit(pipeline)
-    dispatch.publish(steps)
+        ready = starting.admit(pipeline)
+    dispatch.send(ready)
 
 
 # Pending steps all of whose inputs are done, or one of whose inputs never will be.

@@ -11,20 +11,8 @@ import redis
 from kombu import pools
 
 from apps.pipelines.execution import dispatch
-from apps.pipelines.models import StepRun
 from manifold import celery
 from manifold.embedded.ports import free_port
-from tests.apps.pipelines.execution.factories import make_run, step_of
-
-
-@pytest.fixture
-def broker(redis_url: str) -> Iterator[redis.Redis]:
-    client = redis.Redis.from_url(redis_url)
-    client.flushall()
-    celery.app.set_current()
-    yield client
-    client.flushall()
-    client.close()
 
 
 @pytest.fixture
@@ -44,26 +32,32 @@ def _forget_connections() -> None:
     celery.app._pool = celery.app.amqp._producer_pool = None
 
 
-@pytest.mark.django_db
 def test_it_works(broker: redis.Redis) -> None:
-    step = step_of(make_run(), "a")
-    StepRun.objects.update(queue="bulk")
-    dispatch.publish([step.pk, uuid.uuid4()])
+    step = uuid.uuid4()
+    assert dispatch.send([(step, "bulk")]) is True
     assert broker.llen("bulk") == dispatch.queued() == 1
     message = json.loads(broker.lindex("bulk", 0) or b"")
     assert message["headers"]["task"] == dispatch.TASK
-    assert message["headers"]["argsrepr"] == f"['{step.pk}']"
+    assert message["headers"]["argsrepr"] == f"['{step}']"
 
 
-@pytest.mark.django_db
-def test_only_ready_steps_are_sent(broker: redis.Redis) -> None:
-    step = step_of(make_run(), "a")
-    StepRun.objects.update(state="cancelled")
-    dispatch.publish([step.pk])
-    assert dispatch.queued() == 0
+def test_many_go_out_in_their_order(broker: redis.Redis) -> None:
+    steps = [uuid.uuid4() for _ in range(5)]
+    assert dispatch.send([(step, "bulk") for step in steps]) is True
+    # The one that was sent first is at the end from which workers take them.
+    sent = [json.loads(each)["headers"]["argsrepr"] for each in reversed(broker.lrange("bulk", 0, -1))]
+    assert sent == [f"['{step}']" for step in steps]
+
+
+def test_a_message_that_would_come_first_waits(broker: redis.Redis) -> None:
+    assert not dispatch.somebody_waits("bulk")
+    dispatch.send([(uuid.uuid4(), "default")])
+    assert [dispatch.somebody_waits(queue) for queue in dispatch.QUEUES] == [False, True, True]
 
 
 @pytest.mark.usefixtures("_no_broker")
 def test_a_broker_that_is_down_is_no_error() -> None:
     assert dispatch.send([(uuid.uuid4(), "default")]) is False
+    assert dispatch.send([(uuid.uuid4(), "default") for _ in range(2)]) is False
     assert dispatch.queued() is None
+    assert dispatch.somebody_waits("critical")

@@ -13,6 +13,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from apps.pipelines.execution import dispatch, frame, leftovers, reaper, sweeps
+from apps.pipelines.execution import steps as engine
 from apps.pipelines.execution.claiming import claim
 from apps.pipelines.execution.ticks import alone
 from apps.pipelines.models import PipelineVersion, Run, StepRun
@@ -230,10 +231,18 @@ class TestReaper:
     def test_a_dead_child_needs_no_lease(self) -> None:
         run = make_run()
         claim(step_of(run, "a").pk, "host:1/message")
-        reaper.worker_died(step_of(run, "a").pk, "another message")
+        reaper.worker_died("another message")
         assert states_of(run) == {"a": "running"}
-        reaper.worker_died(step_of(run, "a").pk, "message")
+        reaper.worker_died("message")
         assert states_of(run) == {"a": "ready"}
+
+    @pytest.mark.usefixtures("sent")
+    def test_it_gives_up_the_step_that_it_had_come_to(self) -> None:
+        run = make_run({"a": {}, "b": {"inputs": ["a"]}})
+        engine.run_step(step_of(run, "a").pk, "host:1/message", may_exit=False)
+        claim(step_of(run, "b").pk, "host:1/message")
+        reaper.worker_died("message")
+        assert states_of(run) == {"a": "succeeded", "b": "ready"}
 
 
 def test_a_tick_works_alone() -> None:

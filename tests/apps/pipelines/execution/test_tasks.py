@@ -16,8 +16,8 @@ from tests.apps.pipelines.execution.factories import make_run, states_of, step_o
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sent")]
 
 
-def died(step: str, message: str, error: BaseException) -> None:
-    tasks.step_lost_its_worker(sender=tasks.run_step, task_id=message, exception=error, args=[step])
+def died(message: str, error: BaseException) -> None:
+    tasks.step_lost_its_worker(sender=tasks.run_step, task_id=message, exception=error)
 
 
 def test_it_works() -> None:
@@ -32,11 +32,11 @@ def test_a_dead_child_gives_its_step_up_at_once() -> None:
     run = make_run()
     pk = step_of(run, "a").pk
     assert claim(pk, tasks.worker_name("the-message")) is not None
-    died(str(pk), "a-duplicate", WorkerLostError("signal 9"))
+    died("a-duplicate", WorkerLostError("signal 9"))
     assert states_of(run) == {"a": "running"}
-    died(str(pk), "the-message", ValueError("no death"))
+    died("the-message", ValueError("no death"))
     assert states_of(run) == {"a": "running"}
-    died(str(pk), "the-message", WorkerLostError("signal 9"))
+    died("the-message", WorkerLostError("signal 9"))
     step = step_of(run, "a")
     assert (step.state, step.lost, step.attempt) == ("ready", 1, 0)
 
