@@ -47,10 +47,10 @@ def survey(
     streams = _streams(document, project_id)
     base = Survey("full", document, document.graph(), streams, reused=reused)
     base = _with_windows(base, [each for each in w.kept(pipeline_id) if each.step_key not in left_out])
-    if batch is not None:
-        base = _retried(base, batch)
-    elif not base.windows:
+    if not base.windows:
         base = replace(base, reason="Every extract reads its whole stream.")
+    elif batch is not None:
+        base = _retried(base, batch)
     elif mode == "seed":
         base = replace(base, way="seed", reason="Everything is read again because the mode is seed.")
     else:

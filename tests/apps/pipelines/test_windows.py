@@ -129,6 +129,16 @@ def test_a_retry_reuses_what_stands(project: Project, add: Add):
     assert ws.run(pipeline).state == "skipped"
 
 
+def test_a_retry_reads_a_whole_stream_that_did_not_arrive(project: Project, add: Add):
+    pipeline = ws.published(project, HEAD.replace("incremental", "full_refresh") + KEPT.replace("append", "replace"))
+    add((1, 10))
+    cut = ws.run_cut_off(pipeline, "ticks")
+    assert ws.states(cut) == {"plan": "succeeded", "ticks": "cancelled", "kept": "cancelled"}
+    again = ws.retry(cut)
+    assert (again.state, again.mode) == ("succeeded", "full_refresh"), again.mode_reason
+    assert ws.rows(project, "kept") == {(1, 10): 1}
+
+
 def test_a_retry_repairs_a_failed_branch(project: Project, add: Add, postgres_url: str):
     """The check reads what was staged: a retry after the source was mended fails again, a repair reads anew."""
     pipeline = ws.published(project, HEAD + KEPT + BRANCH)
