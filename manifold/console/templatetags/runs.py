@@ -39,7 +39,7 @@ def _bar(run: Any, below: str, longest: float) -> SafeString:
         '<a class="{}" href="{}{}/" style="height:{}%" title="{}{}{} · {}" tabindex="-1"></a>',
         run_tone(run) or "mute",
         below,
-        run.pk,
+        run.id,
         height,
         run.state,
         outcome,
