@@ -26,6 +26,8 @@ FLAGS = [
     "--disable-sync",
 ]
 Open = Callable[..., Page]
+# What htmx says of a request that a newer one, or another page, has replaced. Of failures it says more than that.
+_REPLACED = ("htmx:sendAbort", "htmx:afterRequest")
 
 
 @pytest.fixture(scope="session")
@@ -95,15 +97,26 @@ def sign_in(browser: Browser, installation: Installation, username: str, passwor
 
 @pytest.fixture
 def open_page(browser: Browser, installation: Installation) -> Iterator[Open]:
-    """Open a context with cookies, a width and a theme; at the end no page may have reported an error."""
+    """Open a context with cookies, a width and a theme; at the end no page may have reported an error.
+
+    `refused` are statuses of answers that the test means to get: the browser reports them as errors.
+    """
     contexts: list[BrowserContext] = []
     errors: list[str] = []
 
-    def note(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            errors.append(f"{message.page.url if message.page else ''}: {message.text}")
+    def open_(
+        cookies: Path | None = None,
+        *,
+        width: int = 1400,
+        height: int = 900,
+        theme: str = "light",
+        refused: tuple[int, ...] = (),
+    ) -> Page:
+        def note(message: ConsoleMessage) -> None:
+            meant = any(f"responded with a status of {each} " in message.text for each in refused)
+            if message.type in ("error", "warning") and not meant and not message.text.startswith(_REPLACED):
+                errors.append(f"{message.page.url if message.page else ''}: {message.text}")
 
-    def open_(cookies: Path | None = None, *, width: int = 1400, height: int = 900, theme: str = "light") -> Page:
         context = browser.new_context(
             base_url=installation.url,
             storage_state=cookies,

@@ -115,6 +115,11 @@
         await call("POST", `queries/${id}/cancel/`);
         toast("The query is being stopped.");
       } catch (problem) {
+        // The wish may have overtaken the query on its way to the server.
+        if (problem.status === 404 && running === id) {
+          setTimeout(() => { if (running === id) stop(id); }, 250);
+          return;
+        }
         toast(problem.detail, "error");
       }
       if (!running) htmx.trigger("#sql-history", "ran");
