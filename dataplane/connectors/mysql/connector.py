@@ -26,7 +26,8 @@ from dataplane.connectors.base import (
 )
 from dataplane.connectors.databases import planning
 from dataplane.connectors.databases.stages import reachable, staged
-from dataplane.connectors.mysql import catalog, faults, reading, session
+from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
+from dataplane.connectors.mysql import catalog, destination, faults, reading, session
 from dataplane.connectors.mysql.params import MySQLParams
 from dataplane.connectors.mysql.questions import Asking
 from dataplane.connectors.mysql.reading import Prepared
@@ -44,14 +45,16 @@ _POWERS = "SELECT count(*) FROM information_schema.user_privileges WHERE privile
 Answer = TypeVar("Answer")
 
 
-class MySQL(Connector):
+class MySQL(Connector, Destination):
     """MySQL 5.7 and later, MariaDB 10.4 and later: tables, views and queries."""
 
     key = "mysql"
     title = "MySQL and MariaDB"
     family = "database"
     summary = "Tables, views and queries of a MySQL or MariaDB database, whole or by a cursor column."
-    capabilities = Capabilities(full=True, incremental=True, query=True, schema_inference=True, resumable=True)
+    capabilities = Capabilities(
+        full=True, incremental=True, query=True, schema_inference=True, resumable=True, writable=True
+    )
     Params: ClassVar[type[MySQLParams]] = MySQLParams
     extensions = ("mysql_scanner",)
     params: MySQLParams
@@ -141,6 +144,9 @@ class MySQL(Connector):
             self._attached(stream, duck, None) as (prepared, _),
         ):
             return duck.execute(prepared.queried(None, ASK_SECONDS, limit)).to_arrow_table()
+
+    def load(self, load: Load, rows: Rows, watch: Watch) -> Loaded:
+        return destination.load(self.params, load, rows, watch)
 
     def count(self, stream: StreamConfig, window: Window) -> int | None:
         """Rows that belong to the window alone: after `lower`, up to `upper`."""

@@ -141,16 +141,22 @@ def refused_statement(params: MySQLParams, error: pymysql.err.MySQLError, what: 
 
 def unreadable_value(what: str, said: str) -> DataError | None:
     """The value that a guard found, or None when no guard spoke."""
-    found = _MARKED.search(said)
+    found = marked(said)
     if found is None:
         return None
-    column, value = found["column"].strip(), found["value"]
+    column, value = found
     return DataError(
         f"Column {column} of {what} holds {value}, which its type cannot hold. Declare {column} as VARCHAR to keep "
         "every value as it is, or leave such rows out with a filter.",
         code="value",
         evidence={"stream": what, "column": column, "value": value},
     )
+
+
+def marked(said: str) -> tuple[str, str] | None:
+    """The column and the value that a guard has named; None when no guard spoke."""
+    found = _MARKED.search(said)
+    return (found["column"].strip(), found["value"]) if found else None
 
 
 def told(params: MySQLParams, error: Exception) -> tuple[int, str]:

@@ -1,0 +1,228 @@
+"""Rows into a table of MySQL or MariaDB: one transaction with a row of the ledger in it, whatever the mode.
+
+A replace deletes and inserts within that transaction: whoever reads meanwhile sees the old rows until the commit, and
+grants, indexes and foreign keys stay as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import duckdb
+import pymysql
+from pymysql.connections import Connection
+
+from dataplane.connectors.destination import Load, Loaded, Rows, Watch, arranged, key_twice
+from dataplane.connectors.mysql import faults, refusals, sending, session, tables, wire
+from dataplane.connectors.mysql.params import MySQLParams
+from dataplane.connectors.mysql.types import quoted
+from dataplane.connectors.mysql.wire import There
+from dataplane.errors import CancelledError, DataError, ManifoldError
+from dataplane.failures import translated
+from dataplane.steps.base import ColumnType
+
+WRITE_SECONDS = 6 * 3600.0
+"""Limit of one statement of a load; the step's own timeout usually ends it earlier."""
+_MODE = (
+    "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,"
+    "NO_AUTO_VALUE_ON_ZERO"
+)
+_SENT = "_manifold_rows"
+_NO_INDEX = frozenset({"tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob"})
+
+
+def load(params: MySQLParams, load: Load, rows: Rows, watch: Watch) -> Loaded:
+    """See `Destination.load`."""
+    stopped = threading.Event()
+    with session.writing(params, WRITE_SECONDS) as connection:
+
+        def stop() -> None:
+            stopped.set()
+            rows.connection.interrupt()
+            with suppress(ManifoldError, pymysql.err.MySQLError), session.writing(params, 20.0) as other:
+                session.ask(other, f"KILL QUERY {connection.thread_id()}")
+
+        watch.on_cancel(stop)
+        try:
+            done = _Loading(connection, load, rows, watch, database=params.database, stopped=stopped).run()
+            if stopped.is_set():
+                raise CancelledError
+            connection.commit()
+        except pymysql.err.MySQLError as error:
+            if stopped.is_set():
+                raise CancelledError from None
+            raise refusals.refused(params, error, load.table) from None
+        except duckdb.Error as error:
+            if stopped.is_set():
+                raise CancelledError from None
+            raise _unsendable(error, load) from error
+    watch.passed("kept")
+    return done
+
+
+@dataclass(frozen=True)
+class _Into:
+    """One column of a load, and the table's column that takes it."""
+
+    column: ColumnType
+    there: There
+
+    @property
+    def name(self) -> str:
+        return quoted(self.there.name)
+
+    @property
+    def differs(self) -> str:
+        """SQL that is true where the value of the table is not what was sent, byte by byte."""
+        one, other = f"t.{self.name}", f"r.{self.name}"
+        if self.there.collation:
+            return f"NOT (CAST({one} AS BINARY) <=> CAST({other} AS BINARY))"
+        return f"NOT ({one} <=> {other})"
+
+
+class _Loading:
+    """One load: the definitions first, then everything else within its transaction."""
+
+    def __init__(
+        self, connection: Connection, load: Load, rows: Rows, watch: Watch, *, database: str, stopped: threading.Event
+    ) -> None:
+        self.connection, self.load, self.rows, self.watch, self.stopped = connection, load, rows, watch, stopped
+        self.name = tables.named(load, database)
+
+    def run(self) -> Loaded:
+        self._ask(f"SET SESSION sql_mode = '{_MODE}'")
+        self._wait_for_others()
+        known = tables.ledger(self.connection, self.load, self.name)
+        if known is not None:
+            return known
+        into, created, added = self._target()
+        if self.load.mode == "merge":
+            self._stage(into)
+        self._ask("START TRANSACTION")
+        tables.claim(self.connection, self.load, self.name)
+        self.watch.passed("begun")
+        modes: dict[str, Callable[[tuple[_Into, ...]], Loaded]]
+        modes = {"append": self._append, "replace": self._replace, "merge": self._merge}
+        done = replace(modes[self.load.mode](into), created=created, added=added)
+        tables.note(self.connection, self.load, self.name, done)
+        self.watch.passed("settled")
+        return done
+
+    def _wait_for_others(self) -> None:
+        """One load at a time into a table; the lock goes with the session, or with a worker that dies."""
+        lock = f"manifold {hashlib.sha256(self.name.text.encode()).hexdigest()[:40]}"
+        if session.one(self.connection, "SELECT GET_LOCK(%s, 0)", lock):
+            return
+        self.watch.tell(f"Waits until another load into {self.name.text} is over.")
+        while not session.one(self.connection, "SELECT GET_LOCK(%s, 1)", lock):
+            if self.stopped.is_set():
+                raise CancelledError
+
+    def _target(self) -> tuple[tuple[_Into, ...], bool, tuple[str, ...]]:
+        """Which column goes where, in a table that is made or widened where it may be; whether it was, and by what."""
+        found = tables.find(self.connection, self.name)
+        created = not found
+        if created:
+            tables.refuse_vanished(self.connection, self.load, self.name)
+            tables.make(self.connection, self.load, self.name, self.rows.columns)
+            found = tables.find(self.connection, self.name)
+        there = {each.name: each for each in found}
+        arrangement = arranged(
+            self.load, self.rows.columns, tables.shape(found), lambda one, other: wire.fits(one, there[other.name])
+        )
+        if arrangement.added:
+            tables.add(self.connection, self.name, arrangement.added)
+            there = {each.name: each for each in tables.find(self.connection, self.name)}
+        into = tuple(_Into(column, there[name]) for column, name in arrangement.pairs)
+        return into, created, tuple(each.name for each in arrangement.added)
+
+    def _append(self, into: tuple[_Into, ...]) -> Loaded:
+        inserted = self._send(self.name.sql, into)
+        self.watch.passed("copied")
+        return Loaded("loaded", inserted=inserted)
+
+    def _replace(self, into: tuple[_Into, ...]) -> Loaded:
+        deleted = self._changed(f"DELETE FROM {self.name.sql}")
+        return replace(self._append(into), deleted=deleted)
+
+    def _merge(self, into: tuple[_Into, ...]) -> Loaded:
+        keys = {each.lower() for each in self.load.by}
+        by = [each for each in into if each.column.name.lower() in keys]
+        same = " AND ".join(f"t.{each.name} = r.{each.name}" for each in by)
+        others = [each for each in into if each not in by]
+        self._send(_SENT, into)
+        self._refuse_alike(by)
+        if not tables.unique(self.connection, self.name, [each.there.name for each in by]):
+            self._refuse_doubled(by, same)
+        deleted = updated = 0
+        if self.load.delete_missing:
+            missing = f"NOT EXISTS (SELECT 1 FROM {_SENT} r WHERE {same})"
+            deleted = self._changed(f"DELETE t FROM {self.name.sql} t WHERE {missing}")
+        if others:
+            sets = ", ".join(f"t.{each.name} = r.{each.name}" for each in others)
+            differs = " OR ".join(each.differs for each in others)
+            updated = self._changed(f"UPDATE {self.name.sql} t JOIN {_SENT} r ON {same} SET {sets} WHERE {differs}")
+        names = ", ".join(each.name for each in into)
+        values = ", ".join(f"r.{each.name}" for each in into)
+        absent = f"NOT EXISTS (SELECT 1 FROM {self.name.sql} t WHERE {same})"
+        inserted = self._changed(f"INSERT INTO {self.name.sql} ({names}) SELECT {values} FROM {_SENT} r WHERE {absent}")
+        self.watch.passed("copied")
+        return Loaded("loaded", inserted, updated, deleted, self.rows.count - inserted - updated)
+
+    def _stage(self, into: tuple[_Into, ...]) -> None:
+        """A table of this session alone, each column as the target's."""
+        keys = {each.lower() for each in self.load.by}
+        items = [f"{each.name} {each.there.definition}" for each in into]
+        by = [each for each in into if each.column.name.lower() in keys]
+        if not any(each.there.base in _NO_INDEX for each in by):
+            items.append(f"KEY ({', '.join(each.name for each in by)})")
+        self._ask(f"CREATE TEMPORARY TABLE {_SENT} ({', '.join(items)}) ENGINE = InnoDB")
+
+    def _send(self, table: str, into: tuple[_Into, ...]) -> int:
+        texts = ", ',', ".join(wire.constant(each.column, each.there) for each in into)
+        query = f"SELECT concat('(', {texts}, '),') FROM ({self.rows.query})"
+        names = ", ".join(each.name for each in into)
+        return sending.send(self.connection, f"{table} ({names})", self.rows.connection, query, wrote=self.watch.wrote)
+
+    def _refuse_alike(self, by: list[_Into]) -> None:
+        """Keys that differ in what arrives may be the same to the table's collation."""
+        names = ", ".join(each.name for each in by)
+        for row in self._ask(f"SELECT {names}, count(*) FROM {_SENT} GROUP BY {names} HAVING count(*) > 1 LIMIT 1"):
+            said = ", ".join(f"{each.there.name} = {value}" for each, value in zip(by, row, strict=False))
+            raise DataError(
+                f"{row[-1]} rows arrive for {self.load.table} with {said}, or what is the same under the table's "
+                "collation. Remove all but one with a check, or change the collation of the table's key.",
+                code="key_twice",
+                evidence={"table": self.load.table, "key": list(self.load.by), "sample": said},
+            )
+
+    def _refuse_doubled(self, by: list[_Into], same: str) -> None:
+        names = ", ".join(f"t.{each.name}" for each in by)
+        for row in self._ask(
+            f"SELECT {names}, count(*) FROM {self.name.sql} t JOIN {_SENT} r ON {same} GROUP BY {names} "
+            "HAVING count(*) > 1 LIMIT 1"
+        ):
+            found = [(each.there.name, value) for each, value in zip(by, row, strict=False)]
+            raise key_twice(self.load, found, int(str(row[-1])))
+
+    def _ask(self, statement: str) -> list[tuple[object, ...]]:
+        return session.ask(self.connection, statement)
+
+    def _changed(self, statement: str) -> int:
+        return int(self.connection.query(statement))
+
+
+def _unsendable(error: duckdb.Error, load: Load) -> Exception:
+    value = faults.marked(str(error))
+    if value is None:
+        return translated(error)
+    return DataError(
+        f"The column `{value[0]}` holds {value[1]}, which {load.table} cannot keep. Change or leave out such rows in a "
+        "sql step before the load.",
+        code="value",
+        evidence={"table": load.table, "column": value[0], "value": value[1]},
+    )
