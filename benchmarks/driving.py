@@ -42,7 +42,7 @@ def measure(chained: int, parallel: int, rounds: int) -> dict[str, Any]:
     first, second = report.in_turn(rounds, lambda: run(long), lambda: bare_run(chained, chained=True))
     third, fourth = report.in_turn(rounds, lambda: run(wide), lambda: bare_run(parallel, chained=False))
     fifth, sixth = report.in_turn(rounds, lambda: run(queries), lambda: queries_by_hand(chained))
-    waited = starts(single, 100)
+    waited, next_waited = starts(single, 100)
     return {
         "chained": first,
         "bare_chained": second,
@@ -52,6 +52,8 @@ def measure(chained: int, parallel: int, rounds: int) -> dict[str, Any]:
         "queries_by_hand": sixth,
         "start_p50": waited[49],
         "start_p99": waited[98],
+        "next_p50": next_waited[49],
+        "next_p99": next_waited[98],
     }
 
 
@@ -114,10 +116,17 @@ def bare_run(count: int, *, chained: bool) -> float:
     return time.perf_counter() - began
 
 
-def starts(pipeline: Pipeline, count: int) -> list[float]:
-    """Milliseconds between a step's becoming ready and its claim on an idle platform, in ascending order."""
+def starts(pipeline: Pipeline, count: int) -> tuple[list[float], list[float]]:
+    """Milliseconds between a step's becoming ready and its claim on an idle platform, in ascending order.
+
+    Of the first step of each run, which needs a message, and of the one behind it.
+    """
     for _ in range(count):
         run(pipeline)
         time.sleep(0.02)
-    steps = StepRun.objects.filter(run__pipeline=pipeline, key="s").values_list("queued_at", "started_at")
+    return _waited(pipeline, "plan"), _waited(pipeline, "s")
+
+
+def _waited(pipeline: Pipeline, key: str) -> list[float]:
+    steps = StepRun.objects.filter(run__pipeline=pipeline, key=key).values_list("queued_at", "started_at")
     return sorted((started - queued).total_seconds() * 1000 for queued, started in steps if queued and started)
