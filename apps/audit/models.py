@@ -42,6 +42,8 @@ class Event(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["project", "-id"]),
+            models.Index(fields=["project", "verb", "-id"], name="event_by_verb"),
+            models.Index(fields=["project", "object_type", "-id"], name="event_by_type"),
             models.Index(fields=["object_type", "object_id", "-id"]),
             models.Index(fields=["cluster", "xid"]),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from apps.accounts.models import Project
 from apps.accounts.page_base import administrator_page, is_polling, project_page, signed_in
 from apps.audit.export import Form
 from apps.audit.models import Event, Seal
+from apps.audit.queries import Column, used
 from apps.audit.sealing import Verification, verify_more
 
 PAGE = 60
@@ -29,7 +31,8 @@ _SEALS_AT_ONCE = 20
 @require_GET
 @project_page()
 def index(request: HttpRequest, project: Project) -> HttpResponse:
-    return _list(request, _of(request, project), reverse("console:audit", args=[project.slug]))
+    base = reverse("console:audit", args=[project.slug])
+    return _list(request, _of(request, project), base, lambda column: used(column, [project.pk]))
 
 
 @require_GET
@@ -48,7 +51,10 @@ def export(request: HttpRequest, project: Project) -> StreamingHttpResponse:
 @administrator_page
 def platform(request: HttpRequest) -> HttpResponse:
     """What happened above the projects, and in those that one is in."""
-    return _list(request, everywhere(signed_in(request)), reverse("console:platform-audit"))
+    person = signed_in(request)
+    projects = person.project_ids("see")
+    base = reverse("console:platform-audit")
+    return _list(request, everywhere(person), base, lambda column: used(column, projects, platform=True))
 
 
 @require_GET
@@ -102,8 +108,10 @@ def _of(request: HttpRequest, project: Project) -> QuerySet[Event]:
     return Event.objects.visible_to(request.user).filter(project=project.pk)
 
 
-def _list(request: HttpRequest, events: QuerySet[Event], base: str) -> HttpResponse:
-    """The newest events first; `before` is the id that the previous page ended with."""
+def _list(
+    request: HttpRequest, events: QuerySet[Event], base: str, values: Callable[[Column], list[str]]
+) -> HttpResponse:
+    """The newest events first; `before` is the id that the previous page ended with. values: what a filter offers."""
     chosen = _chosen(request)
     found = _narrowed(events, chosen)
     before = request.GET.get("before", "")[:18]
@@ -116,8 +124,8 @@ def _list(request: HttpRequest, events: QuerySet[Event], base: str) -> HttpRespo
         "more": page[PAGE - 1].pk if len(page) > PAGE else None,
         "chosen": chosen,
         "filtered": any(chosen.values()),
-        "verbs": events.order_by("verb").values_list("verb", flat=True).distinct(),
-        "types": events.order_by("object_type").values_list("object_type", flat=True).distinct(),
+        "verbs": values("verb"),
+        "types": values("object_type"),
     }
     return render(request, "console/audit.html", context)
 
