@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -35,6 +36,16 @@ def _steps(page: Page) -> None:
     page.evaluate("document.getElementById('steps-title').closest('.card').scrollIntoView({block: 'start'})")
 
 
+def _dialog(page: Page) -> None:
+    page.get_by_role("button", name="Choose how to run").click()
+
+
+def _daily(page: Page) -> None:
+    page.get_by_label("Starts").select_option("daily")
+    page.get_by_label("Time zone").fill("America/New_York")
+    page.locator("#moments li", has_text=re.compile("E[SD]T")).first.wait_for()
+
+
 @dataclass(frozen=True)
 class Picture:
     """A page below the project's address; {run} is the last run of the flights."""
@@ -58,6 +69,8 @@ PICTURES = [
     Picture("pipeline", "pipelines/flights/"),
     Picture("editor", "pipelines/flights/edit/"),
     Picture("plan", "pipelines/flights/plan/?mode=seed"),
+    Picture("run-dialog", "pipelines/flights/", before=_dialog),
+    Picture("schedule", "pipelines/weather/schedule/", before=_daily),
     Picture("sources", "sources/"),
     Picture("source", "sources/flight-drop/"),
     Picture("datasets", "datasets/"),

@@ -115,7 +115,7 @@
       navigator.clipboard.writeText(button.dataset.copy).then(() => { button.textContent = "Copied"; });
       return;
     }
-    const shown = button.parentElement.querySelector("code");
+    const shown = button.parentElement.querySelector("code, pre");
     if (shown) getSelection().selectAllChildren(shown);
     button.textContent = "Press Ctrl-C";
   }
