@@ -34,6 +34,7 @@ def enter(request: HttpRequest, user: User, *, backend: str, onward: str, by: st
         complete(request, user, backend=backend, by=by, shown=shown)
         return onward
     request.session.flush()
+    request.session.set_expiry(_SECONDS)
     request.session[_HALF] = {
         "user": str(user.pk),
         "hash": user.get_session_auth_hash(),
@@ -59,6 +60,8 @@ def half_signed_in(request: HttpRequest) -> tuple[User, dict[str, Any]] | None:
 def complete(request: HttpRequest, user: User, *, backend: str, by: str = "", shown: str = "") -> None:
     """Make the session theirs, with a new key."""
     request.session.pop(_HALF, None)
+    # It lasts as long as every other from now on.
+    request.session.set_expiry(None)
     told = {"by": by, "second_factor": shown}
     setattr(request, "entered", {name: text for name, text in told.items() if text})  # noqa: B010
     login(request, user, backend=backend)

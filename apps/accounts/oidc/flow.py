@@ -57,6 +57,9 @@ def begin(request: HttpRequest, *, onward: str, link: str = "") -> str:
         "link": link,
         "at": int(time.time()),
     }
+    if not request.user.is_authenticated:
+        # Sign-ins that nobody finishes are not kept for long.
+        request.session.set_expiry(_SECONDS)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     asked = {
         "response_type": "code",

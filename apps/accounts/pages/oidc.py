@@ -23,6 +23,8 @@ from apps.audit.refusals import Conflict
 from apps.audit.services import record
 from dataplane.errors import ManifoldError, TransientError
 
+# What needs nothing from the issuer.
+_MADE_UP = {"oidc_state", "oidc_denied", "oidc_refused", "oidc_issuer"}
 _BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
@@ -54,6 +56,7 @@ def back(request: HttpRequest) -> HttpResponse:
         user = services.admit(claims, invited=_is_invited(began.onward))
         services.follow_groups(user, claims)
     except ManifoldError as error:
+        _note_refusal(request, error)
         return _not_in(request, error)
     onward = entering.enter(
         request,
@@ -107,7 +110,15 @@ def _is_invited(onward: str) -> bool:
 
 
 def _not_in(request: HttpRequest, error: ManifoldError) -> HttpResponse:
-    """Back to the sign-in page, with the reason in plain words, and in the audit log."""
+    """The reason in plain words, and the way back to the sign-in page."""
+    status = 503 if isinstance(error, TransientError) else 403
+    return render(request, "accounts/not_in.html", {"refused": error.message}, status=status)
+
+
+def _note_refusal(request: HttpRequest, error: ManifoldError) -> None:
+    """In the audit log; but for answers that anybody can make up, with which the log could be filled."""
+    if error.code in _MADE_UP or isinstance(error, TransientError):
+        return
     data = {"address": address_of(request), "by": settings.OIDC_TITLE, "why": error.code}
     user = request.user if isinstance(request.user, User) else None
     record(
@@ -118,8 +129,6 @@ def _not_in(request: HttpRequest, error: ManifoldError) -> HttpResponse:
         data=data,
         actor=NOBODY,
     )
-    status = 503 if isinstance(error, TransientError) else 403
-    return render(request, "accounts/not_in.html", {"refused": error.message}, status=status)
 
 
 def _only_where_configured() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import structlog
 from django.conf import settings
@@ -99,10 +100,16 @@ def _by_email(claims: Claims) -> User | None:
             "Have it verified there, or sign in with your password and link it under your account.",
             code="oidc_unverified",
         )
-    found = list(User.objects.filter(email__iexact=claims.email)[:2])
+    # PostgreSQL takes a dotless i for an I, which is another address of somebody else.
+    alike = User.objects.filter(email__iexact=claims.email)
+    found = [each for each in alike if _folded(each.email) == _folded(claims.email)]
     if len(found) > 1:
         raise Conflict(f"Several people here have the address {claims.email}. Ask a superuser.", code="oidc_several")
     return found[0] if found else None
+
+
+def _folded(email: str) -> str:
+    return unicodedata.normalize("NFKC", email).casefold()
 
 
 def _new(claims: Claims, invited: bool) -> User:

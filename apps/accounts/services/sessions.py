@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -81,8 +81,8 @@ def end_other_sessions(user: User, current: str | None, *, actor: Actor) -> int:
 
 
 def forget_expired(user: User) -> None:
-    """Remove what is left of sessions that ended by themselves."""
-    user.sessions.filter(expire_date__lte=timezone.now()).delete()
+    """Remove what is left of sessions that ended by themselves: theirs, and sign-ins that nobody finished."""
+    Session.objects.filter(Q(user=user) | Q(user=None), expire_date__lte=timezone.now()).delete()
 
 
 def _of(user: User) -> QuerySet[Session]:

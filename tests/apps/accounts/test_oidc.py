@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from django.utils.html import escape
 
 from apps.accounts import services, totp
-from apps.accounts.models import Identity, Membership, Project, Role, User
+from apps.accounts.models import Identity, Membership, Project, Role, Session, User
 from apps.accounts.oidc import issuer
 from apps.accounts.oidc.flow import Claims
 from apps.audit.context import SYSTEM
@@ -235,6 +237,37 @@ def test_neither_somebody_kept_out_nor_one_of_several(provider: Provider, bob: U
     other.email = "bob@example.org"
     other.save()
     assert refused(come_through(provider), "Several people")
+
+
+def test_an_address_that_only_looks_alike_is_another(provider: Provider) -> None:
+    mike = make_user("mike")
+    mike.email = "mike@example.org"
+    mike.save()
+    provider.person["email"] = "m\u0131ke@example.org"
+    assert refused(come_through(provider), "Nobody here has")
+    provider.person["email"] = "MIKE@EXAMPLE.ORG"
+    assert let_in(come_through(provider))
+
+
+def test_what_anybody_can_make_up_does_not_fill_the_log(provider: Provider) -> None:
+    client = quick(Client())
+    client.get("/login/oidc/callback/?code=x&state=y")
+    for made_up in ({"error": "access_denied"}, {"error": "made up"}, {"code": "made up"}):
+        state = parse_qs(urlsplit(client.get("/login/oidc/").headers["Location"]).query)["state"][0]
+        assert client.get("/login/oidc/callback/", {**made_up, "state": state}).status_code in (403, 503)
+    assert not Event.objects.filter(verb="sign-in refused").exists()
+
+
+def test_sign_ins_that_nobody_finishes_go(provider: Provider, bob: User) -> None:
+    left = quick(Client())
+    left.get("/login/oidc/")
+    (kept,) = Session.objects.all()
+    assert kept.expire_date < timezone.now() + timedelta(minutes=11)
+    Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+    come_through(provider)
+    (mine,) = Session.objects.all()
+    assert mine.user == bob
+    assert mine.expire_date > timezone.now() + timedelta(hours=11)
 
 
 def test_the_address_may_be_told_apart_from_the_token(provider: Provider, bob: User) -> None:
