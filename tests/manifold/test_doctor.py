@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import socket
+import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
@@ -91,18 +93,35 @@ def test_several_versions_of_a_master_key_are_whole(monkeypatch: pytest.MonkeyPa
     assert probes.ask("keys", probes.keys).up
 
 
-def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
-    finding = probes.ask("disk", probes.disk)
-    assert not finding.up
-    assert finding.detail.startswith("1.0 MB are free")
+@pytest.mark.all
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tmpfs needs root: run `make test-all` as root")
+def test_a_full_disk(tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], check=True)
+    try:
+        url = (place / "storage").as_uri()
+        result = doctor(tmp_path / "home", MANIFOLD_STORAGE_URL=url, MANIFOLD_PORT=str(free_port()))
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    assert result.exit_code == 3
+    assert f"1.0 MB are free below {place}" in result.output and "Free some: at least 2.0 GB" in result.output
 
 
-def test_a_clock_that_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "LARGEST_CLOCK_DIFFERENCE", -1.0)
-    finding = probes.ask("clock", probes.clock)
-    assert not finding.up
-    assert "timedatectl" in finding.remedy
+def test_a_clock_that_is_off(tmp_path: Path, postgres_url: str) -> None:
+    """The database's clock is ahead: its role finds a clock of its own before that of the system."""
+    with psycopg.connect(postgres_url, autocommit=True) as database:
+        database.execute("CREATE SCHEMA ahead")
+        database.execute(
+            "CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql "
+            "AS $$SELECT pg_catalog.clock_timestamp() + interval '1 hour'$$"
+        )
+    ahead = f"{postgres_url}?options=-csearch_path%3Dahead,pg_catalog"
+    result = doctor(tmp_path / "home", DATABASE_URL=ahead, MANIFOLD_PORT=str(free_port()))
+    assert result.exit_code == 3
+    said = re.search(r"clock differs from the database's by ([0-9.]+) s", result.output)
+    assert said is not None and abs(float(said.group(1)) - 3600) < 60
+    assert "timedatectl" in result.output
 
 
 def test_an_issuer_that_answers_that_is_another_and_that_is_silent(
