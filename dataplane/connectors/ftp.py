@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import certifi
 from pydantic import Field
 
-from dataplane.connectors.base import Capabilities, FileRef, secret_field
+from dataplane.connectors.base import Capabilities, FileRef
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.place import Place, Work
@@ -42,6 +42,7 @@ class FtpParams(ServerParams):
     """Where the server is, and how one is let in."""
 
     port: int = Field(21, ge=1, le=65535, title="Port")
+    user: str = Field("anonymous", min_length=1, title="User")
     tls: Literal["required", "off"] = Field(
         "required", title="Encryption", description="Off: user, password and files can be read by everybody on the way."
     )
@@ -51,8 +52,6 @@ class FtpParams(ServerParams):
         description="The SHA-256 fingerprint of a certificate that no authority has signed; no other is accepted then.",
         pattern="^(?:[0-9A-Fa-f]{2}:?){32}$",
     )
-    user: str = Field("anonymous", min_length=1, title="User")
-    password: str | None = secret_field("Password")
 
 
 class FtpSession(Remote):

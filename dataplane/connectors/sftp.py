@@ -46,7 +46,6 @@ class SftpParams(ServerParams):
     """Where the server is, how one is let in, and which key it shows."""
 
     port: int = Field(22, ge=1, le=65535, title="Port")
-    user: str = Field(min_length=1, title="User")
     password: str | None = secret_field("Password", "Or a private key.")
     private_key: str | None = secret_field("Private key", "The whole text of the key's file, in OpenSSH's or PEM form.")
     passphrase: str | None = secret_field("Passphrase", "Of the private key, where it has one.")

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dataplane.connectors.base import secret_field
 from dataplane.connectors.files.remote import sound
 from dataplane.errors import ConfigurationError, TransientError
 from dataplane.net import resolve
@@ -20,11 +21,14 @@ SUGGESTED: dict[str, Any] = {"settle_seconds": 30}
 
 
 class ServerParams(BaseModel):
-    """A server and a folder on it."""
+    """A server, who is let in, and a folder there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = Field(min_length=1, title="Host", description="A name or an address.")
+    port: int = Field(ge=1, le=65535, title="Port")
+    user: str = Field(min_length=1, title="User")
+    password: str | None = secret_field("Password")
     path: str = Field(
         "",
         title="Folder",
