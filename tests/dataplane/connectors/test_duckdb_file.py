@@ -13,11 +13,53 @@ import pytest
 from dataplane.connectors.base import Column, Mark, StreamConfig, StreamInfo, Window
 from dataplane.connectors.duckdb_file import DuckDBFile
 from dataplane.errors import ConfigurationError, DataError, TransientError
+from dataplane.relations import literal
 from dataplane.steps.base import StepResult
 from dataplane.steps.extract import ExtractSpec, ExtractStep
 from tests.dataplane.tables import Staging
 
 SPEC = ExtractSpec(source="s", stream="t")
+
+# DuckDB's type, a value, the type that arrives, and whether discovery says something about it.
+TYPES = [
+    ("BOOLEAN", "true", "BOOLEAN", False),
+    ("TINYINT", "-128", "TINYINT", False),
+    ("SMALLINT", "-32768", "SMALLINT", False),
+    ("INTEGER", "-2147483648", "INTEGER", False),
+    ("BIGINT", "-9223372036854775808", "BIGINT", False),
+    ("UTINYINT", "255", "UTINYINT", False),
+    ("USMALLINT", "65535", "USMALLINT", False),
+    ("UINTEGER", "4294967295", "UINTEGER", False),
+    ("UBIGINT", "18446744073709551615", "UBIGINT", False),
+    ("HUGEINT", "170141183460469231", "DECIMAL(38,0)", True),
+    ("UHUGEINT", "170141183460469231", "DECIMAL(38,0)", True),
+    ("BIGNUM", "123456789012345678901234567890123456789012345", "VARCHAR", True),
+    ("FLOAT", "1.5", "FLOAT", False),
+    ("DOUBLE", "NaN", "DOUBLE", False),
+    ("DECIMAL(38,10)", "-1234567890123456789012345678.0123456789", "DECIMAL(38,10)", False),
+    ("VARCHAR", "naïve 漢字", "VARCHAR", False),
+    ("ENUM('x', 'y')", "x", "VARCHAR", False),
+    ("BLOB", "\\x00\\xFF", "BLOB", False),
+    ("BIT", "10101", "VARCHAR", True),
+    ("UUID", "123e4567-e89b-12d3-a456-426614174000", "UUID", False),
+    ("DATE", "infinity", "DATE", False),
+    ("TIME", "24:00:00", "TIME", False),
+    ("TIME_NS", "10:11:12.123456789", "VARCHAR", True),
+    ("TIMETZ", "10:11:12+02", "VARCHAR", True),
+    ("TIMESTAMP", "2024-01-02 03:04:05.123456", "TIMESTAMP", False),
+    ("TIMESTAMP_S", "2024-01-02 03:04:05", "TIMESTAMP", False),
+    ("TIMESTAMP_MS", "2024-01-02 03:04:05.123", "TIMESTAMP", False),
+    ("TIMESTAMP_NS", "2024-01-02 03:04:05.123456789", "TIMESTAMP_NS", False),
+    ("TIMESTAMPTZ", "2024-01-02 03:04:05+02", "TIMESTAMP WITH TIME ZONE", False),
+    ("INTERVAL", "1 month 2 microseconds", "VARCHAR", True),
+    ("INTEGER[]", "[1, NULL]", "INTEGER[]", False),
+    ("INTEGER[2]", "[1, 2]", "INTEGER[]", False),
+    ("INTERVAL[]", "['1 day']", "VARCHAR", True),
+    ("STRUCT(a INTEGER, b INTEGER[])", "{'a': 1, 'b': [1, NULL]}", "STRUCT(a INTEGER, b INTEGER[])", False),
+    ("MAP(VARCHAR, DECIMAL(5,2))", "{k=1.50}", "MAP(VARCHAR, DECIMAL(5,2))", False),
+    ("UNION(n INTEGER, s VARCHAR)", "7", "VARCHAR", True),
+    ("JSON", '{"a":  1}', "JSON", False),
+]
 
 
 def filled(tmp_path: Path, *statements: str) -> DuckDBFile:
@@ -63,27 +105,11 @@ def test_it_works(tmp_path: Path) -> None:
         connector.preview(StreamConfig("main.leak"))
 
 
-@pytest.mark.parametrize(
-    ("value", "type_"),
-    [
-        ("170141183460469231::HUGEINT", "DECIMAL(38,0)"),
-        ("INTERVAL '1 month 2 microseconds'", "VARCHAR"),
-        ("'10:11:12+02'::TIMETZ", "VARCHAR"),
-        ("'2024-01-02 03:04:05.123456789'::TIMESTAMP_NS", "TIMESTAMP_NS"),
-        ("'2024-01-02 03:04:05+02'::TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE"),
-        ("{'a': 1, 'b': [1, NULL]}", "STRUCT(a INTEGER, b INTEGER[])"),
-        ("MAP {'k': 1.5::DECIMAL(5,2)}", "MAP(VARCHAR, DECIMAL(5,2))"),
-        ("[INTERVAL '1 day']", "VARCHAR"),
-        ("'x'::ENUM('x', 'y')", "VARCHAR"),
-        ("'\\x00'::BLOB", "BLOB"),
-        ("uuid()", "UUID"),
-        ("'NaN'::DOUBLE", "DOUBLE"),
-    ],
-)
-def test_each_type_arrives_whole(tmp_path: Path, value: str, type_: str) -> None:
-    connector = filled(tmp_path, f"CREATE TABLE t AS SELECT {value} AS c")
+@pytest.mark.parametrize(("native", "value", "type_", "warned"), TYPES, ids=[each[0] for each in TYPES])
+def test_each_type_arrives_whole(tmp_path: Path, native: str, value: str, type_: str, warned: bool) -> None:
+    connector = filled(tmp_path, f"CREATE TABLE t AS SELECT CAST({literal(value)} AS {native}) AS c")
     (info,) = connector.discover()
-    assert info.columns[0].type == type_
+    assert (info.columns[0].type, bool(info.columns[0].warning)) == (type_, warned)
     result, _ = extract(tmp_path, connector, stream(info), Window("full"))
     assert result.table is not None
     path = Staging(tmp_path / "storage").storage.absolute(result.table.files[0].path)

@@ -83,36 +83,41 @@ def test_it_works(tmp_path: Path, base: sqlite3.Connection) -> None:
     assert rows == [("a",), (None,)]
 
 
-@pytest.mark.parametrize(
-    ("declared", "cells", "type_"),
-    [
-        ("DATE", ["2024-01-02"], "DATE"),
-        ("DATE", ["2024-01-02 03:00"], "TIMESTAMP"),
-        ("DATETIME", ["2024-01-02 03:04:05.123456", "2024-01-02T03:04"], "TIMESTAMP"),
-        ("TIMESTAMP", ["2024-01-02T03:04:05+02:00"], "TIMESTAMP WITH TIME ZONE"),
-        ("TIMESTAMP", [1700000000], "BIGINT"),
-        ("TIMESTAMP", ["soon"], "VARCHAR"),
-        ("BOOLEAN", [0, 1, None], "BOOLEAN"),
-        ("BOOLEAN", [2], "BIGINT"),
-        ("DECIMAL(10,2)", [12.34, 5], "DECIMAL(10,2)"),
-        ("DECIMAL(10,2)", [12.345], "DOUBLE"),
-        ("NUMERIC", [1.5, 2**53], "DOUBLE"),
-        ("NUMERIC", [2**53 + 1], "VARCHAR"),
-        ("INTEGER", [2**63 - 1, -(2**63)], "BIGINT"),
-        ("INTEGER", [1.5], "DOUBLE"),
-        ("BLOB", [b"\x00\xff"], "BLOB"),
-        ("", [5, "x", 0.1], "VARCHAR"),
-        ("TIME", ["10:11:12"], "TIME"),
-        ("VARCHAR(3)", ["longer than that"], "VARCHAR"),
-    ],
-)
+# How a column is declared, its cells, the type that arrives, and whether discovery says something about it.
+TYPES: list[tuple[str, list[Any], str, bool]] = [
+    ("INTEGER", [7], "BIGINT", False),
+    ("REAL", [0.1], "DOUBLE", False),
+    ("TEXT", ["naïve 漢字"], "VARCHAR", False),
+    ("DATE", ["2024-01-02"], "DATE", False),
+    ("DATE", ["2024-01-02 03:00"], "TIMESTAMP", True),
+    ("DATETIME", ["2024-01-02 03:04:05.123456", "2024-01-02T03:04"], "TIMESTAMP", False),
+    ("TIMESTAMP", ["2024-01-02T03:04:05+02:00"], "TIMESTAMP WITH TIME ZONE", True),
+    ("TIMESTAMP", [1700000000], "BIGINT", True),
+    ("TIMESTAMP", ["soon"], "VARCHAR", True),
+    ("BOOLEAN", [0, 1, None], "BOOLEAN", False),
+    ("BOOLEAN", [2], "BIGINT", True),
+    ("DECIMAL(10,2)", [12.34, 5], "DECIMAL(10,2)", False),
+    ("DECIMAL(10,2)", [12.345], "DOUBLE", True),
+    ("NUMERIC", [1.5, 2**53], "DOUBLE", False),
+    ("NUMERIC", [2**53 + 1], "VARCHAR", True),
+    ("INTEGER", [2**63 - 1, -(2**63)], "BIGINT", False),
+    ("INTEGER", [1.5], "DOUBLE", True),
+    ("BLOB", [b"\x00\xff"], "BLOB", False),
+    ("", [5, "x", 0.1], "VARCHAR", False),
+    ("TIME", ["10:11:12"], "TIME", False),
+    ("VARCHAR(3)", ["longer than that"], "VARCHAR", False),
+]
+
+
+@pytest.mark.parametrize("case", TYPES, ids=[f"{declared} {cells}" for declared, cells, *_ in TYPES])
 def test_each_type_arrives_unchanged(
-    tmp_path: Path, base: sqlite3.Connection, declared: str, cells: list[Any], type_: str
+    tmp_path: Path, base: sqlite3.Connection, case: tuple[str, list[Any], str, bool]
 ) -> None:
+    declared, cells, type_, warned = case
     base.execute(f"CREATE TABLE t (c {declared})")
     base.executemany("INSERT INTO t VALUES (?)", [(each,) for each in cells])
     info = found(tmp_path)
-    assert info.columns[0].type == type_
+    assert (info.columns[0].type, bool(info.columns[0].warning)) == (type_, warned)
     result, rows = extract(tmp_path, stream(info), Window("full"))
     assert len(rows) == len(cells)
     assert rejected(tmp_path, result) == []
