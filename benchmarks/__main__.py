@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks import data, loads, orchestration, report
 from benchmarks.installation import Installation, database, installation, open_folder
+from tests.mariadb import installed, mariadb
 
 IDLE_SECONDS = 20
 
@@ -38,7 +39,19 @@ def _rows(folder: Path, rounds: int, size: int) -> list[report.Row]:
         rows.append(loads.csv_row(platform.client, file, rounds))
         data.postgres_table(url, file)
         rows.append(loads.postgres_row(platform.client, url, folder, rounds))
+        rows.append(loads.sqlite_row(platform.client, data.sqlite_file(folder / "sqlite", file), rounds))
+        rows += _mariadb(platform, folder, file, rounds)
     return [*rows, *orchestration.rows(folder / "orchestration", rounds)]
+
+
+def _mariadb(platform: Installation, folder: Path, file: Path, rounds: int) -> list[report.Row]:
+    """Only where Debian's server is installed: no package index has one."""
+    if not installed():
+        print("No MariaDB is installed here, so its row is left out.")
+        return []
+    with mariadb(folder / "mariadb") as server:
+        data.mysql_table(server.port, file)
+        return [loads.mysql_row(platform.client, server.port, folder, rounds)]
 
 
 def _start_up(home: Path, environment: dict[str, str]) -> float:

@@ -1,4 +1,4 @@
-"""Five million rows of ten columns, as a CSV file and as a PostgreSQL table, made once a benchmark."""
+"""Five million rows of ten columns, as a CSV file and as tables of databases, made once a benchmark."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from pathlib import Path
 
 import duckdb
 import psycopg
+import pymysql
+
+from dataplane.engine import extension_path
 
 ROWS = 5_000_000
 COLUMNS = {
@@ -57,3 +60,33 @@ def postgres_table(url: str, source: Path) -> None:
             while chunk := file.read(1 << 20):
                 target.write(chunk)
         connection.execute("VACUUM ANALYZE orders")
+
+
+def sqlite_file(folder: Path, source: Path) -> Path:
+    """The same as table `orders` of an SQLite file, in the types that SQLite has itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / "orders.db"
+    kept = {"BIGINT": "BIGINT", "INTEGER": "BIGINT", "BOOLEAN": "BIGINT", "DOUBLE": "DOUBLE", "DECIMAL(12,2)": "DOUBLE"}
+    items = ", ".join(f"CAST({name} AS {kept.get(kind, 'VARCHAR')}) AS {name}" for name, kind in COLUMNS.items())
+    with duckdb.connect() as connection:
+        connection.execute(f"LOAD '{extension_path('sqlite_scanner')}'")
+        connection.execute(f"ATTACH '{target}' AS target (TYPE sqlite)")
+        columns = ", ".join(f"'{name}': '{kind}'" for name, kind in COLUMNS.items())
+        read = f"read_csv('{source}', columns = {{{columns}}}, header = true)"
+        connection.execute(f"CREATE TABLE target.orders AS SELECT {items} FROM {read}")
+    return target
+
+
+def mysql_table(port: int, source: Path) -> None:
+    """Table `orders` in a database `bench` of the server on this port, filled from the CSV file, analysed."""
+    mysql = {"UUID": "char(36)", "TIMESTAMP": "datetime", "VARCHAR": "text", "BOOLEAN": "varchar(5)"}
+    columns = ", ".join(f"{name} {mysql.get(kind, kind.lower())}" for name, kind in COLUMNS.items())
+    connection = pymysql.connect(host="127.0.0.1", port=port, user="root", autocommit=True, local_infile=True)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE bench CHARACTER SET utf8mb4")
+        cursor.execute(f"CREATE TABLE bench.orders ({columns})")
+        cursor.execute(
+            f"LOAD DATA LOCAL INFILE '{source}' INTO TABLE bench.orders CHARACTER SET utf8mb4 "
+            "FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' IGNORE 1 LINES"
+        )
+        cursor.execute("ANALYZE TABLE bench.orders")

@@ -1,6 +1,6 @@
 """The limits: plain DuckDB doing the same reads and writes, each in a fresh process, timed inside it.
 
-python -m benchmarks.limits csv FILE FOLDER | postgres URL FOLDER | demo URL FOLDER
+python -m benchmarks.limits KIND PLACE FOLDER; kinds are csv, sqlite (of a file), postgres, demo (a URL), mysql (a port)
 """
 
 from __future__ import annotations
@@ -29,7 +29,22 @@ def postgres(url: str, target: str) -> str:
     return f"COPY (FROM postgres_scan('{url}', 'public', 'orders')) TO '{target}' (FORMAT parquet)"
 
 
-ONE_COPY = {"csv": csv, "postgres": postgres}
+def sqlite(file: str, target: str) -> str:
+    return f"COPY (FROM sqlite_scan('{file}', 'orders')) TO '{target}' (FORMAT parquet)"
+
+
+def mysql(port: str, target: str) -> str:
+    attach = f"ATTACH 'host=127.0.0.1 port={port} user=root database=bench' AS source (TYPE mysql, READ_ONLY)"
+    return f"{attach}; COPY (FROM source.bench.orders) TO '{target}' (FORMAT parquet)"
+
+
+ONE_COPY = {"csv": csv, "postgres": postgres, "sqlite": sqlite, "mysql": mysql}
+EXTENSIONS = {
+    "postgres": "postgres_scanner",
+    "demo": "postgres_scanner",
+    "sqlite": "sqlite_scanner",
+    "mysql": "mysql_scanner",
+}
 
 
 def demo(url: str, folder: Path) -> list[str]:
@@ -73,8 +88,8 @@ def measure(kind: str, place: str, folder: str) -> dict[str, float]:
     target = Path(folder) / f"limit-{time.monotonic_ns()}.parquet"
     began = time.perf_counter()
     with duckdb.connect(config={"threads": 2, "memory_limit": "1GB"}) as connection:
-        if kind != "csv":
-            connection.execute(f"LOAD '{extension_path('postgres_scanner')}'")
+        if kind in EXTENSIONS:
+            connection.execute(f"LOAD '{extension_path(EXTENSIONS[kind])}'")
         statements = demo(place, Path(folder)) if kind == "demo" else [ONE_COPY[kind](place, str(target))]
         for statement in statements:
             connection.execute(statement).fetchall()

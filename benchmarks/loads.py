@@ -42,6 +42,19 @@ def postgres_row(client: Client, url: str, folder: Path, rounds: int) -> Row:
     return _measured(client, row, "postgres", rounds, ("postgres", url, folder))
 
 
+def sqlite_row(client: Client, file: Path, rounds: int) -> Row:
+    _prepare(client, "sqlite", "sqlite", {"path": str(file)}, "orders")
+    row = Row("SQLite, 5 M rows × 10 → snapshot", [], 1.15, limit_name="plain scanner", memory_at_most_mb=350)
+    return _measured(client, row, "sqlite", rounds, ("sqlite", str(file), file.parent))
+
+
+def mysql_row(client: Client, port: int, folder: Path, rounds: int) -> Row:
+    params = {"host": "127.0.0.1", "port": port, "database": "bench", "user": "root"}
+    _prepare(client, "mysql", "mysql", params, "orders")
+    row = Row("MariaDB, 5 M rows × 10 → snapshot", [], 1.15, limit_name="plain scanner", memory_at_most_mb=350)
+    return _measured(client, row, "mysql", rounds, ("mysql", str(port), folder))
+
+
 def demo_row(client: Client, url: str, folder: Path, rounds: int) -> Row:
     """The flights example with all its twelve files, four tables, eleven rules, joins, two loads."""
     drop_months(folder, MONTHS)

@@ -195,6 +195,11 @@ def mariadb(folder: Path) -> Iterator[MariaDB]:
         server.stop()
 
 
+def installed() -> bool:
+    """Whether Debian's packages are there."""
+    return all(_found(each) for each in _PROGRAMS)
+
+
 def _found(program: str) -> str | None:
     """Debian keeps servers where ordinary accounts do not look."""
     return shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
