@@ -340,6 +340,11 @@ OIDC_GROUPS: Setting[list[tuple[str, str, str]]] = Setting(
 TOKEN_GUESSES = _count(
     "MANIFOLD_TOKEN_GUESSES", 30, "Unknown API tokens from one address in a minute that are answered 401; more get 429."
 )
+HOOK_MESSAGES = _count(
+    "MANIFOLD_HOOK_MESSAGES",
+    120,
+    "Messages to `/hooks/` in a minute from one address, and rightly signed ones to one inbound trigger; more get 429.",
+)
 PROXIES = Setting(
     "MANIFOLD_PROXIES",
     "a whole number, zero for none",

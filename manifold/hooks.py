@@ -9,7 +9,8 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from apps.audit.refusals import Conflict
+from apps.accounts.addresses import address_of
+from apps.audit.refusals import Busy, Conflict
 from apps.pipelines import hooks
 from apps.pipelines.models import Hook
 from manifold.api import problem
@@ -22,9 +23,14 @@ LARGEST = 256 * 1024
 def receive(request: HttpRequest, hook_id: uuid.UUID) -> HttpResponse:
     """202 with the run that the message has started, 200 when the same message came before.
 
-    401 for a wrong signature, 404 for no such address, 410 for one that is switched off, 413 for a body that is too
-    long, 409 where the pipeline has nothing published. What the body says is signed, and not used.
+    429 after too many messages in a minute, 401 for a wrong signature, 404 for no such address, 410 for one that is
+    switched off, 413 for a body that is too long, 409 where the pipeline has nothing published. What the body says is
+    signed, and not used.
     """
+    try:
+        hooks.slow_down(f"hooks:{address_of(request)}", "from your address")
+    except Busy as error:
+        return _too_many(request, error)
     hook = Hook.objects.select_related("pipeline").filter(pk=hook_id).first()
     if hook is None:
         return problem(request, 404, "There is no inbound trigger at this address.")
@@ -37,10 +43,18 @@ def receive(request: HttpRequest, hook_id: uuid.UUID) -> HttpResponse:
         run, fresh = hooks.receive(hook, body=request.body, headers=headers)
     except hooks.NotSigned as error:
         return problem(request, 401, error.message)
+    except Busy as error:
+        return _too_many(request, error)
     except Conflict as error:
         return problem(request, 409, error.message)
     answer = {"run": str(run.pk) if run else None, "state": run.state if run else None}
     return JsonResponse(answer, status=202 if fresh else 200)
+
+
+def _too_many(request: HttpRequest, error: Busy) -> HttpResponse:
+    answer = problem(request, 429, error.message)
+    answer.headers["Retry-After"] = str(error.evidence["seconds"])
+    return answer
 
 
 urlpatterns = [path("hooks/<uuid:hook_id>", receive, name="hook")]

@@ -162,6 +162,7 @@ OIDC_MFA = environment.OIDC_MFA.read()
 OIDC_GROUPS_CLAIM = environment.OIDC_GROUPS_CLAIM.read()
 OIDC_GROUPS = environment.OIDC_GROUPS.read()
 TOKEN_GUESSES = environment.TOKEN_GUESSES.read()
+HOOK_MESSAGES = environment.HOOK_MESSAGES.read()
 
 # --- Language and time ----------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
@@ -203,6 +204,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "ENUM_NAME_OVERRIDES": {
         "RunState": "apps.pipelines.api.shapes.RUN_STATES",
         "RunMode": "apps.pipelines.services.MODES",
+        "BackfillState": "apps.pipelines.api.backfills.STATES",
+        "SliceState": "apps.pipelines.progress.SLICE_STATES",
         "StepState": "apps.pipelines.api.shapes.STEP_STATES",
         "SnapshotState": "apps.snapshots.api.shapes.STATES",
         "QueryState": "apps.snapshots.api.shapes.QUERY_STATES",

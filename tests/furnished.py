@@ -23,9 +23,9 @@ from apps.accounts.models import ApiToken, Identity, Invitation, Project, Role, 
 from apps.accounts.oidc.flow import Claims
 from apps.audit.context import SYSTEM
 from apps.audit.models import Event
-from apps.pipelines import hooks, services
+from apps.pipelines import backfilling, hooks, services
 from apps.pipelines.execution import dispatch
-from apps.pipelines.models import Hook, HookSecret, Pipeline, Run
+from apps.pipelines.models import Backfill, Hook, HookSecret, Pipeline, Run
 from apps.quality.models import CheckResult
 from apps.snapshots import saved, workbench
 from apps.snapshots.models import Query
@@ -89,6 +89,7 @@ class Furnished:
             "versions": "1",
             "runs": str(self.succeeded.pk),
             "suggestions": "seed",
+            "backfills": str(Backfill.objects.values_list("pk", flat=True)[0]),
             "hooks": str(Hook.objects.values_list("pk", flat=True)[0]),
             "secrets": str(HookSecret.objects.values_list("pk", flat=True)[0]),
             "datasets": "orders",
@@ -136,6 +137,8 @@ def furnish(folder: Path, database: str) -> Furnished:
     running = services.start_run(pipeline, actor=SYSTEM)
     _, link = accounts.invite(project, name="Nina", role=Role.VIEWER, actor=SYSTEM)
     hooks.create_hook(pipeline, name="shop", actor=SYSTEM)
+    december = backfilling.Range("2025-12-01", "2025-12-04", every="day")
+    backfilling.cancel_backfill(backfilling.start_backfill(pipeline, december, actor=SYSTEM), actor=SYSTEM)
     tokens = {
         who: accounts.issue_token(person, name="key", role=Role.ADMIN, actor=SYSTEM)[1]
         for who, person in people.items()

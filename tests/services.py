@@ -49,6 +49,7 @@ class Services:
         os.environ.setdefault("MANIFOLD_MASTER_KEY", base64.b64encode(bytes(range(32))).decode())
         # All tests have one address; those of the limit itself bring their own.
         os.environ.setdefault("MANIFOLD_TOKEN_GUESSES", "1000000")
+        os.environ.setdefault("MANIFOLD_HOOK_MESSAGES", "1000000")
         if not os.environ.get("REDIS_URL"):
             self._start_valkey(self.folder / "valkey")
         if not os.environ.get("DATABASE_URL"):

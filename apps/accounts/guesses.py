@@ -1,4 +1,4 @@
-"""Unknown API tokens, counted by address in Redis, so that guessing is slow and is noticed."""
+"""What is tried from outside, counted in Redis by the minute, so that guessing and flooding are slow and noticed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ _FEW_SECONDS = 0.5
 logger = logging.getLogger(__name__)
 
 
-def note(address: str) -> tuple[int, int]:
-    """Count one more; returns how many there were in this minute, and how many seconds are left of it.
+def note(what: str) -> tuple[int, int]:
+    """Count one more from an address, or of anything else.
+
+    Returns how many there were in this minute, and how many seconds are left of it.
 
     The count and its end are one transaction of Redis, so two processes cannot lose one. Without Redis nothing is
-    counted: a token has 256 random bits, and whoever has a good one must not wait for the broker.
+    counted: secrets have 256 random bits, and whoever has a good one must not wait for the broker.
     """
-    key = f"manifold:guesses:{address}"
+    key = f"manifold:guesses:{what}"
     try:
         with _client().pipeline(transaction=True) as together:
             together.set(key, 0, ex=WINDOW, nx=True)
@@ -30,7 +32,7 @@ def note(address: str) -> tuple[int, int]:
             together.ttl(key)
             _, count, left = together.execute()
     except redis.RedisError:
-        logger.warning("Redis does not answer; an unknown token was not counted.", exc_info=True)
+        logger.warning("Redis does not answer; what was tried was not counted.", exc_info=True)
         return 0, WINDOW
     return int(count), max(1, int(left))
 

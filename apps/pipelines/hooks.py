@@ -10,14 +10,15 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 import structlog
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Window
 from django.db.models.functions import Now, RowNumber
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from apps.accounts import crypto
+from apps.accounts import crypto, guesses
 from apps.audit.context import Actor, acting
-from apps.audit.refusals import Conflict, Invalid
+from apps.audit.refusals import Busy, Conflict, Invalid
 from apps.pipelines import services, starting
 from apps.pipelines.models import Hook, HookMessage, HookSecret, Pipeline, Run
 from dataplane.errors import ConfigurationError
@@ -95,10 +96,12 @@ def delete_hook(hook: Hook, *, actor: Actor) -> None:
 def receive(hook: Hook, *, body: bytes, headers: Mapping[str, str]) -> tuple[Run | None, bool]:
     """The run that a message starts, and whether it is new: the same message again gives the same run.
 
-    Raises NotSigned where the signature fits none of the secrets or its time is more than five minutes off; Conflict
-    where the pipeline has nothing published.
+    Raises NotSigned where the signature fits none of the secrets or its time is more than five minutes off; Busy after
+    too many in a minute; Conflict where the pipeline has nothing published.
     """
     _verify(hook, body, headers)
+    # Only what is rightly signed counts here, so that a stranger cannot use up what the sender may send.
+    slow_down(f"hook:{hook.pk}", "to this inbound trigger")
     message_id = headers.get("webhook-id", "")
     if not _ID.fullmatch(message_id):
         raise NotSigned("The header webhook-id is not 1 to 150 visible ASCII characters.", code="not_signed")
@@ -110,6 +113,18 @@ def receive(hook: Hook, *, body: bytes, headers: Mapping[str, str]) -> tuple[Run
             message.save(update_fields=["run"])
             hook.messages.filter(received_at__lt=Now() - REMEMBERED).delete()
         return message.run, fresh
+
+
+def slow_down(what: str, said: str) -> None:
+    """Raises Busy, with the seconds to wait as evidence, after too many messages of a kind in this minute."""
+    count, left = guesses.note(what)
+    if count > settings.HOOK_MESSAGES:
+        most = settings.HOOK_MESSAGES
+        raise Busy(
+            f"More than {most} messages {said} in a minute. Send this one again in {left} seconds.",
+            code="too_many_messages",
+            evidence={"seconds": left},
+        )
 
 
 def newest_messages(hooks: Iterable[Hook], count: int = 5) -> dict[uuid.UUID, list[HookMessage]]:

@@ -68,6 +68,55 @@ class PipelineVersion(ProjectRow):
         return f"{self.pipeline} v{self.number}"
 
 
+class Backfill(ProjectRow):
+    """A range of time that is read in slices, the oldest first, one run for each, whenever no other run wants its turn.
+
+    `slices` are their ends in UTC; `position` is the one whose turn is next. Its states are `states.BACKFILL`.
+    """
+
+    project_path = "pipeline__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    pipeline = models.ForeignKey(Pipeline, on_delete=models.CASCADE, related_name="backfills")
+    version = models.ForeignKey(PipelineVersion, on_delete=models.CASCADE, related_name="backfills")
+    lower = models.DateTimeField()
+    upper = models.DateTimeField()
+    every = models.CharField(max_length=16)
+    timezone = models.CharField(max_length=64)
+    # Whether rows that were read before are read once more, and merged.
+    again = models.BooleanField(default=False)
+    on_failure = models.CharField(max_length=16)
+    # The loads that its runs do; steps that feed none of them are left out.
+    loads = models.JSONField()
+    slices = models.JSONField()
+    position = models.PositiveIntegerField(default=0)
+    state = models.CharField(max_length=16, default="running")
+    reason = models.CharField(max_length=500, blank=True)
+    actor_kind = models.CharField(max_length=16)
+    actor_id = models.UUIDField(null=True)
+    actor_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=sorted(states.BACKFILL)), name="backfill_state_known"),
+            models.UniqueConstraint(
+                fields=["pipeline"],
+                condition=Q(state__in=sorted(states.BACKFILL_OPEN)),
+                name="one_open_backfill_per_pipeline",
+            ),
+        ]
+        triggers = [
+            legal(states.BACKFILL),
+            *audited(name=["pipeline__slug"], skip=["slices", "position", "actor_kind", "actor_id", "actor_name"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"backfill of {self.pipeline}"
+
+
 class Run(ProjectRow):
     """One execution of one version. Its states are `states.RUN`; terminal rows never change (trigger)."""
 
@@ -104,6 +153,9 @@ class Run(ProjectRow):
     halt_reason = models.CharField(max_length=500, blank=True)
     # The steps that were asked for, when not all were; they run with everything that they need.
     only = models.JSONField(default=list, blank=True)
+    # The backfill that it belongs to, and which of its slices it reads.
+    backfill = models.ForeignKey(Backfill, on_delete=models.SET_NULL, null=True, blank=True, related_name="runs")
+    slice = models.PositiveIntegerField(null=True, blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -193,6 +245,7 @@ class Window(ProjectRow):
 
     The windows that one run plans share a `batch`; while one of them is open the next run repeats that batch exactly.
     failed: closed, though a branch that was allowed to fail has not loaded it. forgotten: overtaken by a seed.
+    Those of a backfill are repeated by its own runs only, and say nothing of how far live runs have come.
     """
 
     project_path = "pipeline__project_id"
@@ -203,6 +256,7 @@ class Window(ProjectRow):
     source = models.UUIDField()
     stream = models.CharField(max_length=200)
     batch = models.UUIDField()
+    backfill = models.ForeignKey(Backfill, on_delete=models.SET_NULL, null=True, blank=True, related_name="windows")
     bounds = models.JSONField()
     replaces = models.BooleanField(default=False)
     state = models.CharField(max_length=16, default="planned")

@@ -12,18 +12,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from apps.pipelines import asking, backfills
 from apps.pipelines import document as documents
 from apps.pipelines import windows as w
+from apps.pipelines.backfills import Part
 from apps.pipelines.document import Document
 from apps.pipelines.models import Pipeline, PipelineVersion, Window
 from apps.pipelines.plans import SEED, Plan, Survey, conclude
-from apps.sources import services as sources
-from apps.sources.models import SourceFile, Stream
-from dataplane.connectors.base import Mark
-from dataplane.connectors.base import Window as Bounds
+from apps.sources.models import Stream
 from dataplane.errors import ConfigurationError, DataError
-from dataplane.steps.extract import narrowed
-from dataplane.steps.plan import Ask, answer
+from dataplane.steps.plan import answer
 
 
 def survey(
@@ -35,12 +33,13 @@ def survey(
     batch: uuid.UUID | None = None,
     reused: frozenset[str] = frozenset(),
     only: Sequence[str] = (),
+    part: Part | None = None,
 ) -> Survey:
     """Choose the way, and what to ask. Opens credentials but no connection.
 
     `batch` is the one that a retry has to repeat, `reused` are the extracts whose files it takes over. Of a run of
-    `only` some steps the windows of all others stay as they are. Raises ConfigurationError for a stream that is gone, a
-    cursor that was changed, or an incremental run that has no mark.
+    `only` some steps the windows of all others stay as they are. `part` is what it reads for a backfill. Raises
+    ConfigurationError for a stream that is gone, a cursor that was changed, or an incremental run that has no mark.
     """
     left_out = set(document.steps) - set(document.only(only).steps)
     document = document.only(only)
@@ -51,14 +50,33 @@ def survey(
         base = replace(base, reason="Every extract reads its whole stream.")
     elif batch is not None:
         base = _retried(base, batch)
+    elif part is not None:
+        _refuse_another_stream(base)
+        base = replace(base, way="slice", reason=part.said)
     elif mode == "seed":
         base = replace(base, way="seed", reason="Everything is read again because the mode is seed.")
     else:
         _refuse_another_stream(base)
         base = _by_windows(base, mode)
-    if base.way == "repeat":
+    if base.way == "repeat" and part is None:
         _refuse_late_rows(base)
-    return replace(base, asks=_questions(base))
+    bindings = asking.bindings_of(document, streams)
+    if base.way == "slice" and part is not None and not part.again:
+        base = replace(base, covered=frozenset(asking.covered(base, bindings, part)))
+    reserved = backfills.reserved(pipeline_id) if base.way in ("new", "repeat") and part is None else ()
+    return replace(base, asks=asking.questions(base, bindings, part, reserved))
+
+
+def whole(document: Document, pipeline_id: uuid.UUID, project_id: uuid.UUID) -> Survey:
+    """Everything that was read so far, and the questions what is new to each incremental extract; nothing is repeated.
+
+    Raises ConfigurationError for a stream that is gone or a cursor that was changed.
+    """
+    streams = _streams(document, project_id)
+    base = Survey("new", document, document.graph(), streams)
+    base = _with_windows(base, w.kept(pipeline_id))
+    _refuse_another_stream(base)
+    return replace(base, asks=asking.questions(base, asking.bindings_of(document, streams), None, ()))
 
 
 def dry_run(pipeline: Pipeline, version: PipelineVersion, mode: str, only: Sequence[str] = ()) -> dict[str, Any]:
@@ -114,11 +132,6 @@ def stream_of(spec: Any, project_id: uuid.UUID, step_key: str) -> Stream:
     return stream
 
 
-def ignored_files(stream: Stream) -> frozenset[str]:
-    """The files of a stream that somebody has set aside."""
-    return _ignored([stream]).get(stream.pk, frozenset())
-
-
 def _with_windows(base: Survey, kept: Iterable[Window]) -> Survey:
     """Each window with the extract that reads it; open ones that no extract reads any more are stale.
 
@@ -134,7 +147,12 @@ def _with_windows(base: Survey, kept: Iterable[Window]) -> Survey:
         if len({each.step_key for each in left}) == 1:
             fitting[key] = left
             others = [each for each in others if each not in left]
-    return replace(base, windows=fitting, others=tuple(others))
+    return replace(
+        base,
+        windows={key: [each for each in own if each.backfill_id is None] for key, own in fitting.items()},
+        sliced={key: [each for each in own if each.backfill_id is not None] for key, own in fitting.items()},
+        others=tuple(others),
+    )
 
 
 def _reads(stream: Stream, window: Window) -> bool:
@@ -144,7 +162,7 @@ def _reads(stream: Stream, window: Window) -> bool:
 def _refuse_another_stream(base: Survey) -> None:
     """A step that has loaded rows of another stream cannot go on as if it had read this one."""
     for each in base.others:
-        if each.state in w.READ and each.step_key in base.windows and not base.windows[each.step_key]:
+        if each.state in w.READ and each.step_key in base.windows and not base.all_of(each.step_key):
             raise ConfigurationError(
                 f"The step `{each.step_key}` has read the stream `{each.stream}` of another source or name so far, "
                 "and its rows are loaded. Give the step another id to add to them, or replace them with mode seed.",
@@ -169,7 +187,7 @@ def _by_windows(base: Survey, mode: str) -> Survey:
         return replace(base, way="repeat", batch=batch, reason=f"Repeats what run {batch} had read but not loaded.")
     if mode == "repair":
         return _repair(base, list(dict.fromkeys(each.batch for each in every if each.state == "failed")))
-    never = sorted(key for key, kept in base.windows.items() if not kept)
+    never = sorted(key for key in base.windows if not base.all_of(key))
     if mode == "incremental" and never:
         raise ConfigurationError(
             f"The step `{never[0]}` has read nothing yet, so there is no mark to go on from. Start with mode auto.",
@@ -202,41 +220,6 @@ def _repair(base: Survey, failed: list[uuid.UUID]) -> Survey:
     return replace(base, way="repeat", batch=failed[0], reason=reason, then="repair" if len(failed) > 1 else None)
 
 
-def _questions(base: Survey) -> dict[str, Ask]:
-    """What has to be asked, by step."""
-    if base.way == "overtaken":
-        return {}
-    asks = {}
-    ignored = _ignored(base.streams.values())
-    for key, stream in base.streams.items():
-        connector, config = sources.binding(stream)
-        config = narrowed(config, base.document.steps[key].spec)
-        node = base.graph.nodes[key]
-        skip = ignored.get(stream.pk, frozenset())
-        if not node.incremental:
-            asks[key] = Ask(connector, config, "full_refresh", Mark(ignored=skip), may_fail=node.may_fail)
-            continue
-        kept = [] if base.way == "seed" else base.windows[key]
-        last = next((each.bounds for each in reversed(kept) if each.bounds["kind"] == "cursor"), None)
-        if last is not None and last["column"] != config.cursor:
-            raise _cursor_changed(key, stream, last["column"], config.cursor)
-        verify = None
-        if base.way == "verify" and last is not None:
-            verify = Bounds("cursor", column=last["column"], lower=None, upper=last["upper"])
-        asks[key] = Ask(connector, config, "incremental", w.mark_of(kept, skip), verify, node.may_fail)
-    return asks
-
-
-def _cursor_changed(key: str, stream: Stream, before: str, now: str | None) -> ConfigurationError:
-    return ConfigurationError(
-        f"The step `{key}` has read `{stream.name}` by the column `{before}` and is to read it by `{now}` now, so "
-        "nobody can say what is new. Read everything again with mode seed, or choose the old column again.",
-        code="cursor_changed",
-        evidence={"step": key, "stream": stream.name, "before": before, "now": now},
-        suggestions=[SEED],
-    )
-
-
 def _streams(document: Document, project_id: uuid.UUID) -> dict[str, Stream]:
     """The stream of every extract, in the order of the document. Raises ConfigurationError for one that is gone."""
     extracts = [each for each in document.steps.values() if each.kind == "extract"]
@@ -256,11 +239,3 @@ def _gone(step_key: str, spec: Any) -> ConfigurationError:
         code="stream_missing",
         evidence={"step": step_key, "source": spec.source, "stream": spec.stream},
     )
-
-
-def _ignored(streams: Iterable[Stream]) -> dict[uuid.UUID, frozenset[str]]:
-    found: dict[uuid.UUID, set[str]] = {}
-    rows = SourceFile.objects.filter(stream__in=[each.pk for each in streams], ignored=True)
-    for stream_id, path in rows.values_list("stream_id", "path"):
-        found.setdefault(stream_id, set()).add(path)
-    return {key: frozenset(paths) for key, paths in found.items()}

@@ -16,7 +16,7 @@ from dataplane.connectors.base import Window as Bounds
 from dataplane.errors import DataError, Suggestion
 from dataplane.steps.plan import Answer, Ask
 
-Way = Literal["full", "new", "seed", "repeat", "verify", "overtaken"]
+Way = Literal["full", "new", "seed", "repeat", "verify", "overtaken", "slice"]
 
 SEED = Suggestion("seed", "Read everything again", "Replaces the datasets with what the sources hold now.", True)
 
@@ -25,8 +25,9 @@ SEED = Suggestion("seed", "Read everything again", "Replaces the datasets with w
 class Survey:
     """What the rows say before any source is asked.
 
-    windows: all that still count, by incremental extract, the oldest first. others: those that no extract reads any
-    more. batch: the one that is repeated. then: the mode of the run that has to follow, if rows say so.
+    windows: all that still count, by incremental extract, the oldest first; `sliced` those that backfills have read.
+    others: those that no extract reads any more. covered: extracts whose slice was read before. batch: the one that is
+    repeated. then: the mode of the run that has to follow, if rows say so.
     """
 
     way: Way
@@ -37,6 +38,8 @@ class Survey:
     batch: uuid.UUID | None = None
     retry: bool = False
     windows: dict[str, list[Window]] = field(default_factory=dict)
+    sliced: dict[str, list[Window]] = field(default_factory=dict)
+    covered: frozenset[str] = frozenset()
     others: tuple[Window, ...] = ()
     reused: frozenset[str] = frozenset()
     then: str | None = None
@@ -45,16 +48,20 @@ class Survey:
     @property
     def stale(self) -> tuple[uuid.UUID, ...]:
         """Open windows that nobody will read again."""
-        return tuple(each.pk for each in self.others if each.state in w.OPEN)
+        return tuple(each.pk for each in self.others if each.state in w.OPEN and each.backfill_id is None)
 
     @property
     def renamed(self) -> dict[uuid.UUID, str]:
         """Windows whose extract has another id by now."""
-        return {each.pk: key for key, kept in self.windows.items() for each in kept if each.step_key != key}
+        return {each.pk: key for key in self.windows for each in self.all_of(key) if each.step_key != key}
+
+    def all_of(self, key: str) -> list[Window]:
+        """Everything that was read by an extract, or is being read."""
+        return self.windows[key] + self.sliced[key]
 
     def repeated(self) -> dict[str, Window]:
         """The windows of the batch that is repeated, by step."""
-        return {key: each for key, kept in self.windows.items() for each in kept if each.batch == self.batch}
+        return {key: each for key in self.windows for each in self.all_of(key) if each.batch == self.batch}
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ def conclude(survey: Survey, answers: dict[str, Answer]) -> Plan:
         for key in survey.windows:
             _verify(survey, key, answers[key])
         return Plan("repair", survey.reason, skip="Every window was loaded, and the sources still hold what was read.")
-    fresh = tuple(_fresh(survey, key, answers[key]) for key in survey.streams)
+    fresh = tuple(_fresh(survey, key, answers) for key in survey.streams)
     if survey.way == "repeat":
         readings = tuple(_again(survey, each, answers[each.key]) for each in fresh)
         if survey.retry or any(each.window and each.window.state != "done" for each in readings):
@@ -125,10 +132,12 @@ def _go_on(survey: Survey, readings: tuple[Reading, ...]) -> Plan:
     incremental = [each for each in readings if each.incremental]
     reading = [each for each in incremental if each.bounds is not None]
     if incremental and not reading and not any(each.failed for each in readings):
-        why = " ".join(["Nothing new.", *(f"{each.key}: {each.reason}" for each in incremental)])
+        opening = survey.reason if survey.way == "slice" else "Nothing new."
+        why = " ".join([opening, *(f"{each.key}: {each.reason}" for each in incremental)])
         return Plan("incremental", why, readings, skip=why, stale=survey.stale, renamed=survey.renamed)
-    first = survey.way == "new" and bool(reading) and not any(survey.windows[each.key] for each in reading)
-    mode = {"full": "full_refresh", "seed": "seed"}.get(survey.way, "seed" if first else "incremental")
+    first = survey.way == "new" and bool(reading) and not any(survey.all_of(each.key) for each in reading)
+    modes = {"full": "full_refresh", "seed": "seed", "slice": "backfill"}
+    mode = modes.get(survey.way, "seed" if first else "incremental")
     said = [survey.reason, "First read." if first else "", *(f"{each.key}: {each.reason}" for each in reading)]
     reason = " ".join(each for each in said if each)
     seeds = survey.way == "seed"
@@ -137,9 +146,12 @@ def _go_on(survey: Survey, readings: tuple[Reading, ...]) -> Plan:
     return Plan(mode, reason, readings, stale=survey.stale, renamed=survey.renamed, replaces=seeds)
 
 
-def _fresh(survey: Survey, key: str, answer: Answer) -> Reading:
+def _fresh(survey: Survey, key: str, answers: dict[str, Answer]) -> Reading:
     """What an extract would read if nothing had to be repeated."""
     stream, incremental = survey.streams[key], survey.graph.nodes[key].incremental
+    if key in survey.covered:
+        return Reading(key, stream, incremental, None, "This slice was read before.")
+    answer = answers[key]
     planned = answer.planned
     if planned is None:
         failed = answer.failed.as_json() if answer.failed else None
@@ -203,7 +215,7 @@ def _verify(survey: Survey, key: str, answer: Answer) -> None:
     A closed window is not read again on its own: which of its rows were loaded cannot be told from rows that went
     through checks and SQL since, so a second read would double some or lose some. A seed is exact.
     """
-    kept = survey.windows[key]
+    kept = survey.all_of(key)
     if not kept or answer.planned is None:
         return
     evidence = _difference(kept, answer)

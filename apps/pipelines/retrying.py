@@ -39,7 +39,8 @@ def create_retry(run: Run, pipeline: Pipeline, *, actor: Actor, trigger_key: str
         retry_of=run,
         only=run.only,
     )
-    standing = _standing(list(run.steps.all()))
+    # A slice of a backfill is read anew: live runs may have loaded newer rows since.
+    standing = _standing(list(run.steps.all())) if run.backfill_id is None else {}
     again.batch = run.batch
     if PLAN in standing:
         again.mode, again.mode_reason = run.mode, run.mode_reason

@@ -154,7 +154,8 @@ def start_run(
                 f"The pipeline `{locked.slug}` has no published version. Publish its draft first.", code="not_published"
             )
         only = _known_steps(locked.published, only)
-        busy = locked.runs.filter(state__in=RUN_ACTIVE | {"pending"}).exists()
+        # A slice of a backfill is over soon, and no other begins before this run.
+        busy = locked.runs.filter(state__in=RUN_ACTIVE | {"pending"}, backfill=None).exists()
         run = starting.create_run(
             locked,
             locked.published,

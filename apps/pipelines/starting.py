@@ -6,22 +6,23 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from apps.audit.context import Actor
+from apps.audit.context import Actor, ActorKind
 from apps.audit.ids import new_id
 from apps.audit.services import record
+from apps.pipelines import backfills, runlog
 from apps.pipelines import document as documents
-from apps.pipelines import runlog
+from apps.pipelines.backfills import Turn
 from apps.pipelines.document import Document
 from apps.pipelines.execution.dispatch import Ready
 from apps.pipelines.graph import PLAN
-from apps.pipelines.models import Pipeline, PipelineVersion, Run, StepRun
+from apps.pipelines.models import Backfill, Pipeline, PipelineVersion, Run, StepRun
 from apps.pipelines.states import RUN_ACTIVE, STEP_DONE
 
 
@@ -41,10 +42,12 @@ def create_run(
     start_before: datetime | None = None,
     retry_of: Run | None = None,
     only: Sequence[str] = (),
+    turn: Turn | None = None,
 ) -> Run:
     """A pending run with all its steps, and the event. The caller holds the pipeline's lock.
 
-    Of a run of `only` these steps and what they need the others are skipped from the start.
+    Of a run of `only` these steps and what they need the others are skipped from the start. `turn` is what it reads for
+    a backfill.
     """
     document = documents.load(version.document)
     header = document.header
@@ -66,12 +69,20 @@ def create_run(
         retry_of=retry_of,
         root=retry_of.root if retry_of else run_id,
         only=list(only),
+        **_place(turn, retry_of),
     )
     StepRun.objects.bulk_create(_steps(run, document, only))
     data: dict[str, Any] = {"trigger": trigger, "mode": mode, "version": version.number}
     data |= {"only": list(only)} if only else {}
     _record("run created", run, pipeline, data | ({"retry_of": str(retry_of.pk)} if retry_of else {}))
     return run
+
+
+def _place(turn: Turn | None, retry_of: Run | None) -> dict[str, Any]:
+    """What a run reads for a backfill; a retry reads what the run did that it repeats."""
+    if turn is not None:
+        return {"backfill": turn.backfill, "slice": turn.position, "batch": turn.batch}
+    return {"backfill_id": retry_of.backfill_id, "slice": retry_of.slice} if retry_of is not None else {}
 
 
 def _steps(run: Run, document: Document, only: Sequence[str]) -> list[StepRun]:
@@ -105,7 +116,7 @@ def _record(verb: str, run: Run, pipeline: Pipeline, data: dict[str, Any]) -> No
 def admit(pipeline_id: uuid.UUID) -> list[Ready]:
     """Make the oldest pending run the running one, when no other is active and the pipeline is not paused.
 
-    Returns its ready steps.
+    Where none is pending, a backfill has its turn. Returns the ready steps.
 
     The caller is in a transaction and sends these steps after commit; the sweep does it if nobody did. A run that
     waited beyond its `start_before` is expired instead.
@@ -118,7 +129,7 @@ def admit(pipeline_id: uuid.UUID) -> list[Ready]:
         _record("run expired", late, pipeline, {"reason": reason})
     if pipeline.paused_at is not None or Run.objects.filter(pipeline_id=pipeline_id, state__in=RUN_ACTIVE).exists():
         return []
-    run = pending.select_for_update(no_key=True).order_by("id").first()
+    run = pending.select_for_update(no_key=True).order_by("id").first() or _next_slice(pipeline)
     if run is None:
         return []
     deadline = None if run.timeout_s is None else Now() + timedelta(seconds=run.timeout_s)
@@ -128,6 +139,23 @@ def admit(pipeline_id: uuid.UUID) -> list[Ready]:
     fields: dict[str, Any] = {"version": run.version.number, "trigger": run.trigger, "waited_s": waited}
     runlog.say(run.pk, f"Started by {run.actor_name}, version {run.version.number}.", **fields)
     return _ready_first_steps(run)
+
+
+def _next_slice(pipeline: Pipeline) -> Run | None:
+    """The run of the slice whose turn it is, if a backfill has one."""
+    turn = backfills.take_next(pipeline)
+    if turn is None:
+        return None
+    backfill = turn.backfill
+    return create_run(
+        pipeline,
+        backfill.version,
+        actor=Actor(cast(ActorKind, backfill.actor_kind), backfill.actor_id, backfill.actor_name),
+        trigger="backfill",
+        mode="auto",
+        only=backfill.loads,
+        turn=turn,
+    )
 
 
 def _ready_first_steps(run: Run) -> list[Ready]:
@@ -142,12 +170,13 @@ def _ready_first_steps(run: Run) -> list[Ready]:
 
 
 def waiting_pipelines() -> list[uuid.UUID]:
-    """Pipelines whose oldest pending run could start now; the sweep admits for them."""
+    """Pipelines whose oldest pending run, or next slice, could start now; the sweep admits for them."""
     active = Run.objects.filter(state__in=RUN_ACTIVE).values("pipeline_id")
     late = Q(start_before__lt=Now())
     free = ~Q(pipeline_id__in=active) & Q(pipeline__paused_at__isnull=True)
-    found = Run.objects.filter(state="pending").filter(free | late)
-    return list(found.order_by("pipeline_id").values_list("pipeline_id", flat=True).distinct())
+    pending = Run.objects.filter(state="pending").filter(free | late).values_list("pipeline_id", flat=True)
+    sliced = Backfill.objects.filter(free, state="running").values_list("pipeline_id", flat=True)
+    return sorted({*pending, *sliced})
 
 
 def lock_trigger_key(project_id: uuid.UUID, trigger_key: str) -> None:

@@ -1,4 +1,4 @@
-"""Both state tables, as data. Every transition of a run or a step is one of these; there is no other."""
+"""The state tables, as data. Every transition of a run, a step or a backfill is one of these; there is no other."""
 
 from __future__ import annotations
 
@@ -38,3 +38,11 @@ STEP_DONE: Final = frozenset({"succeeded", "reused"})
 OUTCOMES: Final = ("clean", "warned", "partial")
 STOP_REASONS: Final = ("cancelled", "timed_out", "failed")
 LOST_AT_MOST: Final = 3
+
+BACKFILL: Final[dict[str, frozenset[str]]] = {
+    "running": frozenset({"paused", "done", "cancelled"}),
+    "paused": frozenset({"running", "cancelled"}),
+    "done": frozenset(),
+    "cancelled": frozenset(),
+}
+BACKFILL_OPEN: Final = frozenset(state for state, onward in BACKFILL.items() if onward)

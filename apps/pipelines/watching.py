@@ -34,7 +34,7 @@ def watch_due(now: datetime) -> None:
 def _look(pipeline_id: uuid.UUID, now: datetime) -> None:
     """Ask without a lock, then decide with it; a run that has not ended reads what is new itself."""
     pipeline = Pipeline.objects.select_related("published").get(pk=pipeline_id)
-    busy = Run.objects.filter(pipeline=pipeline).exclude(state__in=RUN_TERMINAL)
+    busy = Run.objects.filter(pipeline=pipeline, backfill=None).exclude(state__in=RUN_TERMINAL)
     found = not busy.exists() and _anything_new(pipeline)
     with acting(scheduling.actor_of(pipeline_id)):
         pipeline = starting.lock_pipeline(pipeline_id)

@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from django.db.models.functions import Now
 
 from apps.pipelines.graph import PLAN, Graph, Node
 from apps.pipelines.models import Run, Window
 from apps.pipelines.states import STEP_DONE
+from apps.sources.models import Stream
 from dataplane.connectors.base import FileRef, Mark
+from dataplane.connectors.base import Window as Bounds
 
 OPEN = ("planned", "staged")
 READ = ("done", "failed")
@@ -59,10 +61,47 @@ def mark_of(windows: Iterable[Window], ignored: frozenset[str]) -> Mark:
     for each in sorted(windows, key=lambda window: window.id):
         if each.bounds["kind"] == "files":
             files |= {ref["path"]: FileRef(**ref) for ref in each.bounds["files"]}
-        else:
+        elif each.bounds["kind"] == "cursor":
             upper, boundary_rows = each.bounds["upper"], each.boundary_rows
             seen_from = each.bounds.get("seen_from")
     return Mark(tuple(files.values()), upper, boundary_rows, seen_from, ignored)
+
+
+def coverage(live: Iterable[Window], sliced: Iterable[Window], wanted: Bounds) -> Literal["none", "part", "all"]:
+    """How much of a slice of a cursor these windows of one step have read or begun to read.
+
+    Live windows follow each other without a gap; they begin where a backfill that came before them has its end, or
+    else with the first row.
+    """
+    lower, upper = str(wanted.lower), str(wanted.upper)
+    first = next((each.bounds for each in live if each.bounds["kind"] == "cursor"), None)
+    taken = [(each.bounds["lower"], each.bounds["upper"]) for each in sliced if each.bounds["kind"] == "slice"]
+    if first is not None:
+        taken.append((first["upper"] if first.get("baseline") else "", upper))
+    reach, touched = lower, False
+    for begin, end in sorted(taken):
+        if begin < upper and end > lower:
+            touched = True
+            reach = max(reach, end) if begin <= reach else reach
+    return "all" if reach >= upper else "part" if touched else "none"
+
+
+def baseline(pipeline_id: uuid.UUID, step_key: str, stream: Stream, batch: uuid.UUID, end: Bounds) -> None:
+    """Live runs of a step that has read nothing yet begin where a slice of its stream ends."""
+    bounds = {**Bounds("cursor", column=end.column, upper=end.upper).as_json(), "seen_from": end.upper}
+    Window.objects.create(
+        pipeline_id=pipeline_id,
+        step_key=step_key,
+        source=stream.source_id,
+        stream=stream.name,
+        batch=batch,
+        bounds={**bounds, "baseline": True},
+        state="done",
+        rows=0,
+        boundary_rows=0,
+        reason="What lies before is read by a backfill.",
+        closed_at=Now(),
+    )
 
 
 def seen_before(window: Window) -> dict[str, Any]:
@@ -77,6 +116,7 @@ def seen_before(window: Window) -> dict[str, Any]:
         source=window.source,
         stream=window.stream,
         state__in=READ,
+        backfill=None,
         id__lt=window.id,
     )
     found = earlier.order_by("-id").first()
@@ -104,12 +144,15 @@ def replaces(graph: Graph, step_key: str, batch: dict[str, Window]) -> bool:
 
 
 def overtaken(extracts: Iterable[str], batch: dict[str, Window]) -> bool:
-    """Whether any of these extracts has a newer window than the batch: replacing would bring back the past."""
+    """Whether any of these extracts has a newer window than the batch: replacing would bring back the past.
+
+    A slice of a backfill is read from its source whenever it is repeated, so it is never older than what is there.
+    """
+    live = Window.objects.filter(backfill=None).exclude(state="forgotten")
     return any(
-        Window.objects.filter(pipeline_id=each.pipeline_id, step_key=each.step_key, id__gt=each.pk)
-        .exclude(state="forgotten")
-        .exists()
+        live.filter(pipeline_id=each.pipeline_id, step_key=each.step_key, id__gt=each.pk).exists()
         for each in (batch[key] for key in extracts if key in batch)
+        if each.backfill_id is None
     )
 
 

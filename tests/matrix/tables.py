@@ -111,6 +111,13 @@ patch   P/pipelines/<pipeline>/hooks/<pk>/                      401      404    
 delete  P/pipelines/<pipeline>/hooks/<pk>/                      401      404       404    403      403   yes
 post    P/pipelines/<pipeline>/hooks/<pk>/secrets/              401      404       404    403      403   yes
 delete  P/pipelines/<pipeline>/hooks/<pk>/secrets/<secret>/     401      404       404    403      403   409
+get     P/pipelines/<pipeline>/backfills/                       401      404       404    yes      yes   yes
+get     P/pipelines/<pipeline>/backfills/<pk>/                  401      404       404    yes      yes   yes
+post    P/pipelines/<pipeline>/backfills/                       401      404       404    403      yes   yes
+post    P/pipelines/<pipeline>/backfills/preview/               401      404       404    403      yes   yes
+post    P/pipelines/<pipeline>/backfills/<pk>/pause/            401      404       404    403      409   409
+post    P/pipelines/<pipeline>/backfills/<pk>/resume/           401      404       404    403      409   409
+post    P/pipelines/<pipeline>/backfills/<pk>/cancel/           401      404       404    403      409   409
 get     P/schedules/                                            401      404       404    yes      yes   yes
 post    P/schedules/preview/                                    401      404       404    yes      yes   yes
 get     P/pipelines/<slug>/schedule/                            401      404       404    yes      yes   yes
@@ -241,6 +248,10 @@ post    pipeline-schedule-switch sign-in 404    404    403      403   yes
 post    schedule-preview sign-in      404       404    yes      yes   yes
 get     pipeline-hooks   sign-in      404       404    yes      yes   yes
 post    pipeline-hooks   sign-in      404       404    403      403   yes
+get     pipeline-backfills sign-in    404       404    yes      yes   yes
+post    pipeline-backfills sign-in    404       404    403      yes   yes
+get     pipeline-backfill sign-in     404       404    yes      yes   yes
+post    pipeline-backfill sign-in     404       404    403      yes   yes
 get     runs             sign-in      404       404    yes      yes   yes
 get     run              sign-in      404       404    yes      yes   yes
 post    run-cancel       sign-in      404       404    403      yes   yes
@@ -284,6 +295,16 @@ export orders                                   4        2         2      0     
 clone orders COPY                               4        2         2      4        0     0
 pause orders                                    4        2         2      4        0     0
 resume orders                                   4        2         2      4        0     0
+backfill orders --from=2025-12-01 --to=2025-12-03 --dry-run 4  2  2      4        0     0
+backfills list orders                           4        2         2      0        0     0
+backfills show orders BACKFILL                  4        2         2      0        0     0
+backfills pause orders BACKFILL                 4        2         2      4        1     1
+backfills resume orders BACKFILL                4        2         2      4        1     1
+backfills cancel orders BACKFILL                4        2         2      4        1     1
+hooks list orders                               4        2         2      0        0     0
+hooks add orders NEW                            4        2         2      4        4     0
+hooks rotate orders HOOK                        4        2         2      4        4     0
+hooks remove orders HOOK                        4        2         2      4        4     0
 schedules list                                  4        2         2      0        0     0
 schedules show orders                           4        2         2      0        0     0
 schedules on orders                             4        2         2      4        4     0

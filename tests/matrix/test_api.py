@@ -43,6 +43,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "post P/runs/<pk>/decide/": {"answer": "continue"},
     "post P/pipelines/<pipeline>/hooks/": {"name": "another"},
     "patch P/pipelines/<pipeline>/hooks/<pk>/": {"enabled": False},
+    "post P/pipelines/<pipeline>/backfills/": {"from": "2025-12-01", "to": "2025-12-03"},
+    "post P/pipelines/<pipeline>/backfills/preview/": {"from": "2025-12-01", "to": "2025-12-03"},
     "post P/schedules/preview/": {"schedule": {"preset": "daily"}},
     "put P/pipelines/<slug>/schedule/": {"schedule": {"preset": "daily"}},
     "post P/queries/": {"sql": "SELECT count(*) FROM orders"},

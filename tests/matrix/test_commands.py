@@ -45,6 +45,8 @@ def test_each_may_do_what_the_table_says(served: Served, words: list[str], says:
     real = {
         "SUCCEEDED": str(made.succeeded.pk),
         "CANCELLED": str(made.cancelled.pk),
+        "BACKFILL": made.values["backfills"],
+        "HOOK": made.values["hooks"],
         "ASKING": str(made.asking.pk),
         "DOCUMENT": str(file),
         "DROP": str(made.folder / "drop"),
@@ -57,6 +59,7 @@ def test_each_may_do_what_the_table_says(served: Served, words: list[str], says:
         with suppress(ApiError):
             served.client().in_project("POST", f"pipelines/orders/{'pause' if words[0] == 'resume' else 'resume'}/")
         real["FILE"] = str(made.folder / f"{words[0]}-{who}.csv")
+        real["NEW"] = f"{words[0]}-{who}"
         real["COPY"] = f"copy-{who}"
         real["ORDERS"] = str(made.folder / f"orders-{who}.csv")
         Path(real["ORDERS"]).write_text(ORDERS)

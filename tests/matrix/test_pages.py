@@ -39,6 +39,8 @@ FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
     },
     "pipeline-edit": lambda _: {"text": DOCUMENT, "do": "save"},
     "pipeline-hooks": lambda _: {"name": "another", "do": "add"},
+    "pipeline-backfills": lambda _: {"from": "2025-12-01", "to": "2025-12-03", "do": "start"},
+    "pipeline-backfill": lambda _: {"do": "pause"},
     "pipeline-schedule": lambda _: {"when": "daily", "at": "06:00"},
     "schedule-preview": lambda _: {"when": "daily", "at": "06:00"},
     "pipeline-validate": lambda _: {"text": DOCUMENT},
@@ -64,6 +66,7 @@ def address_of(page: str | None, furnished: Furnished) -> str:
             str(page), furnished.succeeded
         ).pk,
         "stream_id": Stream.objects.get(source__slug="drop").pk,
+        "backfill_id": values["backfills"],
         "token_id": values["tokens"],
         "username": "olga",
         "invitation_id": values["invitations"],

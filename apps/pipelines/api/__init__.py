@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apps.accounts.api_base import project_router
+from apps.pipelines.api.backfills import urlpatterns as backfills
 from apps.pipelines.api.hooks import urlpatterns as hooks
 from apps.pipelines.api.pipelines import PipelineViewSet
 from apps.pipelines.api.runs import RunViewSet
@@ -13,6 +14,7 @@ from apps.pipelines.api.sources import urlpatterns as sources
 urlpatterns = [
     *project_router(pipelines=PipelineViewSet, runs=RunViewSet, schedules=ScheduleViewSet).urls,
     *schedules,
+    *backfills,
     *hooks,
     *sources,
 ]

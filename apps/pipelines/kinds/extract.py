@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.pipelines import planning
+from apps.pipelines import asking, planning
 from apps.pipelines import windows as w
 from apps.pipelines.execution.frame import new_context
 from apps.pipelines.execution.kinds import Done, KindAdapter, Verdict
@@ -34,7 +34,7 @@ class ExtractAdapter(KindAdapter):
         window = w.in_batch(run.batch).get(step.key) if spec.mode == "incremental" else None
         bounds = planned.get("bounds")
         if window is not None:
-            bounds = _without(window.bounds, planning.ignored_files(stream))
+            bounds = _without(window.bounds, asking.ignored_files(stream))
             extras |= w.seen_before(window)
         extras["window"] = Bounds.from_json(bounds) if bounds else None
         return new_context(step, {}, extras), spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from apps.audit.context import SYSTEM
-from apps.pipelines import collecting, starting, windows
+from apps.pipelines import backfills, collecting, starting, windows
 from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Run
 
@@ -18,6 +18,8 @@ def follow(run: Run) -> None:
     executions have left behind goes after the commit.
     """
     transaction.on_commit(lambda: collecting.collect_strays(run.pk), robust=True)
+    if run.backfill is not None and run.backfill.state == "cancelled":
+        backfills.give_up(run.backfill)
     if run.state != "succeeded":
         return
     failed = windows.close_with(run)
@@ -26,7 +28,7 @@ def follow(run: Run) -> None:
     version = run.pipeline.published
     if mode is None or version is None or run.only or (mode == "repair" and failed):
         return
-    if run.pipeline.runs.filter(state="pending").exists():
+    if run.pipeline.runs.filter(state="pending", backfill=None).exists():
         return
     starting.create_run(
         run.pipeline, version, actor=SYSTEM, trigger="follow_up", mode=mode, trigger_key=f"follow_up:{run.pk}"

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db.models.functions import Now
 
+from apps.pipelines import backfills, planning
 from apps.pipelines import document as documents
-from apps.pipelines import planning
 from apps.pipelines.execution.frame import new_context
 from apps.pipelines.execution.kinds import Done, KindAdapter, SkipRun, Verdict
 from apps.pipelines.models import Run, StepRun, Window
@@ -33,6 +33,7 @@ class PlanAdapter(KindAdapter):
             batch=run.batch,
             reused=reused,
             only=run.only,
+            part=backfills.part_of(run),
         )
         return new_context(step, {}, {"asks": survey.asks, "survey": survey}), PlanSpec()
 
@@ -111,6 +112,7 @@ def _write_window(run: Run, plan: Plan, reading: Reading) -> None:
             source=reading.stream.source_id,
             stream=reading.stream.name,
             batch=_id(run.batch),
+            backfill_id=run.backfill_id,
             bounds=reading.bounds,
             replaces=plan.replaces,
             reason=reading.reason[:300],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.pipelines.pages import control, documents, hooks, lists, logs, runs, schedules, sources
+from apps.pipelines.pages import backfills, control, documents, hooks, lists, logs, runs, schedules, sources
 
 urlpatterns = [
     *lists.urlpatterns,
@@ -12,5 +12,6 @@ urlpatterns = [
     *logs.urlpatterns,
     *schedules.urlpatterns,
     *hooks.urlpatterns,
+    *backfills.urlpatterns,
     *sources.urlpatterns,
 ]

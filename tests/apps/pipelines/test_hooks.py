@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import secrets
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 from standardwebhooks import Webhook
 
 from apps.accounts import crypto
@@ -42,10 +44,16 @@ def send(hook: Hook, secret: str, *, message: str = "m1", late: timedelta = time
     at = datetime.now(UTC) - late
     signed = Webhook(secret).sign(message, at, BODY)
     headers = {"webhook-id": message, "webhook-timestamp": str(int(at.timestamp())), "webhook-signature": signed}
-    body = change.pop("body", BODY)
+    body, address = change.pop("body", BODY), change.pop("address", "127.0.0.1")
     headers |= {f"webhook-{name}": value for name, value in change.items()}
     client = quick(Client(enforce_csrf_checks=True))
-    return client.post(f"/hooks/{hook.pk}", body, content_type="application/json", headers=headers)
+    place = f"/hooks/{hook.pk}"
+    return client.post(place, body, content_type="application/json", headers=headers, REMOTE_ADDR=address)
+
+
+def somewhere() -> str:
+    """An address from which nobody else sends."""
+    return str(ipaddress.IPv6Address(secrets.randbits(128)))
 
 
 def test_it_works(opened: tuple[Hook, str]) -> None:
@@ -199,3 +207,27 @@ def test_the_page_adds_one_and_shows_its_secret_once(admin: User, viewer: User, 
     client.force_login(viewer)
     assert client.get(page).status_code == 200
     assert client.post(page, {"do": "add", "name": "x"}).status_code == 403
+
+
+@override_settings(HOOK_MESSAGES=2)
+def test_too_many_messages_in_a_minute_wait(opened: tuple[Hook, str]) -> None:
+    address = somewhere()
+    for message in ("m1", "m2"):
+        assert send(*opened, message=message, address=address).status_code == 202
+    refused = send(*opened, message="m3", address=address)
+    assert refused.status_code == 429
+    assert "from your address" in refused.json()["detail"]
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    elsewhere = send(*opened, message="m3", address=somewhere())
+    assert elsewhere.status_code == 429
+    assert "to this inbound trigger" in elsewhere.json()["detail"]
+    assert not HookMessage.objects.filter(message_id="m3").exists()
+    assert Run.objects.count() == 2
+
+
+@override_settings(HOOK_MESSAGES=1)
+def test_a_stranger_does_not_use_up_what_the_sender_may_send(opened: tuple[Hook, str]) -> None:
+    hook, secret = opened
+    for _ in range(3):
+        assert send(hook, "whsec_" + "A" * 44, address=somewhere()).status_code == 401
+    assert send(hook, secret, address=somewhere()).status_code == 202
