@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from apps.audit.models import Event
 from apps.audit.refusals import Conflict, Invalid
 from apps.pipelines import backfilling, control, progress, services, slicing
 from apps.pipelines.backfilling import Range
-from apps.pipelines.execution import sweeps
+from apps.pipelines.execution import settling, sweeps
 from apps.pipelines.models import Backfill, Pipeline, Run, StepRun, Window
 from apps.pipelines.schedule import Schedule as Definition
 from apps.sources.models import Source
 from tests.apps.pipelines import workshop as ws
+from tests.mortal import Mortals, mortals
 
 HEAD = """
 manifold: 1
@@ -264,6 +266,29 @@ def test_a_slice_that_was_read_in_part_is_refused(events: Pipeline):
     work()
     with pytest.raises(Conflict, match="a part of the slice"):
         start(events, Range("2026-01-01", "2026-01-06", every="month"))
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Iterator[Mortals]:
+    with mortals(tmp_path_factory.mktemp("orders")) as found:
+        yield found
+
+
+def test_whoever_dies_each_row_comes_once(project: Project, events: Pipeline, mortal: Mortals):
+    """kill -9 in the plan, the extract and the load of one slice after the other."""
+    backfill = start(events)
+    for key, place in (("plan", "in_commit"), ("events", "written"), ("kept", "in_commit"), ("kept", "committed")):
+        ws.work_before(key)
+        step = StepRun.objects.get(key=key, state="ready")
+        assert mortal.work(step.pk, die_at=place) == -signal.SIGKILL
+        left = StepRun.objects.filter(pk=step.pk, state="running")
+        if left.update(lease_until=datetime(2026, 1, 1, tzinfo=UTC)):
+            assert settling.lose(step.pk)
+    work()
+    backfill.refresh_from_db()
+    assert (backfill.state, numbers(project)) == ("done", [1, 2, 3, 4])
+    assert ws.run(events).state == "succeeded"
+    assert numbers(project) == list(range(1, 9))
 
 
 def test_a_seed_between_reads_everything_and_leaves_nothing_for_the_slices(project: Project, events: Pipeline):
