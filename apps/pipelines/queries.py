@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import BigIntegerField, Count, F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import BigIntegerField, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -157,7 +157,7 @@ def with_last_run(pipelines: QuerySet[Pipeline]) -> QuerySet[Pipeline]:
         last_run_outcome=Subquery(newest.values("outcome")[:1]),
         last_run_at=Subquery(newest.values("created_at")[:1]),
         last_good_at=Subquery(good.values("finished_at")[:1]),
-        active_runs=Count("runs", filter=Q(runs__state__in=RUN_ACTIVE)),
+        is_active=Exists(Run.objects.filter(pipeline=OuterRef("pk"), state__in=RUN_ACTIVE)),
     )
 
 
@@ -165,7 +165,7 @@ def health_of(pipeline: Any) -> str:
     """One word for a row of `with_last_run`: draft, idle, running, healthy, warning or failing."""
     if pipeline.published_id is None:
         return "draft"
-    if pipeline.active_runs:
+    if pipeline.is_active:
         return "running"
     if pipeline.last_run_state in ("failed", "timed_out"):
         return "failing"
