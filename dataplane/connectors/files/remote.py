@@ -88,9 +88,9 @@ class Spool(Place):
         if found.size > self._largest:
             raise too_large(found.path, self._largest)
         self.release([found.path])
-        target = self._target()
         part = self._sample and found.size > SAMPLE and _lines(found.path)
         try:
+            target = self._target()
             if shutil.disk_usage(os.path.dirname(target)).free < (SAMPLE if part else found.size) + _RESERVE:
                 raise disk_full()
             with open(target, "xb") as file:
