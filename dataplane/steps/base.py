@@ -93,12 +93,23 @@ class Table:
 
 @dataclass
 class Progress:
-    """What a running step tells its heartbeat; plain attributes, read from another thread."""
+    """What a running step tells its heartbeat; plain attributes, read from another thread.
+
+    look: brings `fraction` up to date, where it is known to whoever asks only.
+    """
 
     rows: int = 0
     bytes: int = 0
     fraction: float | None = None
     detail: str = ""
+    look: Callable[[], None] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """How it stands now; may be called from another thread."""
+        look = self.look
+        if look is not None:
+            look()
+        return {"rows": self.rows, "bytes": self.bytes, "fraction": self.fraction, "detail": self.detail}
 
 
 @dataclass

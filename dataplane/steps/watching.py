@@ -10,11 +10,9 @@ import duckdb
 
 from dataplane.steps.base import StepContext
 
-_EVERY = 0.5
-
 
 class Share:
-    """Which share of the whole step the query that runs now is; plain attributes, read by the watching thread."""
+    """Which share of the whole step the query that runs now is; plain attributes, read by the heartbeat's thread."""
 
     def __init__(self) -> None:
         self.before = 0.0
@@ -27,22 +25,23 @@ class Share:
 
 @contextmanager
 def watched(context: StepContext, connection: duckdb.DuckDBPyConnection) -> Iterator[Share]:
-    """Report the connection's progress and let it be interrupted while the context is open."""
-    context.on_cancel(connection.interrupt)
-    share, stopped = Share(), threading.Event()
+    """Let the context's progress ask the connection, and let it be interrupted, while the context is open."""
+    share, closing = Share(), threading.Lock()
     share.width = 0.0
+    progress = context.progress
 
     def look() -> None:
-        while not stopped.wait(_EVERY):
-            percent = connection.query_progress()
-            if percent >= 0 and share.width:
-                context.progress.fraction = min(share.before + share.width * percent / 100, 1.0)
+        # The lock keeps the connection open for as long as it is asked.
+        with closing:
+            percent = -1.0 if progress.look is None else connection.query_progress()
+        if percent >= 0 and share.width:
+            progress.fraction = min(share.before + share.width * percent / 100, 1.0)
 
-    thread = threading.Thread(target=look, name="query-progress", daemon=True)
-    thread.start()
+    progress.look = look
+    context.on_cancel(connection.interrupt)
     try:
         yield share
     finally:
-        stopped.set()
-        thread.join()
         context.interrupts.remove(connection.interrupt)
+        with closing:
+            progress.look = None

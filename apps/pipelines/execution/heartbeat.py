@@ -167,7 +167,7 @@ class Heartbeat:
             self._told += len(connection.execute(runlog.WRITE_ASIDE, arguments).fetchall())
 
     def _progress(self) -> Jsonb | None:
-        return None if self._context is None else Jsonb(vars(self._context.progress))
+        return None if self._context is None else Jsonb(self._context.progress.as_json())
 
     def _interrupt(self) -> None:
         """Interrupt the work; if it has not come back in five seconds, settle the step here and end the process."""

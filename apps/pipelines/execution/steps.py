@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 
 import structlog
+from django.conf import settings
 
 from apps.pipelines import failpoints
 from apps.pipelines.execution import dispatch, failures, frame, kinds, memory, settling
@@ -14,6 +15,7 @@ from apps.pipelines.execution.claiming import Claim, claim
 from apps.pipelines.execution.dispatch import Ready
 from apps.pipelines.execution.durable import persistently
 from apps.pipelines.execution.heartbeat import Heartbeat, Wish
+from dataplane import instances
 from dataplane.errors import ManifoldError
 from dataplane.steps.base import StepResult
 
@@ -25,9 +27,10 @@ HandOn = Callable[[Sequence[Ready]], object]
 def run_step(step: uuid.UUID, worker: str, *, may_exit: bool, hand_on: HandOn | None = None) -> bool:
     """Claim a step, do its work and settle it; False when there was nothing to claim.
 
-    `may_exit` says that this process is a worker's child, which ends itself when interrupted work does not come back.
-    `hand_on` gets the steps that its success has made ready; without it, and in a process that ends, they are sent.
-    Returns normally for every failure of the step: what happened stands in its row.
+    `may_exit` says that this process is a worker's child: it ends itself when interrupted work does not come back, and
+    other steps follow, for which an instance of DuckDB is opened ahead. `hand_on` gets the steps that its success has
+    made ready; without it, and in a process that ends, they are sent. Returns normally for every failure of the step:
+    what happened stands in its row.
     """
     mine = persistently(lambda: claim(step, worker))
     if mine is None:
@@ -42,6 +45,9 @@ def run_step(step: uuid.UUID, worker: str, *, may_exit: bool, hand_on: HandOn | 
             failpoints.hit("before_commit")
         except Exception as error:
             failure = error
+        if may_exit:
+            # Most of the time until the next step needs it goes into waiting for the database.
+            instances.open_ahead(instances.Size(settings.STEP_MEMORY, settings.STEP_THREADS))
         heartbeat.stop()
         try:
             ready = _settle(mine, result, failure, heartbeat.wish)

@@ -1,0 +1,87 @@
+"""Instances of DuckDB: always fresh, whether they were opened ahead or when they were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import duckdb
+import pytest
+
+from dataplane import instances
+from dataplane.engine import connector_instance, operator_instance
+
+SIZE = instances.Size(memory=64 << 20, threads=1)
+SETTINGS = (
+    "memory_limit",
+    "threads",
+    "TimeZone",
+    "temp_directory",
+    "max_temp_directory_size",
+    "autoload_known_extensions",
+    "allow_community_extensions",
+    "enable_progress_bar",
+    "enable_progress_bar_print",
+)
+
+
+@pytest.fixture(autouse=True)
+def _none_ahead() -> Iterator[None]:
+    """No test finds an instance of another's, or leaves one."""
+    instances.fresh(SIZE).close()
+    yield
+    instances.fresh(SIZE).close()
+
+
+def settings_of(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    chosen = ", ".join(f"current_setting('{each}')::VARCHAR" for each in SETTINGS)
+    (row,) = connection.execute(f"SELECT {chosen}").fetchall()
+    return list(row)
+
+
+def test_the_next_instance_is_opened_once_and_handed_out_once():
+    assert instances.open_ahead(SIZE)
+    assert not instances.open_ahead(SIZE)
+    with instances.fresh(SIZE) as first, instances.fresh(SIZE) as second:
+        first.execute("CREATE TABLE mine AS SELECT 1")
+        with pytest.raises(duckdb.CatalogException):
+            second.execute("FROM mine")
+    assert instances.open_ahead(SIZE)
+
+
+def test_one_that_was_opened_ahead_is_set_as_any_other():
+    with instances.fresh(SIZE) as usual:
+        instances.open_ahead(SIZE)
+        with instances.fresh(SIZE) as ahead:
+            assert settings_of(ahead) == settings_of(usual)
+            assert settings_of(ahead)[:3] == ["64.0 MiB", "1", "UTC"]
+
+
+def test_one_of_another_size_stays_for_those_it_fits():
+    instances.open_ahead(SIZE)
+    with instances.fresh(instances.Size(memory=32 << 20, threads=2)) as other:
+        assert settings_of(other)[:2] == ["32.0 MiB", "2"]
+    assert not instances.open_ahead(SIZE)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_an_instance_opened_ahead_gets_the_order_and_the_spill_folder_of_its_work(tmp_path, ordered):
+    spill = f"{tmp_path}/spill/1"
+    instances.open_ahead(SIZE)
+    with connector_instance(memory=SIZE.memory, threads=SIZE.threads, spill=spill, ordered=ordered) as connection:
+        found = connection.execute(
+            "SELECT current_setting('preserve_insertion_order'), current_setting('temp_directory')"
+        ).fetchone()
+    assert found == (ordered, spill)
+
+
+def test_an_operators_instance_opened_ahead_is_locked(tmp_path):
+    instances.open_ahead(SIZE)
+    with operator_instance([], f"{tmp_path}/out", spill=f"{tmp_path}/spill", memory=64 << 20, threads=1) as connection:
+        assert instances.open_ahead(SIZE), "it was the one that waited"
+        for statement in (
+            "SET threads = 2",
+            "FROM read_text('/etc/hostname')",
+            f"COPY (SELECT 1) TO '{tmp_path}/elsewhere.csv'",
+        ):
+            with pytest.raises(duckdb.Error):
+                connection.execute(statement)
