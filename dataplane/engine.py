@@ -28,6 +28,10 @@ from dataplane.storage import Storage
 # flush and to hash. zstd is another sixth smaller, but takes a tenth more of the processor's time to write and to read.
 PARQUET = "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION lz4_raw, RETURN_STATS true"
 
+# One file a thread, in groups of half as many rows as usual: written so, they need half as much memory (50 MB less with
+# two threads), and they are as quick to read. In one file whose order is kept they would need more.
+_SPLIT = ", PER_THREAD_OUTPUT true, ROW_GROUP_SIZE 61440"
+
 
 @contextmanager
 def connector_instance(
@@ -137,7 +141,7 @@ def write_parquet(
     if os.path.lexists(absolute):
         raise FileExistsError(errno.EEXIST, "a path is written once", absolute)
     os.makedirs(os.path.dirname(absolute), exist_ok=True)
-    options = PARQUET + (", PER_THREAD_OUTPUT true" if split else "")
+    options = PARQUET + (_SPLIT if split else "")
     with duckdb_errors():
         written = connection.execute(
             f"COPY ({query}) TO {literal(absolute)} ({options})", parameters or None
