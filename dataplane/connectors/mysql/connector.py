@@ -158,11 +158,10 @@ class MySQL(Connector, Destination):
     def _attached(
         self, stream: StreamConfig, duck: duckdb.DuckDBPyConnection, window: Window | None
     ) -> Iterator[tuple[Prepared, int | None]]:
-        address = reachable(self.params.host, self.params.port, "the server")
         with session.connected(self.params, ASK_SECONDS) as connection:
             prepared = self._prepared(connection, stream)
             total, _ = self._asked(lambda: Asking(connection, prepared).estimate(window), stream.name)
-        session.attach(duck, self.params, address)
+        session.attach(duck, self.params, connection.host)
         try:
             yield prepared, total
         except (duckdb.Error, ManifoldError) as error:

@@ -32,7 +32,6 @@ _MODE = (
     "NO_AUTO_VALUE_ON_ZERO"
 )
 _SENT = "_manifold_rows"
-_NO_INDEX = frozenset({"tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob"})
 
 
 def load(params: MySQLParams, load: Load, rows: Rows, watch: Watch) -> Loaded:
@@ -178,7 +177,7 @@ class _Loading:
         keys = {each.lower() for each in self.load.by}
         items = [f"{each.name} {each.there.definition}" for each in into]
         by = [each for each in into if each.column.name.lower() in keys]
-        if not any(each.there.base in _NO_INDEX for each in by):
+        if sum(each.there.room for each in by) <= wire.KEY_BYTES:
             items.append(f"KEY ({', '.join(each.name for each in by)})")
         self._ask(f"CREATE TEMPORARY TABLE {_SENT} ({', '.join(items)}) ENGINE = InnoDB")
 

@@ -188,7 +188,8 @@ def _cursor(here: Relation, stream: StreamConfig) -> Cursor | None:
             code="column_missing",
             evidence={"stream": stream.name, "missing": [stream.cursor]},
         )
-    if column.base not in catalog.CURSOR_TYPES:
+    # A decimal of more digits arrives as text, and texts have another order.
+    if column.base not in catalog.CURSOR_TYPES or column.digits[0] > 38:
         raise ConfigurationError(
             f"Column {stream.cursor} of {stream.name} is {column.native}, which has no order to read by. "
             "Choose a time, a number or a text that only grows.",

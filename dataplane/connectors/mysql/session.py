@@ -98,10 +98,9 @@ def limited(select: str, seconds: float, *, mariadb: bool) -> str:
 
 
 def attach(duck: duckdb.DuckDBPyConnection, params: MySQLParams, address: str) -> None:
-    """Attach the database as `source`, read-only. Raises ManifoldError."""
+    """Attach the database as `source`, read-only, at the address of a session before. Raises ManifoldError."""
     given = {
-        # Under verify-full the certificate is compared with the name, so a name that leads elsewhere gets nowhere.
-        "HOST": params.host if params.sslmode == "verify-full" else address,
+        "HOST": address,
         "PORT": params.port,
         "DATABASE": params.database,
         "USER": params.user,
@@ -127,6 +126,7 @@ def attach(duck: duckdb.DuckDBPyConnection, params: MySQLParams, address: str) -
 
 def _arguments(params: MySQLParams, address: str, seconds: float) -> dict[str, Any]:
     given: dict[str, Any] = {
+        # Under verify-full the certificate is compared with the name, so a name that leads elsewhere gets nowhere.
         "host": params.host if params.sslmode == "verify-full" else address,
         "port": params.port,
         "database": params.database,

@@ -46,7 +46,7 @@ _MOMENTS = {
     "TIMESTAMP WITH TIME ZONE": frozenset({"timestamp"}),
     "TIME": frozenset({"time"}),
 }
-_KEY_BYTES = 3072
+KEY_BYTES = 3072
 """What InnoDB takes into an index."""
 
 
@@ -70,6 +70,14 @@ class There:
         coded = f" CHARACTER SET {self.charset} COLLATE {self.collation}" if self.charset else ""
         return f"{self.native}{coded} NULL"
 
+    @property
+    def room(self) -> int:
+        """The bytes that it takes in an index, at most; texts and bytes without a length take too many."""
+        if self.base not in _TEXTS | _BYTES:
+            return 16
+        length = re.search(r"\((\d+)\)", self.native)
+        return 4 * int(length[1]) if length else KEY_BYTES + 1
+
 
 def new_type(column: ColumnType, *, key: int = 0, exact: str = "utf8mb4_bin") -> str:
     """The type of a new column for these values. key: among how many columns of a primary key it is (0: none).
@@ -82,11 +90,11 @@ def new_type(column: ColumnType, *, key: int = 0, exact: str = "utf8mb4_bin") ->
         return f"decimal({decimal[1]},{decimal[2]})"
     if known in _NEW:
         bounded = known == "BLOB" and key
-        return f"varbinary({_KEY_BYTES // key})" if bounded else _NEW[known]
+        return f"varbinary({KEY_BYTES // key})" if bounded else _NEW[known]
     if known == "JSON" or _nested(known):
         return "json"
     coded = f"CHARACTER SET utf8mb4 COLLATE {exact}"
-    return f"varchar({_KEY_BYTES // 4 // key}) {coded}" if key else f"longtext {coded}"
+    return f"varchar({KEY_BYTES // 4 // key}) {coded}" if key else f"longtext {coded}"
 
 
 def fits(column: ColumnType, there: There) -> bool:

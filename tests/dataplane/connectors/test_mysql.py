@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -296,11 +297,26 @@ def test_an_interrupted_read_is_cancelled_and_ends_on_the_server(base: Database)
             connector_instance(extensions=MySQL.extensions) as duck,
             connector(base).read(StreamConfig("many"), FULL, duck) as reading,
         ):
-            threading.Timer(0.05, duck.interrupt).start()
-            duck.execute(f"SELECT count(DISTINCT md5(t || i)) FROM ({reading.query}), range(2000) r(i)").fetchall()
+            interrupting = threading.Thread(target=lambda: interrupt(duck))
+            interrupting.start()
+            try:
+                duck.execute(f"SELECT count(DISTINCT md5(t || i)) FROM ({reading.query}), range(2000) r(i)").fetchall()
+            finally:
+                finished.set()
+                interrupting.join()
 
+    def interrupt(duck: duckdb.DuckDBPyConnection) -> None:
+        while not finished.wait(0.05):
+            duck.interrupt()
+
+    finished = threading.Event()
     with pytest.raises(duckdb.InterruptException):
         interrupted_read()
+    busy = f"SELECT count(*) FROM information_schema.processlist WHERE user = '{base.name}' AND command <> 'Sleep'"
+    until = time.monotonic() + 60
+    while base.ask(busy) != [(0,)]:
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def test_a_statement_over_its_limit_says_so(base: Database, monkeypatch: pytest.MonkeyPatch) -> None:

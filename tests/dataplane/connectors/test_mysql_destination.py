@@ -96,6 +96,12 @@ def test_keys_of_texts_are_told_apart_by_their_bytes(target: Target) -> None:
     assert target.load(rows, mode="merge", by=("id",)).skipped == 3
 
 
+def test_a_key_that_is_too_long_for_an_index(target: Target) -> None:
+    target.base.do("CREATE TABLE t (id text, v int)")
+    assert target.load(values(("a", 1)), mode="merge", by=("id",)).inserted == 1
+    assert target.load(values(("a", 2)), mode="merge", by=("id",)).updated == 1
+
+
 def test_keys_that_the_table_does_not_tell_apart_are_refused(target: Target) -> None:
     target.base.do("CREATE TABLE t (id varchar(9), v int) COLLATE utf8mb4_general_ci")
     error = refusal(lambda: target.load(values(("a", 1), ("A", 2)), mode="merge", by=("id",)))

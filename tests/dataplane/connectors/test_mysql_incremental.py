@@ -114,12 +114,13 @@ def test_a_filter_and_a_query_move_the_cursor_only_over_their_rows(mysql: Databa
         (StreamConfig("t"), "cursor_missing"),
         (StreamConfig("t", cursor="nope"), "column_missing"),
         (StreamConfig("t", cursor="j"), "cursor_type"),
+        (StreamConfig("t", cursor="d"), "cursor_type"),
         (StreamConfig("t", cursor="v", lookback=1.0), "lookback"),
     ],
 )
 def test_a_cursor_that_is_none_is_refused(mysql: Database, stream: StreamConfig, code: str) -> None:
     source = fill(mysql, "int", ["1"])
-    mysql.do("ALTER TABLE t ADD j json, ADD v varchar(9)")
+    mysql.do("ALTER TABLE t ADD j json, ADD v varchar(9), ADD d decimal(40,2)")
     with pytest.raises(ConfigurationError) as caught:
         source.plan(stream, "incremental", Mark())
     assert caught.value.code == code
