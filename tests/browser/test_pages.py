@@ -33,6 +33,7 @@ EMPTY = [
 OWN = [
     "/tokens/",
     "/account/",
+    "/account/second-factor/",
     "/platform/people/",
     "/platform/projects/",
     "/platform/audit/",
