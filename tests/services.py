@@ -148,10 +148,10 @@ def _scratch_database() -> Iterator[str]:
         try:
             yield urlunsplit(parts._replace(path=f"/{name}"))
         finally:
-            _drop(name)
+            drop_database(name)
 
 
-def _drop(database: str) -> None:
+def drop_database(database: str) -> None:
     """As the superuser where one is known: autovacuum may be at work there, and its process is not the owner's."""
     url = os.environ.get("TEST_SUPERUSER_URL") or os.environ["DATABASE_URL"]
     with psycopg.connect(url, autocommit=True) as connection:

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 from psycopg import sql
 
 from tests.browser.installation import Installation, fill, wait_until_served
+from tests.services import drop_database
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -71,7 +72,7 @@ def outside() -> Iterator[dict[str, str]]:
                 "password": parts.password or "",
             }
         finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            drop_database(name)
 
 
 @pytest.fixture(scope="session")
