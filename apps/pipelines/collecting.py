@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from apps.audit.context import SYSTEM, acting
-from apps.pipelines.execution.ticks import one_by_one, tick
+from apps.audit.ticks import one_by_one, tick
 from apps.pipelines.models import Run, StepRun, Window
 from apps.pipelines.states import RUN_TERMINAL, STEP_DONE, STEP_TERMINAL
 from apps.snapshots import queries as snapshots

@@ -11,8 +11,8 @@ import structlog
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict
 from apps.audit.services import record
+from apps.audit.ticks import one_by_one, tick
 from apps.pipelines import rewriting, schedules, services, starting, timing
-from apps.pipelines.execution.ticks import one_by_one, tick
 from apps.pipelines.models import Fire, Pipeline, Schedule
 from apps.pipelines.schedule import Schedule as Definition
 

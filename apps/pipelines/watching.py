@@ -8,9 +8,9 @@ from datetime import datetime
 import structlog
 
 from apps.audit.context import acting
+from apps.audit.ticks import one_by_one, tick
 from apps.pipelines import document as documents
 from apps.pipelines import planning, schedules, scheduling, starting, timing
-from apps.pipelines.execution.ticks import one_by_one, tick
 from apps.pipelines.models import Pipeline, Run, Schedule
 from apps.pipelines.states import RUN_TERMINAL
 from dataplane.errors import ManifoldError

@@ -15,7 +15,7 @@ from typing import Any
 import django
 import psycopg
 
-from apps.pipelines.execution.ticks import lock_number
+from apps.audit.ticks import lock_number
 from manifold import environment, probes
 from manifold.backup import archive, database, sealing
 from manifold.backup.archive import Member

@@ -8,8 +8,8 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
+from apps.audit.ticks import tick
 from apps.pipelines.execution import frame
-from apps.pipelines.execution.ticks import tick
 from apps.pipelines.models import StepRun
 
 # A folder that is being made is left alone.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import structlog
 from django.db.models.functions import Now
 
+from apps.audit.ticks import one_by_one
 from apps.pipelines.execution import settling
-from apps.pipelines.execution.ticks import one_by_one
 from apps.pipelines.models import StepRun
 
 log = structlog.get_logger(__name__)

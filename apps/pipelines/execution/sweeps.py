@@ -15,9 +15,9 @@ from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.db.models.functions import Least, Now
 
 from apps.audit.context import SYSTEM, acting
+from apps.audit.ticks import one_by_one, tick
 from apps.pipelines import starting
 from apps.pipelines.execution import closing, dispatch, release
-from apps.pipelines.execution.ticks import one_by_one, tick
 from apps.pipelines.models import Run, StepRun
 
 log = structlog.get_logger(__name__)

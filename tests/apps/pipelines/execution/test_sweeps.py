@@ -12,10 +12,10 @@ from django.db import connection, connections
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from apps.audit.ticks import alone
 from apps.pipelines.execution import dispatch, frame, leftovers, reaper, sweeps
 from apps.pipelines.execution import steps as engine
 from apps.pipelines.execution.claiming import claim
-from apps.pipelines.execution.ticks import alone
 from apps.pipelines.models import PipelineVersion, Run, StepRun
 from apps.pipelines.states import LOST_AT_MOST
 from tests.apps.pipelines.execution.factories import error_of, make_run, states_of, step_of
