@@ -75,7 +75,7 @@ def test_a_stopping_run_interrupts_its_steps(in_background: Callable[[StepRun], 
 
 
 def test_a_commit_that_came_first_has_won(in_background: Callable[[StepRun], threading.Thread]) -> None:
-    run = make_run({"a": {"seconds": 0.3, "interruptible": False}})
+    run = make_run({"a": {"seconds": 1.5, "interruptible": False}})
     thread = in_background(step_of(run, "a"))
     with acting(SYSTEM):
         closing.stop_run(locked(run), "cancelled")
