@@ -292,6 +292,7 @@ CELERY_BEAT_SCHEDULE = {
     "reap": _tick("apps.pipelines.tasks.reap", 10),
     "schedules": _tick("apps.pipelines.tasks.schedules", 5),
     "watch": _tick("apps.pipelines.tasks.watch", 10),
+    "connections": _tick("apps.sources.tasks.watch_connections", 5),
     "seal": _tick("apps.audit.tasks.seal", 60),
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Count, QuerySet
 from django.http import Http404
 from django.urls import URLPattern, URLResolver
+from django.utils import timezone
 from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -18,7 +19,7 @@ from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 
 from apps.accounts.api_base import PlatformViewSet, ProjectViewSet, WholeList
-from apps.sources import services
+from apps.sources import queries, services
 from apps.sources import shapes as s
 from apps.sources.models import ConnectionCheck, Credential, Source, SourceFile, Stream, Upload
 from apps.sources.parameters import InvalidFields
@@ -122,10 +123,11 @@ class SourceViewSet(AsksReaders, RefusesFields, mixins.ListModelMixin, mixins.Re
         "test": "operate",
         "discover": "operate",
         "checks": "see",
+        "health": "see",
         "files": "see",
     }
     fields_below = "params"
-    own_fields = frozenset({"slug", "title", "connector", "credential", "writable"})
+    own_fields = frozenset({"slug", "title", "connector", "credential", "writable", "check_every"})
 
     @property
     def orderings(self) -> Mapping[str, tuple[str, ...]]:
@@ -173,6 +175,16 @@ class SourceViewSet(AsksReaders, RefusesFields, mixins.ListModelMixin, mixins.Re
         """Its tests, the newest first."""
         rows = ConnectionCheck.objects.visible_to(request.user).filter(source=self.get_object())
         return self.get_paginated_response(s.CheckShape(self.paginate_queryset(rows), many=True).data)
+
+    @extend_schema(parameters=[s.HealthParameters], responses=s.HealthShape)
+    @action(detail=True, filter_backends=[])
+    def health(self, request: Request, **_: Any) -> Response:
+        """How it is and why, and how its tests of the last days went. They are kept for thirty."""
+        given = s.HealthParameters(data=request.query_params)
+        given.is_valid(raise_exception=True)
+        source = self.get_object()
+        figures = queries.connection_of(source, timezone.now(), given.validated_data["days"])
+        return Response(s.HealthShape(source, context={"figures": figures}).data)
 
     @extend_schema(responses=s.FileShape(many=True))
     @action(detail=True, filter_backends=[])

@@ -34,11 +34,15 @@ class Credential(ProjectRow):
 class Health(models.TextChoices):
     UNKNOWN = "unknown", "Unknown"
     HEALTHY = "healthy", "Healthy"
+    WARNING = "warning", "Warning"
     ERROR = "error", "Error"
 
 
 class Source(ProjectRow):
-    """A place that holds data, reached by one connector. `params` holds no secret."""
+    """A place that holds data, reached by one connector. `params` holds no secret.
+
+    check_every: so many seconds lie between two tests of the connection; 0 means that it is tested by hand only.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="sources")
@@ -49,14 +53,17 @@ class Source(ProjectRow):
     credential = models.ForeignKey(Credential, on_delete=models.PROTECT, null=True, blank=True, related_name="sources")
     writable = models.BooleanField(default=False)
     health = models.CharField(max_length=16, choices=Health, default=Health.UNKNOWN)
+    health_reason = models.TextField(blank=True)
     health_at = models.DateTimeField(null=True, blank=True)
+    check_every = models.PositiveIntegerField(default=900)
+    next_check_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         ordering = ["slug"]
         constraints = [models.UniqueConstraint(fields=["project", "slug"], name="source_slug")]
-        triggers = audited(skip=["health", "health_at", "changed_at"])
+        triggers = audited(skip=["health", "health_reason", "health_at", "next_check_at", "changed_at"])
 
     def __str__(self) -> str:
         return self.slug
@@ -157,6 +164,7 @@ class ConnectionCheck(ProjectRow):
 
     class Meta:
         ordering = ["-at"]
+        indexes = [models.Index(fields=["source", "-at"], name="check_newest")]
 
     def __str__(self) -> str:
         return f"{self.source} at {self.at}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_serializer
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 
 from apps.sources.models import ConnectionCheck, Credential, SchemaVersion, Source, SourceFile, Stream, Upload
+from apps.sources.services import KEPT, LONGEST
 from dataplane.connectors.base import Connector, secret_names
 
 
@@ -88,7 +89,10 @@ class SourceShape(serializers.ModelSerializer[Source]):
             "secrets",
             "writable",
             "health",
+            "health_reason",
             "health_at",
+            "check_every",
+            "next_check_at",
             "streams",
             "created_at",
             "changed_at",
@@ -110,6 +114,9 @@ class SourceChanges(serializers.Serializer[Any]):
     )
     credential = serializers.CharField(required=False, help_text="Slug of a credential that several sources share.")
     writable = serializers.BooleanField(required=False)
+    check_every = serializers.IntegerField(
+        required=False, min_value=0, max_value=LONGEST, help_text="Seconds between two tests; 0 for never."
+    )
 
 
 class SourceBody(SourceChanges):
@@ -134,6 +141,32 @@ class CheckShape(serializers.ModelSerializer[ConnectionCheck]):
     class Meta:
         model = ConnectionCheck
         fields = ["id", "at", "ok", "seconds", "stages", "actor_name"]
+
+
+class HealthParameters(serializers.Serializer[Any]):
+    days = serializers.IntegerField(min_value=1, max_value=KEPT.days, default=7, help_text="So many are looked at.")
+
+
+class ConnectionShape(serializers.Serializer[Any]):
+    days = serializers.IntegerField()
+    tests = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    success_rate = serializers.FloatField(allow_null=True, help_text="0 to 1; null without a test.")
+    latency_p50_s = serializers.FloatField(allow_null=True, help_text="Seconds; of the tests that passed.")
+    latency_p95_s = serializers.FloatField(allow_null=True)
+
+
+@extend_schema_serializer(component_name="SourceHealthReport")
+class HealthShape(serializers.ModelSerializer[Source]):
+    connection = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Source
+        fields = ["slug", "health", "health_reason", "health_at", "check_every", "next_check_at", "connection"]
+
+    @extend_schema_field(ConnectionShape)
+    def get_connection(self, source: Source) -> dict[str, Any]:
+        return dict(ConnectionShape(self.context["figures"]).data)
 
 
 class DiscoverBody(serializers.Serializer[Any]):

@@ -26,6 +26,7 @@ COLOURS = {
     "error": "red",
     "skipped": "yellow",
     "warned": "yellow",
+    "warning": "yellow",
     "cancelled": "yellow",
 }
 

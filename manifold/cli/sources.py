@@ -88,15 +88,28 @@ def add(
 @click.option("--title", help="A name for people.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter; null takes it out.")
 @click.option("--writable/--read-only", default=None, help="Whether pipelines may load into its tables.")
+@click.option("--check-every", type=int, metavar="SECONDS", help="How often it is tested; 0 for by hand only.")
 @output.command
 def change(
-    client: Client, *, slug: str, title: str | None, settings: tuple[str, ...], writable: bool | None, as_json: bool
+    client: Client,
+    *,
+    slug: str,
+    title: str | None,
+    settings: tuple[str, ...],
+    writable: bool | None,
+    check_every: int | None,
+    as_json: bool,
 ) -> None:
     """Change what is given of a source and keep the rest; `--writable` lets pipelines load into its tables."""
-    wanted = {"title": title, "writable": writable, "params": dict(map(_setting, settings)) or None}
+    wanted = {
+        "title": title,
+        "writable": writable,
+        "check_every": check_every,
+        "params": dict(map(_setting, settings)) or None,
+    }
     body = {name: value for name, value in wanted.items() if value is not None}
     if not body:
-        raise click.UsageError("Say what to change: --title, --set, --writable or --read-only.")
+        raise click.UsageError("Say what to change: --title, --set, --writable, --read-only or --check-every.")
     changed = client.in_project("PATCH", at("sources", slug), json=body)
     if as_json:
         output.print_json(changed)
@@ -131,6 +144,21 @@ def test(client: Client, *, slug: str, as_json: bool) -> None:
     output.print_json(check) if as_json else _show_check(check)
     if not check["ok"]:
         sys.exit(output.FAILED)
+
+
+@sources.command()
+@click.argument("slug")
+@click.option("--days", type=click.IntRange(1, 30), default=7, show_default=True, help="So many are looked at.")
+@output.command
+def health(client: Client, *, slug: str, days: int, as_json: bool) -> None:
+    """How a source is and why, and how its tests went; status 3 unless it is healthy."""
+    answer = client.in_project("GET", at("sources", slug, "health"), params={"days": days})
+    if as_json:
+        output.print_json(answer)
+    else:
+        _show_health(answer)
+    if answer["health"] != "healthy":
+        sys.exit(output.UNHEALTHY)
 
 
 @sources.command()
@@ -244,6 +272,24 @@ def _show_check(check: dict[str, Any]) -> None:
         click.echo(f"{mark}  {stage['name']:<14} {stage['seconds']:6.2f} s  {detail}".rstrip())
         if error:
             output.show_error(error)
+
+
+def _show_health(answer: dict[str, Any]) -> None:
+    figures = answer["connection"]
+    rate, every = figures["success_rate"], answer["check_every"]
+    output.pairs(
+        [
+            ("health", answer["health"]),
+            ("reason", answer["health_reason"]),
+            ("tested", output.when(answer["health_at"])),
+            ("next test", output.when(answer["next_check_at"]) if every else "by hand only"),
+            ("days", figures["days"]),
+            ("tests", f"{figures['tests']}, {figures['failed']} failed"),
+            ("passed", "" if rate is None else f"{rate:.1%}"),
+            ("usually takes", output.seconds(figures["latency_p50_s"])),
+            ("95 % within", output.seconds(figures["latency_p95_s"])),
+        ]
+    )
 
 
 def _show_streams(found: dict[str, Any]) -> None:

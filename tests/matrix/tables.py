@@ -62,6 +62,7 @@ delete  P/credentials/<slug>/                                   401      404    
 get     P/sources/                                              401      404       404    yes      yes   yes
 get     P/sources/<slug>/                                       401      404       404    yes      yes   yes
 get     P/sources/<slug>/checks/                                401      404       404    yes      yes   yes
+get     P/sources/<slug>/health/                                401      404       404    yes      yes   yes
 get     P/sources/<slug>/files/                                 401      404       404    yes      yes   yes
 post    P/sources/<slug>/test/                                  401      404       404    403      yes   yes
 post    P/sources/<slug>/discover/                              401      404       404    403      yes   yes
@@ -313,6 +314,7 @@ sources list                                    4        2         2      0     
 sources add more --connector local_files --set path=DROP  4  2     2      4        4     0
 sources change drop --title Orders              4        2         2      4        4     0
 sources connectors                              4        0         0      0        0     0
+sources health drop                             4        2         2      3        3     3
 sources test drop                               4        2         2      4        0     0
 sources discover drop                           4        2         2      4        0     0
 sources preview drop orders                     4        2         2      0        0     0

@@ -22,6 +22,8 @@ from dataplane.connectors import registry
 from dataplane.connectors.base import Connector, Stage
 from dataplane.errors import ManifoldError
 
+_INTERVALS = (0, 60, 300, 900, 3600, 6 * 3600, 86400)
+
 
 @require_http_methods(["GET"])
 @project_page("manage")
@@ -81,14 +83,21 @@ def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
             "connector": forms.shown(kind),
             "source": source,
             "entries": forms.entries(kind, source.params, kept=True),
+            "intervals": sorted({*_INTERVALS, source.check_every}),
         }
         return render(request, "sources/edit.html", context)
     params: dict[str, Any] = {**forms.cleared(kind, request.POST), **forms.entered(kind, request.POST)}
     writable = request.POST.get("writable") == "on" if kind.capabilities.writable else None
+    every = request.POST.get("check_every", "")
     actor = actor_of(request.user)
     try:
         source = services.update_source(
-            source=source, actor=actor, title=request.POST.get("title", ""), params=params, writable=writable
+            source=source,
+            actor=actor,
+            title=request.POST.get("title", ""),
+            params=params,
+            writable=writable,
+            check_every=int(every) if every.isdecimal() else None,
         )
     except InvalidFields as error:
         return _wrong(request, kind, params, error, source)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+from typing import Any
+
 from django.conf import settings
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import path, reverse
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, project_page
 from apps.audit.visibility import Action
-from apps.sources import services
-from apps.sources.models import Source
+from apps.sources import queries, services
+from apps.sources.health import LAST
+from apps.sources.models import ConnectionCheck, Source
 from apps.sources.pages import forms
 from dataplane.connectors import registry
 from dataplane.connectors.base import secret_names
 
 _UPLOADS = 300
+_DAYS = 7
 
 
 def source_of(request: HttpRequest, project: Project, slug: str, action: Action = "see") -> Source:
@@ -45,6 +51,7 @@ def show(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     titles = {name: field.title or name for name, field in connector.Params.model_fields.items()}
     hidden = secret_names(connector.Params)
     stored = set(source.credential.secrets) if source.credential else set()
+    checks = list(source.checks.all()[:LAST])
     context = {
         "source": source,
         "connector": forms.shown(connector),
@@ -53,12 +60,24 @@ def show(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         ],
         "secrets": [(titles[name], name in stored) for name in titles if name in hidden],
         "streams": source.streams.annotate(file_count=Count("files")),
-        "checks": list(source.checks.all()[:8]),
+        "checks": checks[:8],
+        "chart": _chart(checks),
+        "figures": queries.connection_of(source, timezone.now(), _DAYS),
         "takes_uploads": connector.takes_uploads,
         "uploads": source.uploads.all()[:_UPLOADS] if connector.takes_uploads else [],
         "largest": settings.UPLOAD_SIZE,
     }
     return render(request, "sources/show.html", context)
+
+
+def _chart(checks: list[ConnectionCheck]) -> dict[str, Any]:
+    """What the browser draws: one entry a test, the oldest first."""
+    rows = checks[::-1]
+    return {
+        "at": [f"{each.at.astimezone(UTC):%d %b %Y, %H:%M} UTC" for each in rows],
+        "state": ["ok" if each.ok else "bad" for each in rows],
+        "seconds": [each.seconds for each in rows],
+    }
 
 
 @require_POST

@@ -6,7 +6,7 @@ pipeline still reads a source is asked upstairs, before `delete_source` or `dele
 
 from __future__ import annotations
 
-from apps.sources.services.asking import discover_streams, preview_stream, test_source
+from apps.sources.services.asking import discover_streams, preview_stream
 from apps.sources.services.connectors import binding, connector_class, connector_of
 from apps.sources.services.credentials import (
     create_credential,
@@ -16,12 +16,15 @@ from apps.sources.services.credentials import (
     set_secrets,
 )
 from apps.sources.services.files import ignore_file, record_files, record_read
-from apps.sources.services.sources import create_source, delete_source, update_source
+from apps.sources.services.sources import LONGEST, create_source, delete_source, update_source
 from apps.sources.services.streams import declare_stream, delete_stream, note_schema, update_stream
+from apps.sources.services.testing import KEPT, test_source
 from apps.sources.services.trying import fits, try_stream
 from apps.sources.services.uploads import keep_upload, remove_upload
 
 __all__ = [
+    "KEPT",
+    "LONGEST",
     "binding",
     "connector_class",
     "connector_of",

@@ -1,4 +1,4 @@
-"""Asking a source over the network, before any transaction begins: is it reachable, what does it hold?"""
+"""Asking a source over the network, before any transaction begins: what does it hold?"""
 
 from __future__ import annotations
 
@@ -8,58 +8,13 @@ from typing import Any
 
 from apps.audit.context import Actor, acting
 from apps.audit.services import record
-from apps.sources.models import ConnectionCheck, Health, Source, Stream
+from apps.sources.models import Source, Stream
 from apps.sources.services.connectors import binding, connector_of
 from apps.sources.services.files import record_files
 from apps.sources.services.streams import note_schema
 from apps.sources.streams import config_json, configured, refreshed
 from dataplane.cells import rows_of
-from dataplane.connectors.base import Mark, Stage, StreamInfo
-from dataplane.errors import ManifoldError
-
-
-def test_source(source: Source, *, actor: Actor) -> ConnectionCheck:
-    """Test a source stage by stage, keep the outcome, and set the source's health by it. Never raises ManifoldError."""
-    began = time.monotonic()
-    stages = _stages(source)
-    check = ConnectionCheck(
-        source=source,
-        ok=all(each.ok for each in stages),
-        seconds=round(time.monotonic() - began, 4),
-        stages=[_stage_json(each) for each in stages],
-        actor_name=actor.name[:200],
-    )
-    with acting(actor):
-        check.save(force_insert=True)
-        source.health = Health.HEALTHY if check.ok else Health.ERROR
-        source.health_at = check.at
-        Source.objects.filter(pk=source.pk).update(health=source.health, health_at=source.health_at)
-        record(
-            "source tested",
-            object_type="source",
-            object_id=source.pk,
-            object_name=source.slug,
-            project=source.project_id,
-            data={"ok": check.ok, "seconds": check.seconds},
-        )
-    return check
-
-
-def _stages(source: Source) -> list[Stage]:
-    try:
-        return list(connector_of(source).test())
-    except ManifoldError as error:
-        return [Stage("settings", False, 0.0, error.message, error)]
-
-
-def _stage_json(stage: Stage) -> dict[str, Any]:
-    return {
-        "name": stage.name,
-        "ok": stage.ok,
-        "seconds": round(stage.seconds, 4),
-        "detail": stage.detail,
-        "error": stage.error.as_json() if stage.error else None,
-    }
+from dataplane.connectors.base import Mark, StreamInfo
 
 
 def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | None = None) -> list[Stream]:

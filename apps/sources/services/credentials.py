@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import IntegrityError, models, transaction
+from django.utils import timezone
 
 from apps.accounts import crypto
 from apps.accounts.models import Project, SecondFactor
@@ -49,7 +50,9 @@ def set_secrets(credential: Credential, *, secrets: Mapping[str, str], actor: Ac
         credential = Credential.objects.select_for_update().get(pk=credential.pk)
         reseal(credential, {**opened(credential), **secrets})
         credential.save()
-        credential.sources.update(health=Health.UNKNOWN, health_at=None)
+        credential.sources.update(
+            health=Health.UNKNOWN, health_reason="", health_at=None, next_check_at=None, changed_at=timezone.now()
+        )
     return credential
 
 

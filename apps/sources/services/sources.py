@@ -18,6 +18,10 @@ from apps.sources.services.rules import check_slug, refuse_used
 from apps.sources.services.uploads import forget_uploads
 from dataplane.connectors.base import Connector, secret_names
 
+CHECK_EVERY = 900
+"""Seconds between two tests of a source, where nobody says otherwise."""
+SHORTEST, LONGEST = 60, 7 * 86400
+
 
 def create_source(
     project: Project,
@@ -29,6 +33,7 @@ def create_source(
     actor: Actor,
     credential: Credential | None = None,
     writable: bool = False,
+    check_every: int = CHECK_EVERY,
 ) -> Source:
     """Add a source. Secrets among `params` are encrypted into a credential of its own, unless one is named.
 
@@ -36,11 +41,18 @@ def create_source(
     """
     kind = connector_class(connector)
     check_slug(slug)
+    _check_interval(check_every)
     if writable and not kind.capabilities.writable:
         raise InvalidFields({"writable": [f"{kind.title} cannot be written to."]})
     clear, secrets = parted(kind, checked(kind, _with_credential(params, credential, kind)))
     source = Source(
-        project=project, slug=slug, title=title or slug, connector=connector, params=clear, writable=writable
+        project=project,
+        slug=slug,
+        title=title or slug,
+        connector=connector,
+        params=clear,
+        writable=writable,
+        check_every=check_every,
     )
     with acting(actor):
         source.credential = credential or new_credential(source, secrets)
@@ -60,9 +72,12 @@ def update_source(
     params: Mapping[str, Any] | None = None,
     credential: Credential | None = None,
     writable: bool | None = None,
+    check_every: int | None = None,
 ) -> Source:
     """Change what is given and keep the rest; a parameter given as None is taken out. Raises InvalidFields."""
     kind = connector_class(source.connector)
+    if check_every is not None:
+        _check_interval(check_every)
     if writable and not kind.capabilities.writable:
         raise InvalidFields({"writable": [f"{kind.title} cannot be written to."]})
     with acting(actor):
@@ -70,9 +85,12 @@ def update_source(
         source.credential = credential or source.credential
         if params is not None or credential is not None:
             _change_params(source, kind, params or {})
-            source.health, source.health_at = Health.UNKNOWN, None
+            source.health, source.health_reason, source.health_at = Health.UNKNOWN, "", None
+            source.next_check_at = None
         source.title = source.title if title is None else title or source.slug
         source.writable = source.writable if writable is None else writable
+        if check_every is not None and check_every != source.check_every:
+            source.check_every, source.next_check_at = check_every, None
         source.save()
     return source
 
@@ -90,6 +108,13 @@ def delete_source(source: Source, *, actor: Actor, used_by: Sequence[str]) -> No
         source.delete()
         if credential is not None and not credential.sources.exists():
             credential.delete()
+
+
+def _check_interval(seconds: int) -> None:
+    """Raises InvalidFields. Oftener than once a minute would be a load of its own on the source."""
+    if seconds and not SHORTEST <= seconds <= LONGEST:
+        said = f"Say {SHORTEST} to {LONGEST} seconds, or 0 for never."
+        raise InvalidFields({"check_every": [said]})
 
 
 def _change_params(source: Source, kind: type[Connector], params: Mapping[str, Any]) -> None:

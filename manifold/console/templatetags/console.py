@@ -92,6 +92,16 @@ def seconds(value: Any) -> str:
 
 
 @register.filter
+def interval(value: int) -> str:
+    """Seconds that somebody chose, in the largest unit that holds them whole: minute, 15 minutes, hour, 90 seconds."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if value % length == 0:
+            count = value // length
+            return unit if count == 1 else f"{count} {unit}s"
+    return f"{value} seconds"
+
+
+@register.filter
 def percent(value: Any) -> str:
     """A fraction as a percentage that does not round a few rows away to nothing."""
     number = float(value or 0) * 100

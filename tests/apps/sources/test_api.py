@@ -68,6 +68,26 @@ def test_a_source_that_fails_its_test_says_where_and_why(operator: User, unreach
     assert refused.json()["code"] == "connection_refused"
 
 
+def test_health_says_why_and_how_the_tests_went(admin: User, unreachable: Source, api: Api) -> None:
+    client = api(admin)
+    address = f"{BASE}/sources/nowhere/health/"
+    before = client.get(address).json()
+    assert (before["health"], before["health_reason"], before["check_every"]) == ("unknown", "", 900)
+    assert before["connection"]["success_rate"] is None
+    client.post(f"{BASE}/sources/nowhere/test/")
+    after = client.get(address, {"days": 1}).json()
+    assert after["health"] == "error"
+    assert after["health_reason"].startswith("Connect: ")
+    assert after["next_check_at"] is not None
+    figures = {"days": 1, "tests": 1, "failed": 1, "success_rate": 0.0, "latency_p50_s": None, "latency_p95_s": None}
+    assert after["connection"] == figures
+    assert client.get(address, {"days": 31}).status_code == 400
+    assert client.patch(f"{BASE}/sources/nowhere/", {"check_every": 0}).json()["check_every"] == 0
+    refused = client.patch(f"{BASE}/sources/nowhere/", {"check_every": 7})
+    assert refused.status_code == 400
+    assert refused.json()["errors"][0]["field"] == "check_every"
+
+
 ROLES: list[tuple[str, str, Any, dict[str, int]]] = [
     ("get", "sources/", None, {"viewer": 200, "operator": 200, "admin": 200}),
     ("get", "sources/nowhere/", None, {"viewer": 200, "operator": 200, "admin": 200}),

@@ -128,3 +128,16 @@ def test_wrong_words(served: Served, words: list[str], code: int, said: str) -> 
     drop = str(served.made.folder / "drop")
     result = served.manifold("sources", *[each.replace("DROP", drop) for each in words])
     assert (result.exit_code, said in result.stderr) == (code, True), result.output
+
+
+def test_health_tells_how_it_is_and_how_its_tests_went(served: Served) -> None:
+    result = served.manifold("sources", "health", "drop")
+    assert result.exit_code == 3
+    assert result.stdout.startswith("health") and "unknown" in result.stdout
+    assert served.manifold("sources", "test", "drop").exit_code == 0
+    result = served.manifold("sources", "health", "drop", "--days", "1")
+    assert result.exit_code == 0
+    assert "1, 0 failed" in result.stdout and "100.0%" in result.stdout
+    served.manifold("sources", "change", "drop", "--check-every", "0")
+    assert "by hand only" in served.manifold("sources", "health", "drop").stdout
+    assert served.manifold("sources", "change", "drop", "--check-every", "5").exit_code == 2

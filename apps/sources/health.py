@@ -1,0 +1,84 @@
+"""What the tests of a source say about it: one word, and the reason in a sentence where it is not well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from statistics import median
+
+from apps.sources.models import ConnectionCheck, Health, SchemaVersion, Source
+
+LAST = 60
+"""So many tests are looked at."""
+_RECENT = 10
+_TURNS = 3
+_SLOW = 3
+_ENOUGH = 5
+_TIMES = 3.0
+_NOTICED = 1.0
+_TOO_LONG = 10.0
+_NEWS = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A source's health and why it is so; a healthy one needs no reason."""
+
+    health: Health
+    reason: str = ""
+
+
+def judged(source: Source, checks: Sequence[ConnectionCheck], now: datetime) -> Verdict:
+    """What these tests of a source, the newest first and at least one, and its schemas say.
+
+    error: the newest failed. warning: it works, and came and went in its last ten tests, or has become slow, or what it
+    holds has other columns since yesterday.
+    """
+    newest = checks[0]
+    if not newest.ok:
+        return Verdict(Health.ERROR, _failure(newest))
+    reason = _unsteady(checks[:_RECENT]) or _slow(checks) or _reshaped(source, now)
+    return Verdict(Health.WARNING, reason) if reason else Verdict(Health.HEALTHY)
+
+
+def _failure(check: ConnectionCheck) -> str:
+    """The first stage that failed, in its own words."""
+    stage = next(each for each in check.stages if not each["ok"])
+    error = stage["error"]
+    return f"{stage['name'].capitalize()}: {error['message'] if error else stage['detail']}"
+
+
+def _unsteady(checks: Sequence[ConnectionCheck]) -> str:
+    """Whether it failed in two stretches: one that ended is history."""
+    turns = sum(one.ok != other.ok for one, other in pairwise(checks))
+    failed = sum(not each.ok for each in checks)
+    return f"It comes and goes: {failed} of its last {len(checks)} tests failed." if turns >= _TURNS else ""
+
+
+def _slow(checks: Sequence[ConnectionCheck]) -> str:
+    """Whether its last tests took long, or three times what is usual; a single slow one says nothing."""
+    passed = [each.seconds for each in checks if each.ok]
+    if len(passed) < _SLOW:
+        return ""
+    now, before = median(passed[:_SLOW]), passed[_SLOW:]
+    if now > _TOO_LONG:
+        return f"It is slow: a test takes {now:.1f} s."
+    if len(before) < _ENOUGH or now < _NOTICED or now < _TIMES * (usual := median(before)):
+        return ""
+    return f"It has become slow: a test takes {now:.1f} s, {usual:.2g} s is usual."
+
+
+def _reshaped(source: Source, now: datetime) -> str:
+    """Whether a stream has other columns than before; a type that somebody declared is none of the source's doing."""
+    rows = SchemaVersion.objects.filter(stream__source=source, number__gt=1, seen_at__gte=now - _NEWS)
+    for version in rows.select_related("stream").order_by("-seen_at"):
+        before = SchemaVersion.objects.filter(stream=version.stream, number=version.number - 1).first()
+        if before is not None and _shape(before) != _shape(version):
+            return f"The columns of {version.stream.name} have changed: look at its schemas."
+    return ""
+
+
+def _shape(version: SchemaVersion) -> set[tuple[str, str]]:
+    return {(each["name"], each.get("native", "")) for each in version.columns}
