@@ -18,7 +18,6 @@ from dataplane.relations import identifier, literal
 NOTHING = ("NA", "N/A", "#N/A", "NULL", "null", "\\N")
 
 _WHOLE = "[+-]?(0|[1-9][0-9]*)"
-_POINT = "[+-]?(0|[1-9][0-9]*)[.][0-9]+"
 _FLOAT = "[+-]?((0|[1-9][0-9]*)([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?"
 _UUID = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -44,16 +43,16 @@ def infer(connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str
     columns, nothing, formats, separators = [], set[str](), set[str](), set[str]()
     warnings = []
     for name in names:
-        facts = _facts(connection, table, name, comma=comma)
-        type_, date_format, separator, warning = _type(facts)
+        values = _Values(connection, table, name)
+        type_, date_format, separator, warning = _type(values, comma=comma)
         if date_format:
             formats.add(date_format)
         if separator:
             separators.add(separator)
         if type_ != "VARCHAR":
-            nothing.update(facts.nothing)
-        elif facts.nothing and facts.filled:
-            warning = warning or f"holds {', '.join(sorted(facts.nothing))}, which means no value in other columns"
+            nothing.update(values.nothing)
+        elif values.nothing and values.filled:
+            warning = warning or f"holds {', '.join(sorted(values.nothing))}, which means no value in other columns"
         columns.append(Column(name, type_, nullable=True, native="text", warning=warning))
     date_format = formats.pop() if len(formats) == 1 else None
     separator = "," if separators == {","} else "."
@@ -66,113 +65,69 @@ def infer(connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str
     return Inferred(columns, ("", *sorted(nothing)), separator, date_format, warnings)
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """Counts over the values of one column that are not nothing."""
+class _Values:
+    """The different values of one column that are not nothing. A question ends at the first value that answers it."""
 
-    filled: int
-    nothing: frozenset[str]
-    boolean: int
-    whole: int
-    digits: int
-    point: int
-    places: tuple[int, int]
-    comma: int
-    comma_places: tuple[int, int]
-    real: int
-    uuid: int
-    date: int
-    stamp: int
-    zoned: int
-    time: int
-    formats: tuple[int, ...]
+    def __init__(self, connection: duckdb.DuckDBPyConnection, table: str, name: str) -> None:
+        nothing = ", ".join(literal(each) for each in NOTHING)
+        column = f"trim({identifier(name)})"
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE __values AS SELECT DISTINCT {column} AS v FROM {table} WHERE {column} <> ''"
+        )
+        none = connection.execute(f"DELETE FROM __values WHERE v IN ({nothing}) RETURNING v").fetchall()
+        self.nothing = frozenset(each for (each,) in none)
+        self._connection = connection
+        self.filled = self.any("true")
 
+    def any(self, condition: str) -> bool:
+        """Whether the condition is true of a value."""
+        return self._connection.execute(f"SELECT 1 FROM __values WHERE {condition} LIMIT 1").fetchone() is not None
 
-def _facts(connection: duckdb.DuckDBPyConnection, table: str, name: str, *, comma: bool) -> _Facts:
-    column = f"trim({identifier(name)})"
-    nothing = ", ".join(literal(each) for each in NOTHING)
-    comma_point = _POINT.replace("[.]", "[,]") if comma else "(?!)"
+    def all(self, condition: str) -> bool:
+        """Whether the condition is true of each value."""
+        return not self.any(f"NOT ({condition})")
 
-    def full(pattern: str) -> str:
-        return f"count(*) FILTER (regexp_full_match(v, {literal(pattern)}))"
-
-    def places(pattern: str, mark: str) -> str:
-        after = f"strlen(v) - strpos(v, '{mark}')"
-        where = f"FILTER (regexp_full_match(v, {literal(pattern)}))"
-        return f"coalesce(min({after}) {where}, 0), coalesce(max({after}) {where}, 0)"
-
-    comma_sql = (full(comma_point), places(comma_point, ",")) if comma else ("0", "0, 0")
-    asked = [
-        "count(*)",
-        "count(*) FILTER (lower(v) IN ('true', 'false'))",
-        full(_WHOLE),
-        f"coalesce(max(strlen(ltrim(v, '+-'))) FILTER (regexp_full_match(v, {literal(_WHOLE)})), 0)",
-        full(_POINT),
-        places(_POINT, "."),
-        *comma_sql,
-        full(_FLOAT),
-        full(_UUID),
-        f"count(*) FILTER (regexp_full_match(v, {literal(_DATE)}) AND TRY_CAST(v AS DATE) IS NOT NULL)",
-        f"count(*) FILTER (regexp_full_match(v, {literal(_STAMP)}) AND TRY_CAST(v AS TIMESTAMP) IS NOT NULL)",
-        full(f"{_DATE}[ T]{_TIME} ?{_ZONE}"),
-        f"count(*) FILTER (regexp_full_match(v, {literal(_TIME)}) AND TRY_CAST(v AS TIME) IS NOT NULL)",
-        *(f"count(*) FILTER (try_strptime(v, {literal(each)}) IS NOT NULL)" for each in DATE_FORMATS),
-    ]
-    values = f"SELECT {column} AS v FROM {table} WHERE {column} <> ''"
-    row = connection.execute(f"SELECT {', '.join(asked)} FROM ({values}) WHERE v NOT IN ({nothing})").fetchone()
-    none = connection.execute(f"SELECT DISTINCT v FROM ({values}) WHERE v IN ({nothing})").fetchall()
-    assert row is not None
-    n = list(row)
-    return _Facts(
-        filled=n[0],
-        nothing=frozenset(each for (each,) in none),
-        boolean=n[1],
-        whole=n[2],
-        digits=n[3],
-        point=n[4],
-        places=(n[5], n[6]),
-        comma=n[7],
-        comma_places=(n[8], n[9]),
-        real=n[10],
-        uuid=n[11],
-        date=n[12],
-        stamp=n[13],
-        zoned=n[14],
-        time=n[15],
-        formats=tuple(n[16:]),
-    )
+    def extent(self, measure: str) -> tuple[int, int]:
+        """The least and the greatest of a measure of whole numbers."""
+        row = self._connection.execute(f"SELECT min({measure}), max({measure}) FROM __values").fetchone()
+        assert row is not None
+        return int(row[0]), int(row[1])
 
 
-def _type(facts: _Facts) -> tuple[str, str | None, str | None, str]:
+def _full(pattern: str) -> str:
+    return f"regexp_full_match(v, {literal(pattern)})"
+
+
+def _cast(pattern: str, type_: str) -> str:
+    """A value that is written so and that there is: no thirtieth of February."""
+    return f"({_full(pattern)} AND TRY_CAST(v AS {type_}) IS NOT NULL)"
+
+
+_SIMPLE = {
+    "BOOLEAN": "lower(v) IN ('true', 'false')",
+    "UUID": _full(_UUID),
+    "DATE": _cast(_DATE, "DATE"),
+    "TIME": _cast(_TIME, "TIME"),
+    "TIMESTAMP": f"{_cast(_DATE, 'DATE')} OR {_cast(_STAMP, 'TIMESTAMP')}",
+    "TIMESTAMP WITH TIME ZONE": _full(f"{_DATE}[ T]{_TIME} ?{_ZONE}"),
+}
+
+
+def _type(values: _Values, *, comma: bool) -> tuple[str, str | None, str | None, str]:
     """Type, date format, decimal separator, warning."""
-    total = facts.filled
-    if not total:
+    if not values.filled:
         return "VARCHAR", None, None, ""
-    simple = {"BOOLEAN": facts.boolean, "UUID": facts.uuid, "DATE": facts.date, "TIME": facts.time}
-    for type_, count in simple.items():
-        if count == total:
+    for type_, condition in _SIMPLE.items():
+        if values.all(condition):
             return type_, None, None, ""
-    if facts.date + facts.stamp == total:
-        return "TIMESTAMP", None, None, ""
-    if facts.zoned == total:
-        return "TIMESTAMP WITH TIME ZONE", None, None, ""
-    if facts.whole == total:
-        return (
-            ("BIGINT" if facts.digits <= 18 else "DECIMAL(38,0)" if facts.digits <= 38 else "VARCHAR"),
-            None,
-            None,
-            "",
-        )
-    if facts.comma and facts.comma + facts.whole == total:
-        return _number(facts.comma, facts.comma_places, total), None, ",", ""
-    if facts.real == total:
-        return (
-            (_number(facts.point, facts.places, total) if facts.point + facts.whole == total else "DOUBLE"),
-            None,
-            ".",
-            "",
-        )
-    fitting = [each for each, count in zip(DATE_FORMATS, facts.formats, strict=True) if count == total]
+    if values.all(_full(_WHOLE)):
+        _, digits = values.extent("strlen(ltrim(v, '+-'))")
+        return ("BIGINT" if digits <= 18 else "DECIMAL(38,0)" if digits <= 38 else "VARCHAR"), None, None, ""
+    if comma and values.all(_full(_written(","))):
+        return _number(values, ","), None, ",", ""
+    if values.all(_full(_FLOAT)):
+        return _number(values, "."), None, ".", ""
+    fitting = [each for each in DATE_FORMATS if values.all(f"try_strptime(v, {literal(each)}) IS NOT NULL")]
     if len(fitting) == 1:
         return "DATE", fitting[0], None, ""
     if fitting:
@@ -180,10 +135,17 @@ def _type(facts: _Facts) -> tuple[str, str | None, str | None, str]:
     return "VARCHAR", None, None, ""
 
 
-def _number(pointed: int, places: tuple[int, int], total: int) -> str:
+def _written(mark: str) -> str:
+    """A number with or without decimal places after this mark."""
+    return f"{_WHOLE}([{mark}][0-9]+)?"
+
+
+def _number(values: _Values, mark: str) -> str:
     """Money has two to four places, always as many; anything else with a point is measured."""
-    least, most = places
-    return f"DECIMAL(15,{most})" if pointed == total and least == most and 2 <= most <= 4 else "DOUBLE"
+    if not values.all(_full(f"{_WHOLE}[{mark}][0-9]+")):
+        return "DOUBLE"
+    least, most = values.extent(f"strlen(v) - strpos(v, '{mark}')")
+    return f"DECIMAL(15,{most})" if least == most and 2 <= most <= 4 else "DOUBLE"
 
 
 def _settled(column: Column, date_format: str | None, others: set[str], separators: set[str]) -> Column:
