@@ -81,7 +81,9 @@ def targets(document: Document, bindings: Bindings, *, again: bool) -> Targets:
         above = graph.incremental_above(key)
         unfit = [each for each in above if reasons[each]]
         if above and not unfit:
-            _refuse_load(key, document.steps[key].spec)
+            # What rests in a dataset on the way is read from there whole, and no slice stands for it.
+            if graph.incremental_direct(key):
+                _refuse_load(key, document.steps[key].spec)
             chosen.append(key)
         elif len(unfit) < len(above):
             raise _refused(f"The step `{key}` also loads what `{unfit[0]}` reads. {reasons[unfit[0]]}")
@@ -91,11 +93,12 @@ def targets(document: Document, bindings: Bindings, *, again: bool) -> Targets:
         why = next((each for each in reasons.values() if each), "It has no incremental extract that feeds a load.")
         raise _refused(f"Nothing in it can be read by slices of time. {why}")
     extracts = [each for each in bindings if any(each in graph.incremental_above(key) for key in chosen)]
-    merges = [each for each in chosen if document.steps[each].spec.mode == "merge"]
+    modes = {each: document.steps[each].spec.mode for each in chosen}
+    merges = [each for each in chosen if modes[each] == "merge"]
     files = {each for each in extracts if bindings[each][0].family == "file"}
     if again:
-        _refuse_again(chosen, merges, files)
-    mixed = tuple(each for each in merges if files.intersection(graph.incremental_above(each)))
+        _refuse_again([each for each in chosen if modes[each] == "append"], files)
+    mixed = tuple(each for each in merges if files.intersection(graph.incremental_direct(each)))
     return Targets(tuple(chosen), tuple(extracts), tuple(left_out), mixed)
 
 
@@ -111,12 +114,11 @@ def _refuse_load(key: str, spec: Any) -> None:
         )
 
 
-def _refuse_again(chosen: Sequence[str], merges: Sequence[str], files: set[str]) -> None:
-    appends = next((each for each in chosen if each not in merges), None)
-    if appends is not None:
+def _refuse_again(appends: Sequence[str], files: set[str]) -> None:
+    if appends:
         raise _refused(
-            f"The step `{appends}` appends, so rows that are read again would come twice. Write `mode: merge` with a "
-            "key, read only what is new, or replace everything with mode seed."
+            f"The step `{appends[0]}` appends, so rows that are read again would come twice. Write `mode: merge` with "
+            "a key, read only what is new, or replace everything with mode seed."
         )
     if files:
         raise _refused(

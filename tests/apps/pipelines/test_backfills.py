@@ -318,11 +318,40 @@ def test_rows_are_read_again_where_all_loads_merge(project: Project, add: Add, p
     assert numbers(project, "more") == list(range(1, 10))
 
 
+SUMMARY = """
+  all: {sql: {inputs: {k: {dataset: kept}}, query: "SELECT count(*) AS n FROM k"}}
+  total: {load: {input: all, dataset: total, mode: replace}}
+"""
+
+
+def test_a_summary_of_the_whole_dataset_is_replaced_after_each_slice(project: Project, add: Add):
+    pipeline = ws.published(project, HEAD + KEPT + SUMMARY)
+    start(pipeline)
+    one_slice()
+    assert numbers(project, "total") == [1]
+    work()
+    assert numbers(project, "total") == [4]
+    assert Counter(pipeline.runs.values_list("state", flat=True)) == {"succeeded": 4}
+
+
+def test_a_summary_does_not_keep_slices_from_being_read_again(project: Project, add: Add):
+    pipeline = ws.published(project, HEAD + MERGED + SUMMARY)
+    assert ws.run(pipeline).state == "succeeded"
+    add(9, 3)
+    start(pipeline, Range("2026-01-02", "2026-01-04", again=True))
+    work()
+    assert numbers(project, "total") == [9]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         (HEAD.replace(", mode: incremental", "") + KEPT, "no incremental extract"),
         (HEAD + KEPT.replace("kept}", "kept, mode: replace}"), "mode: append"),
+        (
+            HEAD + KEPT + SUMMARY.replace("{k: {dataset: kept}}", "{k: {dataset: kept}, e: events}"),
+            "`total` keeps only what the newest run has read",
+        ),
     ],
 )
 def test_a_document_without_slices_is_refused_with_the_remedy(project: Project, add: Add, text: str, said: str):
