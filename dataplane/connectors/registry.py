@@ -17,6 +17,7 @@ _CONNECTORS = {
     "sftp": "dataplane.connectors.sftp.Sftp",
     "ftp": "dataplane.connectors.ftp.Ftp",
     "s3": "dataplane.connectors.s3.S3",
+    "rest": "dataplane.connectors.rest.Rest",
     "postgresql": "dataplane.connectors.postgresql.PostgreSQL",
     "mysql": "dataplane.connectors.mysql.MySQL",
     "sqlite": "dataplane.connectors.sqlite.SQLite",

@@ -86,8 +86,8 @@ def can_be_cursor(type_: str) -> bool:
 
 def bounds(cursor: Cursor, window: Window) -> str:
     """The condition of a window's rows, with what is read again before `lower`."""
-    start = window.reread_from if window.reread_from is not None else window.lower
-    conditions = [f"{cursor.sql} >= {cursor.value(start)}"] if start is not None else []
+    begin = window.reread_from if window.reread_from is not None else window.lower
+    conditions = [f"{cursor.sql} >= {cursor.value(begin)}"] if begin is not None else []
     if window.upper is not None:
         before = "<" if window.kind == "slice" else "<="
         conditions.append(f"{cursor.sql} {before} {cursor.value(window.upper)}")
@@ -113,8 +113,8 @@ def planned(
         window = Window("cursor", column=cursor.name, upper=newest)
         reason = f"First read of {stream.name}, up to {cursor.name} {newest}."
         return Planned(window, reason, counted(duck, relation, cursor, window), None, warnings)
-    start = _start(duck, cursor, mark, stream.lookback)
-    window = Window("cursor", column=cursor.name, lower=mark.upper, upper=newest, reread_from=start)
+    begin = start(duck, cursor, mark, stream.lookback)
+    window = Window("cursor", column=cursor.name, lower=mark.upper, upper=newest, reread_from=begin)
     (grown,) = _row(duck, f"SELECT {cursor.value(newest)} > {cursor.value(mark.upper)}")
     if not grown:
         return _late(duck, relation, cursor, window, mark) or Planned(
@@ -124,14 +124,14 @@ def planned(
     return Planned(window, reason, counted(duck, relation, cursor, window), None, warnings)
 
 
-def _start(duck: duckdb.DuckDBPyConnection, cursor: Cursor, mark: Mark, lookback: float) -> str:
+def start(duck: duckdb.DuckDBPyConnection, cursor: Cursor, mark: Mark, lookback: float) -> str:
     """Where reading begins again; never before what is remembered of earlier reads."""
     upper = mark.upper or ""
     if not lookback:
         return upper
     known = f", {cursor.value(mark.seen_from)}" if mark.seen_from is not None else ""
-    (start,) = _row(duck, f"SELECT CAST(greatest({cursor.earlier(upper, lookback)}{known}) AS VARCHAR)")
-    return str(start)
+    (begin,) = _row(duck, f"SELECT CAST(greatest({cursor.earlier(upper, lookback)}{known}) AS VARCHAR)")
+    return str(begin)
 
 
 def _late(duck: duckdb.DuckDBPyConnection, relation: str, cursor: Cursor, window: Window, mark: Mark) -> Planned | None:

@@ -50,6 +50,8 @@ class Request(BaseHTTPRequestHandler):
         else:
             self.whole(self.web.files[path])
 
+    do_POST = do_GET
+
     def whole(self, body: bytes) -> None:
         etag = f'"{sha256(body).hexdigest()[:16]}"'
         wanted = self.headers.get("Range", "")

@@ -1,0 +1,204 @@
+"""Requests to an API: signed, repeated where that helps, and no faster than its server wants."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from dataplane.connectors.rest.params import RestParams, headers_of
+from dataplane.connectors.rest.signing import SignIn
+from dataplane.errors import ConfigurationError, ManifoldError, TransientError
+from dataplane.http import Answer, Http, origin, shown
+
+# Seconds before a request is sent again that failed in a way that may pass.
+_PAUSES: tuple[float, ...] = (1, 2, 4, 8, 16)
+# While somebody looks on, nobody waits for longer.
+_HURRIED = 5
+_WORTH_TELLING = 1
+# A reset that is larger than this is a moment, not a number of seconds.
+_MOMENT = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer that was read to its end."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Client:
+    """A session with one API. hurried: somebody looks on, so nothing is tried more than twice or waited for long."""
+
+    def __init__(self, params: RestParams, networks: Sequence[str], *, hurried: bool) -> None:
+        self._params = params
+        self._http = Http(networks)
+        self._sign_in = SignIn(params, self._http)
+        self._home = origin(params.base_url)
+        self._pauses = _PAUSES[:1] if hurried else _PAUSES
+        self._patience = min(params.most_wait, _HURRIED) if hurried else params.most_wait
+        self._rests_until = 0.0
+        self.limits = ""
+        self.waited = 0.0
+
+    def close(self) -> None:
+        self._http.close()
+
+    def told(self) -> list[str]:
+        """What people should know of this session: that it was held up."""
+        if self.waited < _WORTH_TELLING:
+            return []
+        limits = f"; {self.limits}" if self.limits else ""
+        return [f"{shown(self._params.base_url)} let us wait for {self.waited:,.0f} s{limits}."]
+
+    def reach(self, url: str) -> int:
+        """The status of an answer to a request that tells nothing of who asks."""
+        self._http.deadline = time.monotonic() + self._params.most_seconds
+        with self._http.get(url) as answer:
+            return answer.status
+
+    def get(self, url: str) -> Answered:
+        """The answer to a request, good or 404. Raises ManifoldError."""
+        if origin(url) != self._home:
+            raise ConfigurationError(
+                f"The next page would be at {shown(url)}, another server than {shown(self._params.base_url)}. Nothing "
+                "is asked there. If it is the same API, make its server the source's address.",
+                code="next_elsewhere",
+                evidence={"url": shown(url)},
+            )
+        self._pause(self._rests_until - time.monotonic())
+        for pause in self._pauses:
+            try:
+                return self._signed(url)
+            except TransientError as error:
+                asked = error.evidence.get("retry_after")
+                self._pause(pause if asked is None else asked, error)
+        return self._signed(url)
+
+    def _signed(self, url: str) -> Answered:
+        """One try; a token that is not taken any more is renewed once."""
+        answered = self._once(url)
+        if answered.status == 401 and self._sign_in.renews:
+            self._sign_in.forget()
+            answered = self._once(url)
+        return _good(answered)
+
+    def _once(self, url: str) -> Answered:
+        headers = {"Accept": "application/json", **headers_of(self._params.headers)}
+        secret = self._sign_in.headers()
+        self._http.deadline = time.monotonic() + self._params.most_seconds
+        with self._http.get(with_parameters(url, self._sign_in.query()), headers, secret) as answer:
+            body = self._body(url, answer)
+        self._heed(answer.headers)
+        return Answered(url, answer.status, answer.headers, body)
+
+    def _body(self, url: str, answer: Answer) -> bytes:
+        pieces, size = [], 0
+        for chunk in answer.chunks():
+            size += len(chunk)
+            if size > self._params.largest:
+                raise ConfigurationError(
+                    f"{shown(url)} answers with more than {self._params.largest:,} bytes at once. Ask for fewer "
+                    "records a page; a large file is a source of the kind http_files.",
+                    code="answer_too_large",
+                    evidence={"url": shown(url), "largest": self._params.largest},
+                )
+            pieces.append(chunk)
+        return b"".join(pieces)
+
+    def _heed(self, headers: Mapping[str, str]) -> None:
+        """Note what the server says of its limits; with nothing left, the next request waits until they are renewed."""
+        limit, left, reset = (_limit(headers, name) for name in ("limit", "remaining", "reset"))
+        if left is None:
+            return
+        of = f" of {limit:,.0f}" if limit is not None else ""
+        self.limits = f"{left:,.0f}{of} requests are left"
+        if left <= 0 and reset is not None:
+            self._rests_until = time.monotonic() + (reset - time.time() if reset > _MOMENT else reset)
+
+    def _pause(self, seconds: float, error: ManifoldError | None = None) -> None:
+        if seconds <= 0:
+            return
+        if seconds > self._patience:
+            raise error or TransientError(
+                f"{shown(self._params.base_url)} takes no more requests for {seconds:,.0f} s. It is tried again; raise "
+                "*Longest wait* of the source to wait for it.",
+                code="rate_limited",
+                evidence={"retry_after": round(seconds)},
+            )
+        time.sleep(seconds)
+        self.waited += seconds
+
+
+def with_parameters(url: str, parameters: Mapping[str, str]) -> str:
+    """An address with parameters set; those that it has already under these names give way."""
+    if not parameters:
+        return url
+    parts = urlsplit(url)
+    kept = [each for each in parse_qsl(parts.query, keep_blank_values=True) if each[0] not in parameters]
+    return urlunsplit(parts._replace(query=urlencode([*kept, *parameters.items()])))
+
+
+def _limit(headers: Mapping[str, str], name: str) -> float | None:
+    for prefix in ("x-ratelimit-", "ratelimit-", "x-rate-limit-"):
+        try:
+            return float(headers[prefix + name].partition(";")[0].partition(",")[0])
+        except (KeyError, ValueError):
+            continue
+    return None
+
+
+def _wait(headers: Mapping[str, str]) -> float | None:
+    """The seconds that a server asks to wait; None where it says nothing."""
+    text = headers.get("retry-after", "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _good(answered: Answered) -> Answered:
+    """The answer, where its status is one of success, or 404. Raises the error of any other."""
+    status, headers, where = answered.status, answered.headers, shown(answered.url)
+    if 200 <= status < 300 or status == 404:
+        return answered
+    wait = _wait(headers)
+    evidence = {"url": where, "status": status, **({} if wait is None else {"retry_after": wait})}
+    spent = status == 403 and (wait is not None or _limit(headers, "remaining") == 0)
+    if status == 429 or spent:
+        raise TransientError(
+            f"{where} has been asked too often and refuses for now ({status}). It is tried again; if it stays so, ask "
+            "for larger pages, or run less often.",
+            code="rate_limited",
+            evidence=evidence,
+        )
+    if status in (401, 403, 407):
+        raise ConfigurationError(
+            f"{where} does not let us in ({status}). Correct how the source signs in, and what it may read there.",
+            code="authentication",
+            evidence=evidence,
+        )
+    if status >= 500 or status in (408, 425):
+        raise TransientError(
+            f"{where} cannot answer now ({status}). It is tried again; if it stays so, look at the server.",
+            code="server_error",
+            evidence=evidence,
+        )
+    raise refused(answered)
+
+
+def refused(answered: Answered) -> ConfigurationError:
+    """The error for a status that says that the request itself is wrong."""
+    where = shown(answered.url)
+    return ConfigurationError(
+        f"{where} answers {answered.status}. Correct the stream's path and its parameters.",
+        code="http_status",
+        evidence={"url": where, "status": answered.status},
+    )

@@ -1,0 +1,132 @@
+"""From one page to the next, and where that has to end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urljoin
+
+import duckdb
+import xxhash
+
+from dataplane.connectors.rest.client import Answered, Client, refused, with_parameters
+from dataplane.connectors.rest.params import Endpoint, RestParams
+from dataplane.connectors.rest.records import Page, page_of
+from dataplane.errors import ConfigurationError, DataError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w!#$&+.^`|~*-]+(?:\s*=\s*(?:"[^"]*"|[^\s",;]+))?)*)')
+_NEXT = re.compile(r';\s*rel\s*=\s*(?:"(?:[^"]*\s)?next(?:\s[^"]*)?"|next(?=\s|;|$))', re.IGNORECASE)
+
+
+class Pages:
+    """The pages of one stream, from the first to the last. since: from where on records are asked for; None: all."""
+
+    def __init__(
+        self,
+        client: Client,
+        params: RestParams,
+        endpoint: Endpoint,
+        connection: duckdb.DuckDBPyConnection,
+        since: str | None = None,
+    ) -> None:
+        self._client = client
+        self._params = params
+        self._endpoint = endpoint
+        self._connection = connection
+        self._since = since
+
+    def __iter__(self) -> Iterator[Page]:
+        """Raises DataError for pages that come again, and ManifoldError for what the server refuses."""
+        endpoint, url, received = self._endpoint, self.first(), 0
+        seen = {_digest(url.encode())}
+        before = b""
+        for number in range(self._params.most_pages):
+            answered = self._client.get(url)
+            if answered.status == 404:
+                if number and endpoint.pagination == "page":
+                    return
+                raise refused(answered)
+            page = page_of(self._connection, answered, endpoint)
+            numbered = endpoint.pagination in ("page", "offset")
+            if numbered and page.count and page.lines == before:
+                raise self._again(f"the parameter {endpoint.parameter} does not move on")
+            before = page.lines if numbered else b""
+            received += page.count
+            yield page
+            following = self._following(url, number, received, answered, page)
+            if following is None:
+                return
+            url = following
+            if _digest(url.encode()) in seen:
+                raise self._again("the next page is one that was read")
+            seen.add(_digest(url.encode()))
+        raise ConfigurationError(
+            f"{endpoint.name} has more than {self._params.most_pages:,} pages, the most of one read. Ask for larger "
+            "pages, or raise *Most pages* of the source.",
+            code="too_many_pages",
+            evidence={"stream": endpoint.name, "pages": self._params.most_pages},
+        )
+
+    def first(self) -> str:
+        """The address of the first page."""
+        endpoint = self._endpoint
+        asked = {}
+        if endpoint.size_parameter:
+            asked[endpoint.size_parameter] = str(endpoint.page_size)
+        if endpoint.pagination == "page":
+            asked[endpoint.parameter] = str(endpoint.first_page)
+        elif endpoint.pagination == "offset":
+            asked[endpoint.parameter] = "0"
+        if endpoint.since_parameter and self._since is not None:
+            asked[endpoint.since_parameter] = self._since
+        return with_parameters(self._params.url(endpoint), asked)
+
+    def _following(self, url: str, number: int, received: int, answered: Answered, page: Page) -> str | None:
+        """The address of the next page. A page by number is the last when nothing is on it, however few the others
+        hold: a server may give less than it was asked for."""
+        endpoint = self._endpoint
+        if endpoint.pagination == "page" and page.count:
+            return with_parameters(url, {endpoint.parameter: str(endpoint.first_page + number + 1)})
+        if endpoint.pagination == "offset" and page.count:
+            return with_parameters(url, {endpoint.parameter: str(received)})
+        if endpoint.pagination == "cursor" and page.cursor not in (None, "false"):
+            told = str(page.cursor)
+            if told.startswith(("http://", "https://", "/")):
+                return urljoin(url, told)
+            return with_parameters(url, {endpoint.parameter: told})
+        if endpoint.pagination == "link":
+            told = linked(answered.headers.get("link", ""))
+            return urljoin(url, told) if told else None
+        return None
+
+    def _again(self, why: str) -> DataError:
+        name = self._endpoint.name
+        return DataError(
+            f"The pages of {name} come again and again: {why}. Correct how the pages of {name} are asked for.",
+            code="pages_repeat",
+            evidence={"stream": name, "pagination": self._endpoint.pagination},
+        )
+
+
+def linked(header: str) -> str:
+    """The address of the next page in a header Link (RFC 8288); empty where there is none."""
+    return next((found[1] for found in _LINK.finditer(header) if _NEXT.search(found[2])), "")
+
+
+def since(value: str | None, type_: str, endpoint: Endpoint) -> str | None:
+    """A cursor's value as the API wants it: never later than it is."""
+    if value is None or not type_.startswith(("TIMESTAMP", "DATE")):
+        return value
+    moment = datetime.fromisoformat(value[:26] if type_ == "TIMESTAMP_NS" else value)
+    moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if endpoint.since_format == "date" or (type_ == "DATE" and endpoint.since_format == "iso"):
+        return moment.date().isoformat()
+    if endpoint.since_format == "iso":
+        return moment.replace(tzinfo=None).isoformat() + "Z"
+    return str((moment - _EPOCH) // timedelta(**{endpoint.since_format: 1}))
+
+
+def _digest(text: bytes) -> bytes:
+    return xxhash.xxh3_128_digest(text)

@@ -1,0 +1,212 @@
+"""What is declared of an API: its address, how one is let in, and its streams, one a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from dataplane.connectors.base import secret_field
+from dataplane.errors import ConfigurationError
+from dataplane.http import origin
+
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+Path = Annotated[str, StringConstraints(pattern=r'^[^\s"*\[\]]+$')]
+Parameter = Annotated[str, StringConstraints(pattern=r"^[^\s=&#]+$")]
+
+_NEEDED = {
+    "none": (),
+    "basic": ("user", "password"),
+    "bearer": ("token",),
+    "api_key": ("key_name", "token"),
+    "client_credentials": ("token_url", "client_id", "client_secret"),
+}
+
+
+class Asking(BaseModel):
+    """How a stream is asked for; a source says it for all its streams, and the line of a stream otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    records: Path | None = Field(
+        None,
+        title="Path of the records",
+        description="Where they stand in an answer, such as data.items. Empty: it is them.",
+    )
+    pagination: Literal["none", "page", "offset", "cursor", "link"] = Field(
+        "none",
+        title="Pages",
+        description="By number, by offset, by a cursor in the answer, or by the header Link.",
+    )
+    page_parameter: Parameter | None = Field(
+        None, title="Parameter of the page", description="Empty: page, offset or cursor, as the pages are."
+    )
+    first_page: int = Field(1, ge=0, le=1, title="Number of the first page")
+    size_parameter: Parameter | None = Field(None, title="Parameter of the page's size", description="Such as limit.")
+    page_size: int = Field(100, ge=1, le=100_000, title="Records a page", description="Where its size has a parameter.")
+    next_path: Path | None = Field(
+        None,
+        title="Path of the next cursor",
+        description="For cursor: where an answer holds it, such as meta.next. It may be a whole address, too.",
+    )
+    since_parameter: Parameter | None = Field(
+        None,
+        title="Parameter of an incremental read",
+        description="Asks for records from a cursor's value on, such as updated_since. Empty: everything is asked for.",
+    )
+    since_format: Literal["iso", "date", "seconds", "milliseconds"] = Field(
+        "iso", title="Written as", description="For cursors that are times; others are written as they are."
+    )
+    key: str | None = Field(None, title="Key", description="The columns that tell a record, with + between them.")
+
+    @model_validator(mode="after")
+    def _next(self) -> Asking:
+        if self.pagination == "cursor" and not self.next_path:
+            raise ValueError("Pages by cursor need next_path: where an answer holds the next cursor.")
+        return self
+
+    @property
+    def parameter(self) -> str:
+        """The parameter that asks for a page."""
+        return self.page_parameter or self.pagination
+
+
+class Endpoint(Asking):
+    """One stream."""
+
+    name: str
+    path: str
+
+
+class RestParams(Asking):
+    """The parameters of a source."""
+
+    base_url: Line = Field(
+        title="Address", description="What the paths of all streams begin with, such as https://api.example.org/v1"
+    )
+    streams: tuple[Line, ...] = Field(
+        min_length=1,
+        max_length=200,
+        title="Streams",
+        description="One a line: its name and its path, such as orders /orders?status=any. What differs from the "
+        "fields below follows: orders /orders records=data.orders since_parameter=updated_since key=id",
+    )
+    auth: Literal["none", "basic", "bearer", "api_key", "client_credentials"] = Field("none", title="Sign in with")
+    user: str | None = Field(None, title="User", description="For basic.")
+    password: str | None = secret_field("Password", "For basic.")
+    token: str | None = secret_field("Token or key", "For bearer and api_key.")
+    key_name: str | None = Field(
+        None, title="Name of the key", description="For api_key, such as X-Api-Key.", pattern="^[A-Za-z0-9_.-]+$"
+    )
+    key_in: Literal["header", "query"] = Field("header", title="The key is sent in the")
+    token_url: str | None = Field(
+        None, title="Address of the token", description="For client_credentials: where a token is asked for."
+    )
+    client_id: str | None = Field(None, title="Client", description="For client_credentials.")
+    client_secret: str | None = secret_field("Client's secret", "For client_credentials.")
+    scope: str | None = Field(None, title="Scope", description="For client_credentials, where it is asked for.")
+    headers: tuple[Line, ...] = Field(
+        (), max_length=50, title="Headers", description="One a line, such as Accept: application/json. No secrets."
+    )
+    most_pages: int = Field(100_000, ge=1, le=10_000_000, title="Most pages of one read")
+    largest_mb: int = Field(16, ge=1, le=16, title="Largest answer", description="In MB.")
+    most_seconds: int = Field(120, ge=1, le=3_600, title="Longest answer", description="In seconds.")
+    most_wait: int = Field(
+        300,
+        ge=0,
+        le=3_600,
+        title="Longest wait",
+        description="In seconds. A server that asks for more patience fails the try; the run is tried again later.",
+    )
+
+    @field_validator("base_url", "token_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                origin(value)
+        except ConfigurationError as error:
+            raise ValueError(error.message) from None
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        headers_of(value)
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> RestParams:
+        missing = [name for name in _NEEDED[self.auth] if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"To sign in with {self.auth}, fill in {' and '.join(missing)}.")
+        self.endpoints()
+        return self
+
+    @property
+    def largest(self) -> int:
+        return self.largest_mb * 1_000_000
+
+    def endpoints(self) -> dict[str, Endpoint]:
+        """The streams by name. Raises ValueError for a line that is none."""
+        shared = {name: getattr(self, name) for name in Asking.model_fields}
+        found: dict[str, Endpoint] = {}
+        for line in self.streams:
+            endpoint = _endpoint(line, shared)
+            if endpoint.name in found:
+                raise ValueError(f"Two streams are called {endpoint.name}. Give one another name.")
+            self.url(endpoint)
+            found[endpoint.name] = endpoint
+        return found
+
+    def url(self, endpoint: Endpoint) -> str:
+        """The address of a stream. Raises ValueError where it is none."""
+        url = self.base_url.rstrip("/") + endpoint.path
+        try:
+            origin(url)
+        except ConfigurationError as error:
+            raise ValueError(f"{endpoint.name}: {error.message}") from None
+        return url
+
+
+def headers_of(lines: Sequence[str]) -> dict[str, str]:
+    """Headers by name. Raises ValueError for a line that is none."""
+    found = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip().replace("-", "").isalnum() or not value.isprintable() or not line.isascii():
+            raise ValueError(f"{name!r} is no header. Write it like Accept: application/json")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _endpoint(line: str, shared: dict[str, Any]) -> Endpoint:
+    name, _, rest = line.partition(" ")
+    path, *words = rest.split() or [""]
+    if not path.startswith("/"):
+        raise ValueError(f"The line {line!r} is no stream. Write a name and a path, such as orders /orders")
+    told: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key not in Asking.model_fields:
+            raise ValueError(
+                f"{name}: {word!r} is none of {', '.join(Asking.model_fields)}. Write it like records=data"
+            )
+        told[key] = value or None
+    try:
+        return Endpoint.model_validate({**shared, **told, "name": name, "path": path})
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        place = ".".join(str(each) for each in first["loc"])
+        raise ValueError(
+            f"{name}: {place}{': ' if place else ''}{first['msg'].removeprefix('Value error, ')}"
+        ) from None

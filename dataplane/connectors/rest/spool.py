@@ -1,0 +1,95 @@
+"""Pages on their way: gathered on the worker's disk as lines of JSON, and read from there with declared types."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import duckdb
+
+from dataplane.connectors.base import Column, FileRef, Part, SourceFile, StreamConfig
+from dataplane.connectors.files.formats import Group, GroupFile
+from dataplane.connectors.files.settings import FileSettings
+from dataplane.connectors.rest.records import Page
+from dataplane.engine import disk_error
+from dataplane.failures import duckdb_errors
+from dataplane.relations import literal
+
+# So many bytes of lines are one part of a reading; the disk holds one of them at a time.
+BATCH = 32 << 20
+_SETTINGS = FileSettings(pattern=("*",), format="ndjson")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The records of some pages, in a file of their own. `name` says which, for people."""
+
+    name: str
+    path: str
+    size: int
+    records: int
+
+    def part(self, stream: StreamConfig, columns: tuple[Column, ...], number: int) -> Part:
+        """The records as rows; where a value does not fit its type, the careful query sets its row aside."""
+        layout = tuple((each.name, "newline_delimited") for each in columns)
+        source = SourceFile(FileRef(self.name, self.size, ""), self.path, 1)
+        file = GroupFile(source, self.path, "ndjson", "none", layout, self.size)
+        part = Group(_SETTINGS, columns, stream, (file,), number).part(None)
+        careful = part.careful and replace(part.careful, files=())
+        return replace(part, files=(), careful=careful, release=lambda: os.unlink(self.path))
+
+    def columns(self, connection: duckdb.DuckDBPyConnection) -> tuple[Column, ...]:
+        """The columns that these records have. What is nested, or nothing in all of them, may be anything elsewhere."""
+        with duckdb_errors():
+            found = connection.execute(
+                f"DESCRIBE SELECT * FROM read_json({literal(self.path)}, format = 'newline_delimited', "
+                "sample_size = -1, map_inference_threshold = -1)"
+            ).fetchall()
+        return tuple(Column(name, _type(told), native=told) for name, told, *_ in found)
+
+    def keys(self, connection: duckdb.DuckDBPyConnection) -> set[str]:
+        """Every key that a record has."""
+        with duckdb_errors():
+            found = connection.execute(
+                f"SELECT DISTINCT unnest(json_keys(json)) FROM read_ndjson_objects({literal(self.path)})"
+            ).fetchall()
+        return {name for (name,) in found}
+
+
+def batches(pages: Iterable[Page], folder: str, name: str, *, largest: int | None) -> Iterator[Batch]:
+    """Pages gathered into files of about this size; largest None: into one, which is there without a page, too.
+
+    Raises InfrastructureError when the disk is full.
+    """
+    waiting = iter(pages)
+    first, more = 1, True
+    while more:
+        path = os.path.join(folder, f"{first:09d}.ndjson")
+        size, records, last, more = 0, 0, first - 1, False
+        try:
+            with open(path, "xb") as file:
+                for page in waiting:
+                    size += file.write(page.lines)
+                    records, last = records + page.count, last + 1
+                    if largest is not None and size >= largest:
+                        more = True
+                        break
+        except OSError as error:
+            raise disk_error(error) from error
+        if records or largest is None:
+            pages_ = f"page {first}" if last <= first else f"pages {first} to {last}"
+            yield Batch(f"{name}, {pages_}", path, size, records)
+        first = last + 1
+
+
+def _type(told: str) -> str:
+    if told == "JSON":
+        return "VARCHAR"
+    return "JSON" if told.startswith(("STRUCT", "MAP")) or told.endswith("]") else told
+
+
+def spill_folder(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """The folder that an instance writes temporary files into; None where it has none."""
+    row = connection.execute("SELECT current_setting('temp_directory')").fetchone()
+    return str(row[0]) if row and row[0] and os.path.isdir(str(row[0])) else None

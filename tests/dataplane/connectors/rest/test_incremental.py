@@ -1,0 +1,159 @@
+"""Incremental reads: each record once, whatever happens between and amid them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dataplane.connectors.base import Connector, Mark, StreamConfig, Window
+from dataplane.connectors.rest.paging import since
+from dataplane.connectors.rest.params import Endpoint
+from dataplane.errors import ConfigurationError, TransientError
+from dataplane.steps.extract import ExtractSpec, ExtractStep
+from tests.dataplane.connectors.remotes.web import Request
+from tests.dataplane.connectors.rest.api import Api, order
+from tests.dataplane.connectors.rest.reading import source, stream_of
+from tests.dataplane.steps.files_source import context, rows
+
+
+class Reader:
+    """A pipeline's extract step: remembers what it has read, and reads what is new."""
+
+    def __init__(self, root: Path, connector: Connector, stream: StreamConfig) -> None:
+        self.root, self.connector, self.stream = root, connector, stream
+        self.mark = Mark()
+        self.seen: str | None = None
+        self.found: list[int] = []
+
+    def plan(self) -> Window | None:
+        return self.connector.plan(self.stream, "incremental", self.mark).window
+
+    def read(self, window: Window) -> None:
+        spec = ExtractSpec(source="api", stream=self.stream.name, mode="incremental")
+        extras = {"connector": self.connector, "stream": self.stream, "window": window, "seen": self.seen}
+        result = ExtractStep.run(context(self.root, **extras), spec)
+        self.found += [row[0] for row in rows(self.root, result)]
+        facts = result.facts
+        self.seen = facts["seen"] or ""
+        self.mark = Mark(upper=window.upper, boundary_rows=facts["boundary_rows"], seen_from=facts["seen_from"])
+
+    def run(self) -> bool:
+        window = self.plan()
+        if window is not None:
+            self.read(window)
+        return window is not None
+
+
+@pytest.mark.parametrize("way", ["page", "link"])
+def test_what_is_new_is_read_once(api: Api, tmp_path: Path, way: str) -> None:
+    connector = source(api, way)
+    reader = Reader(tmp_path, connector, stream_of(connector, cursor="at"))
+    assert reader.run() and sorted(reader.found) == list(range(1, 8))
+    assert not reader.run()
+    # The eighth shares its second with none that was read, the late one with the last of them.
+    api.orders += [{**order(7), "id": 70}, order(8), order(9)]
+    api.asked.clear()
+    assert reader.run() and sorted(reader.found) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 70]
+    assert api.asked[0]["since"] == "2026-01-01T00:00:03Z"
+    assert not reader.run()
+
+
+def test_an_api_that_cannot_filter_is_read_whole_and_brings_what_is_new(api: Api, tmp_path: Path) -> None:
+    connector = source(api, since_parameter=None)
+    reader = Reader(tmp_path, connector, stream_of(connector, cursor="id"))
+    reader.run()
+    api.orders.append(order(8))
+    reader.run()
+    assert sorted(reader.found) == list(range(1, 9)) and all("since" not in each for each in api.asked)
+
+
+def test_a_row_that_came_late_is_found_within_the_lookback(api: Api, tmp_path: Path) -> None:
+    connector = source(api)
+    stream = replace(stream_of(connector, cursor="at"), lookback=2.0)
+    reader = Reader(tmp_path, connector, stream)
+    reader.run()
+    api.orders.insert(2, {**order(2), "id": 20})
+    api.asked.clear()
+    assert reader.run() and sorted(reader.found) == [1, 2, 3, 4, 5, 6, 7, 20]
+    assert api.asked[0]["since"] == "2026-01-01T00:00:01Z"
+
+
+@pytest.mark.parametrize(("way", "at"), [*(("page", at) for at in range(1, 9)), ("cursor", 2), ("cursor", 5)])
+def test_a_read_that_ends_at_any_page_leaves_no_gap_and_no_duplicate(
+    api: Api, tmp_path: Path, way: str, at: int
+) -> None:
+    connector = source(api, way)
+    reader = Reader(tmp_path, connector, stream_of(connector, cursor="at"))
+    api.asked.clear()
+
+    def breaks(number: int, request: Request) -> bool:
+        if number >= at:
+            request.connection.close()
+        return number >= at
+
+    api.before = breaks
+    window = None
+    try:
+        window = reader.plan()
+        assert window is not None
+        reader.read(window)
+    except TransientError:
+        assert reader.found == []
+    api.before = lambda number, request: False
+    api.orders += [order(8), order(9)]
+    if reader.found == []:
+        if window is None:
+            window = reader.plan()
+        assert window is not None
+        reader.read(window)
+    reader.run()
+    assert sorted(reader.found) == list(range(1, 10))
+
+
+def test_a_window_gives_the_same_rows_when_others_have_come(api: Api, tmp_path: Path) -> None:
+    connector = source(api)
+    reader = Reader(tmp_path, connector, stream_of(connector, cursor="at"))
+    window = reader.plan()
+    assert window is not None
+    api.orders.append(order(9))
+    reader.read(window)
+    assert sorted(reader.found) == list(range(1, 8))
+
+
+def test_a_slice_of_time_is_read_alone(api: Api, tmp_path: Path) -> None:
+    connector = source(api)
+    stream = stream_of(connector, cursor="at")
+    reader = Reader(tmp_path, connector, stream)
+    spec = ExtractSpec(source="api", stream="orders")
+    window = Window("slice", column="at", lower="2026-01-01 00:00:01", upper="2026-01-01 00:00:03")
+    extras = {"connector": connector, "stream": stream, "window": window}
+    result = ExtractStep.run(context(tmp_path, **extras), spec)
+    assert sorted(row[0] for row in rows(reader.root, result)) == [2, 3, 4, 5]
+
+
+def test_a_stream_without_a_cursor_is_not_read_incrementally(api: Api) -> None:
+    connector = source(api)
+    with pytest.raises(ConfigurationError) as caught:
+        connector.plan(stream_of(connector), "incremental", Mark())
+    assert caught.value.code == "cursor_missing"
+
+
+@pytest.mark.parametrize(
+    ("value", "type_", "format_", "told"),
+    [
+        ("2026-01-31 12:00:00.5", "TIMESTAMP", "iso", "2026-01-31T12:00:00.500000Z"),
+        ("2026-01-31 12:00:00+00", "TIMESTAMP WITH TIME ZONE", "iso", "2026-01-31T12:00:00Z"),
+        ("2026-01-31 12:00:00.9", "TIMESTAMP", "seconds", "1769860800"),
+        ("2026-01-31 12:00:00.0015", "TIMESTAMP", "milliseconds", "1769860800001"),
+        ("2026-01-31 12:00:00", "TIMESTAMP", "date", "2026-01-31"),
+        ("2026-01-31", "DATE", "iso", "2026-01-31"),
+        ("2026-01-31", "DATE", "seconds", "1769817600"),
+        ("17", "BIGINT", "iso", "17"),
+        ("abc", "VARCHAR", "seconds", "abc"),
+    ],
+)
+def test_where_reading_begins_is_written_as_the_api_wants_it(value: str, type_: str, format_: str, told: str) -> None:
+    endpoint = Endpoint.model_validate({"name": "orders", "path": "/orders", "since_format": format_})
+    assert since(value, type_, endpoint) == told

@@ -1,0 +1,169 @@
+"""What arrives: each way of paging, types, what does not fit, what was not declared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from dataplane.connectors.base import Column, Mark, StreamConfig, Window
+from dataplane.connectors.registry import build
+from dataplane.errors import ConfigurationError, DataError
+from tests.dataplane.connectors.rest.api import Api, order
+from tests.dataplane.connectors.rest.reading import LOOPBACK, WAYS, source, stream_of
+from tests.dataplane.steps.files_source import extracted, rejects, rows, typed
+
+
+def numbers(api: Api, tmp_path: Path, way: str) -> list[int]:
+    connector = source(api, way)
+    stream = stream_of(connector)
+    return sorted(row[0] for row in rows(tmp_path, extracted(tmp_path, connector, stream, Window("full"))))
+
+
+def test_it_works(api: Api, tmp_path: Path) -> None:
+    connector = source(api)
+    stages = list(connector.test())
+    assert [(each.name, each.ok) for each in stages] == [
+        (name, True) for name in ("resolve", "connect", "authenticate", "list", "read a row")
+    ], stages
+    assert stages[-1].detail == "3 records on the first page of orders."
+    stream = stream_of(connector)
+    assert [(each.name, each.type) for each in stream.columns] == [
+        ("id", "BIGINT"),
+        ("amount", "DOUBLE"),
+        ("note", "VARCHAR"),
+        ("at", "TIMESTAMP"),
+    ]
+    assert connector.preview(stream, 2).num_rows == 2
+    assert connector.plan(stream, "full_refresh", Mark()).window == Window("full")
+    result = extracted(tmp_path, connector, stream, Window("full"))
+    found = sorted(rows(tmp_path, result))
+    assert [(row[0], row[1], row[2]) for row in found] == [(n, n + 0.5, f"no. {n}") for n in range(1, 8)]
+    assert result.facts["warnings"] == []
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.parametrize("count", [0, 7])
+def test_every_way_of_paging_brings_each_record_once(api: Api, tmp_path: Path, way: str, count: int) -> None:
+    api.orders = [order(each) for each in range(count)]
+    connector = source(api, way)
+    stream = StreamConfig("orders", columns=(Column("id", "BIGINT"),))
+    found = rows(tmp_path, extracted(tmp_path, connector, stream, Window("full")))
+    assert sorted(row[0] for row in found) == list(range(count))
+
+
+def test_a_server_that_gives_fewer_than_asked_for_loses_nothing(api: Api, tmp_path: Path) -> None:
+    connector = source(api, "page", size_parameter="limit", page_size=1000)
+    found = rows(tmp_path, extracted(tmp_path, connector, stream_of(connector), Window("full")))
+    assert len(found) == 7 and api.asked[0]["limit"] == "1000"
+
+
+def test_pages_are_read_in_several_parts_and_take_little_of_the_disk(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataplane.connectors.rest.connector.BATCH", 100)
+    assert numbers(api, tmp_path, "page") == list(range(1, 8))
+    assert not list(tmp_path.rglob("*.ndjson"))
+
+
+def test_what_does_not_fit_is_set_aside_with_its_place(api: Api, tmp_path: Path) -> None:
+    connector = source(api)
+    stream = stream_of(connector)
+    api.orders[4]["id"] = "five"
+    api.orders[5]["id"] = 6.5
+    result = extracted(tmp_path, connector, stream, Window("full"))
+    assert sorted(row[0] for row in rows(tmp_path, result)) == [1, 2, 3, 4, 7]
+    assert [(file, row, reason) for file, row, reason, _ in rejects(tmp_path, result)] == [
+        ("orders, pages 1 to 4", 5, "id is not BIGINT"),
+        ("orders, pages 1 to 4", 6, "id is not BIGINT"),
+    ]
+
+
+def test_new_keys_are_told_and_missing_ones_are_nothing(api: Api, tmp_path: Path) -> None:
+    connector = source(api)
+    stream = stream_of(connector)
+    del api.orders[0]["note"]
+    api.orders[6]["colour"] = "red"
+    result = extracted(tmp_path, connector, stream, Window("full"))
+    assert [row[2] for row in sorted(rows(tmp_path, result))][:2] == [None, "no. 2"]
+    assert "colour" in result.facts["warnings"][0]
+
+
+def test_values_arrive_whole(api: Api, tmp_path: Path) -> None:
+    api.orders = [
+        {
+            "id": 1,
+            "at": "",
+            "big": 9007199254740993,
+            "text": 'a\n"b"\u0001 é 🙂, c',
+            "code": "007",
+            "nested": {"a": [1]},
+        },
+        {"id": 2, "at": "", "big": 1, "text": None, "code": "12", "nested": {"b": 2}, "none": None},
+    ]
+    connector = source(api, "all")
+    stream = stream_of(connector)
+    types = {each.name: each.type for each in stream.columns}
+    assert (types["nested"], types["none"], types["code"]) == ("JSON", "VARCHAR", "VARCHAR")
+    result = extracted(tmp_path, connector, replace(stream, select=("big", "text", "code", "nested")), Window("full"))
+    assert sorted(rows(tmp_path, result), key=lambda row: row[2]) == [
+        (9007199254740993, 'a\n"b"\u0001 é 🙂, c', "007", '{"a":[1]}'),
+        (1, None, "12", '{"b":2}'),
+    ]
+
+
+def test_a_type_may_be_declared_and_rows_filtered(api: Api, tmp_path: Path) -> None:
+    connector = source(api)
+    stream = replace(typed(stream_of(connector), amount="DECIMAL(9,2)"), row_filter="id > 5", select=("amount",))
+    result = extracted(tmp_path, connector, stream, Window("full"))
+    assert sorted(str(row[0]) for row in rows(tmp_path, result)) == ["6.50", "7.50"]
+
+
+@pytest.mark.parametrize(
+    ("records", "code"),
+    [("data.items", "records_missing"), ("data.orders.id", "records_missing"), ("next", "records_malformed")],
+)
+def test_a_wrong_path_of_the_records_is_told(api: Api, records: str, code: str) -> None:
+    connector = source(api, records=records)
+    (info,) = connector.discover()
+    assert info.columns == () and info.warnings
+    with pytest.raises(DataError) as caught:
+        connector.preview(StreamConfig("orders", columns=(Column("id", "BIGINT"),)))
+    assert caught.value.code == code
+
+
+def test_a_stream_that_is_no_longer_declared_is_told(api: Api) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        source(api).plan(StreamConfig("gone"), "full_refresh", Mark())
+    assert caught.value.code == "stream_missing"
+
+
+def test_one_wrong_path_hides_no_other_stream(api: Api) -> None:
+    connector = source(api, streams=["lost /lost", WAYS["page"] + " key=id"])
+    lost, orders = connector.discover()
+    assert "404" in lost.warnings[0] and not lost.columns
+    assert orders.primary_key == ("id",) and orders.cursor_candidates == ("id", "note", "at")
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"base_url": "ftp://host"}, "base_url"),
+        ({"base_url": "http://user:secret@host"}, "base_url"),
+        ({"streams": []}, "streams"),
+        ({"streams": ["orders"]}, "orders /orders"),
+        ({"streams": ["orders /a colour=red"]}, "colour=red"),
+        ({"streams": ["orders /a pagination=cursor"]}, "next_path"),
+        ({"streams": ["orders /a page_size=many"]}, "page_size"),
+        ({"streams": ["orders /a", "orders /b"]}, "Two streams"),
+        ({"auth": "basic", "user": "ann"}, "password"),
+        ({"auth": "client_credentials"}, "token_url and client_id and client_secret"),
+        ({"headers": ["Accept"]}, "headers"),
+    ],
+)
+def test_wrong_parameters_say_what_to_write(params: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        build("rest", {"base_url": "http://host", "streams": ["orders /orders"], **params}, networks=LOOPBACK)
+    assert said in str(caught.value)
