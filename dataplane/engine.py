@@ -51,7 +51,7 @@ def connector_instance(
     """
     with _opened(memory, threads, spill, ordered=ordered) as connection:
         for name in extensions:
-            connection.execute(f"LOAD {literal(extension_path(name))}")
+            load_extension(connection, name)
         yield connection
 
 
@@ -99,6 +99,11 @@ def _opened(
         connection.close()
         if spill:
             shutil.rmtree(spill, ignore_errors=True)
+
+
+def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Load an extension into a connector instance from its wheel; harmless where it is loaded already."""
+    connection.execute(f"LOAD {literal(extension_path(name))}")
 
 
 @cache

@@ -60,6 +60,8 @@ def translated(error: duckdb.Error) -> ManifoldError | CancelledError:
         return ConfigurationError(f"The SQL cannot be run. {first}", code="sql", evidence=evidence)
     if isinstance(error, duckdb.PermissionException):
         return ConfigurationError(f"The SQL reaches outside its inputs. {first}", code="sql_refused", evidence=evidence)
+    if isinstance(error, duckdb.IOException) and "XML parse error" in text:
+        return DataError(f"The workbook is damaged. {first}", code="invalid_input", evidence=evidence)
     if isinstance(error, duckdb.IOException):
         return InfrastructureError(f"A file could not be read or written. {first}", code="io", evidence=evidence)
     if isinstance(error, duckdb.InvalidInputException | duckdb.DataError):

@@ -1,4 +1,4 @@
-"""Files in a folder of this machine: CSV, TSV, JSON, NDJSON and Parquet, plain or compressed."""
+"""Files in a folder of this machine, in every format that file sources know."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class LocalFiles(FileConnector):
 
     key = "local_files"
     title = "Local files"
-    summary = "CSV, TSV, JSON, NDJSON and Parquet files in a folder, by name pattern, whole or only new ones."
+    summary = "CSV, TSV, JSON, NDJSON, Parquet and Excel files in a folder, by name pattern, whole or only new ones."
+    tested_with = "files on disk"
     capabilities = Capabilities(full=True, incremental=True, schema_inference=True, parallel=True, resumable=True)
     Params: ClassVar[type[LocalFilesParams]] = LocalFilesParams
     params: LocalFilesParams

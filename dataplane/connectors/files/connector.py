@@ -9,8 +9,9 @@ import os
 import tempfile
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
 import duckdb
@@ -36,7 +37,8 @@ from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.reading import Files
 from dataplane.connectors.files.settings import FileSettings, Format, format_of, settings_of
 from dataplane.connectors.files.sniff import Sniffed, sniff
-from dataplane.connectors.files.suggest import Suggestion, suggestions
+from dataplane.connectors.files.suggest import Suggestion, named_with, suggestions
+from dataplane.connectors.files.workbooks import workbook_of
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.failures import duckdb_errors
@@ -44,6 +46,10 @@ from dataplane.failures import duckdb_errors
 _SNIFFED_FILES = 5
 _PREVIEW_MEMORY = 512 << 20
 _LISTED = 20
+_NOT_LOOKED_AT = (
+    "Its columns were not looked at: the source holds too many streams to look at in one go. They are found when it is "
+    "chosen by name, else when it is read."
+)
 
 Item = TypeVar("Item")
 
@@ -55,6 +61,8 @@ class FileConnector(Connector):
     ordered = True
     suggested: ClassVar[dict[str, Any]] = {}
     """Settings that a discovered stream begins with."""
+    patience: ClassVar[float] = 10.0
+    """Seconds after which `discover` looks into no further stream; `discover_named` takes six times as long."""
 
     @abstractmethod
     def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:
@@ -103,9 +111,24 @@ class FileConnector(Connector):
             place.close()
 
     def discover(self) -> list[StreamInfo]:
+        return self._discovered(None, self.patience)
+
+    def discover_named(self, names: Collection[str]) -> list[StreamInfo]:
+        return self._discovered(names, 6 * self.patience)
+
+    def _discovered(self, names: Collection[str] | None, patience: float) -> list[StreamInfo]:
         with self._opened(sample=True) as place, connector_instance(memory=_PREVIEW_MEMORY) as connection:
             found, warnings = place.files()
-            return [self._info(connection, place, each, tuple(warnings)) for each in suggestions(found)]
+            until = time.monotonic() + patience
+            infos: list[StreamInfo] = []
+            for suggested in suggestions(found):
+                for each, sheet in self._sheets(place, suggested):
+                    if names is not None and each.name not in names:
+                        continue
+                    late = bool(infos) and time.monotonic() > until
+                    seen = Sniffed((), {}, [_NOT_LOOKED_AT]) if late else self._seen(connection, place, each, sheet)
+                    infos.append(self._info(each, seen, tuple(warnings), sheet))
+            return infos
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         settings = settings_of(stream)
@@ -148,6 +171,8 @@ class FileConnector(Connector):
             part = next(iter(reading.in_parts()))
             try:
                 with duckdb_errors():
+                    for statement in part.prepare:
+                        connection.execute(statement)
                     return connection.execute(f"SELECT * FROM ({part.query}) LIMIT {int(limit)}").to_arrow_table()
             except DataError:
                 if part.careful is None:
@@ -183,20 +208,40 @@ class FileConnector(Connector):
         format_ = format_of(refs[0].path, settings)
         if format_ is None:
             raise _format_unknown(refs[0].path)
-        return self._sniffed(connection, place, [place.find(each.path) for each in _spread(refs)], format_).columns
+        files = [place.find(each.path) for each in _spread(refs)]
+        return self._sniffed(connection, place, files, format_, declared=settings).columns
 
-    def _info(
-        self, connection: duckdb.DuckDBPyConnection, place: Place, found: Suggestion, warnings: tuple[str, ...]
-    ) -> StreamInfo:
-        size = sum(each.size for each in found.files)
-        title = f"{found.pattern}, {len(found.files)} file{'s' if len(found.files) != 1 else ''}"
-        settings = {"pattern": [found.pattern], "format": found.format, **self.suggested}
+    def _sheets(self, place: Place, found: Suggestion) -> Iterator[tuple[Suggestion, str | None]]:
+        """A suggestion for each sheet where workbooks have several, going by the first of them."""
+        names: tuple[str, ...] = ()
+        if found.format == "excel" and found.files[0].size:
+            here = place.fetch(found.files[0])
+            try:
+                names = workbook_of(here).sheets
+            except DataError:
+                pass  # It is told where the stream itself is looked at.
+            finally:
+                place.release([here.path])
+        if len(names) < 2:
+            yield found, None
+        for name in names if len(names) > 1 else ():
+            yield replace(found, name=named_with(found.name, name)), name
+
+    def _seen(
+        self, connection: duckdb.DuckDBPyConnection, place: Place, found: Suggestion, sheet: str | None
+    ) -> Sniffed:
         try:
             with duckdb_errors():
-                seen = self._sniffed(connection, place, _spread(found.files), found.format)
+                return self._sniffed(connection, place, _spread(found.files), found.format, sheet=sheet)
         except (DataError, ConfigurationError) as error:
             # One file that cannot be read must not hide the streams beside it.
-            seen = Sniffed((), {}, [error.message])
+            return Sniffed((), {}, [error.message])
+
+    def _info(self, found: Suggestion, seen: Sniffed, warnings: tuple[str, ...], sheet: str | None) -> StreamInfo:
+        size = sum(each.size for each in found.files)
+        title = f"{found.pattern}, {len(found.files)} file{'s' if len(found.files) != 1 else ''}"
+        title += f", sheet {sheet}" if sheet else ""
+        settings = {"pattern": [found.pattern], "format": found.format, **self.suggested}
         return StreamInfo(
             found.name,
             seen.columns,
@@ -207,13 +252,20 @@ class FileConnector(Connector):
         )
 
     def _sniffed(
-        self, connection: duckdb.DuckDBPyConnection, place: Place, files: Sequence[Found], format_: Format
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        place: Place,
+        files: Sequence[Found],
+        format_: Format,
+        *,
+        declared: FileSettings | None = None,
+        sheet: str | None = None,
     ) -> Sniffed:
         # Files that have to be brought here first are looked at sparingly.
         chosen = files if place.local else [*files[:1], *files[1:][-1:]]
         here = [place.fetch(each) for each in chosen]
         try:
-            return sniff(connection, here, format_)
+            return sniff(connection, here, format_, declared=declared, sheet=sheet)
         finally:
             place.release(each.path for each in here)
 

@@ -33,12 +33,17 @@ def delimited_layout(found: Found, settings: FileSettings, columns: Sequence[Col
     if not settings.header:
         return tuple((each.name, "") for each in columns)
     names = header_of(text_of(sample, settings.encoding), settings)
+    return tuple((name, "") for name in declared_names(found.path, names, columns))
+
+
+def declared_names(path: str, names: Sequence[str], columns: Sequence[Column]) -> list[str]:
+    """The names of a file's header as they are declared. Raises DataError when none of them is."""
     declared = {each.name: each.name for each in columns}
     similar = {each.name.strip().casefold(): each.name for each in columns}
     known = [declared.get(name) or similar.get(name.strip().casefold()) for name in names]
     if columns and not any(known):
-        raise header_missing(found.path, names, columns)
-    return tuple((name, "") for name in unique(there or name for there, name in zip(known, names, strict=True)))
+        raise header_missing(path, names, columns)
+    return unique(there or name for there, name in zip(known, names, strict=True))
 
 
 def header_of(text: str, settings: FileSettings) -> list[str]:

@@ -15,7 +15,8 @@ from dataplane.connectors.files.formats import Group, GroupFile
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.layouts import Layout, delimited_layout, empty, json_layout, parquet_layout
 from dataplane.connectors.files.place import Place
-from dataplane.connectors.files.settings import FileSettings, Format, format_of
+from dataplane.connectors.files.settings import BINARY, FileSettings, Format, format_of
+from dataplane.connectors.files.sheets import sheet_of
 from dataplane.errors import ConfigurationError, DataError, Suggestion
 
 # Files up to this size together pass through memory as one part; larger ones are a part of their own.
@@ -67,11 +68,16 @@ class Files:
             raise empty(ref.path)
         found = self.place.fetch(found)
         try:
-            compression = "none" if format_ == "parquet" else compression_of(found.absolute)
+            compression = "none" if format_ in BINARY else compression_of(found.absolute)
             absolute = found.absolute
-            if format_ != "parquet" and self.settings.encoding != "utf-8":
+            if format_ not in BINARY and self.settings.encoding != "utf-8":
                 absolute, compression = as_utf8(found, self.settings.encoding, self.folder_for_copies), "none"
-            layout = self._layout(format_, found, absolute)
+            sheet = None
+            if format_ == "excel":
+                sheet = sheet_of(self.connection, found, self.settings, self.columns)
+                layout: Layout = tuple((name, "") for name in sheet.names)
+            else:
+                layout = self._layout(format_, found, absolute)
         except FileNotFoundError:
             raise gone(ref.path) from None
         first_line = None
@@ -82,7 +88,7 @@ class Files:
         compressed = compression != "none"
         source = SourceFile(ref, found.absolute, first_line, compressed, "" if absolute == found.absolute else absolute)
         weight = found.size * (_UNPACKED if compressed else 1)
-        return GroupFile(source, absolute, format_, compression, layout, weight)
+        return GroupFile(source, absolute, format_, compression, layout, weight, sheet)
 
     def _layout(self, format_: Format, found: Found, absolute: str) -> Layout:
         if format_ == "parquet":

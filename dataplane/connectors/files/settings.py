@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from dataplane.connectors.base import StreamConfig
+from dataplane.connectors.files.cells import Cells
 from dataplane.errors import ConfigurationError
 
-Format = Literal["csv", "tsv", "json", "ndjson", "parquet"]
+Format = Literal["csv", "tsv", "json", "ndjson", "parquet", "excel"]
 OneCharacter = Annotated[str, StringConstraints(min_length=1, max_length=1)]
 
 SUFFIXES: dict[str, Format] = {
@@ -21,7 +22,14 @@ SUFFIXES: dict[str, Format] = {
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
     ".parquet": "parquet",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+    # Told apart when they are opened, so that whoever delivers one is told what to do.
+    ".xlsb": "excel",
+    ".xls": "excel",
 }
+# What is not text: no encoding, no lines.
+BINARY = ("parquet", "excel")
 COMPRESSED = (".gz", ".zst")
 
 
@@ -33,7 +41,7 @@ class FileSettings(BaseModel):
     pattern: tuple[str, ...] = Field(
         min_length=1, title="Files", description="Such as flights_{YYYY}-{MM}.csv or *.csv"
     )
-    format: Literal["auto", "csv", "tsv", "json", "ndjson", "parquet"] = Field("auto", title="Format")
+    format: Literal["auto", "csv", "tsv", "json", "ndjson", "parquet", "excel"] = Field("auto", title="Format")
     encoding: str = Field("utf-8", title="Encoding")
     delimiter: OneCharacter | None = Field(None, title="Delimiter", description="Empty: comma, or tab for TSV")
     quote: OneCharacter | None = Field('"', title="Quote")
@@ -43,12 +51,23 @@ class FileSettings(BaseModel):
     decimal_separator: Literal[".", ","] = Field(".", title="Decimal separator")
     null_values: tuple[str, ...] = Field(("",), title="Texts that mean no value")
     date_format: str | None = Field(None, title="Date format", description="Such as %d/%m/%Y; empty: ISO")
+    sheet: str | None = Field(None, title="Sheet", description="Of an Excel workbook; empty: the first one")
+    cells: str | None = Field(
+        None, title="Cells", description="Of the sheet, with the header, such as B3:H; empty: all"
+    )
     settle_seconds: float = Field(0, ge=0, title="Leave a file alone until it has not changed for so many seconds")
 
     @field_validator("pattern", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return tuple(each.strip() for each in value.splitlines() if each.strip()) if isinstance(value, str) else value
+
+    @field_validator("cells")
+    @classmethod
+    def _area(cls, value: str | None) -> str | None:
+        if value:
+            Cells.parse(value)
+        return value or None
 
     @field_validator("encoding")
     @classmethod
@@ -57,6 +76,11 @@ class FileSettings(BaseModel):
             return "utf-8" if not value else codec(value)
         except LookupError:
             raise ValueError(f"The encoding {value!r} is unknown. Use utf-8, utf-16, latin-1 or cp1252.") from None
+
+    @property
+    def area(self) -> Cells:
+        """The cells of a sheet in which the table lies."""
+        return Cells.parse(self.cells) if self.cells else Cells()
 
     @property
     def separator(self) -> str:

@@ -19,6 +19,7 @@ from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.inference import infer
 from dataplane.connectors.files.layouts import empty, header_of, json_layout, parquet_layout, records, unique
 from dataplane.connectors.files.settings import FileSettings, Format
+from dataplane.connectors.files.sheet_types import placed, seen
 
 _TAIL = 1 << 19
 _SAMPLE_ROWS = 50_000
@@ -33,8 +34,18 @@ class Sniffed:
     warnings: list[str] = field(default_factory=list)
 
 
-def sniff(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_: Format) -> Sniffed:
-    """Settings and columns from a few files of one stream. Raises ManifoldError."""
+def sniff(
+    connection: duckdb.DuckDBPyConnection,
+    files: Sequence[Found],
+    format_: Format,
+    *,
+    declared: FileSettings | None = None,
+    sheet: str | None = None,
+) -> Sniffed:
+    """Settings and columns from a few files of one stream. Raises ManifoldError.
+
+    Of workbooks: sheet names the one to look at. declared: settings that say where the table lies.
+    """
     filled = [each for each in files if each.size]
     if not filled:
         raise empty(files[0].path)
@@ -42,6 +53,9 @@ def sniff(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_
         return _typed([parquet_layout(connection, each) for each in filled])
     if format_ in ("json", "ndjson"):
         return _json(connection, filled, format_)
+    if format_ == "excel":
+        found = seen(connection, filled, declared or placed(connection, filled[0], sheet))
+        return Sniffed(found.columns, found.settings, found.warnings)
     return _delimited(connection, filled, format_)
 
 
@@ -133,6 +147,8 @@ def _sample(found: Found, settings: FileSettings, names: Sequence[str]) -> list[
     if not whole:
         rows += _last_rows(found, settings)
     width = max(order, default=-1) + 1
+    if order == list(range(width)):
+        return [each if len(each) == width else each[:width] for each in rows if len(each) >= width]
     return [[each[at] if at >= 0 else "" for at in order] for each in rows if len(each) >= width]
 
 
@@ -149,7 +165,7 @@ def _last_rows(found: Found, settings: FileSettings) -> list[list[str]]:
 
 
 def _as_table(connection: duckdb.DuckDBPyConnection, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    columns = [pa.array([row[position] for row in rows], pa.string()) for position in range(len(names))]
+    columns = [pa.array(each, pa.string()) for each in (zip(*rows, strict=True) if rows else ((),) * len(names))]
     table = pa.table(columns, names=list(names))
     connection.register("__sample_rows", table)
     connection.execute("CREATE OR REPLACE TEMP TABLE __sample AS SELECT * FROM __sample_rows")

@@ -41,6 +41,11 @@ def suggestions(files: Sequence[Found]) -> list[Suggestion]:
     return sorted(found, key=lambda each: each.name)
 
 
+def named_with(name: str, more: str) -> str:
+    """A stream's name with the words of what it is a piece of."""
+    return "_".join([name, *re.findall(r"[^\W_]+", more.lower())])
+
+
 def _name(pattern: str) -> str:
     """A stream's name from a pattern: the words that all its files share."""
     lowered = pattern.lower()
