@@ -80,7 +80,10 @@ def refreshed(config: StreamConfig, info: StreamInfo) -> StreamConfig:
     """The declaration after the source was looked at again.
 
     A type that an operator chose stays while the column's own type does; new columns are added, and missing ones go.
+    Where no column could be seen, like in a file that is damaged, all stay.
     """
+    if not info.columns:
+        return replace(config, settings={**config.settings, **info.settings})
     before = {each.name: each for each in config.columns}
     columns = tuple(
         replace(each, type=before[each.name].type)

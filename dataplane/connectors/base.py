@@ -8,7 +8,7 @@ says what there is (`discover`), what would be read (`plan`), and offers the row
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -295,6 +295,10 @@ class Connector(ABC):
     @abstractmethod
     def discover(self) -> list[StreamInfo]:
         """What can be read, with schemas. Raises ManifoldError."""
+
+    def discover_named(self, names: Collection[str]) -> list[StreamInfo]:
+        """The streams of these names; a connector that looks into streams one by one looks into no other."""
+        return [each for each in self.discover() if each.name in names]
 
     @abstractmethod
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:

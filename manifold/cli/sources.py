@@ -163,10 +163,12 @@ def health(client: Client, *, slug: str, days: int, as_json: bool) -> None:
 
 @sources.command()
 @click.argument("slug")
+@click.option("--stream", "streams", multiple=True, help="Look into this stream only.")
 @output.command
-def discover(client: Client, *, slug: str, as_json: bool) -> None:
+def discover(client: Client, *, slug: str, streams: tuple[str, ...], as_json: bool) -> None:
     """Find a source's streams and their schemas."""
-    found = client.in_project("POST", at("sources", slug, "discover"))
+    body = {"streams": list(streams)} if streams else {}
+    found = client.in_project("POST", at("sources", slug, "discover"), json=body)
     output.print_json(found) if as_json else _show_streams(found)
 
 

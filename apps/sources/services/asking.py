@@ -24,7 +24,7 @@ def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | Non
     that are there are recorded as seen. Raises ManifoldError.
     """
     connector = connector_of(source)
-    found = [each for each in connector.discover() if names is None or each.name in names]
+    found = connector.discover() if names is None else connector.discover_named(names)
     kept = []
     with acting(actor):
         Source.objects.select_for_update().get(pk=source.pk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -155,6 +156,22 @@ def test_a_declaration_that_cannot_be_is_refused_by_field(source: Source, config
     with pytest.raises(InvalidFields) as caught:
         services.update_stream(stream, config=config, actor=SYSTEM)
     assert list(caught.value.fields) == [field]
+
+
+@pytest.mark.django_db
+def test_a_file_that_is_damaged_takes_no_declaration_away(project: Project, tmp_path: Path, settings: Any) -> None:
+    settings.FILE_ROOTS = [tmp_path]
+    source = Source.objects.create(
+        project=project, slug="drop", title="Drop", connector="local_files", params={"path": str(tmp_path)}
+    )
+    file = tmp_path / "fares.csv"
+    file.write_text("id,fare\n1,2.50\n")
+    (stream,) = services.discover_streams(source, actor=SYSTEM)
+    services.update_stream(stream, config={"select": ["fare"]}, actor=SYSTEM)
+    file.write_bytes(b"")
+    (stream,) = services.discover_streams(source, actor=SYSTEM)
+    assert [each["name"] for each in stream.config["columns"]] == ["id", "fare"]
+    assert stream.config["select"] == ["fare"]
 
 
 def _file_stream(project: Project) -> Stream:

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataplane.connectors.base import Mark, Stage, StreamConfig
+from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.patterns import FilePattern, generalised
 from dataplane.connectors.registry import build
 from dataplane.errors import ConfigurationError, DataError
@@ -106,6 +107,19 @@ def test_one_unreadable_file_does_not_hide_the_others(drop):
     assert found["flights"].columns
     assert found["broken"].columns == () and "damaged" in found["broken"].warnings[0]
     assert "empty" in found["empty"].warnings[0]
+
+
+def test_discovery_of_many_streams_is_bounded_and_says_so(drop, monkeypatch):
+    monkeypatch.setattr(FileConnector, "patience", -1.0)
+    for name in ("airlines", "airports", "planes"):
+        drop.write(f"{name}.csv", "code,name\nJFK,Kennedy\n")
+    first, *others = drop.connector.discover()
+    assert first.columns and not first.warnings
+    for each in others:
+        assert each.columns == () and each.settings["pattern"] == [f"{each.name}.csv"]
+        assert "chosen by name" in each.warnings[0]
+    (named,) = drop.connector.discover_named(["planes"])
+    assert [each.name for each in named.columns] == ["code", "name"] and not named.warnings
 
 
 def test_only_new_files_are_planned_in_the_order_of_their_dates(drop):

@@ -34,6 +34,7 @@ def test_it_works(served: Served, database: tuple[list[str], str]) -> None:
     assert served.json("sources", "test", "shop")["ok"] is True
     found = served.json("sources", "discover", "shop")
     assert [each["name"] for each in found["results"]] == ["public.customers"]
+    assert served.json("sources", "discover", "shop", "--stream", "public.others")["results"] == []
     lines = served.manifold("sources", "preview", "shop", "public.customers").stdout.splitlines()
     assert lines == ["id   name", "ann  Ann", "ben  Ben"]
 
