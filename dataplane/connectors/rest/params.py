@@ -87,8 +87,10 @@ class Endpoint(Asking):
     path: str
 
 
-class RestParams(Asking):
-    """The parameters of a source."""
+class Access(BaseModel):
+    """Where the API is, what is read of it, and how one is let in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     base_url: Line = Field(
         title="Address", description="What the paths of all streams begin with, such as https://api.example.org/v1"
@@ -117,16 +119,6 @@ class RestParams(Asking):
     headers: tuple[Line, ...] = Field(
         (), max_length=50, title="Headers", description="One a line, such as Accept: application/json. No secrets."
     )
-    most_pages: int = Field(100_000, ge=1, le=10_000_000, title="Most pages of one read")
-    largest_mb: int = Field(16, ge=1, le=16, title="Largest answer", description="In MB.")
-    most_seconds: int = Field(120, ge=1, le=3_600, title="Longest answer", description="In seconds.")
-    most_wait: int = Field(
-        300,
-        ge=0,
-        le=3_600,
-        title="Longest wait",
-        description="In seconds. A server that asks for more patience fails the try; the run is tried again later.",
-    )
 
     @field_validator("base_url", "token_url")
     @classmethod
@@ -143,6 +135,21 @@ class RestParams(Asking):
     def _headers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         headers_of(value)
         return value
+
+
+class RestParams(Asking, Access):
+    """The parameters of a source. A form shows the fields of the last base first."""
+
+    most_pages: int = Field(100_000, ge=1, le=10_000_000, title="Most pages of one read")
+    largest_mb: int = Field(16, ge=1, le=16, title="Largest answer", description="In MB.")
+    most_seconds: int = Field(120, ge=1, le=3_600, title="Longest answer", description="In seconds.")
+    most_wait: int = Field(
+        300,
+        ge=0,
+        le=3_600,
+        title="Longest wait",
+        description="In seconds. A server that asks for more patience fails the try; the run is tried again later.",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> RestParams:
