@@ -43,10 +43,11 @@ format: $(DEV) ## Rewrite the code the way `make lint` wants it
 	$(BIN)/ruff check --fix-only $(CHECKED)
 	$(BIN)/ruff format $(CHECKED)
 
-docs: $(DEV) ## Write docs/settings.md, docs/types.md and the table of docs/command.md from the code
+docs: $(DEV) ## Write docs/settings.md, docs/types.md, docs/connectors.md and the table of docs/command.md from the code
 	$(BIN)/python -c 'from manifold.environment import as_markdown; print(as_markdown(), end="")' > docs/settings.md
 	$(BIN)/python -m manifold.cli.reference docs/command.md
 	$(BIN)/python -m tests.dataplane.connectors.round_trips > docs/types.md
+	$(BIN)/python -c 'from dataplane.connectors.matrix import as_markdown; print(as_markdown(), end="")' > docs/connectors.md
 
 picture: $(DEV) $(DEMO) ## Take the pictures in docs/images from the running demo (needs Chromium)
 	$(BIN)/python -m tests.browser.picture

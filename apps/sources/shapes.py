@@ -31,6 +31,7 @@ def connector_shape(kind: type[Connector]) -> dict[str, Any]:
         "family": kind.family,
         "summary": kind.summary,
         "capabilities": vars(kind.capabilities),
+        "tested_with": kind.tested_with,
         "secrets": sorted(secret_names(kind.Params)),
         "schema": kind.Params.model_json_schema(),
     }
@@ -42,6 +43,7 @@ class ConnectorShape(serializers.Serializer[Any]):
     family = serializers.CharField()
     summary = serializers.CharField()
     capabilities = serializers.DictField(child=serializers.BooleanField())
+    tested_with = serializers.CharField(allow_blank=True, help_text="What its tests read for real; empty: nothing yet.")
     secrets = serializers.ListField(child=serializers.CharField(), help_text="Parameters that are write-only.")
     schema = serializers.DictField(help_text="JSON Schema of the parameters.")
 

@@ -23,18 +23,22 @@ Family = Literal["file", "database", "api", "stream"]
 ReadMode = Literal["full_refresh", "incremental"]
 
 
+def _can(title: str, meaning: str, *, default: bool = False) -> Any:
+    return field(default=default, metadata={"title": title, "meaning": meaning})
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What a connector can do; the matrix in the console, the API and the docs is made from it."""
 
-    full: bool = True
-    incremental: bool = False
-    query: bool = False
-    streaming: bool = False
-    schema_inference: bool = False
-    parallel: bool = False
-    resumable: bool = False
-    writable: bool = False
+    full: bool = _can("whole", "reads all there is", default=True)
+    incremental: bool = _can("only new", "reads what is new since the last time, each row once")
+    query: bool = _can("own query", "reads the answer of a SELECT of one's own instead of a table")
+    streaming: bool = _can("events", "reads events as they come, in small batches")
+    schema_inference: bool = _can("finds types", "finds columns and types; they can be changed")
+    parallel: bool = _can("parallel", "reads several parts of a stream at the same time where that is safe")
+    resumable: bool = _can("resumes", "a run that was cut off reads exactly the same rows again")
+    writable: bool = _can("destination", "load steps can write into its tables")
 
 
 @dataclass(frozen=True)
@@ -263,6 +267,8 @@ class Connector(ABC):
     capabilities: ClassVar[Capabilities]
     ordered: ClassVar[bool] = False
     """Whether rows come in an order that means something: the lines of a file."""
+    tested_with: ClassVar[str] = ""
+    """What its tests read for real; the matrix shows it, and shows where there is nothing yet."""
     takes_uploads: ClassVar[bool] = False
     """Whether its sources keep files that are given to them."""
     Params: ClassVar[type[BaseModel]]

@@ -46,6 +46,7 @@ class DuckDBFile(DatabaseFile, Destination):
     key = "duckdb"
     title = "DuckDB file"
     summary = "Tables of a DuckDB database file, whole or by a cursor column."
+    tested_with = "files of DuckDB"
     capabilities = Capabilities(
         full=True, incremental=True, schema_inference=True, parallel=True, resumable=True, writable=True
     )

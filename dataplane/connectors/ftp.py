@@ -193,6 +193,7 @@ class Ftp(FileConnector):
     key = "ftp"
     title = "FTP and FTPS"
     summary = "Files in a folder of an FTP server, with or without TLS, by name pattern, whole or only new ones."
+    tested_with = "the FTP server pyftpdlib, with and without TLS"
     capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[FtpParams]] = FtpParams
     params: FtpParams

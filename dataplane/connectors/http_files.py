@@ -172,6 +172,7 @@ class HttpFiles(FileConnector):
     key = "http_files"
     title = "Downloads (HTTP)"
     summary = "Files at web addresses, read whole, or only when they are new: unchanged ones are not downloaded again."
+    tested_with = "a web server on loopback"
     capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[HttpFilesParams]] = HttpFilesParams
     params: HttpFilesParams

@@ -178,6 +178,7 @@ class Sftp(FileConnector):
     key = "sftp"
     title = "SFTP"
     summary = "Files in a folder of an SFTP server, by name pattern, whole or only new ones."
+    tested_with = "the SFTP server of paramiko"
     capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[SftpParams]] = SftpParams
     params: SftpParams

@@ -48,6 +48,7 @@ class Uploads(FileConnector):
     key = "uploads"
     title = "Uploaded files"
     summary = "Files that people or programs upload here, read like those of a folder: whole, or only new ones."
+    tested_with = "files on disk"
     capabilities = Capabilities(full=True, incremental=True, schema_inference=True, parallel=True, resumable=True)
     Params: ClassVar[type[UploadsParams]] = UploadsParams
     takes_uploads = True

@@ -213,6 +213,7 @@ post    audit-verify     sign-in      403       yes    403      403   403
 get     sources          sign-in      404       404    yes      yes   yes
 get     source           sign-in      404       404    yes      yes   yes
 post    source-test      sign-in      404       404    403      yes   yes
+get     connectors       sign-in      404       404    yes      yes   yes
 get     source-new       sign-in      404       404    403      403   yes
 get     source-add       sign-in      404       404    403      403   yes
 post    source-add       sign-in      404       404    403      403   yes

@@ -18,7 +18,7 @@ from apps.sources.models import Source
 from apps.sources.pages import forms
 from apps.sources.pages.showing import source_of
 from apps.sources.parameters import InvalidFields, checked
-from dataplane.connectors import registry
+from dataplane.connectors import matrix, registry
 from dataplane.connectors.base import Connector, Stage
 from dataplane.errors import ManifoldError
 
@@ -31,6 +31,13 @@ def pick(request: HttpRequest, project: Project) -> HttpResponse:
     return render(
         request, "sources/pick.html", {"connectors": [forms.shown(each) for each in registry.connectors().values()]}
     )
+
+
+@require_http_methods(["GET"])
+@project_page()
+def compare(request: HttpRequest, project: Project) -> HttpResponse:
+    """What each connector can do, side by side."""
+    return render(request, "sources/compare.html", {"capabilities": matrix.capabilities(), "rows": matrix.rows()})
 
 
 @require_http_methods(["GET", "POST"])
@@ -142,6 +149,7 @@ def _slug(title: str) -> str:
 
 
 urlpatterns = [
+    path("p/<slug:project>/connectors/", compare, name="connectors"),
     path("p/<slug:project>/new-source/", pick, name="source-new"),
     path("p/<slug:project>/new-source/<slug:connector>/", add, name="source-add"),
     path("p/<slug:project>/sources/<slug:slug>/edit/", edit, name="source-edit"),

@@ -52,6 +52,7 @@ class MySQL(Connector, Destination):
     title = "MySQL and MariaDB"
     family = "database"
     summary = "Tables, views and queries of a MySQL or MariaDB database, whole or by a cursor column."
+    tested_with = "MariaDB 10.11; no MySQL was at hand"
     capabilities = Capabilities(
         full=True, incremental=True, query=True, schema_inference=True, resumable=True, writable=True
     )

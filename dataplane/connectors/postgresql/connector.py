@@ -53,6 +53,7 @@ class PostgreSQL(Connector, Destination):
     title = "PostgreSQL"
     family = "database"
     summary = "Tables, views and queries of a PostgreSQL database, whole or by a cursor column."
+    tested_with = "PostgreSQL 17"
     capabilities = Capabilities(
         full=True, incremental=True, query=True, schema_inference=True, parallel=True, resumable=True, writable=True
     )

@@ -197,6 +197,7 @@ class S3(FileConnector):
     key = "s3"
     title = "S3 and compatible stores"
     summary = "Files in a bucket of Amazon S3, MinIO, Ceph, R2 and the like, by name pattern, whole or only new ones."
+    tested_with = "moto; no bucket of Amazon, MinIO or Ceph was at hand"
     capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[S3Params]] = S3Params
     params: S3Params

@@ -26,6 +26,7 @@ class SQLite(DatabaseFile, Destination):
     key = "sqlite"
     title = "SQLite"
     summary = "Tables and views of an SQLite file, whole or by a cursor column."
+    tested_with = "files of SQLite 3"
     capabilities = Capabilities(
         full=True, incremental=True, schema_inference=True, parallel=True, resumable=True, writable=True
     )
