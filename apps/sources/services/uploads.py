@@ -17,7 +17,7 @@ from apps.audit.refusals import Conflict, Invalid
 from apps.sources.models import Source, Upload
 from dataplane.connectors import registry
 from dataplane.connectors.base import Uploaded
-from dataplane.connectors.files.settings import SUFFIXES, format_of
+from dataplane.connectors.files.settings import ARCHIVE, SUFFIXES, format_of
 from dataplane.engine import disk_error
 from dataplane.errors import ConfigurationError
 from dataplane.storage import Storage
@@ -101,8 +101,8 @@ def _refuse(source: Source, name: str, length: int | None) -> None:
         )
     if not name.strip() or len(name) > _LONGEST or name.startswith(".") or _FORBIDDEN.search(name):
         raise Invalid("name", f"Give it a name of up to {_LONGEST} characters, without a folder, such as orders.csv.")
-    if format_of(name) is None:
-        known = ", ".join(SUFFIXES)
+    if format_of(name) is None and not name.lower().endswith(ARCHIVE):
+        known = ", ".join((*SUFFIXES, ARCHIVE))
         raise Invalid(
             "name",
             f"Nothing tells the format of {name}. Its name has to end in one of {known}; after it "

@@ -39,6 +39,7 @@ from dataplane.connectors.files.settings import FileSettings, Format, format_of,
 from dataplane.connectors.files.sniff import Sniffed, sniff
 from dataplane.connectors.files.suggest import Suggestion, named_with, suggestions
 from dataplane.connectors.files.workbooks import workbook_of
+from dataplane.connectors.files.zipped import Unzipped
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.failures import duckdb_errors
@@ -78,15 +79,20 @@ class FileConnector(Connector):
     def _opened(
         self, *, sample: bool = False, within: str | None = None, known: Sequence[FileRef] = ()
     ) -> Iterator[Place]:
-        place = self._place(sample=sample, within=within, known=known)
+        place = self._looked_into(self._place(sample=sample, within=within, known=known), sample, within)
         try:
             place.open()
             yield place
         finally:
             place.close()
 
+    @staticmethod
+    def _looked_into(place: Place, sample: bool, within: str | None) -> Place:
+        """The place with its archives open, where they need not be brought here to know what is in them."""
+        return Unzipped(place, sample=sample, within=within) if place.local else place
+
     def test(self) -> Iterator[Stage]:
-        place = self._place(sample=True, within=None, known=())
+        place = self._looked_into(self._place(sample=True, within=None, known=()), sample=True, within=None)
         chosen: list[Found] = []
 
         def list_() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow.parquet as pq
@@ -12,7 +12,7 @@ from dataplane.connectors.files.encodings import compression_of, head
 from dataplane.connectors.files.patterns import FilePattern
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.settings import FileSettings, format_of
-from dataplane.errors import ManifoldError
+from dataplane.errors import DataError, ManifoldError
 
 _COUNTED = 200
 
@@ -49,10 +49,20 @@ class Listing:
         return round(sum(each.size for each in files) * lines / len(sample)) if lines else None
 
 
+def _whole(settings: FileSettings, refused: Mapping[str, DataError]) -> None:
+    """Raises the DataError of an archive that belongs to the stream: without it rows would be missing."""
+    archives = [each[: at + 4] for each in settings.pattern if (at := each.lower().find(".zip/")) >= 0]
+    archives += ["**" for each in settings.pattern if "**" in each]
+    for path, error in refused.items():
+        if any(FilePattern(each).match(path) for each in archives):
+            raise error
+
+
 def list_stream(place: Place, settings: FileSettings, ignored: frozenset[str], *, now: float) -> Listing:
     """What fits the stream's patterns; ignored files and such as were changed a moment ago are left out."""
     patterns = [FilePattern(each) for each in settings.pattern]
     found, warnings = place.files()
+    _whole(settings, place.refused())
     listing = Listing([], warnings=warnings)
     for each in found:
         match = next((match for pattern in patterns if (match := pattern.match(each.path))), None)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from dataplane.connectors.files.found import Found
-from dataplane.errors import ConfigurationError
+from dataplane.errors import ConfigurationError, DataError
 
 MAX_FILES = 200_000
 
@@ -33,6 +33,10 @@ class Place(ABC):
     @abstractmethod
     def files(self) -> tuple[list[Found], list[str]]:
         """Every file that is there, by path; and a sentence for each that is left out."""
+
+    def refused(self) -> Mapping[str, DataError]:
+        """Archives that `files` could not look into, each with its error."""
+        return {}
 
     @abstractmethod
     def find(self, path: str) -> Found:

@@ -37,6 +37,7 @@ class Files:
     folder_for_copies: str
     warnings: list[str] = field(default_factory=list)
     _parts: int = 0
+    _brought: set[str] = field(default_factory=set)
 
     def parts(self, refs: Sequence[FileRef]) -> Iterator[Part]:
         """The parts of these files, in their order. Raises ManifoldError for a file that is not as planned."""
@@ -66,7 +67,10 @@ class Files:
             )
         if found.size == 0:
             raise empty(ref.path)
+        lies = found.absolute
         found = self.place.fetch(found)
+        if found.absolute != lies:
+            self._brought.add(ref.path)
         try:
             compression = "none" if format_ in BINARY else compression_of(found.absolute)
             absolute = found.absolute
@@ -110,11 +114,11 @@ class Files:
         self._parts += 1
         self._tell(group)
         sources = [each.source for each in files]
-        if self.place.local:
-            return group.part(self._checked(sources))
-        # What was brought here was compared with its place when it arrived, and makes room when it has been read.
-        paths = [each.ref.path for each in sources]
-        return replace(group.part(None), release=lambda: self.place.release(paths))
+        # What came from another machine was compared with its place when it arrived.
+        part = group.part(self._checked(sources) if self.place.local else None)
+        paths = [each.ref.path for each in sources if each.ref.path in self._brought]
+        # What was brought or unpacked here makes room when it has been read.
+        return replace(part, release=lambda: self.place.release(paths)) if paths else part
 
     def _tell(self, group: Group) -> None:
         there = {name for name, _ in group.files[0].layout}

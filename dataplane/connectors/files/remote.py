@@ -18,7 +18,7 @@ from dataplane.failures import disk_full
 
 # So much of a file of lines is enough to see what it holds.
 SAMPLE = 8 << 20
-_RESERVE = 64 << 20
+RESERVE = 64 << 20
 _RESUMED = 5
 _BY_LINES = ("csv", "tsv", "ndjson")
 
@@ -88,10 +88,10 @@ class Spool(Place):
         if found.size > self._largest:
             raise too_large(found.path, self._largest)
         self.release([found.path])
-        part = self._sample and found.size > SAMPLE and _lines(found.path)
+        part = self._sample and found.size > SAMPLE and by_lines(found.path)
         try:
             target = self._target()
-            if shutil.disk_usage(os.path.dirname(target)).free < (SAMPLE if part else found.size) + _RESERVE:
+            if shutil.disk_usage(os.path.dirname(target)).free < (SAMPLE if part else found.size) + RESERVE:
                 raise disk_full()
             with open(target, "xb") as file:
                 size = 0
@@ -103,7 +103,7 @@ class Spool(Place):
                     if part and size >= SAMPLE:
                         break
             if part:
-                _whole_lines(target)
+                whole_lines(target)
         except OSError as error:
             raise disk_error(error) from error
         if not part and size != found.size:
@@ -187,11 +187,12 @@ def too_large(path: str, largest: int) -> ConfigurationError:
     )
 
 
-def _lines(path: str) -> bool:
+def by_lines(path: str) -> bool:
+    """Whether the beginning of a file is a file of the same kind."""
     return format_of(path) in _BY_LINES and not path.lower().endswith(COMPRESSED)
 
 
-def _whole_lines(target: str) -> None:
+def whole_lines(target: str) -> None:
     """Cut the copy of a beginning after its last whole line."""
     with open(target, "r+b") as file:
         file.seek(-min(SAMPLE, 1 << 20), os.SEEK_END)

@@ -31,6 +31,8 @@ SUFFIXES: dict[str, Format] = {
 # What is not text: no encoding, no lines.
 BINARY = ("parquet", "excel")
 COMPRESSED = (".gz", ".zst")
+# Holds files; each of them is told by its own name.
+ARCHIVE = ".zip"
 
 
 class FileSettings(BaseModel):

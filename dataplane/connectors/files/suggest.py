@@ -48,7 +48,7 @@ def named_with(name: str, more: str) -> str:
 
 def _name(pattern: str) -> str:
     """A stream's name from a pattern: the words that all its files share."""
-    lowered = pattern.lower()
+    lowered = pattern.lower().replace(".zip/", "/")
     for suffix in COMPRESSED:
         lowered = lowered.removesuffix(suffix)
     stem = lowered.rpartition(".")[0] if "." in lowered.rpartition("/")[2] else lowered
