@@ -18,6 +18,8 @@ from dataplane.relations import literal
 
 # So many bytes of lines are one part of a reading; the disk holds one of them at a time.
 BATCH = 32 << 20
+# The first is small: whoever only tries a sample waits for no more.
+_FIRST = 1 << 20
 _SETTINGS = FileSettings(pattern=("*",), format="ndjson")
 
 
@@ -72,7 +74,7 @@ def batches(pages: Iterable[Page], folder: str, name: str, *, largest: int | Non
                 for page in waiting:
                     size += file.write(page.lines)
                     records, last = records + page.count, last + 1
-                    if largest is not None and size >= largest:
+                    if largest is not None and size >= (largest if first > 1 else min(_FIRST, largest)):
                         more = True
                         break
         except OSError as error:
