@@ -96,7 +96,11 @@ class CredentialViewSet(RefusesFields, mixins.ListModelMixin, mixins.RetrieveMod
     @extend_schema(request=s.SecretsBody)
     def partial_update(self, request: Request, **_: Any) -> Response:
         body = s.valid(s.SecretsBody, request)
-        changed = services.set_secrets(self.get_object(), secrets=body["secrets"], actor=self.actor)
+        changed = self.get_object()
+        if "secrets" in body:
+            changed = services.set_secrets(changed, secrets=body["secrets"], actor=self.actor)
+        if "expires_on" in body:
+            changed = services.set_expiry(changed, expires_on=body["expires_on"], actor=self.actor)
         return Response(s.CredentialShape(changed).data)
 
     def destroy(self, request: Request, **_: Any) -> Response:

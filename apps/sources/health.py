@@ -20,6 +20,7 @@ _TIMES = 3.0
 _NOTICED = 1.0
 _TOO_LONG = 10.0
 _NEWS = timedelta(days=1)
+_AHEAD = timedelta(days=14)
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,13 @@ class Verdict:
 def judged(source: Source, checks: Sequence[ConnectionCheck], now: datetime) -> Verdict:
     """What these tests of a source, the newest first and at least one, and its schemas say.
 
-    error: the newest failed. warning: it works, and came and went in its last ten tests, or has become slow, or what it
-    holds has other columns since yesterday.
+    error: the newest failed. warning: it works, and came and went in its last ten tests, or has become slow, or its
+    secrets end within two weeks, or what it holds has other columns since yesterday.
     """
     newest = checks[0]
     if not newest.ok:
         return Verdict(Health.ERROR, _failure(newest))
-    reason = _unsteady(checks[:_RECENT]) or _slow(checks) or _reshaped(source, now)
+    reason = _unsteady(checks[:_RECENT]) or _slow(checks) or _expiring(source, now) or _reshaped(source, now)
     return Verdict(Health.WARNING, reason) if reason else Verdict(Health.HEALTHY)
 
 
@@ -68,6 +69,15 @@ def _slow(checks: Sequence[ConnectionCheck]) -> str:
     if len(before) < _ENOUGH or now < _NOTICED or now < _TIMES * (usual := median(before)):
         return ""
     return f"It has become slow: a test takes {now:.1f} s, {usual:.2g} s is usual."
+
+
+def _expiring(source: Source, now: datetime) -> str:
+    """Whether the secrets are said to end soon, or to have ended."""
+    last = source.credential.expires_on if source.credential else None
+    if last is None or last > (now + _AHEAD).date():
+        return ""
+    verb = "expire" if last >= now.date() else "expired"
+    return f"Its secrets {verb} on {last.day} {last:%B %Y}: enter new ones."
 
 
 def _reshaped(source: Source, now: datetime) -> str:

@@ -11,7 +11,10 @@ from apps.audit.visibility import ProjectRow
 
 
 class Credential(ProjectRow):
-    """Secret fields of a connector, each AES-256-GCM ciphertext bound to this table, row, field and key version."""
+    """Secret fields of a connector, each AES-256-GCM ciphertext bound to this table, row, field and key version.
+
+    expires_on: the last day on which they are good, where somebody has said so.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="credentials")
@@ -19,6 +22,7 @@ class Credential(ProjectRow):
     connector = models.CharField(max_length=32)
     secrets = models.JSONField(default=dict)
     key_version = models.PositiveIntegerField()
+    expires_on = models.DateField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
 

@@ -54,7 +54,17 @@ class CredentialShape(serializers.ModelSerializer[Credential]):
 
     class Meta:
         model = Credential
-        fields = ["id", "slug", "connector", "secrets", "sources", "key_version", "created_at", "changed_at"]
+        fields = [
+            "id",
+            "slug",
+            "connector",
+            "secrets",
+            "sources",
+            "key_version",
+            "expires_on",
+            "created_at",
+            "changed_at",
+        ]
 
     def get_secrets(self, credential: Credential) -> list[str]:
         return sorted(credential.secrets)
@@ -70,7 +80,11 @@ class SecretsBody(serializers.Serializer[Any]):
     secrets = serializers.DictField(
         child=serializers.CharField(trim_whitespace=False, allow_blank=True),
         write_only=True,
+        required=False,
         help_text="Replaces what is named; an empty text removes it.",
+    )
+    expires_on = serializers.DateField(
+        required=False, allow_null=True, help_text="The last day on which they are good. New secrets clear it."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -93,24 +94,41 @@ def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
             "intervals": sorted({*_INTERVALS, source.check_every}),
         }
         return render(request, "sources/edit.html", context)
+    return _change(request, source, kind)
+
+
+def _change(request: HttpRequest, source: Source, kind: type[Connector]) -> HttpResponse:
+    """Keep what was entered, and test the source as it is now."""
     params: dict[str, Any] = {**forms.cleared(kind, request.POST), **forms.entered(kind, request.POST)}
-    writable = request.POST.get("writable") == "on" if kind.capabilities.writable else None
     every = request.POST.get("check_every", "")
+    # A day that merely stands in the form still is that of the secrets before, which new ones clear.
+    before = source.credential.expires_on if source.credential else None
     actor = actor_of(request.user)
     try:
+        last_day = _day(request.POST.get("expires_on", ""))
         source = services.update_source(
             source=source,
             actor=actor,
             title=request.POST.get("title", ""),
             params=params,
-            writable=writable,
+            writable=request.POST.get("writable") == "on" if kind.capabilities.writable else None,
             check_every=int(every) if every.isdecimal() else None,
         )
     except InvalidFields as error:
         return _wrong(request, kind, params, error, source)
+    if source.credential is not None and last_day != before:
+        source.credential = services.set_expiry(source.credential, expires_on=last_day, actor=actor)
     check = services.test_source(source=source, actor=actor)
     said = "Saved, and the connection works." if check.ok else "Saved, but the connection fails its test: look below."
-    return go(request, reverse("console:source", args=[project.slug, slug]), said)
+    return go(request, reverse("console:source", args=[source.project.slug, source.slug]), said)
+
+
+def _day(entered: str) -> date | None:
+    """A day as a browser sends it; None where nothing was entered. Raises InvalidFields."""
+    try:
+        return date.fromisoformat(entered) if entered else None
+    except ValueError:
+        raise InvalidFields({"expires_on": ["Enter a day: 2027-01-31."]}) from None
 
 
 def _connector(key: str) -> type[Connector]:
@@ -136,6 +154,7 @@ def _wrong(
 ) -> HttpResponse:
     """What is wrong with which field, beside the form that the browser still holds."""
     named = {each.name: each.title for each in forms.entries(kind)} | {"slug": "Name", "title": "Title"}
+    named |= {"expires_on": "Secrets expire on", "check_every": "Test it every"}
     faults = [
         (path, named.get(path.partition(".")[0], path), text.removeprefix("Value error, "))
         for path, texts in error.fields.items()

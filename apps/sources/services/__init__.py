@@ -13,6 +13,7 @@ from apps.sources.services.credentials import (
     delete_credential,
     opened,
     rotate_credentials,
+    set_expiry,
     set_secrets,
 )
 from apps.sources.services.files import ignore_file, record_files, record_read
@@ -45,6 +46,7 @@ __all__ = [
     "record_read",
     "remove_upload",
     "rotate_credentials",
+    "set_expiry",
     "set_secrets",
     "test_source",
     "try_stream",

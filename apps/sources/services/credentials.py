@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from django.db import IntegrityError, models, transaction
@@ -53,6 +54,16 @@ def set_secrets(credential: Credential, *, secrets: Mapping[str, str], actor: Ac
         credential.sources.update(
             health=Health.UNKNOWN, health_reason="", health_at=None, next_check_at=None, changed_at=timezone.now()
         )
+    return credential
+
+
+def set_expiry(credential: Credential, *, expires_on: date | None, actor: Actor) -> Credential:
+    """Say until which day its secrets are good, so that its sources warn of it in time; None takes that back."""
+    with acting(actor):
+        credential = Credential.objects.select_for_update().get(pk=credential.pk)
+        credential.expires_on = expires_on
+        credential.save()
+        credential.sources.update(next_check_at=None)
     return credential
 
 
@@ -111,6 +122,7 @@ def new_credential(source: Source, secrets: Mapping[str, str]) -> Credential | N
 
 
 def reseal(credential: Credential, secrets: Mapping[str, str]) -> None:
-    """Put these secrets, and no others, into a credential that the caller saves."""
+    """Put these secrets, and no others, into a credential that the caller saves; when they end is not known."""
     kept = {name: text for name, text in secrets.items() if text}
     credential.secrets, credential.key_version = crypto.seal(credential.pk, kept, crypto.provider(), _TABLE)
+    credential.expires_on = None

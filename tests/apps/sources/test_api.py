@@ -88,6 +88,19 @@ def test_health_says_why_and_how_the_tests_went(admin: User, unreachable: Source
     assert refused.json()["errors"][0]["field"] == "check_every"
 
 
+def test_until_when_secrets_are_good_is_kept_until_they_are_replaced(
+    admin: User, unreachable: Source, api: Api
+) -> None:
+    client = api(admin)
+    address = f"{BASE}/credentials/{unreachable.credential}/"
+    assert client.patch(address, {"expires_on": "2030-12-31"}).json()["expires_on"] == "2030-12-31"
+    assert client.get(address).json()["secrets"] == ["password"]
+    assert client.patch(address, {"secrets": {"password": CANARY}}).json()["expires_on"] is None
+    both = client.patch(address, {"secrets": {"password": CANARY}, "expires_on": "2031-01-31"})
+    assert both.json()["expires_on"] == "2031-01-31"
+    assert client.patch(address, {"expires_on": "soon"}).status_code == 400
+
+
 ROLES: list[tuple[str, str, Any, dict[str, int]]] = [
     ("get", "sources/", None, {"viewer": 200, "operator": 200, "admin": 200}),
     ("get", "sources/nowhere/", None, {"viewer": 200, "operator": 200, "admin": 200}),

@@ -115,3 +115,19 @@ def test_tests_from_before_a_change_count_no_more(unreachable: Source) -> None:
     services.test_source(unreachable, actor=SYSTEM)
     changed = services.update_source(unreachable, params={"port": 2}, actor=SYSTEM)
     assert (changed.health, changed.health_reason, changed.next_check_at) == ("unknown", "", None)
+
+
+def test_secrets_that_end_are_warned_of_two_weeks_ahead_and_until_they_are_replaced(unreachable: Source) -> None:
+    assert unreachable.credential is not None
+    told = {}
+    for days in (15, 14, -1):
+        day = (NOW + timedelta(days=days)).date()
+        unreachable.credential = services.set_expiry(unreachable.credential, expires_on=day, actor=SYSTEM)
+        told[days] = judged(unreachable, history(unreachable, "+"), NOW).reason
+    assert told == {
+        15: "",
+        14: "Its secrets expire on 15 March 2026: enter new ones.",
+        -1: "Its secrets expired on 28 February 2026: enter new ones.",
+    }
+    unreachable.credential = services.set_secrets(unreachable.credential, secrets={"password": "new"}, actor=SYSTEM)
+    assert judged(unreachable, history(unreachable, "+"), NOW).health == "healthy"
