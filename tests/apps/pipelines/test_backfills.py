@@ -16,10 +16,14 @@ from apps.audit.models import Event
 from apps.audit.refusals import Conflict, Invalid
 from apps.pipelines import backfilling, control, progress, services, slicing
 from apps.pipelines.backfilling import Range
+from apps.pipelines.document import parse
 from apps.pipelines.execution import settling, sweeps
 from apps.pipelines.models import Backfill, Pipeline, Run, StepRun, Window
 from apps.pipelines.schedule import Schedule as Definition
 from apps.sources.models import Source
+from dataplane.connectors.base import StreamConfig
+from dataplane.connectors.registry import build
+from manifold.demo.data import EXAMPLES
 from tests.apps.pipelines import workshop as ws
 from tests.mortal import Mortals, mortals
 
@@ -357,6 +361,14 @@ def test_a_summary_does_not_keep_slices_from_being_read_again(project: Project, 
 def test_a_document_without_slices_is_refused_with_the_remedy(project: Project, add: Add, text: str, said: str):
     with pytest.raises(Conflict, match=said):
         start(ws.published(project, text))
+
+
+def test_the_pipeline_of_the_demo_can_be_read_by_slices():
+    document, _ = parse((EXAMPLES / "flights.yaml").read_text())
+    assert document is not None
+    drop = StreamConfig("flights", settings={"pattern": ["flights_{YYYY}-{MM}.csv"]})
+    found = slicing.targets(document, {"flights": (build("local_files", {"path": "drop"}), drop)}, again=False)
+    assert (found.loads, found.extracts, found.left_out) == (("kept", "punctuality"), ("flights",), ())
 
 
 def test_a_cursor_that_is_no_time_is_refused_with_the_remedy(project: Project, events: Pipeline):
