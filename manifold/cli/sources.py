@@ -89,6 +89,7 @@ def add(
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter; null takes it out.")
 @click.option("--writable/--read-only", default=None, help="Whether pipelines may load into its tables.")
 @click.option("--check-every", type=int, metavar="SECONDS", help="How often it is tested; 0 for by hand only.")
+@click.option("--secrets-expire", metavar="DAY", help="The last day on which its secrets are good, or `never`.")
 @output.command
 def change(
     client: Client,
@@ -98,6 +99,7 @@ def change(
     settings: tuple[str, ...],
     writable: bool | None,
     check_every: int | None,
+    secrets_expire: str | None,
     as_json: bool,
 ) -> None:
     """Change what is given of a source and keep the rest; `--writable` lets pipelines load into its tables."""
@@ -108,9 +110,13 @@ def change(
         "params": dict(map(_setting, settings)) or None,
     }
     body = {name: value for name, value in wanted.items() if value is not None}
-    if not body:
-        raise click.UsageError("Say what to change: --title, --set, --writable, --read-only or --check-every.")
-    changed = client.in_project("PATCH", at("sources", slug), json=body)
+    if not body and not secrets_expire:
+        raise click.UsageError(
+            "Say what to change: --title, --set, --writable, --read-only, --check-every or --secrets-expire."
+        )
+    changed = client.in_project("PATCH" if body else "GET", at("sources", slug), json=body or None)
+    if secrets_expire:
+        _set_expiry(client, changed, secrets_expire)
     if as_json:
         output.print_json(changed)
     else:
@@ -274,6 +280,13 @@ def _show_check(check: dict[str, Any]) -> None:
         click.echo(f"{mark}  {stage['name']:<14} {stage['seconds']:6.2f} s  {detail}".rstrip())
         if error:
             output.show_error(error)
+
+
+def _set_expiry(client: Client, source: dict[str, Any], day: str) -> None:
+    if source["credential"] is None:
+        output.stop(f"{source['slug']} has no secrets that could expire.", output.USAGE)
+    body = {"expires_on": None if day == "never" else day}
+    client.in_project("PATCH", at("credentials", source["credential"]), json=body)
 
 
 def _show_health(answer: dict[str, Any]) -> None:

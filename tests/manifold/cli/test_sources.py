@@ -142,3 +142,19 @@ def test_health_tells_how_it_is_and_how_its_tests_went(served: Served) -> None:
     served.manifold("sources", "change", "drop", "--check-every", "0")
     assert "by hand only" in served.manifold("sources", "health", "drop").stdout
     assert served.manifold("sources", "change", "drop", "--check-every", "5").exit_code == 2
+
+
+def test_until_when_secrets_are_good_is_said_and_taken_back(served: Served) -> None:
+    def day() -> str | None:
+        found = served.json("sources", "list")["results"]
+        slug = next(each["credential"] for each in found if each["slug"] == "db")
+        credentials = served.client().each("credentials/")
+        return next(each["expires_on"] for each in credentials if each["slug"] == slug)
+
+    assert served.manifold("sources", "change", "db", "--secrets-expire", "2030-12-31").exit_code == 0
+    assert day() == "2030-12-31"
+    assert served.manifold("sources", "change", "db", "--secrets-expire", "never").exit_code == 0
+    assert day() is None
+    assert served.manifold("sources", "change", "db", "--secrets-expire", "soon").exit_code == 2
+    refused = served.manifold("sources", "change", "drop", "--secrets-expire", "2030-12-31")
+    assert refused.exit_code == 2 and "no secrets that could expire" in refused.stderr
