@@ -17,6 +17,8 @@ from dataplane.failures import duckdb_errors
 from dataplane.relations import literal
 
 _HEADER_BYTES = 1 << 18
+# A reader keeps a batch of rows of every column in memory: this many need about 200 MB.
+MOST_COLUMNS = 2_000
 
 # Names and types as they stand in a file; the type is empty where a file of this format does not say it.
 Layout = tuple[tuple[str, str], ...]
@@ -33,6 +35,7 @@ def delimited_layout(found: Found, settings: FileSettings, columns: Sequence[Col
     if not settings.header:
         return tuple((each.name, "") for each in columns)
     names = header_of(text_of(sample, settings.encoding), settings)
+    bounded_width(found.path, len(names))
     return tuple((name, "") for name in declared_names(found.path, names, columns))
 
 
@@ -44,6 +47,17 @@ def declared_names(path: str, names: Sequence[str], columns: Sequence[Column]) -
     if columns and not any(known):
         raise header_missing(path, names, columns)
     return unique(there or name for there, name in zip(known, names, strict=True))
+
+
+def bounded_width(path: str, columns: int) -> None:
+    """Raises DataError for more columns than a step's memory holds."""
+    if columns > MOST_COLUMNS:
+        raise DataError(
+            f"{path} has {columns:,} columns; {MOST_COLUMNS:,} are the most that are read. Deliver it with fewer, the "
+            "values below each other with their name beside them, or as Parquet.",
+            code="too_many_columns",
+            evidence={"file": path, "columns": columns},
+        )
 
 
 def header_of(text: str, settings: FileSettings) -> list[str]:
@@ -94,10 +108,18 @@ def parquet_layout(connection: duckdb.DuckDBPyConnection, found: Found) -> Layou
 
 def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str) -> Layout:
     """The keys of a JSON file's objects and the types DuckDB sees in them."""
+    query = f"DESCRIBE SELECT * FROM read_json({literal(absolute)}, format = {literal(shape)}, sample_size = 20480)"
     with duckdb_errors():
-        rows = connection.execute(
-            f"DESCRIBE SELECT * FROM read_json({literal(absolute)}, format = {literal(shape)}, sample_size = 20480)"
-        ).fetchall()
+        try:
+            rows = connection.execute(query).fetchall()
+        except duckdb.InvalidInputException as error:
+            if "maximum_object_size" not in str(error):
+                raise
+            raise DataError(
+                f"{found.path} has an object of more than 16 MB. Deliver it in smaller objects, one for each row.",
+                code="json_object_too_large",
+                evidence={"file": found.path},
+            ) from error
     if [name for name, *_ in rows] == ["json"]:
         raise DataError(
             f"{found.path} does not hold JSON objects, so it has no columns. Deliver one object for each row.",

@@ -17,7 +17,15 @@ from dataplane.connectors.files.encodings import as_utf8, compression_of, encodi
 from dataplane.connectors.files.formats import json_shape
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.inference import infer
-from dataplane.connectors.files.layouts import empty, header_of, json_layout, parquet_layout, records, unique
+from dataplane.connectors.files.layouts import (
+    bounded_width,
+    empty,
+    header_of,
+    json_layout,
+    parquet_layout,
+    records,
+    unique,
+)
 from dataplane.connectors.files.settings import FileSettings, Format
 from dataplane.connectors.files.sheet_types import placed, seen
 
@@ -111,6 +119,7 @@ def _delimited(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], fo
     names = header_of(text, settings)
     if not dialect.header:
         names = [f"column{position}" for position in range(max(dialect.width, 1))]
+    bounded_width(files[0].path, len(names))
     names = unique(names)
     rows: list[list[str]] = []
     for each in files:

@@ -1,0 +1,96 @@
+"""Files made to exhaust or mislead whoever reads them: each is read exactly, or refused by name."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dataplane.connectors.base import Column, StreamConfig
+from dataplane.connectors.files.layouts import MOST_COLUMNS
+from dataplane.errors import ConfigurationError, DataError
+from tests.dataplane.steps.files_source import Drop, rejects, rows
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Drop:
+    (tmp_path / "drop").mkdir()
+    return Drop(tmp_path)
+
+
+def parquet() -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table({"id": list(range(10_000))}), out)
+    return out.getvalue()
+
+
+def wide(columns: int) -> str:
+    line = ",".join("1" for _ in range(columns))
+    return ",".join(f"c{number}" for number in range(columns)) + f"\n{line}\n"
+
+
+def test_more_columns_than_memory_holds_are_refused_and_hide_no_other_stream(drop):
+    drop.write("wide.csv", wide(10_000))
+    drop.write("b.csv", "id\n1\n")
+    found = {each.name: each for each in drop.connector.discover()}
+    assert "10,000 columns" in found["wide"].warnings[0]
+    assert len(found["b"].columns) == 1
+    stream = StreamConfig("wide", {"pattern": ["wide.csv"]}, (Column("c1", "BIGINT"),))
+    with pytest.raises(DataError) as caught:
+        drop.extract(stream, drop.plan(stream).window)
+    assert caught.value.code == "too_many_columns"
+
+
+@pytest.mark.all
+def test_as_many_columns_as_are_allowed_are_read(drop):
+    drop.write("wide.csv", wide(MOST_COLUMNS))
+    columns = tuple(Column(f"c{number}", "BIGINT") for number in range(MOST_COLUMNS))
+    stream = StreamConfig("wide", {"pattern": ["wide.csv"]}, columns)
+    assert rows(drop.root, drop.extract(stream, drop.plan(stream).window)) == [(1,) * MOST_COLUMNS]
+
+
+@pytest.mark.all
+def test_a_text_of_a_hundred_megabytes_is_set_aside(drop):
+    drop.write("a.csv", f'id,note\n1,x\n2,"{"x" * (100 << 20)}"\n3,y\n')
+    columns = (Column("id", "BIGINT"), Column("note", "VARCHAR"))
+    stream = StreamConfig("a", {"pattern": ["a.csv"]}, columns)
+    found = drop.extract(stream, drop.plan(stream).window)
+    assert rows(drop.root, found) == [(1, "x"), (3, "y")]
+    assert [each[:2] for each in rejects(drop.root, found)] == [("a.csv", 3)]
+
+
+@pytest.mark.all
+def test_an_object_of_a_hundred_megabytes_is_refused(drop):
+    drop.write("a.ndjson", f'{{"id": 1, "note": "{"x" * (100 << 20)}"}}\n')
+    columns = (Column("id", "BIGINT"), Column("note", "VARCHAR"))
+    stream = StreamConfig("a", {"pattern": ["a.ndjson"]}, columns)
+    with pytest.raises(DataError) as caught:
+        drop.extract(stream, drop.plan(stream).window)
+    assert caught.value.code == "json_object_too_large"
+    assert str(drop.root) not in caught.value.message
+
+
+PARQUET = parquet()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "codes"),
+    [
+        ("a.parquet", PARQUET[: len(PARQUET) // 2], {"file_damaged"}),
+        ("a.parquet", PARQUET[:-4], {"file_damaged"}),
+        ("a.parquet", b"id\n1\n", {"file_damaged"}),
+        ("a.csv", PARQUET, {"header_missing", "encoding", "invalid_input"}),
+        ("a.csv", gzip.compress(b"id\n" + b"1\n" * 10_000)[:-20], {"file_damaged"}),
+        ("a.json", b"id\n1\n", {"json_malformed", "invalid_input"}),
+    ],
+)
+def test_a_file_cut_off_or_of_another_format_is_refused(drop, name, content, codes):
+    drop.write(name, content)
+    stream = StreamConfig("a", {"pattern": [name]}, (Column("id", "BIGINT"),))
+    with pytest.raises((DataError, ConfigurationError)) as caught:
+        drop.extract(stream, drop.plan(stream).window)
+    assert caught.value.code in codes
