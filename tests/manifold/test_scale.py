@@ -30,6 +30,8 @@ PAGES = {
     "runs/?state=failed&pipeline=pipeline-007": 7,
     "datasets/": 5,
     "sources/": 5,
+    "sources/source-1/": 8,
+    "connectors/": 4,
     "audit/": 7,
 }
 
