@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ _PAUSES: tuple[float, ...] = (1, 2, 4, 8, 16)
 # While somebody looks on, nobody waits for longer.
 _HURRIED = 5
 _WORTH_TELLING = 1
+_NUMBER = re.compile(r"[0-9]{1,15}([.][0-9]{1,9})?")
 # A reset that is larger than this is a moment, not a number of seconds.
 _MOMENT = 1_000_000_000
 
@@ -146,17 +148,16 @@ def with_parameters(url: str, parameters: Mapping[str, str]) -> str:
 
 def _limit(headers: Mapping[str, str], name: str) -> float | None:
     for prefix in ("x-ratelimit-", "ratelimit-", "x-rate-limit-"):
-        try:
-            return float(headers[prefix + name].partition(";")[0].partition(",")[0])
-        except (KeyError, ValueError):
-            continue
+        told = headers.get(prefix + name, "").partition(";")[0].partition(",")[0].strip()
+        if _NUMBER.fullmatch(told):
+            return float(told)
     return None
 
 
 def _wait(headers: Mapping[str, str]) -> float | None:
     """The seconds that a server asks to wait; None where it says nothing."""
     text = headers.get("retry-after", "").strip()
-    if text.isdecimal():
+    if _NUMBER.fullmatch(text):
         return float(text)
     try:
         return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)

@@ -40,6 +40,7 @@ from dataplane.errors import ConfigurationError, DataError
 from dataplane.failures import duckdb_errors
 from dataplane.http import origin, shown
 from dataplane.net import resolve_public
+from dataplane.relations import identifier
 
 _SAMPLE_PAGES = 3
 _PREVIEW_MEMORY = 512 << 20
@@ -148,8 +149,10 @@ class Rest(Connector):
             cursor = cursors.cursor_of(stream, columns)
             begin = window.lower if window.reread_from is None else window.reread_from
             pages = self._pages(client, stream, connection, since(begin, cursor.type, self._endpoint(stream)))
-            rows = _whole(pages, stream, columns, folder).query
-            query = f"SELECT * FROM ({rows}) WHERE {cursors.bounds(cursor, window)}"
+            # What says which rows are new need not be among the columns that are chosen.
+            rows = _whole(pages, replace(stream, select=()), columns, folder).query
+            items = ", ".join(identifier(each.name) for each in chosen)
+            query = f"SELECT {items} FROM ({rows}) WHERE {cursors.bounds(cursor, window)}"
             yield Reading(query, chosen, warnings=client.told())
 
     def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:

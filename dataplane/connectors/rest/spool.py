@@ -46,7 +46,7 @@ class Batch:
         with duckdb_errors():
             found = connection.execute(
                 f"DESCRIBE SELECT * FROM read_json({literal(self.path)}, format = 'newline_delimited', "
-                "sample_size = -1, map_inference_threshold = -1)"
+                "sample_size = -1, map_inference_threshold = -1, maximum_depth = 2)"
             ).fetchall()
         return tuple(Column(name, _type(told), native=told) for name, told, *_ in found)
 

@@ -92,6 +92,22 @@ def test_a_limit_is_heeded_before_it_is_passed_and_shown(api: Api) -> None:
     assert caught.value.code == "rate_limited" and len(api.asked) == 1
 
 
+@pytest.mark.parametrize("told", ["nan", "inf", "-1", "1e999", "9" * 400, "soon"])
+def test_limits_that_are_no_numbers_hold_nobody_up(api: Api, told: str) -> None:
+    api.headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": told, "Retry-After": told}
+    assert planned(source(api)) == 7
+
+
+@pytest.mark.parametrize(("depth", "refused"), [(90, False), (100, True), (100_000, True)])
+def test_a_nest_without_a_bottom_is_refused_before_anybody_looks_into_it(api: Api, depth: int, refused: bool) -> None:
+    deep = b'["]\\"]]",[],' * depth + b"1" + b"]" * depth
+    body = b'{"data": {"orders": [{"id": 1, "deep": ' + deep + b"}]}}"
+    api.web.bad["/v1/all"] = lambda request: request.answer(200, body)
+    (info,) = source(api, "all").discover()
+    assert [each.name for each in info.columns] == ([] if refused else ["id", "deep"])
+    assert [f"more than {100} deep" in each for each in info.warnings] == ([True] if refused else [])
+
+
 def test_waiting_is_told(api: Api, tmp_path: Path) -> None:
     def before(number: int, request: Request) -> bool:
         if number == 2:

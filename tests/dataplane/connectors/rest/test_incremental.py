@@ -128,7 +128,7 @@ def test_a_slice_of_time_is_read_alone(api: Api, tmp_path: Path) -> None:
     reader = Reader(tmp_path, connector, stream)
     spec = ExtractSpec(source="api", stream="orders")
     window = Window("slice", column="at", lower="2026-01-01 00:00:01", upper="2026-01-01 00:00:03")
-    extras = {"connector": connector, "stream": stream, "window": window}
+    extras = {"connector": connector, "stream": replace(stream, select=("id",)), "window": window}
     result = ExtractStep.run(context(tmp_path, **extras), spec)
     assert sorted(row[0] for row in rows(reader.root, result)) == [2, 3, 4, 5]
 
