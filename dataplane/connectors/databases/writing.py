@@ -76,11 +76,7 @@ def load(dialect: Dialect, load: Load, rows: Rows, watch: Watch) -> Loaded:
     waiting = _Waiting(dialect, load, watch, stopped)
     try:
         writing = _Writing(dialect, load, rows, watch)
-        known = waiting.until(duck, writing.claim)
-        done = known or writing.run()
-        if known is None:
-            duck.execute("COMMIT")
-            watch.passed("kept")
+        done = waiting.until(duck, writing.whole)
         return replace(done, waited=round(waiting.seconds, 3))
     except duckdb.Error as error:
         if stopped.is_set():
@@ -100,7 +96,7 @@ def _close(duck: duckdb.DuckDBPyConnection) -> None:
 
 @dataclass
 class _Waiting:
-    """Opening a file that somebody else may be writing."""
+    """Work on a file that somebody else may be writing, or reading at the moment of a commit."""
 
     dialect: Dialect
     load: Load
@@ -108,15 +104,15 @@ class _Waiting:
     stopped: threading.Event
     seconds: float = 0.0
 
-    def until(self, duck: duckdb.DuckDBPyConnection, claim: Callable[[], Loaded | None]) -> Loaded | None:
-        """Open the file and claim the load, as soon as nobody else writes."""
+    def until(self, duck: duckdb.DuckDBPyConnection, work: Callable[[], Loaded]) -> Loaded:
+        """Open the file and do the work in one transaction, again from its beginning while others are in the way."""
         began = time.monotonic()
         told = False
         while True:
             try:
                 self.dialect.attach(duck)
                 duck.execute("BEGIN TRANSACTION")
-                return claim()
+                return work()
             except duckdb.Error as error:
                 if not self.dialect.locked(str(error)):
                     raise
@@ -143,11 +139,17 @@ class _Writing:
             dialect.new_type(each)
         self.duck.execute(f"CREATE OR REPLACE TEMP VIEW {_ROWS} AS {rows.query}")
 
-    def claim(self) -> Loaded | None:
-        """Take the ledger's row; what it says of this load, or of a later run's, if that was done."""
-        return tables.claim(self.duck, self.name, self.load)
+    def whole(self) -> Loaded:
+        """Take the ledger's row and load; or what that row says of this load, or of a later run's, if that was done."""
+        known = tables.claim(self.duck, self.name, self.load)
+        if known is not None:
+            return known
+        done = self._run()
+        self.duck.execute("COMMIT")
+        self.watch.passed("kept")
+        return done
 
-    def run(self) -> Loaded:
+    def _run(self) -> Loaded:
         self.watch.passed("begun")
         found, created = self._target()
         arrangement = arranged(self.load, self.rows.columns, found.shape, self.dialect.fits)
