@@ -34,6 +34,12 @@ class Fingerprint:
     lines: int
 
 
+class _TooLongError(Exception):
+    def __init__(self, longest: int, begin: int) -> None:
+        super().__init__(f"has a line of more than {longest // 1_000_000} MB, from its byte {begin:,} on. Split it")
+        self.begin = begin
+
+
 class Fingerprints:
     """Collects fingerprints in the background; closing it stops a file that is still being read.
 
@@ -68,11 +74,13 @@ class Fingerprints:
         """
         try:
             return self._futures[path][1].result()
+        except _TooLongError as error:
+            raise unusable(path, str(error), "line_too_long", byte=error.begin) from None
         except FileNotFoundError:
-            raise _unusable(path, "went away while it was read. Put it back", "files_missing") from None
+            raise unusable(path, "went away while it was read. Put it back", "files_missing") from None
         except OSError as error:
             if error.errno is None:
-                raise _unusable(path, "cannot be unpacked to its end. Deliver it again", "file_damaged") from error
+                raise unusable(path, "cannot be unpacked to its end. Deliver it again", "file_damaged") from error
             raise InfrastructureError(
                 f"{path} could not be read: {os.strerror(error.errno)}.", code="file_read", evidence={"file": path}
             ) from error
@@ -91,18 +99,23 @@ class Fingerprints:
 
     def _of(self, source: SourceFile) -> Fingerprint:
         has_lines = self.counted and source.first_line is not None
-        own_text = has_lines and not source.compressed and not source.copy
+        plain = not source.compressed and not source.copy
         digest = xxhash.xxh3_128()
         with open(source.absolute, "rb", buffering=0) as file:
-            lines = self._count(file, digest.update, counted=own_text)
-        if source.compressed or (has_lines and source.copy):
+            longest = source.longest_line if plain else 0
+            lines = self._count(file, digest.update, counted=has_lines and plain, longest=longest)
+        if source.compressed or (source.copy and (has_lines or source.longest_line)):
             with text_of(source) as file:
-                lines = self._count(file, None, counted=has_lines)
+                lines = self._count(file, None, counted=has_lines, longest=source.longest_line)
         return Fingerprint(digest.hexdigest(), lines)
 
-    def _count(self, file: IO[bytes], use: Callable[[memoryview], None] | None, *, counted: bool) -> int:
-        """Read to the end; the number of lines, where they are counted."""
-        lines, last = 0, _NEWLINE
+    def _count(
+        self, file: IO[bytes], use: Callable[[memoryview], None] | None, *, counted: bool, longest: int = 0
+    ) -> int:
+        """Read to the end; the number of lines, where they are counted. Raises _TooLongError for a longer line."""
+        lines, last, position = 0, _NEWLINE, 0
+        # Where the last line began that goes on behind what was read.
+        begin = 0
         buffer = bytearray(_CHUNK)
         view = memoryview(buffer)
         while (size := _into(file, view)) and not self._stopped.is_set():
@@ -111,7 +124,21 @@ class Fingerprints:
             if counted:
                 lines += buffer.count(_NEWLINE, 0, size)
                 last = buffer[size - 1]
+            if longest:
+                first, final = _ends(buffer, size)
+                if position + first - begin > longest:
+                    raise _TooLongError(longest, begin)
+                begin = begin if final < 0 else position + final + 1
+            position += size
         return lines + (last != _NEWLINE)
+
+
+def _ends(buffer: bytearray, size: int) -> tuple[int, int]:
+    """The places of the first and the last end of a line, (size, -1) where there is none. CR alone ends one, too."""
+    for mark in (b"\n", b"\r"):
+        if (first := buffer.find(mark, 0, size)) >= 0:
+            return first, buffer.rfind(mark, 0, size)
+    return size, -1
 
 
 @contextmanager
@@ -133,10 +160,11 @@ def _into(file: IO[bytes], view: memoryview) -> int:
     return size
 
 
-def _unusable(path: str, what: str, code: str) -> DataError:
+def unusable(path: str, what: str, code: str, **evidence: int) -> DataError:
+    """A file that cannot be read as it is; a run may go on without it."""
     return DataError(
         f"The file {path} {what}, or set it aside.",
         code=code,
-        evidence={"files": [path]},
+        evidence={"files": [path], **evidence},
         suggestions=[Suggestion("ignore_file", f"Set {path} aside", "The run goes on without it.", applicable=True)],
     )

@@ -204,6 +204,7 @@ class SourceFile:
 
     first_line: the line of its first row, counted from 1; None for formats without lines. compressed: whether it has to
     be unpacked to be read. copy: a copy in UTF-8 whose lines are those of the file; empty where it is UTF-8 itself.
+    longest_line: so many bytes a line may have, 0 for any; its reader loses longer ones without a word.
     """
 
     ref: FileRef
@@ -211,6 +212,7 @@ class SourceFile:
     first_line: int | None = None
     compressed: bool = False
     copy: str = ""
+    longest_line: int = 0
 
 
 @dataclass(frozen=True)
@@ -220,8 +222,9 @@ class Part:
     files: what it reads, in the order in which its rows come. origin: with several files, the column of `query` that
     holds the position (0, 1, …) of a row's file in `files`; it is taken out before the rows are staged. careful: the
     query to run instead when `query` fails with a value that does not fit its type exactly; rows that do not fit are
-    left out there. rejects: run after the query on the same connection (file, row, reason, raw). check: called at the
-    end; raises when what was read is not what was planned. release: called when nobody needs the files any more.
+    left out there. rejects: run after the query on the same connection (file, row, reason, raw). fatal: what stands in
+    the reason of a reject behind which nobody can tell where a row ends. check: called at the end; raises when what was
+    read is not what was planned. release: called when nobody needs the files any more.
     """
 
     query: str
@@ -230,6 +233,7 @@ class Part:
     origin: str | None = None
     careful: Part | None = None
     prepare: tuple[str, ...] = ()
+    fatal: str | None = None
     check: Callable[[], None] | None = None
     release: Callable[[], None] | None = None
 

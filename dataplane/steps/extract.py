@@ -13,7 +13,7 @@ from dataplane.connectors.base import Column, Connector, Part, Reading, StreamCo
 from dataplane.engine import connector_instance, write_parquet
 from dataplane.errors import DataError
 from dataplane.failures import duckdb_errors
-from dataplane.fingerprints import Fingerprints
+from dataplane.fingerprints import Fingerprints, unusable
 from dataplane.provenance import Origin
 from dataplane.relations import identifier
 from dataplane.steps import boundary
@@ -147,6 +147,7 @@ def _stage(
         staging.origins += origins.of(part.files, files[0] if files else None, counts)
     staging.files += files
     if table is not None:
+        _refuse_fatal(connection, part, fingerprints)
         folder = f"{context.output}/rejected"
         query = f"SELECT file, row, reason, raw FROM {table} ORDER BY file, row"
         staging.rejected += write_parquet(connection, query, storage=context.storage, folder=folder, name=name)
@@ -212,6 +213,25 @@ def _rejected(connection: duckdb.DuckDBPyConnection, part: Part) -> str | None:
             f"SELECT file, row::BIGINT AS row, reason, raw FROM ({part.rejects})"
         )
     return _REJECTED
+
+
+def _refuse_fatal(connection: duckdb.DuckDBPyConnection, part: Part, fingerprints: Fingerprints) -> None:
+    """Raise DataError for a file in which rows cannot be told apart from some line on."""
+    if part.fatal is None:
+        return
+    found = connection.execute(
+        f"SELECT file, row FROM {_REJECTED} WHERE contains(reason, $1) ORDER BY ALL LIMIT 1", [part.fatal]
+    ).fetchone()
+    if found is not None:
+        # The reader may say the same of a line that was too long for it; that is told first, then.
+        fingerprints.of(found[0])
+        raise unusable(
+            found[0],
+            f"has a quote on line {found[1]} that is never closed: where its rows end cannot be told. "
+            "Close it, or set the stream's quote to none",
+            "quote_open",
+            row=found[1],
+        )
 
 
 def _types(columns: Iterable[Column]) -> tuple[ColumnType, ...]:

@@ -84,13 +84,15 @@ class Files:
                 layout = self._layout(format_, found, absolute)
         except FileNotFoundError:
             raise gone(ref.path) from None
-        first_line = None
+        first_line, longest_line = None, 0
         if format_ in ("csv", "tsv"):
             first_line = 1 + self.settings.skip + self.settings.header
+            longest_line = formats.BUFFER
         elif format_ == "ndjson":
             first_line = 1
         compressed = compression != "none"
-        source = SourceFile(ref, found.absolute, first_line, compressed, "" if absolute == found.absolute else absolute)
+        copy = "" if absolute == found.absolute else absolute
+        source = SourceFile(ref, found.absolute, first_line, compressed, copy, longest_line)
         weight = found.size * (_UNPACKED if compressed else 1)
         return GroupFile(source, absolute, format_, compression, layout, weight, sheet)
 

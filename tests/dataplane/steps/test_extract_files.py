@@ -241,6 +241,46 @@ def test_a_file_that_is_no_delivery_has_its_own_error(drop, content, code):
     assert caught.value.suggestions[0].applicable and "f_2.csv" in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("before", "length", "pack", "positions"),
+    [
+        (100, 8_000_001, bytes, True),
+        (7_999_900, 8_100_000, bytes, False),
+        (4_000_000, 12_000_000, bytes, True),
+        (7_999_900, 8_100_000, gzip.compress, True),
+        (100, 20_000_000, gzip.compress, False),
+    ],
+)
+def test_a_line_that_is_too_long_is_never_passed_over(drop, before, length, pack, positions):
+    """The reader's threads lose a line that fills a whole buffer, without a word."""
+    drop.write("a.csv", "id,note\n1,x\n")
+    stream = drop.stream()
+    line = b"1," + b"a" * 97 + b"\n"
+    path = drop.write("a.csv", pack(b"id,note\n" + line * (before // 100) + b"2," + b"b" * length + b"\n" + line * 9))
+    with pytest.raises(DataError, match="more than 8 MB") as caught:
+        drop.extract(stream, positions=positions)
+    assert (caught.value.code, caught.value.evidence["files"]) == ("line_too_long", [path.name])
+    assert caught.value.evidence["byte"] == 8 + before // 100 * 100
+
+
+def test_many_lines_behind_long_ones_are_read(drop):
+    content = b"id,note\n" + (b"2," + b"b" * 7_000_000 + b"\n") * 3 + b"1,a\n" * 1000
+    drop.write("a.csv", "id,note\n1,x\n")
+    stream = drop.stream()
+    drop.write("a.csv", content)
+    assert drop.extract(stream).table.rows == 1003
+
+
+@pytest.mark.parametrize("rows_behind", [3, 100_000])
+def test_a_quote_that_is_never_closed_hides_no_rows(drop, rows_behind):
+    drop.write("a.csv", 'id,note\n1,x\n2,"y,z"\n')
+    stream = drop.stream()
+    drop.write("a.csv", "id,note\n" + "1,a\n" * 500 + '2,"b\n' + ("3," + "c" * 97 + "\n") * rows_behind)
+    with pytest.raises(DataError, match="line 502 that is never closed") as caught:
+        drop.extract(stream)
+    assert (caught.value.code, caught.value.suggestions[0].id) == ("quote_open", "ignore_file")
+
+
 def test_a_file_with_only_a_header_has_no_rows(drop):
     drop.write("a.csv", "id,name\n1,a\n")
     stream = drop.stream()
