@@ -84,7 +84,7 @@ PARQUET = parquet()
         ("a.parquet", PARQUET[:-4], {"file_damaged"}),
         ("a.parquet", b"id\n1\n", {"file_damaged"}),
         ("a.csv", PARQUET, {"header_missing", "encoding", "invalid_input"}),
-        ("a.csv", gzip.compress(b"id\n" + b"1\n" * 10_000)[:-20], {"file_damaged"}),
+        ("a.csv", gzip.compress(b"id\n" + b"1\n" * 10_000, mtime=0)[:-20], {"file_damaged"}),
         ("a.json", b"id\n1\n", {"json_malformed", "invalid_input"}),
     ],
 )
