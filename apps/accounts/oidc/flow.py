@@ -28,13 +28,16 @@ _LEEWAY = 60
 
 @dataclass(frozen=True)
 class Claims:
-    """What the issuer says of whoever came back; `email` is empty unless the issuer has verified it."""
+    """What the issuer says of whoever came back.
+
+    email: empty unless the issuer has verified it. groups: None where the issuer has more of them than it tells.
+    """
 
     issuer: str
     subject: str
     email: str
     username: str
-    groups: frozenset[str]
+    groups: frozenset[str] | None
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,10 @@ def finish(request: HttpRequest) -> tuple[Claims, Began]:
     _refuse_errors(request)
     answer = _exchanged(request, kept["verifier"])
     claims = _verified(str(answer.get("id_token", "")), kept["nonce"])
-    if not {settings.OIDC_EMAIL_CLAIM, "email_verified"} <= claims.keys():
+    wanted = {settings.OIDC_EMAIL_CLAIM, "email_verified"}
+    if settings.OIDC_GROUPS:
+        wanted.add(settings.OIDC_GROUPS_CLAIM)
+    if not wanted <= claims.keys():
         claims = _told(answer, claims)
     return _as_claims(claims), Began(kept["onward"], kept["link"])
 
@@ -158,21 +164,35 @@ def _told(answer: dict[str, Any], claims: dict[str, Any]) -> dict[str, Any]:
     more = ask("GET", there, headers={"Authorization": f"Bearer {answer.get('access_token', '')}"})
     if more.get("sub") != claims["sub"]:
         raise _unsound("it is about somebody else than what the issuer tells of them")
-    return {**more, **claims}
+    # An address and whether it is verified must be told together.
+    pair = {settings.OIDC_EMAIL_CLAIM, "email_verified"}
+    own = claims if pair <= claims.keys() else {key: value for key, value in claims.items() if key not in pair}
+    return {**more, **own}
 
 
 def _as_claims(claims: dict[str, Any]) -> Claims:
     email = str(claims.get(settings.OIDC_EMAIL_CLAIM) or "").strip()
     # Some issuers write the truth of it as a text.
     verified = claims.get("email_verified")
-    groups = claims.get(settings.OIDC_GROUPS_CLAIM)
+    if len(str(claims["sub"])) > 255 or "\0" in f"{claims['sub']}{email}{claims.get('preferred_username')}":
+        raise _unsound("its subject is longer than 255 characters, or it holds a character that nobody can store")
     return Claims(
         issuer=str(claims["iss"]),
         subject=str(claims["sub"]),
         email=email if verified is True or verified == "true" else "",
         username=str(claims.get("preferred_username") or email),
-        groups=frozenset(map(str, groups)) if isinstance(groups, list) else frozenset(),
+        groups=_groups(claims),
     )
+
+
+def _groups(claims: dict[str, Any]) -> frozenset[str] | None:
+    told = claims.get(settings.OIDC_GROUPS_CLAIM)
+    elsewhere = claims.get("_claim_names")
+    if told is None and isinstance(elsewhere, dict) and settings.OIDC_GROUPS_CLAIM in elsewhere:
+        return None
+    if isinstance(told, str):
+        return frozenset([told])
+    return frozenset(map(str, told)) if isinstance(told, list) else frozenset()
 
 
 def _unsound(why: str) -> Conflict:

@@ -11,11 +11,14 @@ import jwt
 from django.conf import settings
 
 from apps.accounts.oidc.outbound import ask
-from dataplane.errors import ConfigurationError
+from dataplane.errors import ConfigurationError, TransientError
 
 # Signatures with a key that only the issuer has; none with a shared secret, and never `none`.
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 _KEEP_SECONDS = 600
+# An issuer that is silent is not asked again by everybody who comes.
+_SILENT_SECONDS = 15
+_OLD_SECONDS = 24 * 3600
 _NEEDED = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
@@ -24,8 +27,10 @@ class Kept:
     """What was read of an issuer, and when; shared by the threads of a process."""
 
     read_at: float = 0.0
+    tried_at: float = 0.0
     document: dict[str, Any] = field(default_factory=dict)
     keys: jwt.PyJWKSet | None = None
+    failure: TransientError | None = None
 
 
 _lock = threading.Lock()
@@ -64,11 +69,20 @@ def _named(keys: jwt.PyJWKSet, name: str | None) -> jwt.PyJWK | None:
 
 
 def _current() -> Kept:
+    """What is known of the issuer, read anew when it is old; what was known yesterday serves while it is silent."""
     issuer: str = settings.OIDC_ISSUER
     with _lock:
-        kept = _kept.get(issuer)
-        if kept is None or time.monotonic() - kept.read_at > _KEEP_SECONDS:
-            kept = _kept[issuer] = Kept(time.monotonic(), _read(issuer))
+        kept = _kept.setdefault(issuer, Kept())
+        now = time.monotonic()
+        known = bool(kept.document)
+        waits = kept.failure is not None and now - kept.tried_at < _SILENT_SECONDS
+        if not waits and not (known and now - kept.read_at <= _KEEP_SECONDS):
+            try:
+                kept = _kept[issuer] = Kept(now, now, _read(issuer))
+            except TransientError as error:
+                kept.failure, kept.tried_at = error, time.monotonic()
+        if kept.failure is not None and not (known and now - kept.read_at < _OLD_SECONDS):
+            raise kept.failure
         return kept
 
 
@@ -80,7 +94,8 @@ def _read(issuer: str) -> dict[str, Any]:
     if found["issuer"].rstrip("/") != issuer.rstrip("/"):
         raise _wrong(f"it calls itself {found['issuer'][:200]}")
     if issuer.startswith("https:"):
-        plain = [each for each in _NEEDED if not found[each].startswith("https:")]
+        addresses = [*_NEEDED, *(["userinfo_endpoint"] if isinstance(found.get("userinfo_endpoint"), str) else [])]
+        plain = [each for each in addresses if not found[each].startswith("https:")]
         if plain:
             raise _wrong(f"its {plain[0]} is not https")
     return found

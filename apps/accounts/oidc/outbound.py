@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 from functools import cache
 from typing import Any
 
@@ -27,7 +28,10 @@ class IssuerSilent(TransientError):
 
 def ask(method: str, url: str, **sent: Any) -> dict[str, Any]:
     """The JSON object that answers. Raises IssuerSilent, or what `net.resolve` raises for where the address leads."""
-    target = httpx.URL(url)
+    try:
+        target = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise _silent(url[:200], f"that is no address ({error})") from error
     port = target.port or (443 if target.scheme == "https" else 80)
     headers = {**sent.pop("headers", {}), "Host": target.netloc.decode(), "Accept": "application/json"}
     with httpx.Client(trust_env=False, verify=_certificates(), timeout=_SECONDS) as client:
@@ -50,11 +54,14 @@ def ask(method: str, url: str, **sent: Any) -> dict[str, Any]:
 
 
 def _read(client: httpx.Client, request: httpx.Request, host: str) -> dict[str, Any]:
+    until = time.monotonic() + _SECONDS
     answer = client.send(request, stream=True)
     try:
         body = b""
         for part in answer.iter_bytes():
             body += part
+            if time.monotonic() > until:
+                raise _silent(host, "its answer takes too long")
             if len(body) > _MOST_BYTES:
                 raise _silent(host, "it answers with more than 1 MB")
     finally:

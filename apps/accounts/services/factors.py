@@ -39,7 +39,7 @@ def offer(user: User, *, actor: Actor) -> SecondFactor:
     """Begin to set up: a new secret, which counts once `confirm` has seen a code of it. Until then all stays as is."""
     with acting(actor):
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        factor = factor_of(user) or SecondFactor(user=user)
+        factor = _locked(user) or SecondFactor(user=user)
         _seal(factor, {**_opened(factor), "next": totp.new_secret()})
         factor.save()
         return factor
@@ -103,9 +103,11 @@ def check_code(user: User, *, code: str, address: str) -> str:
 
 def _taken(factor: SecondFactor, code: str) -> str:
     """Which code of the factor this is, marked as used; empty for none."""
-    step = totp.step_of(_opened(factor)["secret"], _digits(code), after=factor.last_step)
     digest = tokens.recovery_digest(code)
-    if step is None and digest not in factor.recovery:
+    # A recovery code needs no key of ours: it is also for the day on which that is lost.
+    known = digest in factor.recovery
+    step = None if known else totp.step_of(_opened(factor)["secret"], _digits(code), after=factor.last_step)
+    if step is None and not known:
         return ""
     factor.failures = 0
     if step is not None:

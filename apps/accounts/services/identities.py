@@ -35,6 +35,7 @@ def admit(claims: Claims, *, invited: bool) -> User:
     if user is None:
         user = _new(claims, invited)
     elif known is None:
+        _refuse_second_subject(user, claims)
         link(user, claims, actor=actor_of(user))
     Identity.objects.filter(issuer=claims.issuer, subject=claims.subject).update(used_at=timezone.now())
     return user
@@ -66,6 +67,9 @@ def follow_groups(user: User, claims: Claims) -> None:
 
     A project keeps its last administrator all the same.
     """
+    if claims.groups is None:
+        log.warning("the issuer does not tell the groups of a person with many; roles stay", user=user.username)
+        return
     wanted: dict[str, list[Role]] = {}
     for group, slug, role in settings.OIDC_GROUPS:
         wanted.setdefault(slug, []).extend([Role(role)] if group in claims.groups else [])
@@ -80,6 +84,16 @@ def follow_groups(user: User, claims: Claims) -> None:
                 remove_membership(project, user, actor=actor)
         except Conflict as error:
             log.warning("a role does not follow the groups", user=user.username, project=project.slug, why=error.code)
+
+
+def _refuse_second_subject(user: User, claims: Claims) -> None:
+    """An address may pass to somebody else at the issuer; the account here does not go along."""
+    if user.identities.filter(issuer=claims.issuer).exists():
+        raise Conflict(
+            f"Whoever has {claims.email} here signs in with another account of {settings.OIDC_TITLE}. Sign in with "
+            "your password and link this one under your account, or ask a superuser.",
+            code="oidc_other_subject",
+        )
 
 
 def _refuse_other_domains(claims: Claims) -> None:

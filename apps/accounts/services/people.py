@@ -52,12 +52,14 @@ def new_password() -> str:
 
 
 def confirm_password(user: User, password: str) -> None:
-    """Raises Invalid where this is not the user's password, and Busy after too many guesses in a minute."""
-    if user.check_password(password):
-        return
+    """Raises Invalid where this is not the user's password, Busy after too many tries in a minute, even right ones."""
     count, left = guesses.note(f"password:{user.pk}")
     if count > settings.AXES_FAILURE_LIMIT:
-        raise Busy(f"Too many wrong passwords. Try again in {left} seconds.", code="too_many_guesses")
+        raise Busy(f"Too many passwords were tried. Try again in {left} seconds.", code="too_many_guesses")
+    if not count:
+        raise Busy("Tries cannot be counted while Redis is away. Try again soon.", code="not_counted")
+    if user.check_password(password):
+        return
     raise Invalid("current", "This is not your password.", code="wrong_password")
 
 

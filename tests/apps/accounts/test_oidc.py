@@ -92,6 +92,28 @@ def test_the_subject_stays_whatever_the_address_becomes(provider: Provider, bob:
     assert [each.user for each in Identity.objects.all()] == [bob]
 
 
+def test_an_address_that_passed_to_somebody_else_takes_no_account_along(provider: Provider, bob: User) -> None:
+    assert let_in(come_through(provider))
+    provider.person |= {"sub": "2"}
+    assert refused(come_through(provider), "signs in with another account of Keyhouse")
+    assert [each.subject for each in Identity.objects.all()] == ["1"]
+
+
+@pytest.mark.parametrize("person", [{"sub": "s" * 256}, {"sub": "1\0"}, {"email": "bob\0@example.org"}])
+def test_claims_that_cannot_be_stored_are_refused(provider: Provider, bob: User, person: dict[str, str]) -> None:
+    provider.person |= person
+    assert refused(come_through(provider), "longer than 255 characters")
+
+
+def test_a_silent_issuer_is_asked_once_by_all_who_come(provider: Provider, bob: User, settings: Any) -> None:
+    settings.OIDC_ISSUER = "http://127.0.0.1:1"
+    answers = [quick(Client()).get("/login/oidc/") for _ in range(3)]
+    assert [each.status_code for each in answers] == [503] * 3
+    tried = issuer._kept[settings.OIDC_ISSUER].tried_at
+    assert quick(Client()).get("/login/oidc/").status_code == 503
+    assert issuer._kept[settings.OIDC_ISSUER].tried_at == tried
+
+
 @pytest.mark.parametrize("verified", [False, None, "false", "yes", 1])
 def test_an_address_that_is_not_verified_opens_no_account(provider: Provider, bob: User, verified: Any) -> None:
     provider.person["email_verified"] = verified
@@ -292,6 +314,16 @@ def test_roles_follow_groups(provider: Provider, bob: User, project: Project, ad
         assert list(roles) == ([role] if role else [])
     assert Membership.objects.filter(user=bob, project=kept).exists()
     assert Event.objects.filter(verb="membership deleted", actor_name="groups of Keyhouse").count() == 1
+    # One group as a text counts; groups that the issuer has too many of to tell change nothing.
+    provider.person["groups"] = "data"
+    assert let_in(come_through(provider))
+    assert Membership.objects.get(user=bob, project=project).role == "viewer"
+    del provider.person["groups"]
+    provider.person["_claim_names"] = {"groups": "elsewhere"}
+    provider.userinfo = {"sub": "1"}
+    assert let_in(come_through(provider))
+    assert Membership.objects.get(user=bob, project=project).role == "viewer"
+    provider.person |= {"_claim_names": None, "groups": []}
     # The last administrator stays one, whatever the groups say.
     services.set_membership(project, bob, role=Role.ADMIN, actor=SYSTEM)
     services.remove_membership(project, admin, actor=SYSTEM)

@@ -141,6 +141,8 @@ def test_guessing_the_current_password_is_slowed_down(bob: User) -> None:
     form = {"current": "guess", "new": NEW}
     codes = [here.post("/api/v1/me/password/", form, content_type="application/json").status_code for _ in range(7)]
     assert codes == [400] * 5 + [429] * 2
+    right = here.post("/api/v1/me/password/", {"current": PASSWORD, "new": NEW}, content_type="application/json")
+    assert right.status_code == 429
 
 
 def test_the_page_costs_the_same_however_many(bob: User, django_assert_num_queries: DjangoAssertNumQueries) -> None:
