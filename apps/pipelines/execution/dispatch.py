@@ -49,8 +49,9 @@ def queued() -> int | None:
 
 def _ask(question: Callable[[Redis], int]) -> int | None:
     try:
-        with current_app.pool.acquire(block=True) as connection:
-            return question(connection.default_channel.client)
+        # Not by the channel's own client: a call to the workers leaves it waiting for their answers.
+        with current_app.pool.acquire(block=True) as connection, connection.default_channel.conn_or_acquire() as client:
+            return question(client)
     except UNREACHABLE as error:
         log.warning("broker_unreachable", error=str(error))
         return None

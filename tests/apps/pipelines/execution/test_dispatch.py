@@ -55,6 +55,14 @@ def test_a_message_that_would_come_first_waits(broker: redis.Redis) -> None:
     assert [dispatch.somebody_waits(queue) for queue in dispatch.QUEUES] == [False, True, True]
 
 
+def test_questions_are_answered_after_a_call_to_the_workers(broker: redis.Redis) -> None:
+    """Whoever calls the workers leaves a request for their answers open on the channel of its connection."""
+    celery.app.control.ping(timeout=0.1, limit=1)
+    assert (dispatch.queued(), dispatch.somebody_waits("bulk")) == (0, False)
+    assert dispatch.send([(uuid.uuid4(), "bulk"), (uuid.uuid4(), "bulk")]) is True
+    assert (dispatch.queued(), dispatch.somebody_waits("bulk")) == (2, True)
+
+
 @pytest.mark.usefixtures("_no_broker")
 def test_a_broker_that_is_down_is_no_error() -> None:
     assert dispatch.send([(uuid.uuid4(), "default")]) is False
