@@ -7,10 +7,12 @@ import io
 from collections.abc import Iterable, Sequence
 
 import duckdb
+import pyarrow as pa
 
 from dataplane.connectors.base import Column
-from dataplane.connectors.files.encodings import broken, head, text_of
+from dataplane.connectors.files.encodings import broken, head, open_bytes, text_of
 from dataplane.connectors.files.found import Found
+from dataplane.connectors.files.nests import DEEPEST, too_deep
 from dataplane.connectors.files.settings import FileSettings
 from dataplane.errors import DataError, Suggestion
 from dataplane.failures import duckdb_errors
@@ -107,7 +109,8 @@ def parquet_layout(connection: duckdb.DuckDBPyConnection, found: Found) -> Layou
 
 
 def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str) -> Layout:
-    """The keys of a JSON file's objects and the types DuckDB sees in them."""
+    """The keys of a JSON file's objects and the types DuckDB sees in them. Raises ManifoldError."""
+    _shallow(found, absolute)
     query = f"DESCRIBE SELECT * FROM read_json({literal(absolute)}, format = {literal(shape)}, sample_size = 20480)"
     with duckdb_errors():
         try:
@@ -127,6 +130,29 @@ def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: s
             evidence={"file": found.path},
         )
     return tuple((name, type_) for name, type_, *_ in rows)
+
+
+def _shallow(found: Found, absolute: str) -> None:
+    """Raises DataError for a file that DuckDB would not survive."""
+    try:
+        with open_bytes(absolute) as file:
+            deep = too_deep(file)
+    except pa.ArrowInvalid as error:
+        raise broken(found.path, error) from error
+    except OSError as error:
+        if error.errno is None:
+            raise broken(found.path, error) from error
+        raise
+    if deep:
+        raise DataError(
+            f"{found.path} has brackets within brackets more than {DEEPEST} deep, or never closed. Deliver it with "
+            "flatter objects, one for each row, or set it aside.",
+            code="json_nested",
+            evidence={"file": found.path},
+            suggestions=[
+                Suggestion("ignore_file", f"Set {found.path} aside", "The run goes on without it.", applicable=True)
+            ],
+        )
 
 
 def empty(path: str) -> DataError:

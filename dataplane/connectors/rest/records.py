@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 
 import duckdb
 
+from dataplane.connectors.files.nests import DEEPEST, too_deep
 from dataplane.connectors.rest.client import Answered
 from dataplane.connectors.rest.params import Endpoint
 from dataplane.errors import DataError, ManifoldError
 from dataplane.failures import duckdb_errors
 from dataplane.http import shown
 from dataplane.relations import literal
-
-_DEEPEST = 100
-_NO_BRACKETS = bytes(each for each in range(256) if each not in b"[]{}")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def page_of(connection: duckdb.DuckDBPyConnection, answered: Answered, endpoint:
     if kind not in ("ARRAY", "OBJECT", "NULL") or others:
         raise _not_objects(answered, endpoint)
     page = Page(f"{lines}\n".encode() if count else b"", count or 0, cursor or None)
-    if _too_deep(page.lines):
+    if too_deep(BytesIO(page.lines)):
         raise _nested(answered)
     return page
 
@@ -68,21 +67,9 @@ def _path(dotted: str | None) -> str:
     return "$" + "".join(f'."{each}"' for each in names if each)
 
 
-def _too_deep(lines: bytes) -> bool:
-    """Whether brackets stand in brackets more than a hundred times. DuckDB looks into nests by recursion: it would end
-    the whole process."""
-    outside = b"".join(lines.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
-    nests = outside.translate(None, _NO_BRACKETS)
-    for _ in range(_DEEPEST):
-        if not nests:
-            return False
-        nests = nests.replace(b"[]", b"").replace(b"{}", b"")
-    return bool(nests)
-
-
 def _nested(answered: Answered) -> DataError:
     return DataError(
-        f"A record of {shown(answered.url)} has nests more than {_DEEPEST} deep, which nobody can read. Ask the API "
+        f"A record of {shown(answered.url)} has nests more than {DEEPEST} deep, which nobody can read. Ask the API "
         "for fewer fields.",
         code="records_malformed",
         evidence={"url": shown(answered.url)},

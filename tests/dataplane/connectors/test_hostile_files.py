@@ -12,6 +12,7 @@ import pytest
 
 from dataplane.connectors.base import Column, StreamConfig
 from dataplane.connectors.files.layouts import MOST_COLUMNS
+from dataplane.connectors.files.nests import too_deep
 from dataplane.errors import ConfigurationError, DataError
 from tests.dataplane.steps.files_source import Drop, rows
 
@@ -72,6 +73,26 @@ def test_an_object_of_a_hundred_megabytes_is_refused(drop):
         drop.extract(stream, drop.plan(stream).window)
     assert caught.value.code == "json_object_too_large"
     assert str(drop.root) not in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.ndjson", "a.ndjson.gz"])
+def test_a_nest_without_a_bottom_is_refused_before_anybody_looks_into_it(drop, name):
+    content = b'{"id": 1}\n{"id": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
+    drop.write(name, gzip.compress(content, mtime=0) if name.endswith(".gz") else content)
+    (found,) = drop.connector.discover()
+    assert f"{name} has brackets within brackets more than 100 deep" in found.warnings[0]
+    stream = StreamConfig("a", {"pattern": [name]}, (Column("id", "BIGINT"),))
+    with pytest.raises(DataError) as caught:
+        drop.extract(stream, drop.plan(stream).window)
+    assert caught.value.code == "json_nested"
+
+
+@pytest.mark.parametrize("filler", [0, (1 << 20) - 30, (1 << 20) - 29, 3 << 20])
+@pytest.mark.parametrize(("depth", "deep"), [(100, False), (101, True)])
+def test_depth_is_counted_outside_of_strings_wherever_a_piece_ends(filler, depth, deep):
+    strings = b'"' + b"x" * filler + b'\\\\\\\\\\"[[{' + b'\\\\" , "]}' + b'"'
+    whole = b"[" * (depth - 1) + strings.join([b"[", b"]"]) + b"]" * (depth - 1)
+    assert too_deep(io.BytesIO(whole * 2)) is deep
 
 
 PARQUET = parquet()
