@@ -105,6 +105,8 @@ def start_backfill(pipeline: Pipeline, wanted: Range, *, on_failure: str = "stop
             raise Conflict(
                 f"A backfill of `{locked.slug}` has not ended. Wait for it, or cancel it.", code="backfill_open"
             )
+        # Asked before the windows are read, not after: a run that ends in between has moved the marks. None begins now.
+        active = Run.objects.filter(pipeline=locked, state__in=RUN_ACTIVE).exists()
         found = _understood(locked, wanted)
         _refuse_nothing(found)
         backfill = Backfill.objects.create(
@@ -122,7 +124,7 @@ def start_backfill(pipeline: Pipeline, wanted: Range, *, on_failure: str = "stop
             actor_id=actor.id,
             actor_name=actor.name,
         )
-        _begin_live_runs_behind(backfill, found)
+        _begin_live_runs_behind(backfill, found, active)
         return _admitted(backfill)
 
 
@@ -238,13 +240,16 @@ def _in_part(key: str, part: Slice) -> Conflict:
     )
 
 
-def _begin_live_runs_behind(backfill: Backfill, found: _Found) -> None:
-    """Live runs of a cursor that was never read begin where the range ends, however early they come."""
+def _begin_live_runs_behind(backfill: Backfill, found: _Found, active: bool) -> None:
+    """Live runs of a cursor that was never read begin where the range ends, however early they come.
+
+    `active`: whether a run was active when `found` was read.
+    """
     for key in found.targets.extracts:
         connector, config = found.bindings[key]
         if found.again or connector.family == "file" or found.survey.all_of(key):
             continue
-        if Run.objects.filter(pipeline=backfill.pipeline_id, state__in=RUN_ACTIVE).exists():
+        if active:
             raise Conflict(
                 "The first run of this pipeline is under way and reads everything. Cancel it first, or leave the "
                 "backfill.",

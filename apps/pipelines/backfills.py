@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from apps.pipelines.models import Backfill, Pipeline, Run, StepRun, Window
@@ -84,8 +85,13 @@ def take_next(pipeline: Pipeline) -> Turn | None:
 
 def last_failed(backfill: Backfill) -> Run | None:
     """The run of the slice before the one whose turn is next, if it has not succeeded, nor any retry of it."""
-    last = backfill.runs.filter(slice=backfill.position - 1).order_by("-id").first()
+    last = tried(backfill.runs.filter(slice=backfill.position - 1)).order_by("-id").first()
     return last if last is not None and last.state in FAILED else None
+
+
+def tried(runs: QuerySet[Run]) -> QuerySet[Run]:
+    """Without retries that somebody skipped before they began: they say nothing of their slice."""
+    return runs.exclude(state="skipped", started_at=None)
 
 
 def give_up(backfill: Backfill) -> None:

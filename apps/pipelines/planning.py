@@ -60,6 +60,9 @@ def survey(
         base = _by_windows(base, mode)
     if base.way == "repeat" and part is None:
         _refuse_late_rows(base)
+    if part is not None:
+        # A slice is read by the version that its backfill began with. What a newer one has added is not stale.
+        base = replace(base, others=())
     bindings = asking.bindings_of(document, streams)
     if base.way == "slice" and part is not None and not part.again:
         base = replace(base, covered=frozenset(asking.covered(base, bindings, part)))

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from apps.pipelines.backfills import FAILED
+from apps.pipelines.backfills import FAILED, tried
 from apps.pipelines.models import Backfill, Run
 from apps.pipelines.queries import shown_time
 from apps.pipelines.states import RUN_TERMINAL
@@ -35,7 +35,7 @@ def backfill_detail(backfill: Backfill) -> dict[str, Any]:
 
 def _newest_runs(found: Sequence[Backfill]) -> dict[uuid.UUID, dict[int, Run]]:
     """The newest run of each slice that has one; a retry stands for the run that it repeats."""
-    rows = Run.objects.filter(backfill__in=[each.pk for each in found])
+    rows = tried(Run.objects.filter(backfill__in=[each.pk for each in found]))
     newest = rows.order_by("backfill_id", "slice", "-id").distinct("backfill_id", "slice")
     runs: dict[uuid.UUID, dict[int, Run]] = {}
     for each in newest:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,16 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from apps.accounts.models import Project
 from apps.audit.models import Event
 from apps.audit.refusals import Conflict, Invalid
-from apps.pipelines import backfilling, control, progress, services, slicing
+from apps.pipelines import backfilling, control, planning, progress, services, slicing
 from apps.pipelines.backfilling import Range
 from apps.pipelines.document import parse
 from apps.pipelines.execution import settling, sweeps
 from apps.pipelines.models import Backfill, Pipeline, Run, StepRun, Window
+from apps.pipelines.plans import Survey
 from apps.pipelines.schedule import Schedule as Definition
+from apps.sources import services as sources
 from apps.sources.models import Source
 from dataplane.connectors.base import StreamConfig
 from dataplane.connectors.registry import build
@@ -196,6 +201,23 @@ def test_a_slice_that_fails_stops_it_until_it_is_resumed_and_live_runs_go_on(
     assert progress.backfill_detail(backfill)["done"] == 4
 
 
+def test_a_retry_that_was_skipped_leaves_its_slice_failed(project: Project, sales: Pipeline, workshop: Path):
+    day_of_sales(workshop, 2, amount=1000)
+    backfill = start(sales, Range("2026-01-01", "2026-01-05"))
+    work()
+    (failed,) = sales.runs.filter(state="failed")
+    services.start_run(sales, actor=ws.ACTOR)
+    again = services.retry_run(failed, actor=ws.ACTOR)
+    control.skip_run(again, actor=ws.ACTOR)
+    assert progress.backfill_detail(backfill)["failed"] == 1
+    ws.work()
+    day_of_sales(workshop, 2, amount=2)
+    backfilling.resume_backfill(backfill, actor=ws.ACTOR)
+    work()
+    backfill.refresh_from_db()
+    assert (backfill.state, amounts(project)) == ("done", dict.fromkeys([(each,) for each in range(1, 7)], 1))
+
+
 def test_a_slice_that_fails_is_passed_over_and_can_be_retried(project: Project, sales: Pipeline, workshop: Path):
     day_of_sales(workshop, 2, amount=1000)
     backfill = start(sales, Range("2026-01-01", "2026-01-05"), on_failure="pass_over")
@@ -270,6 +292,70 @@ def test_a_slice_that_was_read_in_part_is_refused(events: Pipeline):
     work()
     with pytest.raises(Conflict, match="a part of the slice"):
         start(events, Range("2026-01-01", "2026-01-06", every="month"))
+
+
+def test_a_live_run_that_ends_while_the_range_is_understood_keeps_its_mark(
+    project: Project, events: Pipeline, monkeypatch: pytest.MonkeyPatch
+):
+    live = services.start_run(events, actor=ws.ACTOR)
+    whole = planning.whole
+
+    def working() -> None:
+        try:
+            ws.work()
+        finally:
+            connection.close()
+
+    worker = threading.Thread(target=working)
+
+    def overtaken(*asked: Any) -> Survey:
+        found = whole(*asked)
+        worker.start()
+        until = time.monotonic() + 60
+        while not Run.objects.filter(pk=live.pk, state="succeeded").exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        return found
+
+    monkeypatch.setattr(planning, "whole", overtaken)
+    try:
+        with pytest.raises(Conflict, match="is under way"):
+            start(events)
+    finally:
+        worker.join(60)
+    live.refresh_from_db()
+    assert (live.state, worker.is_alive()) == ("succeeded", False)
+    assert ws.run(events).state == "skipped"
+    assert numbers(project) == list(range(1, 9))
+
+
+MORE = """
+  more: {extract: {source: db, stream: public.more, mode: incremental}}
+  first: {load: {input: more, dataset: first}}
+  again: {sql: {inputs: {m: more}, query: "FROM m"}}
+  second: {load: {input: again, dataset: second}}
+"""
+
+
+def test_a_slice_of_an_older_version_leaves_what_a_newer_one_has_begun(
+    project: Project, events: Pipeline, postgres_url: str
+):
+    backfill = start(events)
+    backfilling.pause_backfill(backfill, actor=ws.ACTOR)
+    one_slice()
+    ws.execute(postgres_url, "CREATE TABLE more AS SELECT * FROM events")
+    source = Source.objects.get(slug="db")
+    sources.discover_streams(source=source, actor=ws.ACTOR)
+    ws.cursor(source, "public.more", "at")
+    newer = ws.published(project, HEAD + KEPT + MORE)
+    ws.run_cut_off(newer, "second")
+    assert numbers(project, "first") == list(range(1, 9))
+
+    backfilling.resume_backfill(backfill, actor=ws.ACTOR)
+    work()
+    backfill.refresh_from_db()
+    assert (backfill.state, numbers(project)) == ("done", list(range(1, 9)))
+    assert ws.run(newer).state == "succeeded"
+    assert numbers(project, "first") == numbers(project, "second") == list(range(1, 9))
 
 
 @pytest.fixture(scope="module")
