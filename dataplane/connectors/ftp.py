@@ -31,7 +31,7 @@ from dataplane.connectors.files.server import (
     no_folder,
     not_admitted,
 )
-from dataplane.errors import ConfigurationError, ManifoldError
+from dataplane.errors import ConfigurationError, DataError
 from dataplane.net import resolve
 
 _PIECE = 1 << 18
@@ -129,7 +129,7 @@ class FtpSession(Remote):
         self._ftp.timeout, self._ftp.host, self._ftp.port = IDLE_SECONDS, params.host, params.port
         self._ftp.sock, self._ftp.af = sock, sock.family
         self._ftp.file = sock.makefile("r", encoding=self._ftp.encoding)
-        with self._told(lost(params.host)):
+        with self._told(lost(params.host), encrypting=True):
             self._ftp.welcome = self._ftp.getresp()
             if isinstance(self._ftp, _Pinned):
                 self._ftp.auth()
@@ -137,7 +137,7 @@ class FtpSession(Remote):
 
     def _authenticate(self) -> str:
         params = self._params
-        with self._told(not_admitted(params.user, "password")):
+        with self._told(not_admitted(params.user, "password"), encrypting=True):
             self._session.login(params.user, params.password or "")
             if isinstance(self._session, _Pinned):
                 self._session.prot_p()
@@ -157,7 +157,7 @@ class FtpSession(Remote):
 
     def _facts(self, path: str) -> dict[str, str] | None:
         """Size and time of a file, asked one by one; None for what is no file."""
-        with suppress(ManifoldError), self._told(gone(path)):
+        with suppress(DataError), self._told(gone(path)):
             self._session.voidcmd("TYPE I")
             size = self._session.sendcmd(f"SIZE {self._at(path)}").partition(" ")[2]
             modified = self._session.sendcmd(f"MDTM {self._at(path)}").partition(" ")[2]
@@ -168,15 +168,20 @@ class FtpSession(Remote):
         return "/".join(each for each in (self._root, path) if each)
 
     @contextmanager
-    def _told(self, refused: Exception) -> Iterator[None]:
-        """Errors in our words; `refused` is raised where the server says no for good."""
+    def _told(self, refused: Exception, *, encrypting: bool = False) -> Iterator[None]:
+        """Errors in our words; `refused` is raised where the server says no for good.
+
+        encrypting: a command that the server does not know is one of those that ask for encryption.
+        """
         try:
             yield
         except ssl.SSLError as error:
             raise _no_tls(self._params.host, str(error)) from None
         except ftplib.error_perm as error:
-            if str(error).startswith(_UNKNOWN_COMMAND) and isinstance(self._ftp, _Pinned):
+            if encrypting and str(error).startswith(_UNKNOWN_COMMAND) and isinstance(self._ftp, _Pinned):
                 raise _no_tls(self._params.host, str(error)) from None
+            if not encrypting and str(error).startswith(("500", "502")):
+                raise _too_old(self._params.host, str(error)) from None
             raise refused from None
         except UnicodeError:
             raise ConfigurationError(
@@ -254,5 +259,14 @@ def _no_tls(host: str, why: str) -> ConfigurationError:
         f"{host} cannot be spoken to with encryption as it is asked for ({why[:200]}). If no authority has signed its "
         "certificate, enter the fingerprint as *Certificate*; if it has none, switch *Encryption* off.",
         code="encryption",
+        evidence={"host": host},
+    )
+
+
+def _too_old(host: str, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{host} does not know a command that files are listed or read with ({why[:200]}): MLSD, or NLST, SIZE and "
+        "MDTM. Switch it on at the server, or have the files delivered another way.",
+        code="server_unsupported",
         evidence={"host": host},
     )

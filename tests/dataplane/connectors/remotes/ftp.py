@@ -28,12 +28,21 @@ class FtpServer:
 
 
 @contextmanager
-def serving(folder: Path, certificate: Path | None = None, *, without: tuple[str, ...] = ()) -> Iterator[FtpServer]:
-    """The server while the block lasts. certificate: a PEM file with its key. without: commands it does not know."""
+def serving(
+    folder: Path, certificate: Path | None = None, *, without: tuple[str, ...] = (), hangs_up_on: str = ""
+) -> Iterator[FtpServer]:
+    """The server while the block lasts. certificate: a PEM file with its key. without: commands it does not know.
+    hangs_up_on: a file whose size it does not tell."""
     authorizer = DummyAuthorizer()
     authorizer.add_user(USER, PASSWORD, str(folder))
     known = {name: what for name, what in FTPHandler.proto_cmds.items() if name not in without}
     facts = {"authorizer": authorizer, "proto_cmds": known, "use_sendfile": False, "auth_failed_timeout": 0.0}
+    if hangs_up_on:
+
+        def size(self: FTPHandler, path: str) -> None:
+            self.close() if path.endswith(hangs_up_on) else FTPHandler.ftp_SIZE(self, path)
+
+        facts["ftp_SIZE"] = size
     if certificate is None:
         handler = type("Handler", (FTPHandler,), facts)
     else:

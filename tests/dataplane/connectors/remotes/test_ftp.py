@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from dataplane.connectors.base import Stage
+from dataplane.errors import ConfigurationError, TransientError
 from tests.dataplane.connectors.remotes import ftp
 from tests.dataplane.connectors.remotes.conftest import Server
 
@@ -37,3 +40,27 @@ def test_a_server_that_knows_no_mlsd_is_asked_file_by_file(folder: Path) -> None
         server.write("a.csv", "id\n1\n")
         server.write("below/b.csv", "id\n1\n")
         assert [each.name for each in server.connector().discover()] == ["a"]
+
+
+def test_a_server_that_hangs_up_while_it_is_asked_file_by_file_hides_no_file(folder: Path) -> None:
+    with ftp.serving(folder, without=("MLSD", "MLST"), hangs_up_on="b.csv") as served:
+        params = {"host": "127.0.0.1", "port": served.port, "user": ftp.USER, "password": ftp.PASSWORD, "tls": "off"}
+        server = Server("ftp", params, folder)
+        server.write("a.csv", "id\n1\n")
+        server.write("b.csv", "id\n1\n")
+        with pytest.raises(TransientError):
+            server.connector().discover()
+
+
+@pytest.mark.parametrize("without", [("SIZE",), ("MDTM",)])
+def test_a_server_that_cannot_tell_size_and_time_is_refused_and_not_for_its_encryption(
+    folder: Path, tmp_path: Path, without: tuple[str, ...]
+) -> None:
+    fingerprint = ftp.certificate(tmp_path / "server.pem")
+    with ftp.serving(folder, tmp_path / "server.pem", without=("MLSD", "MLST", *without)) as served:
+        params = {"host": "127.0.0.1", "port": served.port, "user": ftp.USER, "password": ftp.PASSWORD}
+        server = Server("ftp", {**params, "certificate": fingerprint}, folder)
+        server.write("a.csv", "id\n1\n")
+        with pytest.raises(ConfigurationError) as caught:
+            server.connector().discover()
+    assert caught.value.code == "server_unsupported"
