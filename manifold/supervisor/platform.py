@@ -180,7 +180,7 @@ class Platform:
         web = roles.web(self.host, self.port, environment.WEB_WORKERS.read(), environment.WEB_THREADS.read())
         self._add("web", web, signal.SIGTERM, 15)
         self._add("worker", roles.worker("worker", roles.WORK_QUEUES, workers), WORKER_STOP, 30)
-        self._add("system", roles.worker("system", roles.SYSTEM_QUEUES, 2), WORKER_STOP, 30)
+        self._add("system", roles.worker("system", roles.SYSTEM_QUEUES, roles.SYSTEM_SLOTS), WORKER_STOP, 30)
         self._add("beat", roles.beat, signal.SIGTERM, 10)
         for name in ("web", "worker", "system", "beat"):
             child = self.watch.children[name]

@@ -29,6 +29,8 @@ Ready = Callable[[], None]
 
 WORK_QUEUES = ("critical", "default", "bulk")
 SYSTEM_QUEUES = ("system",)
+# Two ticks ask servers of others and may wait long for them; the sweep and the reaper must not wait behind these.
+SYSTEM_SLOTS = 4
 SIGN_EVERY = 5.0
 
 

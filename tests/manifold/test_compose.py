@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from manifold import environment
+from manifold.supervisor import roles
 from tests.cluster import ROOT
 from tests.manifold.composed import COMPOSE, OURS, SERVICES, Composed
 from tests.services import open_folder
@@ -58,6 +59,12 @@ def test_every_variable_is_a_setting_and_no_secret_stands_in_it() -> None:
         for variable in SERVICES[name]["environment"]:
             setting = known[variable.removesuffix("_FILE")]
             assert setting.secret == variable.endswith("_FILE"), variable
+
+
+def test_the_system_worker_has_as_many_slots_as_under_the_supervisor() -> None:
+    command = SERVICES["system"]["command"]
+    assert command[command.index("-Q") + 1] == ",".join(roles.SYSTEM_QUEUES)
+    assert command[command.index("-c") + 1] == str(roles.SYSTEM_SLOTS)
 
 
 def test_the_secrets_are_made_once_and_read_as_settings(tmp_path: Path) -> None:
