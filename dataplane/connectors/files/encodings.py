@@ -15,6 +15,8 @@ from dataplane.connectors.files.roots import unreadable
 from dataplane.errors import DataError
 
 Compression = Literal["none", "gzip", "zstd"]
+READERS_NAMES: dict[Compression, str] = {"none": "uncompressed", "gzip": "gzip", "zstd": "zstd"}
+"""What DuckDB's readers call them."""
 SAMPLE = 1 << 20
 _CHUNK = 4 << 20
 _WESTERN = ("cp1250", "cp1252", "cp1254", "cp1257", "cp1258", "latin-1", "iso8859", "cp850", "cp437", "mac")

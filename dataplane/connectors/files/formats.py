@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dataplane.connectors.base import Column, Part, SourceFile, StreamConfig
 from dataplane.connectors.files import casts
-from dataplane.connectors.files.encodings import Compression, head
+from dataplane.connectors.files.encodings import READERS_NAMES, Compression, head
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.layouts import Layout
 from dataplane.connectors.files.settings import FileSettings, Format
@@ -20,7 +20,6 @@ BUFFER = 8_000_000
 _OPEN_QUOTE = "unterminated quote"
 ORIGIN = "__origin"
 PATH = "__path"
-_COMPRESSION = {"none": "uncompressed", "gzip": "gzip", "zstd": "zstd"}
 
 
 @dataclass(frozen=True)
@@ -225,7 +224,7 @@ class Group:
     def _source(self, types: dict[str, str], *, rejects: str | None) -> str:
         """The reader's call. rejects: what tells its tables apart; None drops what it refuses."""
         paths = path_list(each.absolute for each in self.files)
-        options = [f"filename = '{PATH}'", f"compression = '{_COMPRESSION[self.files[0].compression]}'"]
+        options = [f"filename = '{PATH}'", f"compression = '{READERS_NAMES[self.files[0].compression]}'"]
         if not self._delimited:
             named = {each.name: types[each.name] for each in self.columns}
             return (

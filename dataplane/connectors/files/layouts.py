@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from dataplane.connectors.base import Column
-from dataplane.connectors.files.encodings import broken, head, open_bytes, text_of
+from dataplane.connectors.files.encodings import READERS_NAMES, broken, compression_of, head, open_bytes, text_of
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.nests import DEEPEST, too_deep
 from dataplane.connectors.files.settings import FileSettings
@@ -111,7 +111,11 @@ def parquet_layout(connection: duckdb.DuckDBPyConnection, found: Found) -> Layou
 def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str) -> Layout:
     """The keys of a JSON file's objects and the types DuckDB sees in them. Raises ManifoldError."""
     _shallow(found, absolute)
-    query = f"DESCRIBE SELECT * FROM read_json({literal(absolute)}, format = {literal(shape)}, sample_size = 20480)"
+    # By what it begins with: a copy has no suffix that would tell DuckDB.
+    options = (
+        f"format = {literal(shape)}, compression = '{READERS_NAMES[compression_of(absolute)]}', sample_size = 20480"
+    )
+    query = f"DESCRIBE SELECT * FROM read_json({literal(absolute)}, {options})"
     with duckdb_errors():
         try:
             rows = connection.execute(query).fetchall()

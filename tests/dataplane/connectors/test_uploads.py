@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from dataplane.connectors.base import Connector, Mark, StreamConfig, Uploaded, Window
@@ -61,3 +63,17 @@ def test_without_a_file_nothing_is_found() -> None:
     empty = build("uploads", {})
     assert empty.discover() == []
     assert [each.detail for each in empty.test()][-1] == "There is no file to read yet."
+
+
+@pytest.mark.parametrize("name", ["a.json.gz", "a.ndjson.gz", "a.ndjson.zst"])
+def test_compressed_json_is_read_though_its_copy_has_no_suffix(tmp_path: Path, name: str) -> None:
+    content = b'{"id": 1}\n{"id": 2}\n'
+    kept = tmp_path / "kept"
+    kept.write_bytes(gzip.compress(content) if name.endswith("gz") else pa.compress(content, "zstd", asbytes=True))
+    given = Uploaded(name, str(kept), kept.stat().st_size, 1_700_000_000_000_000_000)
+    uploads = build("uploads", {}, uploads=[given])
+    stream = discovered(uploads)
+    assert [each.name for each in stream.columns] == ["id"]
+    planned = uploads.plan(stream, "incremental", Mark())
+    assert planned.window is not None
+    assert rows(tmp_path, extracted(tmp_path, uploads, stream, planned.window)) == [(1,), (2,)]
