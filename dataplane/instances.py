@@ -25,6 +25,9 @@ class Size:
 # What an instance may put beside its memory before it gives up; the disk itself is guarded by the error it raises.
 _SPILL_FACTOR = 16
 
+# Opening takes some 9 ms; who has waited that many seconds for one opened ahead opens one himself.
+PATIENCE = 5.0
+
 # Each change of it is one operation, which no other thread sees half done.
 _ahead: dict[Size, Future[duckdb.DuckDBPyConnection]] = {}
 
@@ -32,7 +35,12 @@ _ahead: dict[Size, Future[duckdb.DuckDBPyConnection]] = {}
 def fresh(size: Size) -> duckdb.DuckDBPyConnection:
     """An instance that nobody has used: no extension is loaded, and it has no folder to spill into."""
     coming = _ahead.pop(size, None)
-    return _connected(size) if coming is None or coming.exception() is not None else coming.result()
+    try:
+        if coming is not None and coming.exception(timeout=PATIENCE) is None:
+            return coming.result()
+    except TimeoutError:  # Its thread was never begun, or hangs.
+        pass
+    return _connected(size)
 
 
 def open_ahead(size: Size) -> bool:
@@ -45,7 +53,7 @@ def open_ahead(size: Size) -> bool:
         return False
     try:
         threading.Thread(target=_open, args=(size, coming), name="instance-ahead", daemon=True).start()
-    except RuntimeError as error:  # The system gives no more threads; then it is opened when it is asked for.
+    except Exception as error:  # The system gives no more threads; then it is opened when it is asked for.
         coming.set_exception(error)
     return True
 
@@ -53,7 +61,7 @@ def open_ahead(size: Size) -> bool:
 def _open(size: Size, coming: Future[duckdb.DuckDBPyConnection]) -> None:
     try:
         coming.set_result(_connected(size))
-    except Exception as error:
+    except BaseException as error:  # Whoever waits for it hears of everything, and opens one itself.
         coming.set_exception(error)
 
 

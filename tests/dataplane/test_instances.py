@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import duckdb
@@ -54,6 +55,26 @@ def test_one_that_was_opened_ahead_is_set_as_any_other():
         with instances.fresh(SIZE) as ahead:
             assert settings_of(ahead) == settings_of(usual)
             assert settings_of(ahead)[:3] == ["64.0 MiB", "1", "UTC"]
+
+
+def test_where_no_thread_can_be_had_it_is_opened_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch):
+    def none_left(_thread: threading.Thread) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as changed:
+        changed.setattr(threading.Thread, "start", none_left)
+        assert instances.open_ahead(SIZE)
+    with instances.fresh(SIZE) as found:
+        assert settings_of(found)[:2] == ["64.0 MiB", "1"]
+
+
+def test_nobody_waits_for_ever_for_one_whose_thread_never_ran(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(instances, "PATIENCE", 0.01)
+    with monkeypatch.context() as changed:
+        changed.setattr(threading.Thread, "start", lambda _thread: None)
+        assert instances.open_ahead(SIZE)
+    with instances.fresh(SIZE) as found:
+        assert settings_of(found)[:2] == ["64.0 MiB", "1"]
 
 
 def test_one_of_another_size_stays_for_those_it_fits():
