@@ -9,6 +9,7 @@ import io
 import logging
 import re
 import stat
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -151,7 +152,14 @@ class SftpSession(Remote):
                     self._transport.auth_password(params.user, params.password)
             except paramiko.AuthenticationException:
                 raise not_admitted(params.user, what) from None
-            self._sftp = paramiko.SFTPClient.from_transport(self._transport)
+            # Nothing in paramiko ends this wait.
+            patience = threading.Timer(IDLE_SECONDS, self._transport.close)
+            patience.daemon = True
+            patience.start()
+            try:
+                self._sftp = paramiko.SFTPClient.from_transport(self._transport)
+            finally:
+                patience.cancel()
             self._sftp.get_channel().settimeout(IDLE_SECONDS)
         return f"{params.user} is let in with a {what}."
 

@@ -60,9 +60,11 @@ def _close(connection: Connection) -> None:
 def sign_in(params: MySQLParams, address: str, seconds: float, *, writes: bool = False) -> Connection:
     """Open a session at an address that `reachable` has found. Raises ManifoldError."""
     try:
-        connection = pymysql.connect(**_arguments(params, address, seconds))
+        connection = pymysql.connect(**_arguments(params, address))
     except (pymysql.err.MySQLError, OSError, RuntimeError) as error:
         raise faults.refused_connection(params, error) from None
+    # The server's own limit comes first; this one is for a server that has gone. A greeting does not take as long.
+    connection._read_timeout = connection._write_timeout = seconds + 2 * CONNECT_SECONDS
     try:
         for statement in _prepared(is_mariadb(connection), seconds, writes=writes):
             ask(connection, statement)
@@ -124,7 +126,7 @@ def attach(duck: duckdb.DuckDBPyConnection, params: MySQLParams, address: str) -
         ) from None
 
 
-def _arguments(params: MySQLParams, address: str, seconds: float) -> dict[str, Any]:
+def _arguments(params: MySQLParams, address: str) -> dict[str, Any]:
     given: dict[str, Any] = {
         # Under verify-full the certificate is compared with the name, so a name that leads elsewhere gets nowhere.
         "host": params.host if params.sslmode == "verify-full" else address,
@@ -135,9 +137,8 @@ def _arguments(params: MySQLParams, address: str, seconds: float) -> dict[str, A
         "charset": "utf8mb4",
         "autocommit": True,
         "connect_timeout": CONNECT_SECONDS,
-        # The server's own limit comes first; this one is for a server that has gone.
-        "read_timeout": seconds + 2 * CONNECT_SECONDS,
-        "write_timeout": seconds + 2 * CONNECT_SECONDS,
+        "read_timeout": CONNECT_SECONDS,
+        "write_timeout": CONNECT_SECONDS,
         "program_name": "manifold",
     }
     if params.sslmode == "disable":

@@ -27,11 +27,15 @@ class Ssh:
 
 
 @contextmanager
-def serving(folder: Path, key: paramiko.PKey, admitted: paramiko.PKey) -> Iterator[Ssh]:
-    """The server while the block lasts."""
+def serving(
+    folder: Path, key: paramiko.PKey, admitted: paramiko.PKey, silent_until: threading.Event | None = None
+) -> Iterator[Ssh]:
+    """The server while the block lasts. silent_until: it lets in, and answers nothing more before that."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         transports: list[paramiko.Transport] = []
-        thread = threading.Thread(target=_accept, args=(listening, folder, key, admitted, transports))
+        thread = threading.Thread(
+            target=_accept, args=(listening, folder, key, _Door(admitted, silent_until), transports)
+        )
         thread.start()
         try:
             yield Ssh(listening.getsockname()[1], folder, str(key.fingerprint), admitted)
@@ -43,9 +47,7 @@ def serving(folder: Path, key: paramiko.PKey, admitted: paramiko.PKey) -> Iterat
                 each.close()
 
 
-def _accept(
-    listening: socket.socket, folder: Path, key: paramiko.PKey, admitted: paramiko.PKey, transports: list[Any]
-) -> None:
+def _accept(listening: socket.socket, folder: Path, key: paramiko.PKey, door: _Door, transports: list[Any]) -> None:
     while True:
         try:
             connection, _ = listening.accept()
@@ -57,12 +59,13 @@ def _accept(
         transport.set_subsystem_handler("sftp", paramiko.SFTPServer, sftp_si=_Files, folder=folder)
         # Whoever only looks at the key goes away in the middle of it.
         with suppress(paramiko.SSHException, EOFError, OSError):
-            transport.start_server(event=threading.Event(), server=_Door(admitted))
+            transport.start_server(event=threading.Event(), server=door)
 
 
 class _Door(paramiko.ServerInterface):
-    def __init__(self, admitted: paramiko.PKey) -> None:
+    def __init__(self, admitted: paramiko.PKey, silent_until: threading.Event | None) -> None:
         self._admitted = admitted
+        self._silent_until = silent_until
 
     def get_allowed_auths(self, username: str) -> str:
         return "password,publickey"
@@ -77,6 +80,11 @@ class _Door(paramiko.ServerInterface):
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         return paramiko.OPEN_SUCCEEDED
+
+    def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:
+        if self._silent_until is not None:
+            self._silent_until.wait(60)
+        return super().check_channel_subsystem_request(channel, name)
 
 
 class _Handle(paramiko.SFTPHandle):

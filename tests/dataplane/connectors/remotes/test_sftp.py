@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from pathlib import Path
 
 import paramiko
 import pytest
 from pydantic import ValidationError
 
+from dataplane.connectors import sftp as connector
 from dataplane.connectors.base import Stage
 from dataplane.connectors.registry import build
 from tests.dataplane.connectors.remotes import ssh
-from tests.dataplane.connectors.remotes.conftest import USER_KEY, Server
+from tests.dataplane.connectors.remotes.conftest import HOST_KEY, USER_KEY, Server
 
 
 def last(server: Server, **changes: object) -> Stage:
@@ -79,3 +81,14 @@ def test_links_and_names_that_are_none_are_left_out(sftp: Server) -> None:
 def test_one_needs_a_password_or_a_key() -> None:
     with pytest.raises(ValidationError, match="password or a private key"):
         build("sftp", {"host": "h", "user": "ann"})
+
+
+def test_a_server_that_lets_in_and_then_says_nothing_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connector, "IDLE_SECONDS", 0.5)
+    given_up = threading.Event()
+    with ssh.serving(folder, HOST_KEY, USER_KEY, silent_until=given_up) as silent:
+        params = {"host": "127.0.0.1", "port": silent.port, "user": ssh.USER, "password": ssh.PASSWORD}
+        stage = last(Server("sftp", {**params, "host_key": silent.host_key}, folder))
+        given_up.set()
+    assert stage.error is not None
+    assert (stage.name, stage.error.code) == ("authenticate", "connection_lost")
