@@ -28,6 +28,7 @@ from dataplane.connectors.files.server import (
     connected,
     fit,
     lost,
+    names_encoding,
     no_folder,
     not_admitted,
 )
@@ -184,10 +185,7 @@ class FtpSession(Remote):
                 raise _too_old(self._params.host, str(error)) from None
             raise refused from None
         except UnicodeError:
-            raise ConfigurationError(
-                "The server writes names of files that are not UTF-8. Rename them, or set the server to UTF-8.",
-                code="names_encoding",
-            ) from None
+            raise names_encoding() from None
         except (ftplib.Error, OSError, EOFError):
             raise lost(self._params.host) from None
 

@@ -31,6 +31,7 @@ from dataplane.connectors.files.server import (
     fit,
     forbidden,
     lost,
+    names_encoding,
     no_folder,
     not_admitted,
 )
@@ -176,7 +177,9 @@ class SftpSession(Remote):
             raise missing from None
         except PermissionError:
             raise forbidden(path) from None
-        except (paramiko.SSHException, OSError, EOFError):
+        except UnicodeError:
+            raise names_encoding() from None
+        except (paramiko.SSHException, paramiko.SFTPError, OSError, EOFError):
             raise lost(self._params.host) from None
 
 
@@ -222,7 +225,7 @@ def _key(text: str, passphrase: str | None) -> Any:
             return kind.from_private_key(io.StringIO(whole), password=passphrase or None)
         except paramiko.PasswordRequiredException:
             raise _bad_key("It is locked: enter its passphrase") from None
-        except (paramiko.SSHException, ValueError, IndexError):
+        except Exception:  # noqa: S112  a key that is damaged fails in any way, with an AssertionError for one
             continue
     raise _bad_key("It is damaged, of a kind that is not supported, or its passphrase is wrong")
 

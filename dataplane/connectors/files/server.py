@@ -92,6 +92,14 @@ def no_folder(path: str) -> ConfigurationError:
     )
 
 
+def names_encoding() -> ConfigurationError:
+    """The error for a server whose names of files are no UTF-8."""
+    return ConfigurationError(
+        "The server writes names of files that are not UTF-8. Rename them, or set the server to UTF-8.",
+        code="names_encoding",
+    )
+
+
 def forbidden(path: str) -> ConfigurationError:
     """The error for what the user may not read."""
     return ConfigurationError(

@@ -106,7 +106,8 @@ class _Files(paramiko.SFTPServerInterface):
         found = []
         for name in os.listdir(place):
             each = paramiko.SFTPAttributes.from_stat(os.lstat(place / name))
-            each.filename = name
+            # As most servers do: the bytes, whatever they mean.
+            each.filename = os.fsencode(name)
             found.append(each)
         return found
 

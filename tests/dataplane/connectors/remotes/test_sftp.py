@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import threading
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import paramiko
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import ValidationError
 
 from dataplane.connectors import sftp as connector
 from dataplane.connectors.base import Stage
 from dataplane.connectors.registry import build
+from dataplane.errors import ConfigurationError
 from tests.dataplane.connectors.remotes import ssh
 from tests.dataplane.connectors.remotes.conftest import HOST_KEY, USER_KEY, Server
 
@@ -92,3 +96,22 @@ def test_a_server_that_lets_in_and_then_says_nothing_is_given_up(folder: Path, m
         given_up.set()
     assert stage.error is not None
     assert (stage.name, stage.error.code) == ("authenticate", "connection_lost")
+
+
+def test_a_name_that_is_not_utf_8_is_told(sftp: Server) -> None:
+    (sftp.folder / os.fsdecode(b"caf\xe9.csv")).write_text("id\n1\n")
+    with pytest.raises(ConfigurationError) as caught:
+        sftp.connector().discover()
+    assert caught.value.code == "names_encoding"
+
+
+def test_a_damaged_key_is_told() -> None:
+    key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    begin, *body, end = key.strip().split("\n")
+    whole = bytearray(base64.b64decode("".join(body)))
+    at = whole.rindex(b"ssh-ed25519") + len(b"ssh-ed25519") + 10
+    whole[at] ^= 1
+    damaged = f"{begin}\n{base64.b64encode(whole).decode()}\n{end}\n"
+    with pytest.raises(ConfigurationError) as caught:
+        connector._key(damaged, None)
+    assert caught.value.code == "private_key"
