@@ -31,7 +31,8 @@ def record_files(stream: Stream, listed: Iterable[FileRef]) -> None:
                 path=each.path,
                 size=each.size,
                 modified=datetime.fromisoformat(each.modified),
-                file_date=date.fromisoformat(each.file_date) if each.file_date else None,
+                # A pattern may tell the hour, too.
+                file_date=date.fromisoformat(each.file_date[:10]) if each.file_date else None,
                 last_seen_at=now,
             )
             for each in files

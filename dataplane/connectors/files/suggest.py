@@ -10,6 +10,10 @@ from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.patterns import FilePattern, generalised
 from dataplane.connectors.files.settings import COMPRESSED, Format, format_of
 
+# A stream's name has at most 200 letters, among them those of a sheet and the number that makes it unique.
+_LONGEST = 150
+_LONGEST_MORE = 40
+
 
 @dataclass(frozen=True)
 class Suggestion:
@@ -43,7 +47,7 @@ def suggestions(files: Sequence[Found]) -> list[Suggestion]:
 
 def named_with(name: str, more: str) -> str:
     """A stream's name with the words of what it is a piece of."""
-    return "_".join([name, *re.findall(r"[^\W_]+", more.lower())])
+    return "_".join([name, *re.findall(r"[^\W_]+", more.lower()[:_LONGEST_MORE])])
 
 
 def _name(pattern: str) -> str:
@@ -53,7 +57,7 @@ def _name(pattern: str) -> str:
         lowered = lowered.removesuffix(suffix)
     stem = lowered.rpartition(".")[0] if "." in lowered.rpartition("/")[2] else lowered
     words = re.findall(r"[^\W_]+", re.sub(r"\{\w*\}|[*?]", " ", stem))
-    return "_".join(words) or "files"
+    return "_".join(words)[:_LONGEST].rstrip("_") or "files"
 
 
 def _unique(name: str, taken: set[str]) -> str:

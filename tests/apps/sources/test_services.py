@@ -131,6 +131,12 @@ def test_files_are_kept_as_they_were_seen(project: Project, tmp_path: Any) -> No
     assert SourceFile.objects.exclude(digest="").get().path == "f00000.csv"
 
 
+def test_files_of_an_hour_are_kept_with_their_day(project: Project) -> None:
+    stream = _file_stream(project)
+    services.record_files(stream, [FileRef("a.csv", 1, "2013-02-01T00:00:00Z", "2013-01-31T05:00")])
+    assert str(SourceFile.objects.get(stream=stream).file_date) == "2013-01-31"
+
+
 def test_an_empty_listing_says_nothing(project: Project) -> None:
     stream = _file_stream(project)
     services.record_files(stream, [FileRef("a.csv", 1, "2013-02-01T00:00:00Z")])

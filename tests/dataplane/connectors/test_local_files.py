@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from dataplane.connectors.base import Mark, Stage, StreamConfig
 from dataplane.connectors.files.connector import FileConnector
+from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.patterns import FilePattern, generalised
+from dataplane.connectors.files.suggest import suggestions
 from dataplane.connectors.registry import build
 from dataplane.errors import ConfigurationError, DataError
 from tests.dataplane.steps.files_source import Drop
@@ -223,3 +225,10 @@ def test_a_date_in_a_name_is_found_and_read_back(day, mark, word):
 @given(st.text("ab012.*?[]{}-_/", min_size=1, max_size=14).filter(lambda name: ".." not in name and name[0] != "/"))
 def test_every_name_fits_its_own_pattern(name):
     assert FilePattern(generalised(name)).match(name) is not None
+
+
+def test_names_of_streams_from_deep_folders_are_cut_and_differ() -> None:
+    folders = "/".join(["a-rather-long-folder"] * 20)
+    found = suggestions([Found(f"{folders}/{each}.csv", "", 1, 0) for each in ("orders", "customers")])
+    assert len({each.name for each in found}) == 2
+    assert all(len(each.name) <= 160 for each in found)
