@@ -225,7 +225,7 @@ def _known_steps(version: PipelineVersion, only: Sequence[str]) -> list[str]:
 def _admit(pipeline_id: uuid.UUID) -> None:
     ready = starting.admit(pipeline_id)
     if ready:
-        transaction.on_commit(partial(dispatch.send, ready))
+        transaction.on_commit(partial(dispatch.send, ready), robust=True)
 
 
 def _same_request(known: Run, pipeline: Pipeline, mode: str, only: Sequence[str]) -> Run:

@@ -28,7 +28,8 @@ def send(ready: Sequence[Ready]) -> bool:
         with current_app.producer_or_acquire() as producer, producer.batch() if len(ready) > 1 else nullcontext():
             for step, queue in ready:
                 current_app.send_task(TASK, args=[str(step)], queue=queue, producer=producer)
-    except UNREACHABLE as error:
+    except (*UNREACHABLE, RuntimeError) as error:
+        # RuntimeError: the connection was made anew within a batch, which kombu gives up then. Nothing of it was sent.
         # The sweep sends them when the broker is back.
         log.warning("broker_unreachable", error=str(error))
         return False

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
-from kombu import pools
+from kombu import Producer, pools
 
 from apps.pipelines.execution import dispatch
 from manifold import celery
@@ -61,6 +62,24 @@ def test_questions_are_answered_after_a_call_to_the_workers(broker: redis.Redis)
     assert (dispatch.queued(), dispatch.somebody_waits("bulk")) == (0, False)
     assert dispatch.send([(uuid.uuid4(), "bulk"), (uuid.uuid4(), "bulk")]) is True
     assert (dispatch.queued(), dispatch.somebody_waits("bulk")) == (2, True)
+
+
+def test_a_connection_that_is_made_anew_within_a_batch_is_no_error(
+    broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_task = celery.app.send_task
+
+    def reconnected(name: str, producer: Producer, **more: Any) -> None:
+        send_task(name, producer=producer, **more)
+        producer.revive(producer.connection.channel())
+
+    steps = [(uuid.uuid4(), "bulk") for _ in range(2)]
+    with monkeypatch.context() as changed:
+        changed.setattr(celery.app, "send_task", reconnected)
+        assert dispatch.send(steps) is False
+    assert dispatch.queued() == 0
+    assert dispatch.send(steps) is True
+    assert dispatch.queued() == 2
 
 
 @pytest.mark.usefixtures("_no_broker")
