@@ -72,11 +72,17 @@ class Heartbeat:
         self.terminated = False
 
     def __enter__(self) -> Heartbeat:
+        try:
+            # Without waiting until it runs, as `Thread.start` does: most steps are over before its first beat.
+            _thread.start_new_thread(self._run, ())
+        except Exception:
+            # No thread can be had. The process goes on as it was; the step's lease runs out.
+            os.close(self._read)
+            os.close(self._write)
+            raise
         if self._main:
             self._handler = signal.signal(signal.SIGTERM, self._on_term)
             self._wakeup = signal.set_wakeup_fd(self._write)
-        # Without waiting until it runs, as `Thread.start` does: most steps are over before its first beat.
-        _thread.start_new_thread(self._run, ())
         return self
 
     def stop(self) -> None:

@@ -129,6 +129,18 @@ def test_a_worker_that_is_asked_to_end_hands_its_step_back() -> None:
     assert (step.state, step.attempt, step.lost, step.fence, step.error) == ("ready", 0, 0, 1, None)
 
 
+def test_where_no_thread_can_be_had_the_process_goes_on_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(heartbeat._thread, "start_new_thread", none_left)
+    handler, run = signal.getsignal(signal.SIGTERM), make_run({"a": {}})
+    with pytest.raises(RuntimeError, match="new thread"):
+        engine.run_step(step_of(run, "a").pk, "one", may_exit=False)
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert signal.set_wakeup_fd(-1) == -1
+
+
 def _stop(run: Run) -> None:
     with acting(SYSTEM):
         closing.stop_run(locked(run), "cancelled")
