@@ -75,7 +75,7 @@ def coverage(live: Iterable[Window], sliced: Iterable[Window], wanted: Bounds) -
     """
     lower, upper = str(wanted.lower), str(wanted.upper)
     first = next((each.bounds for each in live if each.bounds["kind"] == "cursor"), None)
-    taken = [(each.bounds["lower"], each.bounds["upper"]) for each in sliced if each.bounds["kind"] == "slice"]
+    taken = [(each.bounds["lower"], each.bounds["upper"]) for each in sliced if _is_slice_by(each, wanted.column)]
     if first is not None:
         taken.append((first["upper"] if first.get("baseline") else "", upper))
     reach, touched = lower, False
@@ -84,6 +84,11 @@ def coverage(live: Iterable[Window], sliced: Iterable[Window], wanted: Bounds) -
             touched = True
             reach = max(reach, end) if begin <= reach else reach
     return "all" if reach >= upper else "part" if touched else "none"
+
+
+def _is_slice_by(window: Window, column: str | None) -> bool:
+    """Slices by another column say nothing of this one's range."""
+    return bool(window.bounds["kind"] == "slice" and window.bounds["column"] == column)
 
 
 def baseline(pipeline_id: uuid.UUID, step_key: str, stream: Stream, batch: uuid.UUID, end: Bounds) -> None:

@@ -17,7 +17,7 @@ from django.db import connection
 from apps.accounts.models import Project
 from apps.audit.models import Event
 from apps.audit.refusals import Conflict, Invalid
-from apps.pipelines import backfilling, control, planning, progress, services, slicing
+from apps.pipelines import backfilling, control, planning, progress, services, slicing, windows
 from apps.pipelines.backfilling import Range
 from apps.pipelines.document import parse
 from apps.pipelines.execution import settling, sweeps
@@ -27,6 +27,7 @@ from apps.pipelines.schedule import Schedule as Definition
 from apps.sources import services as sources
 from apps.sources.models import Source
 from dataplane.connectors.base import StreamConfig
+from dataplane.connectors.base import Window as Bounds
 from dataplane.connectors.registry import build
 from manifold.demo.data import EXAMPLES
 from tests.apps.pipelines import workshop as ws
@@ -478,6 +479,15 @@ def test_a_cursor_that_is_no_time_is_refused_with_the_remedy(project: Project, e
 def test_a_range_that_is_none_is_refused(events: Pipeline, wanted: Range, said: str):
     with pytest.raises(Invalid, match=said):
         start(events, wanted)
+
+
+def test_slices_by_another_column_leave_a_range_unread():
+    read = Window(bounds=Bounds("slice", column="at", lower="2026-01-01", upper="2026-01-05").as_json())
+
+    def covered(column: str) -> str:
+        return windows.coverage([], [read], Bounds("slice", column=column, lower="2026-01-01", upper="2026-01-02"))
+
+    assert (covered("at"), covered("made")) == ("all", "none")
 
 
 def test_one_backfill_at_a_time(events: Pipeline):
