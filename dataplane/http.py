@@ -229,6 +229,8 @@ def _in_our_words(url: str) -> Iterator[None]:
 
 def _refused(url: str, error: Exception) -> ManifoldError:
     text = str(error)
+    if "UNEXPECTED_EOF" in text:
+        return _later(url, "connection_lost", "broke off")
     if "CERTIFICATE" in text or "SSL" in text or "TLS" in text:
         return ConfigurationError(
             f"{shown(url)} does not prove who it is: its certificate is not valid for this name ({text[:200]}). "

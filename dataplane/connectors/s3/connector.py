@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import ClassVar
@@ -187,7 +187,11 @@ class Bucket(Remote):
         """Raises the error of an answer that is a refusal."""
         if answer.status in (200, 206):
             return
-        code = _text(_parsed(answer), "Code") if answer.headers.get("content-type", "").endswith("xml") else ""
+        code = ""
+        if answer.headers.get("content-type", "").endswith("xml"):
+            # What stands before a store may answer with a page of its own: then the status has to do.
+            with suppress(ConfigurationError):
+                code = _text(_parsed(answer), "Code")
         raise _refusal(self._params, path, answer, code)
 
 

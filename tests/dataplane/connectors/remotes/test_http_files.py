@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -305,3 +307,27 @@ def test_nobody_listening_is_tried_again() -> None:
 
 def test_no_secret_and_no_query_is_shown() -> None:
     assert http.shown("https://host:8443/a.csv?key=secret#x") == "https://host:8443/a.csv"
+
+
+def test_a_server_that_hangs_up_while_encryption_is_agreed_on_is_tried_again() -> None:
+    def hang_up() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(1 << 16)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        try:
+            url = f"https://127.0.0.1:{listening.getsockname()[1]}/orders.csv"
+            error = failure(build("http_files", {"urls": [url]}, networks=LOOPBACK))
+        finally:
+            # A thread that waits in accept() wakes up at once.
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+    assert isinstance(error, TransientError), error.as_json()
+    assert error.code == "connection_lost"

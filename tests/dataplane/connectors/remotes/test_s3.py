@@ -159,6 +159,11 @@ def refusing(status: int, code: str, **headers: str) -> Any:
     return lambda request: request.answer(status, body, {"Content-Type": "application/xml", **headers})
 
 
+def page(status: int) -> Any:
+    kind = {"Content-Type": "application/xhtml+xml"}
+    return lambda request: request.answer(status, b"<!DOCTYPE html><html><p>Not now<br>", kind)
+
+
 @pytest.mark.parametrize(
     ("answer", "code", "retryable"),
     [
@@ -168,6 +173,8 @@ def refusing(status: int, code: str, **headers: str) -> Any:
         (refusing(301, "PermanentRedirect", **{"x-amz-bucket-region": "eu-west-1"}), "region", False),
         (refusing(503, "SlowDown"), "rate_limited", True),
         (refusing(500, "InternalError"), "server_error", True),
+        (page(503), "server_error", True),
+        (page(404), "bucket_missing", False),
         (lambda request: request.answer(200, b"<html>hello"), "http_status", False),
         (lambda request: request.answer(200, b"<ListBucketResult>"), "http_status", False),
         (
