@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
@@ -22,8 +22,11 @@ _LARGEST_CONTENTS = 4 << 20
 _RATIO = 400
 _RATIO_FROM = 64 << 20
 _CHUNK = 1 << 20
+_LARGEST_DIRECTORY = 16 << 20
+_DIRECTORY_SIZE = 5
+# Names in lower case: whoever reads a workbook finds its members whatever their case.
 _CONTENTS = "xl/workbook.xml"
-_SHARED = "xl/sharedStrings.xml"
+_SHARED = "xl/sharedstrings.xml"
 _MAIN = (
     "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}",
     "{http://purl.oclc.org/ooxml/spreadsheetml/main}",
@@ -46,14 +49,16 @@ def workbook_of(found: Found) -> Workbook:
     Raises DataError for one that is damaged, no workbook, of the old format, or made to exhaust whoever reads it.
     """
     with _archive(found) as archive:
-        members = {each.filename: each for each in archive.infolist()}
+        members = {each.filename.lower(): each for each in archive.infolist()}
+        if len(members) < len(archive.infolist()):
+            raise no_workbook(found.path, "a member of it is there twice")
         if _CONTENTS not in members:
             raise no_workbook(found.path, "its table of contents is missing or of another format (.xlsb)")
         _bounded(found, members)
         for name, each in members.items():
-            if name.endswith(".xml"):
+            if name.endswith((".xml", ".rels")):
                 _sound(found, archive, each)
-        contents = ElementTree.fromstring(archive.read(_CONTENTS))  # noqa: S314 - it was found to declare no entities
+        contents = ElementTree.fromstring(archive.read(members[_CONTENTS]))  # noqa: S314 - it was found to declare no entities
         return Workbook(tuple(_visible(contents)), _from_1904(contents))
 
 
@@ -66,6 +71,7 @@ def _archive(found: Found) -> Iterator[zipfile.ZipFile]:
                 raise no_workbook(found.path, "it is of the old format (.xls), or protected by a password")
             if not first.startswith(b"PK"):
                 raise no_workbook(found.path, "it holds something else, whatever its name says")
+            bounded_directory(found.path, file)
             with zipfile.ZipFile(file) as archive:
                 yield archive
     except FileNotFoundError:
@@ -128,6 +134,13 @@ def _visible(contents: ElementTree.Element) -> Iterator[str]:
 def _from_1904(contents: ElementTree.Element) -> bool:
     found = (contents.find(f"{namespace}workbookPr") for namespace in _MAIN)
     return any(each is not None and each.get("date1904", "0") in ("1", "true") for each in found)
+
+
+def bounded_directory(path: str, file: IO[bytes]) -> None:
+    """Raises DataError for an archive whose list of members would fill the memory as soon as it is opened."""
+    end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # what ZipFile itself begins with
+    if end is not None and end[_DIRECTORY_SIZE] > _LARGEST_DIRECTORY:
+        raise bomb(path, f"the list of its members has {end[_DIRECTORY_SIZE]:,} bytes")
 
 
 def no_workbook(path: str, why: str) -> DataError:

@@ -24,7 +24,7 @@ from dataplane.connectors.files.place import Near, Place, Work
 from dataplane.connectors.files.remote import RESERVE, SAMPLE, bounded, by_lines, sound, whole_lines
 from dataplane.connectors.files.roots import unreadable
 from dataplane.connectors.files.settings import ARCHIVE
-from dataplane.connectors.files.workbooks import bomb
+from dataplane.connectors.files.workbooks import bomb, bounded_directory
 from dataplane.engine import disk_error
 from dataplane.errors import DataError
 from dataplane.failures import disk_full
@@ -149,8 +149,10 @@ def _opened(found: Found, shown: str = "") -> Iterator[zipfile.ZipFile]:
     """An archive. shown: what an error names, if not the archive itself."""
     shown = shown or found.path
     try:
-        with open(found.absolute, "rb") as file, zipfile.ZipFile(file) as archive:
-            yield archive
+        with open(found.absolute, "rb") as file:
+            bounded_directory(shown, file)
+            with zipfile.ZipFile(file) as archive:
+                yield archive
     except FileNotFoundError:
         raise gone(shown) from None
     except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, zlib.error, ValueError) as error:

@@ -219,6 +219,23 @@ def bomb() -> bytes:
     return out.getvalue()
 
 
+def with_more(name: str, content: bytes) -> bytes:
+    out = io.BytesIO(GOOD)
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.writestr(name, content)
+    return out.getvalue()
+
+
+def long_listing() -> bytes:
+    out = io.BytesIO(GOOD)
+    with zipfile.ZipFile(out, "a") as archive:
+        for number in range(260):
+            info = zipfile.ZipInfo(f"{number}.bin")
+            info.comment = b"x" * 65_000
+            archive.writestr(info, "")
+    return out.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "code"),
     [
@@ -234,6 +251,10 @@ def bomb() -> bytes:
         (changed(GOOD, SHEET, lambda old: old.replace(b"</row>", b"</rox>", 1)), "file_damaged"),
         (changed(GOOD, SHEET, lambda old: old[: len(old) // 2]), "file_damaged"),
         (bomb(), "file_bomb"),
+        (long_listing(), "file_bomb"),
+        (with_more("XL/Workbook.XML", b"<a/>"), "workbook_unreadable"),
+        (with_more("xl/more.XML", ENTITIES + b"<a/>"), "workbook_unreadable"),
+        (changed(GOOD, "xl/_rels/workbook.xml.rels", lambda old: ENTITIES + old), "workbook_unreadable"),
     ],
 )
 def test_what_is_no_workbook_is_refused_in_its_own_words(drop, content, code):

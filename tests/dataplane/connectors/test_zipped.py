@@ -140,6 +140,17 @@ def lying(size: int) -> bytes:
     return bytes(content)
 
 
+def listing(size: int) -> bytes:
+    """An archive with a list of members as long as this: every one has a comment."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        for number in range(size // 65_000 + 1):
+            info = zipfile.ZipInfo(f"{number}.csv")
+            info.comment = b"x" * 65_000
+            file.writestr(info, "id\n1\n")
+    return out.getvalue()
+
+
 GOOD = archive(("a.csv", "id\n1\n"))
 
 
@@ -148,6 +159,7 @@ GOOD = archive(("a.csv", "id\n1\n"))
     [
         (overlapping(), "file_bomb"),
         (bomb(), "file_bomb"),
+        (listing(16 << 20), "file_bomb"),
         (GOOD[:-10], "file_damaged"),
         (b"id\n1\n", "file_damaged"),
         (b"", "file_damaged"),
