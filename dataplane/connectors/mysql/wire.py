@@ -37,6 +37,12 @@ _NEW = {
 _WHOLE = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
 _TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext"})
 _BYTES = frozenset({"varbinary", "tinyblob", "blob", "mediumblob", "longblob"})
+# Bytes beyond these are refused, but not blanks, which are cut.
+_ROOM = {"tinytext": (1 << 8) - 1, "text": (1 << 16) - 1, "mediumtext": (1 << 24) - 1}
+_LENGTH = re.compile(r"\((\d+)\)")
+_MEMBER = re.compile(r"'((?:[^'\\]|''|\\.)*)'", re.DOTALL)
+_ESCAPED = re.compile(r"''|\\(.)", re.DOTALL)
+_MEANT = {"0": "\0", "n": "\n", "r": "\r"}
 _SMALL = frozenset({"TINYINT", "UTINYINT", "SMALLINT", "USMALLINT", "INTEGER", "UINTEGER"})
 # Texts that the server reads, and refuses where it cannot.
 _READ_FROM_TEXT = frozenset({"enum", "json", "uuid", "inet4", "inet6"})
@@ -75,7 +81,7 @@ class There:
         """The bytes that it takes in an index, at most; texts and bytes without a length take too many."""
         if self.base not in _TEXTS | _BYTES:
             return 16
-        length = re.search(r"\((\d+)\)", self.native)
+        length = _LENGTH.search(self.native)
         return 4 * int(length[1]) if length else KEY_BYTES + 1
 
 
@@ -151,7 +157,30 @@ def _of(column: ColumnType, known: str, there: There) -> str:
         return _quoted(f"CAST(to_json({itself}) AS VARCHAR)")
     if is_integer(known) or _DECIMAL.fullmatch(known):
         return _quoted(text) if there.base in _TEXTS else text
-    return _quoted(text)
+    condition = _unchanged(text, there)
+    return _guarded(column, condition, _quoted(text)) if condition else _quoted(text)
+
+
+def _unchanged(text: str, there: There) -> str:
+    """The condition of a text that the server does not change without a word; empty where it never does.
+
+    It cuts blanks that are too many, and takes for a member of an enum its number, or the same in another case.
+    """
+    if there.base == "enum":
+        members = (_ESCAPED.sub(_meant, each) for each in _MEMBER.findall(there.native))
+        return f"{text} IN ({', '.join(literal(each) for each in members)})"
+    blank = f"NOT ends_with({text}, ' ')"
+    if there.base in _ROOM:
+        return f"({blank} OR strlen({text}) <= {_ROOM[there.base]})"
+    length = _LENGTH.search(there.native) if there.base == "varchar" else None
+    if length:
+        return f"({blank} OR length({text}) <= {length[1]})"
+    return blank if there.base == "char" else ""
+
+
+def _meant(found: re.Match[str]) -> str:
+    """The letter for which two quotes, or a backslash and a letter, stand in the type of an enum."""
+    return "'" if found[1] is None else _MEANT.get(found[1], found[1])
 
 
 def _moment(column: ColumnType, known: str, there: There) -> str:

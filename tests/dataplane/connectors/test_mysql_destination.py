@@ -156,6 +156,8 @@ def test_readers_see_the_old_rows_until_the_commit(target: Target, mode: str) ->
         ("id varchar(3)", "SELECT 'abcd' AS id", {}, "value"),
         ("id varchar(3) CHARACTER SET latin1", "SELECT '漢' AS id", {}, "value"),
         ("id enum('a', 'b')", "SELECT 'c' AS id", {}, "value"),
+        ("id enum('a', 'b')", "SELECT '1' AS id", {}, "value"),
+        ("id varchar(3)", "SELECT 'abc ' AS id", {}, "value"),
         ("id json", "SELECT '{' AS id", {}, "check_violation"),
         ("id uuid", "SELECT 'no' AS id", {}, "value"),
         ("id decimal(5,2)", "SELECT 1234.5::DECIMAL(5,1) AS id", {}, "value"),
