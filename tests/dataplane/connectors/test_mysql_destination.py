@@ -246,17 +246,17 @@ def test_every_type_comes_back_as_it_was(target: Target) -> None:
 def test_the_same_into_columns_that_are_there(target: Target) -> None:
     target.base.do(
         "CREATE TABLE t (a bigint, b decimal(20,3), c datetime, d varchar(40), e varchar(40), f double, g datetime(3), "
-        "h enum('x'), i uuid, j varchar(40))"
+        "h enum('x', 'it''s \\\\ b'), i uuid, j varchar(40))"
     )
     target.load(
         "SELECT 7::TINYINT AS a, 1.25::DECIMAL(5,2) AS b, DATE '2024-01-01' AS c, 0.1::DOUBLE AS d, "
         "TIMESTAMPTZ '2024-01-01 00:00:00+00' AS e, 0.1::FLOAT AS f, TIMESTAMP '2024-01-01 00:00:00.123' AS g, "
-        "'x' AS h, UUID '123e4567-e89b-12d3-a456-426614174000' AS i, 12345678901234567890::UBIGINT AS j"
+        "'it''s \\ b' AS h, UUID '123e4567-e89b-12d3-a456-426614174000' AS i, 12345678901234567890::UBIGINT AS j"
     )
     rows = target.base.ask("SELECT a, CAST(b AS char), CAST(c AS char), d, e, f, CAST(g AS char), h, i, j FROM t")
     assert rows == [
         (7, "1.250", "2024-01-01 00:00:00", "0.1", "2024-01-01 00:00:00+00", 0.10000000149011612,
-         "2024-01-01 00:00:00.123", "x", "123e4567-e89b-12d3-a456-426614174000", "12345678901234567890"),
+         "2024-01-01 00:00:00.123", "it's \\ b", "123e4567-e89b-12d3-a456-426614174000", "12345678901234567890"),
     ]  # fmt: skip
 
 
