@@ -19,6 +19,8 @@ from dataplane.failures import duckdb_errors
 from dataplane.relations import literal
 
 _HEADER_BYTES = 1 << 18
+# So many objects are looked at for the types of a JSON file.
+_SAMPLE = 20_480
 # A reader keeps a batch of rows of every column in memory: this many need about 200 MB.
 MOST_COLUMNS = 2_000
 
@@ -110,10 +112,10 @@ def parquet_layout(connection: duckdb.DuckDBPyConnection, found: Found) -> Layou
 
 def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str) -> Layout:
     """The keys of a JSON file's objects and the types DuckDB sees in them. Raises ManifoldError."""
-    _shallow(found, absolute)
+    _shallow(found, absolute, _SAMPLE if shape == "newline_delimited" else None)
     # By what it begins with: a copy has no suffix that would tell DuckDB.
     options = (
-        f"format = {literal(shape)}, compression = '{READERS_NAMES[compression_of(absolute)]}', sample_size = 20480"
+        f"format = {literal(shape)}, compression = '{READERS_NAMES[compression_of(absolute)]}', sample_size = {_SAMPLE}"
     )
     query = f"DESCRIBE SELECT * FROM read_json({literal(absolute)}, {options})"
     with duckdb_errors():
@@ -136,11 +138,11 @@ def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: s
     return tuple((name, type_) for name, type_, *_ in rows)
 
 
-def _shallow(found: Found, absolute: str) -> None:
-    """Raises DataError for a file that DuckDB would not survive."""
+def _shallow(found: Found, absolute: str, lines: int | None) -> None:
+    """Raises DataError for a file that DuckDB would not survive: it is in looking for types that it goes down deep."""
     try:
         with open_bytes(absolute) as file:
-            deep = too_deep(file)
+            deep = too_deep(file, lines)
     except pa.ArrowInvalid as error:
         raise broken(found.path, error) from error
     except OSError as error:

@@ -87,6 +87,15 @@ def test_a_nest_without_a_bottom_is_refused_before_anybody_looks_into_it(drop, n
     assert caught.value.code == "json_nested"
 
 
+def test_a_nest_far_down_is_a_value_as_any_other(drop):
+    """Types are looked for in the first objects only; whoever reads declared ones goes down into nothing."""
+    nest = b"[" * 100_000 + b"]" * 100_000
+    drop.write("a.ndjson", b'{"id": {}}\n' * 200_000 + b'{"id": ' + nest + b"}\n")
+    stream = StreamConfig("a", {"pattern": ["a.ndjson"]}, (Column("id", "JSON"),))
+    found = drop.extract(stream, drop.plan(stream).window)
+    assert rows(drop.root, found)[-1] == (nest.decode(),)
+
+
 @pytest.mark.parametrize("filler", [0, (1 << 20) - 30, (1 << 20) - 29, 3 << 20])
 @pytest.mark.parametrize(("depth", "deep"), [(100, False), (101, True)])
 def test_depth_is_counted_outside_of_strings_wherever_a_piece_ends(filler, depth, deep):
