@@ -46,6 +46,7 @@ class Source(ProjectRow):
     """A place that holds data, reached by one connector. `params` holds no secret.
 
     check_every: so many seconds lie between two tests of the connection; 0 means that it is tested by hand only.
+    drift: what a run does when the columns of a stream have changed, one of `dataplane.drift.POLICIES`.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -60,6 +61,7 @@ class Source(ProjectRow):
     health_reason = models.TextField(blank=True)
     health_at = models.DateTimeField(null=True, blank=True)
     check_every = models.PositiveIntegerField(default=900)
+    drift = models.CharField(max_length=16, default="evolve")
     next_check_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
@@ -102,7 +104,10 @@ class Upload(ProjectRow):
 class Stream(ProjectRow):
     """A table, view, query or set of files of a source, with its declared schema and what was sniffed once.
 
-    `config` is a `StreamConfig` as JSON: settings, columns, select, row_filter, query, cursor, lookback.
+    `config` is a `StreamConfig` as JSON: settings, columns, select, row_filter, query, cursor, lookback, names.
+    `seen` are its columns when the source was last looked at, whatever is declared of them; empty where nobody has
+    looked since this is kept. drift: as of the source, which it overrules; empty where it does not. drift_answered: the
+    kinds of change about which nobody is to be asked any more.
     """
 
     project_path = "source__project_id"
@@ -113,13 +118,16 @@ class Stream(ProjectRow):
     config = models.JSONField(default=dict)
     rows = models.BigIntegerField(null=True, blank=True)
     bytes = models.BigIntegerField(null=True, blank=True)
+    seen = models.JSONField(default=list, blank=True)
+    drift = models.CharField(max_length=16, blank=True)
+    drift_answered = models.JSONField(default=list, blank=True)
     discovered_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         ordering = ["name"]
         constraints = [models.UniqueConstraint(fields=["source", "name"], name="stream_name")]
-        triggers = audited(name=["source__slug", "name"], skip=["rows", "bytes", "changed_at"])
+        triggers = audited(name=["source__slug", "name"], skip=["rows", "bytes", "seen", "changed_at"])
 
     def __str__(self) -> str:
         return f"{self.source}/{self.name}"
@@ -172,6 +180,40 @@ class ConnectionCheck(ProjectRow):
 
     def __str__(self) -> str:
         return f"{self.source} at {self.at}"
+
+
+class Drift(ProjectRow):
+    """The columns of a stream were found changed by a run, or by somebody who looked at the source.
+
+    `now` are all its columns then, `changes` what became of those before. state: `followed` (the stream is read so),
+    `asked` (a run waits), `stopped` (a run has failed because of it). It is news until `seen_at`.
+    """
+
+    project_path = "stream__source__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="drifts")
+    run = models.UUIDField(null=True, blank=True)
+    found_at = models.DateTimeField(auto_now_add=True)
+    now = models.JSONField()
+    changes = models.JSONField()
+    state = models.CharField(max_length=16)
+    renames = models.JSONField(default=dict, blank=True)
+    settled_by = models.CharField(max_length=200, blank=True)
+    seen_at = models.DateTimeField(null=True, blank=True)
+    seen_by = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["stream", "-id"], name="drift_newest")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(state__in=["followed", "asked", "stopped"]), name="drift_state_known"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stream} changed at {self.found_at}"
 
 
 class SchemaVersion(ProjectRow):

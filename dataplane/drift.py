@@ -1,0 +1,230 @@
+"""How the columns of a stream differ from those that were last seen, and what a run may make of that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from difflib import SequenceMatcher
+from typing import Any, Literal
+
+from dataplane.connectors.base import Column, StreamConfig
+from dataplane.errors import ConfigurationError, DataError, ManifoldError, Suggestion
+
+Kind = Literal["added", "removed", "retyped", "renamed"]
+Policy = Literal["evolve", "evolve_new", "ask", "stop"]
+KINDS: tuple[Kind, ...] = ("added", "removed", "retyped", "renamed")
+POLICIES: dict[Policy, str] = {
+    "evolve": "Follow every change",
+    "evolve_new": "Follow new columns only; any other change stops the run",
+    "ask": "Ask: the run waits for a decision",
+    "stop": "Stop the run",
+}
+LIKELY = 0.6
+"""From this score on a column that is new may be one that has gone, under another name."""
+_CANDIDATES = 5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A new column that may be one that has gone, and how likely that is: 0 to 1."""
+
+    column: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of one column. `before` and `after` are types; candidates: what it may be called now, best first."""
+
+    kind: Kind
+    column: str
+    before: str = ""
+    after: str = ""
+    candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """The change in a few words."""
+        if self.kind == "added":
+            return f"{self.column} is new ({self.after})"
+        if self.kind == "retyped":
+            return f"{self.column} is {self.after}, it was {self.before}"
+        if self.kind == "renamed":
+            best = self.candidates[0]
+            return f"{self.column} has gone, perhaps it is called {best.column} now ({best.score:.0%})"
+        return f"{self.column} has gone"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is known of a stream before its source is asked.
+
+    seen: its columns when they were last looked at. needed: columns without which a step cannot go on, and what they
+    are to it. answered: kinds of change that need no asking any more, because somebody has said so once for all.
+    """
+
+    seen: tuple[Column, ...]
+    policy: Policy
+    needed: Mapping[str, str] = field(default_factory=dict)
+    answered: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The columns of a stream are not what they were. `now` are all that there are; `asks`: a person has to decide;
+    `stops`: why no run may go on."""
+
+    now: tuple[Column, ...]
+    changes: tuple[Change, ...]
+    asks: bool = False
+    stops: ManifoldError | None = None
+
+    @property
+    def said(self) -> str:
+        return "; ".join(each.said for each in self.changes)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        return [asdict(each) for each in self.changes]
+
+
+def compared(seen: Sequence[Column], now: Sequence[Column]) -> tuple[Change, ...]:
+    """What became of the columns, in the order of the source; nothing where all are the same."""
+    before, after = {each.name: each for each in seen}, {each.name: each for each in now}
+    gone = [each for each in seen if each.name not in after]
+    new = [each for each in now if each.name not in before]
+    renames = _renames(gone, new, seen, now)
+    taken = {each[0].column for each in renames.values()}
+    changes = [Change("added", each.name, after=_shown(each)) for each in new if each.name not in taken]
+    for each in seen:
+        other = after.get(each.name)
+        if other is None:
+            candidates = renames.get(each.name, ())
+            changes.append(Change("renamed" if candidates else "removed", each.name, _shown(each), "", candidates))
+        elif _retyped(each, other):
+            changes.append(Change("retyped", each.name, _shown(each), _shown(other)))
+    return tuple(changes)
+
+
+def judged(stream: StreamConfig, watch: Watch, now: Sequence[Column]) -> Drift | None:
+    """What these columns mean for a run under its policy; None where nothing has changed."""
+    changes = compared(watch.seen, now)
+    if not changes:
+        return None
+    drift = Drift(tuple(now), changes)
+    lost = next((each for each in changes if each.kind in ("removed", "renamed") and each.column in watch.needed), None)
+    if lost is not None:
+        return replace(drift, stops=_lost(stream, lost, watch.needed[lost.column]))
+    if watch.policy == "ask":
+        return replace(drift, asks=any(each.kind not in watch.answered for each in changes))
+    harmless = ("added",) if watch.policy == "evolve_new" else ()
+    if watch.policy != "evolve" and any(each.kind not in harmless for each in changes):
+        return replace(drift, stops=_refused(stream, drift))
+    return drift
+
+
+def followed(
+    stream: StreamConfig,
+    seen: Sequence[Column],
+    now: Sequence[Column],
+    *,
+    fills_missing: bool,
+    renames: Mapping[str, str] | None = None,
+) -> StreamConfig:
+    """The declaration after these changes. A type that somebody declared stays while the column's own does.
+
+    fills_missing: columns that are not there any more stay declared, because other parts of the stream may have them.
+    renames: what columns that have gone are called now; they go on arriving under the names that they had.
+    """
+    renames = dict(renames or {})
+    before, after = {each.name: each for each in seen}, {each.name: each for each in now}
+    columns: list[Column] = []
+    for each in stream.columns:
+        here = after.get(renames.get(each.name, each.name))
+        if here is None:
+            columns += [each] if fills_missing else []
+            continue
+        if fills_missing and each.name in renames:
+            columns.append(each)
+        known = before.get(each.name, each)
+        kept = here if _retyped(known, here) else replace(here, type=each.type)
+        columns.append(kept)
+    there = {each.name for each in columns}
+    columns += [each for each in now if each.name not in before and each.name not in there]
+    there = {each.name for each in columns}
+    select = [renames.get(name, name) for name in stream.select]
+    arriving = {name: stream.names.get(old, old) for old, name in renames.items()}
+    names = {**{source: name for source, name in stream.names.items() if source in there}, **arriving}
+    return replace(stream, columns=tuple(columns), select=tuple(name for name in select if name in there), names=names)
+
+
+def _renames(
+    gone: Sequence[Column], new: Sequence[Column], seen: Sequence[Column], now: Sequence[Column]
+) -> dict[str, tuple[Candidate, ...]]:
+    """Column that has gone -> what it may be called now. Each new column is the first guess of one of them at most."""
+    old_places = {each.name: place for place, each in enumerate(seen)}
+    new_places = {each.name: place for place, each in enumerate(now)}
+    span = max(len(seen), len(now)) - 1 or 1
+    scores = {
+        (old.name, each.name): _likeness(old, each, abs(old_places[old.name] - new_places[each.name]) / span)
+        for old in gone
+        for each in new
+    }
+    ranked = sorted(((score, *pair) for pair, score in scores.items() if score >= LIKELY), key=lambda x: (-x[0], x[1:]))
+    first: dict[str, str] = {}
+    for _, old_name, name in ranked:
+        if old_name not in first and name not in first.values():
+            first[old_name] = name
+    found: dict[str, tuple[Candidate, ...]] = {}
+    for old_name, best in first.items():
+        others = [Candidate(name, score) for score, old, name in ranked if old == old_name and name != best]
+        found[old_name] = (Candidate(best, scores[old_name, best]), *others)[:_CANDIDATES]
+    return found
+
+
+def _likeness(old: Column, new: Column, distance: float) -> float:
+    """How likely a new column is one that has gone: by its name, its type, and where it stands."""
+    one, other = (re.sub(r"[^0-9a-z]", "", each.name.casefold()) for each in (old, new))
+    name = SequenceMatcher(None, one, other, autojunk=False).ratio()
+    type_ = 1.0 if old.type == new.type or (old.native and old.native == new.native) else 0.0
+    return round(0.5 * name + 0.3 * type_ + 0.2 * (1 - distance), 3)
+
+
+def _retyped(before: Column, after: Column) -> bool:
+    return bool(before.native and after.native and before.native != after.native)
+
+
+def _shown(column: Column) -> str:
+    """The type as the source has it, where it has one of its own."""
+    return column.native if column.native and column.native != "text" else column.type
+
+
+def _lost(stream: StreamConfig, change: Change, what: str) -> ManifoldError:
+    guess = ""
+    if change.candidates:
+        best = change.candidates[0]
+        guess = f" Perhaps it is called {best.column} now ({best.score:.0%})."
+    cursor = what == "the cursor"
+    remedy = (
+        "Bring the column back, or choose another cursor on the stream's page and read everything again with mode seed."
+        if cursor
+        else "Bring the column back, or change the key in the pipeline's document and read everything again with mode "
+        "seed."
+    )
+    return ConfigurationError(
+        f"The column {change.column} of {stream.name} has gone, and it is {what}.{guess} {remedy}",
+        code="cursor_lost" if cursor else "key_lost",
+        evidence={"stream": stream.name, "column": change.column, "candidates": [vars(c) for c in change.candidates]},
+    )
+
+
+def _refused(stream: StreamConfig, drift: Drift) -> ManifoldError:
+    return DataError(
+        f"The columns of {stream.name} have changed: {drift.said}. Look at the change on the stream's page and take it "
+        "over, or have the source mended.",
+        code="schema_drift",
+        evidence={"stream": stream.name, "changes": drift.as_json()},
+        suggestions=[
+            Suggestion("accept_columns", "Take the change over", "The stream is read as it is now.", applicable=True)
+        ],
+    )
