@@ -305,7 +305,13 @@ OIDC_SCOPES: Setting[list[str]] = Setting(
 OIDC_EMAIL_CLAIM = _text(
     "MANIFOLD_OIDC_EMAIL_CLAIM",
     "email",
-    "The claim with the e-mail address. It counts only beside `email_verified: true`.",
+    "The claim with the e-mail address. It counts only where the issuer says that it is verified.",
+)
+OIDC_EMAIL_VERIFIED_CLAIM = _text(
+    "MANIFOLD_OIDC_EMAIL_VERIFIED_CLAIM",
+    "",
+    "The claim that is `true` when that very address is verified. Unset: `email_verified` for the claim `email`; for "
+    "any other there is none, and its addresses open no account.",
 )
 OIDC_DOMAINS: Setting[list[str]] = Setting(
     "MANIFOLD_OIDC_DOMAINS",
@@ -409,6 +415,11 @@ def storage_url(env: Mapping[str, str] | None = None) -> str:
 def file_roots(env: Mapping[str, str] | None = None) -> list[Path]:
     """The folders that file sources may read, with their default inside the data folder."""
     return FILE_ROOTS.read(env) or [home(env) / "files"]
+
+
+def email_verified_claim(env: Mapping[str, str] | None = None) -> str:
+    """The claim that says of the address whether it is verified; empty where none is known to belong to it."""
+    return OIDC_EMAIL_VERIFIED_CLAIM.read(env) or ("email_verified" if OIDC_EMAIL_CLAIM.read(env) == "email" else "")
 
 
 def _shown(setting: Setting[Any]) -> str:

@@ -233,7 +233,7 @@ def storage_folder() -> Path:
 
 
 def issuer() -> str:
-    """The OpenID Connect issuer answers and is the one that is meant."""
+    """The OpenID Connect issuer answers, is the one that is meant, and vouches for the addresses that are taken."""
     named = environment.OIDC_ISSUER.read()
     address = f"{named.rstrip('/')}/.well-known/openid-configuration"
     try:
@@ -249,6 +249,12 @@ def issuer() -> str:
     called = found.get("issuer", "") if isinstance(found, dict) else ""
     if str(called).rstrip("/") != named.rstrip("/"):
         raise Unwell(f"The issuer calls itself {called or 'nothing'}.", "Set MANIFOLD_OIDC_ISSUER to exactly that.")
+    if not environment.email_verified_claim():
+        raise Unwell(
+            f"Nothing says whether the address in the claim {environment.OIDC_EMAIL_CLAIM.read()} is verified, so it "
+            "opens no account.",
+            "Name the claim that says so in MANIFOLD_OIDC_EMAIL_VERIFIED_CLAIM, or unset MANIFOLD_OIDC_EMAIL_CLAIM.",
+        )
     return f"{place(named)} answers"
 
 

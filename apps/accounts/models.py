@@ -128,12 +128,15 @@ class SecondFactor(models.Model):
 
 class IdentityQuerySet(VisibleQuerySet["Identity"]):
     def visible_to(self, user: Any, action: Action = "see") -> IdentityQuerySet:
-        """One's own."""
-        return self.filter(user=user.pk)
+        """One's own, by which one can sign in."""
+        return self.filter(user=user.pk, unlinked_at=None)
 
 
 class Identity(models.Model):
-    """Whom an OpenID Connect issuer knows a person as. The subject stays; names and addresses change."""
+    """Whom an OpenID Connect issuer knows a person as. The subject stays; names and addresses change.
+
+    One that was unlinked is kept, so that an e-mail address does not link it again at the next sign-in.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="identities")
@@ -142,6 +145,7 @@ class Identity(models.Model):
     email = models.CharField(max_length=254, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     used_at = models.DateTimeField(null=True)
+    unlinked_at = models.DateTimeField(null=True)
 
     objects = IdentityQuerySet.as_manager()
 

@@ -17,6 +17,7 @@ from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from apps.accounts.models import ROLES_FOR, Membership, Project, User
+from apps.audit.refusals import Invalid
 from apps.audit.visibility import Action
 from dataplane.errors import ManifoldError
 
@@ -126,6 +127,11 @@ def go(request: HttpRequest, url: str, said: str = "") -> HttpResponse:
     if is_polling(request):
         return HttpResponse(status=204, headers={"HX-Redirect": url})
     return HttpResponseRedirect(url)
+
+
+def said(error: ManifoldError) -> str:
+    """The sentence of a refusal, without the field it is about: the form has one."""
+    return str(error).removeprefix(f"{error.field}: ") if isinstance(error, Invalid) else str(error)
 
 
 def _remember(request: HttpRequest, membership: Membership) -> None:

@@ -131,6 +131,11 @@ def test_an_issuer_that_answers_that_is_another_and_that_is_silent(
         monkeypatch.setenv("MANIFOLD_OIDC_ISSUER", provider.url)
         named = doctor(tmp_path / "home", "--json", MANIFOLD_PORT=str(free_port()))
         assert {each["name"]: each["up"] for each in json.loads(named.output)["components"]}["issuer"]
+        monkeypatch.setenv("MANIFOLD_OIDC_EMAIL_CLAIM", "upn")
+        unverified = probes.ask("issuer", probes.issuer)
+        assert (unverified.up, "claim upn is verified" in unverified.detail) == (False, True)
+        monkeypatch.setenv("MANIFOLD_OIDC_EMAIL_VERIFIED_CLAIM", "xms_edov")
+        assert probes.ask("issuer", probes.issuer).up
         provider.document = {"issuer": "https://other.example"}
         another = probes.ask("issuer", probes.issuer)
         assert (another.up, "calls itself https://other.example" in another.detail) == (False, True)

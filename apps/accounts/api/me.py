@@ -12,7 +12,8 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.accounts import services
+from apps.accounts import entering, services
+from apps.accounts.addresses import address_of
 from apps.accounts.api.tokens import TokenSerializer
 from apps.accounts.api_base import PlatformViewSet, WholeList
 from apps.accounts.models import Identity, Membership, Role, Session
@@ -61,6 +62,17 @@ class IdentitySerializer(serializers.ModelSerializer[Identity]):
         model = Identity
         fields = ["id", "issuer", "subject", "email", "created_at", "used_at"]
         read_only_fields = fields
+
+
+class ProofSerializer(serializers.Serializer[Any]):
+    password = serializers.CharField(
+        write_only=True,
+        trim_whitespace=False,
+        default="",
+        max_length=4096,
+        help_text="Of whoever has no second factor.",
+    )
+    code = serializers.CharField(write_only=True, default="", max_length=40, help_text="Of the second factor.")
 
 
 class JoinSerializer(serializers.Serializer[Any]):
@@ -159,8 +171,13 @@ class IdentityViewSet(mixins.ListModelMixin, PlatformViewSet):
     def get_queryset(self) -> QuerySet[Identity]:
         return Identity.objects.none() if self.schema_only else Identity.objects.visible_to(self.user)
 
-    @extend_schema(responses={204: None})
-    def destroy(self, request: Request, pk: str) -> Response:
-        """Sign in by it no more."""
-        services.unlink(self.get_object(), actor=self.actor)
+    @extend_schema(request=ProofSerializer, responses={204: None})
+    @action(detail=True, methods=["post"])
+    def unlink(self, request: Request, pk: str) -> Response:
+        """Sign in by it no more, until it is linked again in the console. Needs a code, or else the password."""
+        given = ProofSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        found, recent = self.get_object(), entering.is_recent(request._request)
+        services.prove(self.user, **given.validated_data, address=address_of(request._request), recent=recent)
+        services.unlink(found, actor=self.actor)
         return Response(status=204)

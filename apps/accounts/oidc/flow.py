@@ -87,7 +87,7 @@ def finish(request: HttpRequest) -> tuple[Claims, Began]:
     _refuse_errors(request)
     answer = _exchanged(request, kept["verifier"])
     claims = _verified(str(answer.get("id_token", "")), kept["nonce"])
-    wanted = {settings.OIDC_EMAIL_CLAIM, "email_verified"}
+    wanted = _of_address()
     if settings.OIDC_GROUPS:
         wanted.add(settings.OIDC_GROUPS_CLAIM)
     if not wanted <= claims.keys():
@@ -165,15 +165,20 @@ def _told(answer: dict[str, Any], claims: dict[str, Any]) -> dict[str, Any]:
     if more.get("sub") != claims["sub"]:
         raise _unsound("it is about somebody else than what the issuer tells of them")
     # An address and whether it is verified must be told together.
-    pair = {settings.OIDC_EMAIL_CLAIM, "email_verified"}
+    pair = _of_address()
     own = claims if pair <= claims.keys() else {key: value for key, value in claims.items() if key not in pair}
     return {**more, **own}
+
+
+def _of_address() -> set[str]:
+    """The claim with the address, and the one that says whether that very address is verified, where there is one."""
+    return {settings.OIDC_EMAIL_CLAIM, settings.OIDC_EMAIL_VERIFIED_CLAIM} - {""}
 
 
 def _as_claims(claims: dict[str, Any]) -> Claims:
     email = str(claims.get(settings.OIDC_EMAIL_CLAIM) or "").strip()
     # Some issuers write the truth of it as a text.
-    verified = claims.get("email_verified")
+    verified = claims.get(settings.OIDC_EMAIL_VERIFIED_CLAIM)
     if len(str(claims["sub"])) > 255 or "\0" in f"{claims['sub']}{email}{claims.get('preferred_username')}":
         raise _unsound("its subject is longer than 255 characters, or it holds a character that nobody can store")
     return Claims(

@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import Resolver404, path, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 
 from apps.accounts import entering, services
@@ -17,9 +18,9 @@ from apps.accounts.actors import actor_of
 from apps.accounts.addresses import address_of
 from apps.accounts.models import Identity, User
 from apps.accounts.oidc import flow, issuer
-from apps.accounts.page_base import go, person_page, refuse_nul, signed_in
+from apps.accounts.page_base import go, person_page, refuse_nul, said, signed_in
 from apps.accounts.services.lockout import NOBODY
-from apps.audit.refusals import Conflict
+from apps.audit.refusals import Conflict, Invalid
 from apps.audit.services import record
 from dataplane.errors import ManifoldError, TransientError
 
@@ -69,24 +70,41 @@ def back(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(onward)
 
 
+@sensitive_post_parameters("code", "password")
 @require_POST
 @person_page
 def link(request: HttpRequest) -> HttpResponse:
     """A step on the way to the issuer; coming back links the subject to one's account."""
     _only_where_configured()
-    if not entering.is_recent(request):
-        raise Conflict("You signed in a while ago. Sign out and in again first.", code="sign_in_again")
+    _prove(request)
     url = flow.begin(request, onward=reverse("console:account"), link=str(request.user.pk))
     # The policy lets no form lead to another origin, so the page has a link.
     return render(request, "accounts/onward.html", {"url": url})
 
 
+@sensitive_post_parameters("code", "password")
 @require_POST
 @person_page
 def unlink(request: HttpRequest, identity_id: uuid.UUID) -> HttpResponse:
     found = get_object_or_404(Identity.objects.visible_to(request.user), pk=identity_id)
+    _prove(request)
     services.unlink(found, actor=actor_of(request.user))
     return go(request, reverse("console:account"), "You do not sign in with it any more.")
+
+
+def _prove(request: HttpRequest) -> None:
+    """Whoever walks up to a browser that was left open makes themselves no way in, and takes none away."""
+    try:
+        services.prove(
+            signed_in(request),
+            password=request.POST.get("password", ""),
+            code=request.POST.get("code", ""),
+            address=address_of(request),
+            recent=entering.is_recent(request),
+        )
+    except Invalid as error:
+        # Told beside the form: the name of the field would only puzzle.
+        raise Conflict(said(error), code=error.code) from error
 
 
 def _linked(request: HttpRequest, claims: flow.Claims, began: flow.Began) -> HttpResponse:

@@ -18,7 +18,7 @@ from apps.accounts import entering, services, totp
 from apps.accounts.actors import actor_of
 from apps.accounts.addresses import address_of
 from apps.accounts.models import SecondFactor
-from apps.accounts.page_base import go, person_page, refuse_nul, signed_in
+from apps.accounts.page_base import go, person_page, refuse_nul, said, signed_in
 from apps.audit.refusals import Busy, Conflict, Invalid
 from dataplane.errors import ManifoldError
 
@@ -107,15 +107,14 @@ def _do(request: HttpRequest, context: dict[str, object]) -> HttpResponse | None
 
 def _prove(request: HttpRequest) -> None:
     """Whoever has a second factor shows it before it changes, others the password, unless they have just signed in."""
-    user = signed_in(request)
+    user, recent = signed_in(request), entering.is_recent(request)
     factor = services.factor_of(user)
-    if factor is not None and factor.confirmed_at is not None:
-        shown = services.check_code(user, code=request.POST.get("code", ""), address=address_of(request))
+    if recent and (factor is None or factor.confirmed_at is None):
+        return
+    code, password = request.POST.get("code", ""), request.POST.get("password", "")
+    shown = services.prove(user, password=password, code=code, address=address_of(request), recent=recent)
+    if shown:
         request.session[entering.SHOWN] = shown
-    elif not entering.is_recent(request):
-        if not user.has_usable_password():
-            raise Conflict("You signed in a while ago. Sign out and in again first.", code="sign_in_again")
-        services.confirm_password(user, request.POST.get("password", ""))
 
 
 def _drawn(request: HttpRequest, factor: SecondFactor | None) -> dict[str, str]:
@@ -126,11 +125,6 @@ def _drawn(request: HttpRequest, factor: SecondFactor | None) -> dict[str, str]:
     address = totp.address(secret, signed_in(request).username, f"Manifold {request.get_host()}")
     drawing = segno.make(address, error="m").svg_inline(scale=5, border=4, dark="#000", light="#fff")
     return {"drawing": drawing, "secret": " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))}
-
-
-def said(error: ManifoldError) -> str:
-    """The sentence of a refusal, without the field it is about: the form has one."""
-    return str(error).removeprefix(f"{error.field}: ") if isinstance(error, Invalid) else str(error)
 
 
 urlpatterns = [

@@ -11,6 +11,7 @@ from apps.accounts.services.factors import (
     factor_of,
     offer,
     offered,
+    prove,
     remove_factor,
     renew_recovery_codes,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "offer",
     "offered",
     "open_invitation",
+    "prove",
     "remove_factor",
     "remove_membership",
     "renew_recovery_codes",

@@ -15,6 +15,7 @@ from apps.accounts import crypto, tokens, totp
 from apps.accounts.actors import actor_of
 from apps.accounts.models import SecondFactor, User
 from apps.accounts.services.lockout import NOBODY
+from apps.accounts.services.people import confirm_password
 from apps.accounts.services.sessions import end_other_sessions
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Busy, Conflict, Invalid
@@ -101,6 +102,21 @@ def check_code(user: User, *, code: str, address: str) -> str:
     return kind
 
 
+def prove(user: User, *, password: str, code: str, address: str, recent: bool) -> str:
+    """Ask somebody who is signed in for what they have: a code, else the password, else a sign-in just now (`recent`).
+
+    Returns which code it was, empty for none. Raises Invalid for a wrong one, Busy after too many, Conflict for whoever
+    has neither and came a while ago.
+    """
+    if _is_confirmed(factor_of(user)):
+        return check_code(user, code=code, address=address)
+    if user.has_usable_password():
+        confirm_password(user, password)
+    elif not recent:
+        raise Conflict("You signed in a while ago. Sign out and in again first.", code="sign_in_again")
+    return ""
+
+
 def _taken(factor: SecondFactor, code: str) -> str:
     """Which code of the factor this is, marked as used; empty for none."""
     digest = tokens.recovery_digest(code)
@@ -138,9 +154,13 @@ def _lasting() -> timedelta:
 
 def _confirmed(user: User) -> SecondFactor:
     factor = _locked(user)
-    if factor is None or factor.confirmed_at is None:
+    if factor is None or not _is_confirmed(factor):
         raise Conflict(f"{user.username} has no second factor.", code="no_second_factor")
     return factor
+
+
+def _is_confirmed(factor: SecondFactor | None) -> bool:
+    return factor is not None and factor.confirmed_at is not None
 
 
 def _locked(user: User) -> SecondFactor | None:

@@ -7,6 +7,7 @@ import unicodedata
 
 import structlog
 from django.conf import settings
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.accounts.actors import actor_of
@@ -19,47 +20,65 @@ from apps.audit.refusals import Conflict
 
 log = structlog.get_logger(__name__)
 
+# The key of the advisory lock that stands for "who is new here".
+_FIRST_SIGN_INS = 0x6D616E696F696463
+
 
 def admit(claims: Claims, *, invited: bool) -> User:
     """The person of these claims, linked to their subject from now on.
 
     `invited`: they follow an invitation that is open, so they may be new. Raises Conflict, in words for them, for
     whoever is not let in: an e-mail address that is not verified or of another domain, nobody of that address, several,
-    somebody who is kept out.
+    somebody who is kept out, a subject that was unlinked.
     """
     _refuse_other_domains(claims)
-    known = Identity.objects.select_related("user").filter(issuer=claims.issuer, subject=claims.subject).first()
-    user = known.user if known is not None else _by_email(claims)
-    if user is not None and not user.is_active:
-        raise Conflict("This account is switched off. Ask whoever administers Manifold.", code="inactive")
-    if user is None:
-        user = _new(claims, invited)
-    elif known is None:
-        _refuse_second_subject(user, claims)
-        link(user, claims, actor=actor_of(user))
-    Identity.objects.filter(issuer=claims.issuer, subject=claims.subject).update(used_at=timezone.now())
+    with transaction.atomic():
+        known = _known(claims)
+        if known is None:
+            # Somebody new who comes in two tabs at once is one person.
+            _take_turns()
+            known = _known(claims)
+        user = _still_linked(known) if known is not None else _by_email(claims)
+        if user is not None and not user.is_active:
+            raise Conflict("This account is switched off. Ask whoever administers Manifold.", code="inactive")
+        if user is None:
+            user = _new(claims, invited)
+        elif known is None:
+            _refuse_second_subject(user, claims)
+            link(user, claims, actor=actor_of(user))
+        Identity.objects.filter(issuer=claims.issuer, subject=claims.subject).update(used_at=timezone.now())
     return user
 
 
 def link(user: User, claims: Claims, *, actor: Actor) -> Identity:
-    """Let a person sign in as this subject; harmless when repeated. Raises Conflict where it is somebody else's."""
+    """Let a person sign in as this subject; harmless when repeated. Raises Conflict where it is somebody else's.
+
+    One that was unlinked is nobody's.
+    """
     with acting(actor):
-        found, _ = Identity.objects.get_or_create(
+        found, _ = Identity.objects.select_for_update(no_key=True).get_or_create(
             issuer=claims.issuer, subject=claims.subject, defaults={"user": user, "email": claims.email[:254]}
         )
+        if found.unlinked_at is not None:
+            found.user, found.email, found.unlinked_at = user, claims.email[:254], None
+            found.save(update_fields=["user", "email", "unlinked_at"])
         if found.user_id != user.pk:
             raise Conflict(f"Somebody else here signs in with that account of {settings.OIDC_TITLE}.", code="linked")
         return found
 
 
 def unlink(identity: Identity, *, actor: Actor) -> None:
-    """Let a person sign in by it no more. Raises Conflict where nothing would be left to sign in with."""
+    """Let a person sign in by it no more, until it is linked again by hand. Raises Conflict for the last way in."""
     with acting(actor):
         user = User.objects.select_for_update(no_key=True).get(pk=identity.user_id)
-        others = Identity.objects.filter(user=user).exclude(pk=identity.pk)
-        if not user.has_usable_password() and not others.exists():
-            raise Conflict("You have no password: nothing would be left to sign in with.", code="last_identity")
-        identity.delete()
+        others = Identity.objects.visible_to(user).exclude(pk=identity.pk)
+        by_password = user.has_usable_password() and (user.is_superuser or not settings.OIDC_ONLY)
+        if not by_password and not others.exists():
+            raise Conflict(
+                "Nothing would be left to sign in with: no password opens this account.", code="last_identity"
+            )
+        identity.unlinked_at = timezone.now()
+        identity.save(update_fields=["unlinked_at"])
 
 
 def follow_groups(user: User, claims: Claims) -> None:
@@ -86,8 +105,31 @@ def follow_groups(user: User, claims: Claims) -> None:
             log.warning("a role does not follow the groups", user=user.username, project=project.slug, why=error.code)
 
 
+def _known(claims: Claims) -> Identity | None:
+    return Identity.objects.select_related("user").filter(issuer=claims.issuer, subject=claims.subject).first()
+
+
+def _take_turns() -> None:
+    """Whoever is not known waits here until the one before is in, or is refused."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_FIRST_SIGN_INS])
+
+
+def _still_linked(identity: Identity) -> User:
+    if identity.unlinked_at is not None:
+        raise Conflict(
+            f"This account of {settings.OIDC_TITLE} was unlinked here. Sign in with your password and link it again "
+            "under your account, or ask a superuser for a password.",
+            code="oidc_unlinked",
+        )
+    return identity.user
+
+
 def _refuse_second_subject(user: User, claims: Claims) -> None:
-    """An address may pass to somebody else at the issuer; the account here does not go along."""
+    """An address may pass to somebody else at the issuer; the account here does not go along.
+
+    Nor does it where its own link was taken away: what comes by an address then is linked by hand, or not at all.
+    """
     if user.identities.filter(issuer=claims.issuer).exists():
         raise Conflict(
             f"Whoever has {claims.email} here signs in with another account of {settings.OIDC_TITLE}. Sign in with "

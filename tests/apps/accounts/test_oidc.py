@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from django.utils.html import escape
@@ -19,6 +21,7 @@ from apps.accounts.oidc import issuer
 from apps.accounts.oidc.flow import Claims
 from apps.audit.context import SYSTEM
 from apps.audit.models import Event
+from apps.audit.refusals import Conflict
 from tests.apps.accounts.provider import CLIENT, SECRET, Provider
 from tests.people import PASSWORD, Api, make_user, quick
 
@@ -346,27 +349,110 @@ def test_the_second_factor_is_asked_for_all_the_same(provider: Provider, bob: Us
     assert answer.client.get("/account/").status_code == 200
 
 
-def test_linking_ones_own_account_and_unlinking_it(provider: Provider, api: Api) -> None:
-    user = services.create_user(username="sue", password=PASSWORD, actor=SYSTEM)
+def sue_signed_in() -> tuple[User, Client]:
+    user = services.create_user(username="sue", password=PASSWORD, email="sue@example.org", actor=SYSTEM)
     client = quick(Client())
     client.post("/login/", {"username": "sue", "password": PASSWORD})
+    return user, client
+
+
+def link(provider: Provider, client: Client, **shown: str) -> Any:
+    """Through the provider and back, from the page of one's account."""
+    there = client.post("/account/identities/link/", shown or {"password": PASSWORD}).context["url"]
+    return client.get(provider.let_in(there))
+
+
+def test_linking_ones_own_account_and_unlinking_it(provider: Provider, api: Api) -> None:
+    user, client = sue_signed_in()
     provider.person = {"sub": "7"}
     provider.userinfo = {"sub": "7"}
-    page = client.post("/account/identities/link/")
-    there = page.context["url"]
-    assert client.get(provider.let_in(there)).headers["Location"] == "/account/"
+    assert link(provider, client).headers["Location"] == "/account/"
     client.post("/logout/")
     assert come_through(provider, client).headers["Location"] == "/account/"
     (shown,) = api(user).get("/api/v1/me/identities/").json()["results"]
     assert shown["subject"] == "7"
     other = make_user("other")
-    assert api(other).delete(f"/api/v1/me/identities/{shown['id']}/").status_code == 404
+    unlink = f"/api/v1/me/identities/{shown['id']}/unlink/"
+    assert api(other).post(unlink).status_code == 404
     # Whoever has no password keeps the last link.
     last = services.link(other, Claims(provider.url, "8", "", "", frozenset()), actor=SYSTEM)
-    assert api(other).delete(f"/api/v1/me/identities/{last.pk}/").status_code == 409
-    assert client.post(f"/account/identities/{shown['id']}/unlink/").status_code == 302
-    assert Event.objects.filter(verb="identity deleted", actor_name="sue").count() == 1
-    assert refused(come_through(provider, quick(Client())), "not verified")
+    assert api(other).post(f"/api/v1/me/identities/{last.pk}/unlink/").status_code == 409
+    assert client.post(f"/account/identities/{shown['id']}/unlink/", {"password": PASSWORD}).status_code == 302
+    assert Event.objects.filter(verb="identity changed", actor_name="sue", after__has_key="unlinked_at").count() == 1
+    assert api(user).get("/api/v1/me/identities/").json()["results"] == []
+    assert "Nothing is linked" in client.get("/account/").content.decode()
+    assert refused(come_through(provider, quick(Client())), "was unlinked here")
+
+
+def test_what_was_unlinked_stays_so_whatever_address_is_verified(provider: Provider, api: Api, settings: Any) -> None:
+    user, client = sue_signed_in()
+    provider.person = {"sub": "7", "email": "sue@example.org", "email_verified": True}
+    assert let_in(come_through(provider))
+    (mine,) = api(user).get("/api/v1/me/identities/").json()["results"]
+    done = api(user).post(f"/api/v1/me/identities/{mine['id']}/unlink/", {"password": PASSWORD})
+    assert (done.status_code, Identity.objects.get().unlinked_at is not None) == (204, True)
+    settings.OIDC_NEW_PEOPLE = True
+    assert refused(come_through(provider), "was unlinked here")
+    assert Event.objects.get(verb="sign-in refused").data["why"] == "oidc_unlinked"
+    # Nor does another subject of that address come in by it.
+    provider.person["sub"] = "8"
+    assert refused(come_through(provider), "signs in with another account of Keyhouse")
+    # Whoever has the account links it again, or somebody else does who has both.
+    provider.person["sub"] = "7"
+    assert let_in(link(provider, client))
+    assert let_in(come_through(provider))
+    services.unlink(Identity.objects.get(), actor=SYSTEM)
+    eve = services.create_user(username="eve", password=PASSWORD, actor=SYSTEM)
+    theirs = quick(Client())
+    theirs.post("/login/", {"username": "eve", "password": PASSWORD})
+    assert let_in(link(provider, theirs))
+    assert Identity.objects.get().user == eve
+
+
+def test_links_change_only_with_the_password_or_a_code(provider: Provider, api: Api) -> None:
+    user, client = sue_signed_in()
+    provider.person = {"sub": "7"}
+    provider.userinfo = {"sub": "7"}
+
+    def tried(address: str = "/account/identities/link/", **shown: str) -> str:
+        client.post(address, shown)
+        return client.get("/account/").content.decode()
+
+    assert "This is not your password" in tried(password="guess")
+    assert "This is not your password" in tried()
+    assert let_in(link(provider, client))
+    unlink = f"/account/identities/{Identity.objects.get().pk}/unlink/"
+    assert "This is not your password" in tried(unlink, password="guess")
+    by_api = f"/api/v1/me/identities/{Identity.objects.get().pk}/unlink/"
+    wrong = api(user).post(by_api, {"password": "guess"})
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (400, "current")
+    secret = services.offered(services.offer(user, actor=SYSTEM))
+    step = int(time.time()) // totp.STEP
+    codes = services.confirm(
+        user, code=totp.code_at(secret, step), keep_session=client.session.session_key, actor=SYSTEM
+    )
+    assert "not the code" in tried(password=PASSWORD)
+    assert api(user).post(by_api, {"password": PASSWORD}).json()["errors"][0]["field"] == "code"
+    assert client.post("/account/identities/link/", {"code": codes[0]}).status_code == 200
+    assert Identity.objects.get().unlinked_at is None
+    assert client.post(unlink, {"code": codes[1]}).status_code == 302
+    assert Identity.objects.get().unlinked_at is not None
+
+
+def test_whoever_has_neither_has_to_have_signed_in_just_now(provider: Provider, bob: User, api: Api) -> None:
+    client = come_through(provider).client
+    services.link(bob, Claims(provider.url, "2", "", "", frozenset()), actor=SYSTEM)
+    unlink = f"/account/identities/{Identity.objects.get(subject='2').pk}/unlink/"
+    session = client.session
+    session["began_at"] = int(time.time()) - 601
+    session.save()
+    for address in (unlink, "/account/identities/link/"):
+        client.post(address)
+        assert "signed in a while ago" in client.get("/account/").content.decode()
+    assert api(bob).post(f"/api/v1/me/identities/{Identity.objects.get(subject='2').pk}/unlink/").status_code == 409
+    client = come_through(provider).client
+    assert client.post(unlink).status_code == 302
+    assert Identity.objects.get(subject="2").unlinked_at is not None
 
 
 def test_a_subject_of_somebody_else_is_not_linked(provider: Provider, bob: User) -> None:
@@ -374,16 +460,68 @@ def test_a_subject_of_somebody_else_is_not_linked(provider: Provider, bob: User)
     services.create_user(username="eve", password=PASSWORD, actor=SYSTEM)
     client = quick(Client())
     client.post("/login/", {"username": "eve", "password": PASSWORD})
-    answer = client.get(provider.let_in(client.post("/account/identities/link/").context["url"]))
+    answer = link(provider, client)
     assert (answer.status_code, "Somebody else" in answer.content.decode()) == (403, True)
     assert Identity.objects.get().user == bob
     # Nor is a link made by a GET that somebody else's page could send.
     assert client.get("/account/identities/link/").status_code == 405
 
 
+@pytest.mark.parametrize(
+    ("claim", "named", "told", "opens"),
+    [
+        ("upn", "", {"upn": "bob@example.org", "email_verified": True}, False),
+        ("upn", "", {"upn": "bob@example.org", "email": "bob@example.org", "email_verified": True}, False),
+        ("upn", "xms_edov", {"upn": "bob@example.org", "xms_edov": True}, True),
+        ("upn", "xms_edov", {"upn": "bob@example.org", "xms_edov": False, "email_verified": True}, False),
+        ("upn", "email_verified", {"upn": "bob@example.org", "email_verified": True}, True),
+        ("email", "email_verified", {"email": "bob@example.org", "email_verified": True}, True),
+    ],
+)
+def test_an_address_is_verified_by_its_own_claim_only(
+    *,
+    provider: Provider,
+    bob: User,
+    settings: Any,
+    claim: str,
+    named: str,
+    told: dict[str, Any],
+    opens: bool,
+) -> None:
+    settings.OIDC_EMAIL_CLAIM, settings.OIDC_EMAIL_VERIFIED_CLAIM = claim, named
+    provider.person = {"sub": "1", **told}
+    provider.userinfo = {"sub": "1"}
+    answer = come_through(provider)
+    assert let_in(answer) if opens else refused(answer, "has not verified")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_first_sign_ins_at_once_are_one_person(settings: Any) -> None:
+    settings.OIDC_NEW_PEOPLE = True
+    claims = Claims("https://login.example.org", "9", "nina@example.org", "nina", frozenset())
+    both, admitted = threading.Barrier(2), []
+
+    def enter() -> None:
+        try:
+            both.wait(10)
+            admitted.append(services.admit(claims, invited=False).pk)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=enter) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    (nina,) = User.objects.all()
+    assert admitted == [nina.pk, nina.pk]
+
+
 def test_passwords_for_superusers_only(provider: Provider, project: Project, settings: Any) -> None:
     settings.OIDC_ONLY = True
-    services.create_user(username="eve", password=PASSWORD, actor=SYSTEM)
+    eve = services.create_user(username="eve", password=PASSWORD, actor=SYSTEM)
+    with pytest.raises(Conflict, match="Nothing would be left"):
+        services.unlink(services.link(eve, Claims(provider.url, "9", "", "", frozenset()), actor=SYSTEM), actor=SYSTEM)
     services.create_user(username="root", password=PASSWORD, superuser=True, actor=SYSTEM)
     answer = quick(Client()).post("/login/", {"username": "eve", "password": PASSWORD})
     assert (answer.status_code, "Sign in with Keyhouse" in answer.content.decode()) == (200, True)
