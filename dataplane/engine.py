@@ -44,14 +44,18 @@ def connector_instance(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """An instance for our own SQL against a source, closed at the end.
 
-    extensions: names such as `postgres_scanner`, loaded from the installed wheel by path; nothing is downloaded.
+    extensions: names such as `postgres_scanner`, loaded from the installed wheel by path; nothing is downloaded. DuckDB
+    checks the signature of each file once in a process, and again when the file has changed.
     memory in bytes. spill: an absolute folder for temporary files, made here, and removed with what is in it. ordered:
     rows are written in the order in which they are read (file sources: the n-th row of a staged file is the n-th of
     its source).
     """
-    with _opened(memory, threads, spill, ordered=ordered) as connection:
+    files = {_identity(extension_path(name)) for name in extensions}
+    unsigned = bool(files) and files <= _checked
+    with _opened(memory, threads, spill, ordered=ordered, unsigned=unsigned) as connection:
         for name in extensions:
             load_extension(connection, name)
+        _checked.update(files)
         yield connection
 
 
@@ -85,11 +89,11 @@ def operator_instance(
 
 @contextmanager
 def _opened(
-    memory: int | None, threads: int | None, spill: str | None, *, ordered: bool
+    memory: int | None, threads: int | None, spill: str | None, *, ordered: bool, unsigned: bool = False
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     if spill:
         os.makedirs(spill, exist_ok=True)
-    connection = instances.fresh(instances.Size(memory, threads))
+    connection = instances.fresh(instances.Size(memory, threads, unsigned))
     try:
         connection.execute(
             f"SET preserve_insertion_order = {str(ordered).lower()}; SET temp_directory = {literal(spill or '')}"
@@ -99,6 +103,15 @@ def _opened(
         connection.close()
         if spill:
             shutil.rmtree(spill, ignore_errors=True)
+
+
+# Extensions whose signature was found right in this process, by what would differ if a file were another.
+_checked: set[tuple[str, int, int, int]] = set()
+
+
+def _identity(path: str) -> tuple[str, int, int, int]:
+    found = os.stat(path)
+    return path, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:

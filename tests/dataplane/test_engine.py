@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from dataplane import engine
 from dataplane.address_space import address_space
 from dataplane.engine import connector_instance, disk_error, operator_instance, write_parquet
 from dataplane.errors import CancelledError, ConfigurationError, DataError, InfrastructureError
@@ -85,6 +86,23 @@ def test_an_extension_comes_from_its_wheel():
     with connector_instance(extensions=("postgres_scanner",)) as connection:
         loaded = connection.execute("SELECT loaded FROM duckdb_extensions() WHERE extension_name = 'postgres_scanner'")
         assert loaded.fetchone() == (True,)
+
+
+def test_a_signature_is_checked_once_and_again_when_the_file_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    copy, other = tmp_path / "excel.duckdb_extension", tmp_path / "other"
+    copy.write_bytes(Path(engine.extension_path("excel")).read_bytes())
+    monkeypatch.setattr(engine, "extension_path", lambda name: str(copy))
+    for unsigned in (False, True):
+        with connector_instance(extensions=("excel",)) as connection:
+            found = connection.execute("SELECT current_setting('allow_unsigned_extensions')::BOOLEAN").fetchone()
+            assert found == (unsigned,)
+    # Put in its place and not written over: the first one is mapped into this process.
+    other.write_bytes(copy.read_bytes()[:-1] + b"?")
+    other.replace(copy)
+    with pytest.raises(duckdb.IOException, match="signature"), connector_instance(extensions=("excel",)):
+        pass
 
 
 def test_a_missing_extension_names_the_package():
