@@ -74,6 +74,8 @@ def tried(connector: Connector, stream: StreamConfig, *, seconds: float = SECOND
         limit = None if files else ROWS
         try:
             rows, rejected, samples = _read(connection, part, limit)
+            if reading.check is not None:
+                reading.check(_limited(part, limit))
         except duckdb.Error as error:
             if part.careful is None or not isinstance(translated(error), DataError):
                 raise
@@ -93,9 +95,9 @@ def _read(
     """How many rows a part holds and rejects, and the first of the rejected ones."""
     for statement in part.prepare:
         connection.execute(statement)
-    rows = f"SELECT * FROM ({part.query}) LIMIT {limit}" if limit else part.query
     # Each column is counted, so that each value is read: a bare count would leave out what it does not need.
-    count = connection.execute(f"SELECT count(*), count(COLUMNS(*)) FROM ({rows})").fetchall()[0][0]
+    counts = f"SELECT count(*), count(COLUMNS(*)) FROM ({_limited(part, limit)})"
+    count = connection.execute(counts).fetchall()[0][0]
     if part.rejects is None:
         return count, 0, ()
     wanted = f"SELECT file, row::BIGINT AS row, reason, left(raw, {_LONGEST}) AS raw FROM ({part.rejects}) LIMIT {MOST}"
@@ -103,6 +105,10 @@ def _read(
     rejected = connection.execute("SELECT count(*) FROM __rejected").fetchall()[0][0]
     first = connection.execute(f"SELECT * FROM __rejected ORDER BY file, row LIMIT {SHOWN}").fetchall()
     return count, rejected, tuple(Rejected(*each) for each in first)
+
+
+def _limited(part: Part, limit: int | None) -> str:
+    return f"SELECT * FROM ({part.query}) LIMIT {limit}" if limit else part.query
 
 
 @contextmanager

@@ -245,7 +245,9 @@ class Reading:
     query is one SELECT. `rejects` is asked after the query has run; it is a query on the same connection with the
     columns file, row (line number), reason, raw; None where the connector cannot reject. A source of many files offers
     `parts` instead (then `query` is empty): they are prepared one after the other while they are asked for. warnings:
-    sentences that may grow while the parts are read.
+    sentences that may grow while the parts are read. check: called once all rows have been read, while the reading is
+    still open, with a SELECT that gives them as they arrived; raises ManifoldError where one may have changed on its
+    way.
     """
 
     query: str
@@ -255,6 +257,7 @@ class Reading:
     total_bytes: int | None = None
     parts: Iterable[Part] = ()
     warnings: list[str] = field(default_factory=list)
+    check: Callable[[str], None] | None = None
 
     def in_parts(self) -> Iterable[Part]:
         """The parts; a reading that is one query is one part."""

@@ -15,7 +15,7 @@ from dataplane.errors import DataError
 from dataplane.failures import duckdb_errors
 from dataplane.fingerprints import Fingerprints, unusable
 from dataplane.provenance import Origin
-from dataplane.relations import identifier
+from dataplane.relations import identifier, path_list
 from dataplane.steps import boundary
 from dataplane.steps.base import ColumnType, Spec, StagedFile, StepContext, StepKind, StepResult, Table
 from dataplane.steps.origins import Origins
@@ -119,6 +119,10 @@ def _extract(
         for part in reading.in_parts():
             fingerprints.add(part.files)
             _stage(staging, connection, part, reading, fingerprints)
+    if reading.check is not None and staging.files:
+        paths = path_list(staging.context.storage.absolute(each.path) for each in staging.files)
+        with duckdb_errors():
+            reading.check(f"SELECT * FROM read_parquet({paths}, hive_partitioning = false)")
     table = Table(_types(reading.columns), tuple(staging.files), tuple(staging.rejected), tuple(staging.origins))
     facts["files"] = [
         {**vars(ref), "digest": digest, "rows": staging.rows_of.get(ref.path, 0)}

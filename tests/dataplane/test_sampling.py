@@ -87,6 +87,13 @@ def test_a_table_of_postgresql_fails_as_a_run_would(postgres_url: str) -> None:
         tried(connector, typed(stream, n="DATE"))
 
 
+def test_a_nan_that_would_be_read_as_0_fails_the_sample_as_it_fails_a_run(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as database:
+        database.execute("CREATE TABLE t (price numeric(10,2)); INSERT INTO t VALUES (1), ('NaN')")
+    with pytest.raises(DataError, match="holds NaN"):
+        tried(databases.connector(postgres_url), StreamConfig("public.t"))
+
+
 def test_it_ends(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "a.duckdb")) as base:
         base.execute("CREATE TABLE t AS SELECT range AS n FROM range(5000000)")

@@ -31,6 +31,7 @@ from dataplane.connectors.postgresql.catalog import Connection
 from dataplane.connectors.postgresql.params import PostgreSQLParams
 from dataplane.connectors.postgresql.questions import Asking
 from dataplane.connectors.postgresql.reading import Prepared
+from dataplane.connectors.postgresql.types import quoted
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 
@@ -146,11 +147,16 @@ class PostgreSQL(Connector, Destination):
     def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:
         """Everything read on `connection` until the context ends sees one snapshot of the source."""
         with self._attached(stream, connection, READ_SECONDS, window) as (prepared, total):
-            scans = prepared.scannable(window)
-            if scans:
-                self._refuse_nan(prepared, connection)
-            query = prepared.scanned(window) if scans else prepared.queried(window)
-            yield Reading(query, prepared.columns, total_rows=total, warnings=list(prepared.warnings))
+            warnings = list(prepared.warnings)
+            if not prepared.scannable(window):
+                yield Reading(prepared.queried(window), prepared.columns, total_rows=total, warnings=warnings)
+                return
+
+            def check(rows: str) -> None:
+                _refuse_nan(prepared, window, connection, rows)
+
+            query = prepared.scanned(window)
+            yield Reading(query, prepared.columns, total_rows=total, warnings=warnings, check=check)
 
     def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
         with (
@@ -192,16 +198,6 @@ class PostgreSQL(Connector, Destination):
             with suppress(duckdb.Error):
                 duck.execute(f"DETACH DATABASE IF EXISTS {session.CATALOG}")
 
-    def _refuse_nan(self, prepared: Prepared, duck: duckdb.DuckDBPyConnection) -> None:
-        query = reading.nan_query(prepared)
-        if query is None:
-            return
-        answer = duck.execute(query)
-        names = [each[0] for each in answer.description or []]
-        for name, holds in zip(names, answer.fetchone() or (), strict=False):
-            if holds:
-                raise faults.cannot_hold(prepared.stream.name, name, "NaN")
-
     def _explained(self, error: duckdb.Error | ManifoldError, prepared: Prepared) -> Exception:
         """An error of DuckDB's that came from the source, in our words; one that did not is handed on as it is."""
         raised = error if isinstance(error, duckdb.Error) else error.__cause__
@@ -241,3 +237,23 @@ class PostgreSQL(Connector, Destination):
             return ask()
         except psycopg.Error as error:
             raise faults.refused_statement(self.params, error, what) from None
+
+
+def _refuse_nan(prepared: Prepared, window: Window, duck: duckdb.DuckDBPyConnection, rows: str) -> None:
+    """Tell a NaN, which the scanner reads as 0, from a 0; the source is asked only where there is one.
+
+    Asked on the same snapshot as read: the transaction on `duck` is still open.
+    """
+    may_be = [each.name for each in prepared.arrivals if each.may_be_nan]
+    names = [name for name in may_be if duck.execute(reading.zeros(name, rows)).fetchone()]
+    if not names:
+        return
+    within = "true"
+    if prepared.whole is not None:
+        # Where zeros are rare the server has few rows to look at, and without an index less of each.
+        low, high, unknown = duck.execute(reading.around(names, prepared.whole, rows)).fetchone() or (None, None, True)
+        within = "true" if unknown else f"{quoted(prepared.whole)} BETWEEN {low} AND {high}"
+    found = duck.execute(reading.nans(names, prepared, window, within)).fetchone() or ()
+    for name, holds in zip(names, found, strict=True):
+        if holds:
+            raise faults.cannot_hold(prepared.stream.name, name, "NaN")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataplane.connectors.base import Column, Mark, StreamConfig, Window
@@ -13,6 +14,8 @@ from dataplane.errors import ConfigurationError
 
 # These compare the same way in PostgreSQL and in DuckDB, so that DuckDB may send the bounds of a window along.
 _SAME_ORDER = frozenset({"int2", "int4", "int8", "date", "timestamp", "timestamptz", "uuid"})
+
+_WHOLE = frozenset({"SMALLINT", "INTEGER", "BIGINT"})
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,12 @@ class Prepared:
             type_ = arrival(self.cursor.column).type
             bound = f" WHERE {quoted(self.cursor.name)} <= CAST({literal(window.upper or '')} AS {type_})"
         return f"SELECT {items} FROM {here}{bound}"
+
+    @property
+    def whole(self) -> str | None:
+        """The first column of whole numbers that are read as they are."""
+        plain = (each.name for each in self.arrivals if each.type in _WHOLE and each.server == each.local)
+        return next(plain, None)
 
     def scannable(self, window: Window) -> bool:
         """Whether the scanner brings exactly these rows, and is the faster way.
@@ -189,13 +198,23 @@ def _cursor(here: Relation, stream: StreamConfig) -> Cursor | None:
     return Cursor(stream.cursor, column)
 
 
-def nan_query(prepared: Prepared) -> str | None:
-    """What tells which columns hold a NaN, which the scanner would read as 0; None where none can hold one."""
-    names = [quoted(each.name) for each in prepared.arrivals if each.may_be_nan]
-    if not names:
-        return None
-    looks = ", ".join(f"coalesce(bool_or({name} = 'NaN'), false) AS {name}" for name in names)
-    sql = f"SELECT {looks} FROM {prepared.relation.sql}"
+def zeros(name: str, rows: str) -> str:
+    """A row if a column of what the scanner has read holds a 0, which is also what it makes of a NaN."""
+    return f"SELECT 1 FROM ({rows}) WHERE {quoted(name)} = 0 LIMIT 1"
+
+
+def around(names: Sequence[str], whole: str, rows: str) -> str:
+    """The smallest and largest value of a whole-number column where one of these is 0, and if it is NULL there."""
+    zero = " OR ".join(f"{quoted(name)} = 0" for name in names)
+    column = quoted(whole)
+    return f"SELECT min({column}), max({column}), bool_or({column} IS NULL) FROM ({rows}) WHERE {zero}"
+
+
+def nans(names: Sequence[str], prepared: Prepared, window: Window, within: str) -> str:
+    """For each of these columns whether the source's rows of a window hold a NaN in it, under one more condition."""
+    looks = ", ".join(f"coalesce(bool_or({name} = 'NaN'), false) AS {name}" for name in map(quoted, names))
+    filtered = prepared.where(window) or " WHERE true"
+    sql = f"SELECT {looks} FROM {prepared.origin}{filtered} AND {within}"
     return f"SELECT * FROM postgres_query('{session.CATALOG}', {literal(sql)})"
 
 

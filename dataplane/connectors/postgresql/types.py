@@ -79,7 +79,7 @@ class SourceColumn:
 class Arrival:
     """How one column is read: `server` is its expression in PostgreSQL, `local` what DuckDB makes of the result.
 
-    scannable: the scanner may read it by name. may_be_nan: read so, a NaN has to be ruled out first.
+    scannable: the scanner may read it by name. may_be_nan: read so, a NaN has to be ruled out for every 0.
     """
 
     name: str

@@ -13,6 +13,7 @@ import duckdb
 from dataplane.connectors.base import Connector, StreamConfig, Window
 from dataplane.connectors.postgresql import PostgreSQL
 from dataplane.engine import connector_instance, write_parquet
+from dataplane.relations import path_list
 from dataplane.storage import Storage
 
 
@@ -40,7 +41,10 @@ def staged(source: Connector, stream: StreamConfig, window: Window, select: str 
             source.read(stream, window, duck) as reading,
         ):
             files = write_parquet(duck, reading.query, storage=storage, folder="out", split=True)
-        return parquet([storage.absolute(each.path) for each in files], select)
+            paths = [storage.absolute(each.path) for each in files]
+            if reading.check is not None and files:
+                reading.check(f"SELECT * FROM read_parquet({path_list(paths)})")
+        return parquet(paths, select)
 
 
 def parquet(paths: Sequence[str], select: str) -> list[tuple[Any, ...]]:
