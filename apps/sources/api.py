@@ -21,6 +21,7 @@ from rest_framework.routers import SimpleRouter
 from apps.accounts.api_base import PlatformViewSet, ProjectViewSet, WholeList
 from apps.sources import queries, services
 from apps.sources import shapes as s
+from apps.sources.api_adding import Adding
 from apps.sources.models import ConnectionCheck, Credential, Source, SourceFile, Stream, Upload
 from apps.sources.parameters import InvalidFields
 from dataplane.connectors import registry
@@ -114,7 +115,9 @@ class SourceFilter(filters.FilterSet):
         fields = ["connector", "health"]
 
 
-class SourceViewSet(AsksReaders, RefusesFields, mixins.ListModelMixin, mixins.RetrieveModelMixin, ProjectViewSet):
+class SourceViewSet(
+    Adding, AsksReaders, RefusesFields, mixins.ListModelMixin, mixins.RetrieveModelMixin, ProjectViewSet
+):
     """Sources: where data comes from."""
 
     model = Source
@@ -124,6 +127,7 @@ class SourceViewSet(AsksReaders, RefusesFields, mixins.ListModelMixin, mixins.Re
         "create": "manage",
         "partial_update": "manage",
         "destroy": "manage",
+        "detect": "manage",
         "test": "operate",
         "discover": "operate",
         "checks": "see",

@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 from pydantic import BaseModel, Field
 
+from dataplane.connectors.clues import Clue, Guess
 from dataplane.errors import ManifoldError
 
 Family = Literal["file", "database", "api", "stream"]
@@ -300,6 +301,11 @@ class Connector(ABC):
         self.roots = tuple(roots)
         self.networks = tuple(networks)
         self.uploads = tuple(uploads)
+
+    @classmethod
+    def recognise(cls, clue: Clue) -> Guess | None:
+        """What it makes of a clue to a place; None where it is none of its own. Never raises, and asks nobody."""
+        return None
 
     @abstractmethod
     def test(self) -> Iterator[Stage]:

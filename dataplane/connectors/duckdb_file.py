@@ -9,7 +9,9 @@ from typing import ClassVar
 
 import duckdb
 
+from dataplane.connectors import recognising
 from dataplane.connectors.base import Capabilities, Column, StreamConfig, StreamInfo
+from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import cursors, tables, writing
 from dataplane.connectors.databases.file import CATALOG, DatabaseFile, FileParams, Offered, chosen_columns, gone
 from dataplane.connectors.databases.writing import Dialect
@@ -51,6 +53,10 @@ class DuckDBFile(DatabaseFile, Destination):
         full=True, incremental=True, schema_inference=True, parallel=True, resumable=True, writable=True
     )
     Params: ClassVar[type[FileParams]] = FileParams
+
+    @classmethod
+    def recognise(cls, clue: Clue) -> Guess | None:
+        return recognising.database_file(clue, product="DuckDB", scheme="duckdb", suffixes=(".duckdb", ".ddb"))
 
     @contextmanager
     def _attached(self, duck: duckdb.DuckDBPyConnection, path: str) -> Iterator[None]:

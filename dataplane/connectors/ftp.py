@@ -15,7 +15,9 @@ from typing import Any, ClassVar, Literal
 import certifi
 from pydantic import Field
 
+from dataplane.connectors import recognising
 from dataplane.connectors.base import Capabilities, FileRef
+from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.place import Place, Work
@@ -200,6 +202,11 @@ class Ftp(FileConnector):
     capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[FtpParams]] = FtpParams
     params: FtpParams
+
+    @classmethod
+    def recognise(cls, clue: Clue) -> Guess | None:
+        return recognising.file_server(clue, product="FTP", schemes=("ftp", "ftps", "ftpes"), port=21)
+
     suggested = SUGGESTED
 
     def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:

@@ -13,7 +13,9 @@ from urllib.parse import unquote, urlsplit
 import xxhash
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from dataplane.connectors import web
 from dataplane.connectors.base import Capabilities, FileRef, secret_field
+from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.place import Place, Work
@@ -176,6 +178,10 @@ class HttpFiles(FileConnector):
     capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[HttpFilesParams]] = HttpFilesParams
     params: HttpFilesParams
+
+    @classmethod
+    def recognise(cls, clue: Clue) -> Guess | None:
+        return web.download(clue)
 
     @property
     def _reads_changed(self) -> bool:

@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dataplane.connectors import recognising
 from dataplane.connectors.base import Capabilities, FileRef
+from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.folder import Folder
 from dataplane.connectors.files.place import Place
@@ -35,6 +37,10 @@ class LocalFiles(FileConnector):
     capabilities = Capabilities(full=True, incremental=True, schema_inference=True, parallel=True, resumable=True)
     Params: ClassVar[type[LocalFilesParams]] = LocalFilesParams
     params: LocalFilesParams
+
+    @classmethod
+    def recognise(cls, clue: Clue) -> Guess | None:
+        return recognising.local_folder(clue)
 
     def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:
         return Folder(self.params.path, self.roots)

@@ -16,7 +16,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from dataplane.connectors import recognising
 from dataplane.connectors.base import Capabilities, FileRef, secret_field
+from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.place import Place, Work
@@ -193,6 +195,11 @@ class Sftp(FileConnector):
     capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[SftpParams]] = SftpParams
     params: SftpParams
+
+    @classmethod
+    def recognise(cls, clue: Clue) -> Guess | None:
+        return recognising.file_server(clue, product=cls.title, schemes=("sftp", "ssh", "scp"), port=22)
+
     suggested = SUGGESTED
 
     def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:

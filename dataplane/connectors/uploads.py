@@ -8,7 +8,9 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from dataplane.connectors import recognising
 from dataplane.connectors.base import Capabilities, FileRef, Uploaded
+from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.place import Near, Place, Work
@@ -51,6 +53,11 @@ class Uploads(FileConnector):
     tested_with = "files on disk"
     capabilities = Capabilities(full=True, incremental=True, schema_inference=True, parallel=True, resumable=True)
     Params: ClassVar[type[UploadsParams]] = UploadsParams
+
+    @classmethod
+    def recognise(cls, clue: Clue) -> Guess | None:
+        return recognising.sample_of_file(clue, recognising.POSSIBLE + 0.1, "Give it to Manifold as a file.")
+
     takes_uploads = True
 
     def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:

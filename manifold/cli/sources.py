@@ -11,6 +11,7 @@ import click
 
 from manifold.cli import output
 from manifold.cli.datasets import show_rows
+from manifold.cli.detecting import detect
 from manifold.cli.streams import types
 from manifold.client import Client, at
 
@@ -21,6 +22,7 @@ def sources() -> None:
 
 
 sources.add_command(types)
+sources.add_command(detect)
 
 
 @sources.command("list")

@@ -67,6 +67,7 @@ get     P/sources/<slug>/files/                                 401      404    
 post    P/sources/<slug>/test/                                  401      404       404    403      yes   yes
 post    P/sources/<slug>/discover/                              401      404       404    403      yes   yes
 post    P/sources/                                              401      404       404    403      403   yes
+post    P/sources/detect/                                       401      404       404    403      403   yes
 patch   P/sources/<slug>/                                       401      404       404    403      403   yes
 delete  P/sources/<slug>/                                       401      404       404    403      403   409
 
@@ -313,6 +314,7 @@ schedules on orders                             4        2         2      4     
 schedules off orders                            4        2         2      4        4     0
 sources list                                    4        2         2      0        0     0
 sources add more --connector local_files --set path=DROP  4  2     2      4        4     0
+sources detect /data/drop                       4        2         2      4        4     0
 sources change drop --title Orders              4        2         2      4        4     0
 sources connectors                              4        0         0      0        0     0
 sources health drop                             4        2         2      3        3     3

@@ -31,6 +31,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "connector": "postgresql",
         "params": {"host": "h", "database": "d", "user": "u"},
     },
+    "post P/sources/detect/": {"text": "/data/drop"},
     "patch P/sources/<slug>/": {"title": "Another"},
     "post P/sources/<source>/streams/": {"name": "ann", "config": {"query": "SELECT * FROM customers"}},
     "patch P/sources/<source>/streams/<name>/": {"config": {}},

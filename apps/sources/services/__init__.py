@@ -16,6 +16,7 @@ from apps.sources.services.credentials import (
     set_expiry,
     set_secrets,
 )
+from apps.sources.services.detecting import detect, told
 from apps.sources.services.files import ignore_file, record_files, record_read
 from apps.sources.services.sources import LONGEST, create_source, delete_source, update_source
 from apps.sources.services.streams import declare_stream, delete_stream, note_schema, update_stream
@@ -35,6 +36,7 @@ __all__ = [
     "delete_credential",
     "delete_source",
     "delete_stream",
+    "detect",
     "discover_streams",
     "fits",
     "ignore_file",
@@ -49,6 +51,7 @@ __all__ = [
     "set_expiry",
     "set_secrets",
     "test_source",
+    "told",
     "try_stream",
     "update_source",
     "update_stream",

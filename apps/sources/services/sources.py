@@ -21,6 +21,8 @@ from dataplane.connectors.base import Connector, secret_names
 CHECK_EVERY = 900
 """Seconds between two tests of a source, where nobody says otherwise."""
 SHORTEST, LONGEST = 60, 7 * 86400
+# What stands where the slug of a source stands in an address.
+_TAKEN = frozenset({"detect", "try", "offers", "sample"})
 
 
 def create_source(
@@ -41,6 +43,8 @@ def create_source(
     """
     kind = connector_class(connector)
     check_slug(slug)
+    if slug in _TAKEN:
+        raise InvalidFields({"slug": [f"{slug} is an address of the API. Choose another name."]})
     _check_interval(check_every)
     if writable and not kind.capabilities.writable:
         raise InvalidFields({"writable": [f"{kind.title} cannot be written to."]})

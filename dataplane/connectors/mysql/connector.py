@@ -12,6 +12,7 @@ import pymysql
 from pymysql.connections import Connection
 
 from dataplane import net
+from dataplane.connectors import recognising
 from dataplane.connectors.base import (
     Capabilities,
     Connector,
@@ -24,6 +25,7 @@ from dataplane.connectors.base import (
     StreamInfo,
     Window,
 )
+from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import planning
 from dataplane.connectors.databases.stages import reachable, staged
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
@@ -39,6 +41,8 @@ ASK_SECONDS = 20.0
 READ_SECONDS = 6 * 3600.0
 """Limit of a statement that reads for a run; the step's own timeout usually ends it earlier."""
 _PREVIEW_MEMORY = 256 * 2**20
+_SCHEMES = ("mysql", "mariadb", "mysqlx")
+_SERVICES = ("mysql.database.azure.com", "psdb.cloud", "mariadb.com")
 # Whoever holds one of these may read files of the server's machine.
 _POWERS = "SELECT count(*) FROM information_schema.user_privileges WHERE privilege_type IN ('FILE', 'SUPER')"
 
@@ -59,6 +63,10 @@ class MySQL(Connector, Destination):
     Params: ClassVar[type[MySQLParams]] = MySQLParams
     extensions = ("mysql_scanner",)
     params: MySQLParams
+
+    @classmethod
+    def recognise(cls, clue: Clue) -> Guess | None:
+        return recognising.database_server(clue, product=cls.title, schemes=_SCHEMES, port=3306, services=_SERVICES)
 
     def test(self) -> Iterator[Stage]:
         opened: list[Connection] = []

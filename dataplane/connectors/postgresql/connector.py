@@ -11,6 +11,7 @@ import psycopg
 import pyarrow as pa
 
 from dataplane import net
+from dataplane.connectors import recognising
 from dataplane.connectors.base import (
     Capabilities,
     Connector,
@@ -23,6 +24,7 @@ from dataplane.connectors.base import (
     StreamInfo,
     Window,
 )
+from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import planning
 from dataplane.connectors.databases.stages import reachable, staged
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
@@ -40,6 +42,8 @@ ASK_SECONDS = 20.0
 READ_SECONDS = 6 * 3600.0
 """Limit of a statement that reads for a run; the step's own timeout usually ends it earlier."""
 _PREVIEW_MEMORY = 256 * 2**20
+_SCHEMES = ("postgres", "postgresql", "pgsql")
+_SERVICES = ("neon.tech", "supabase.co", "supabase.com", "postgres.database.azure.com")
 
 # What the scanner's own errors hold, and DuckDB's about our SQL do not.
 _FROM_SERVER = ("ostgres", "ERROR:", "COPY", "Failed to execute query")
@@ -61,6 +65,10 @@ class PostgreSQL(Connector, Destination):
     Params: ClassVar[type[PostgreSQLParams]] = PostgreSQLParams
     extensions = ("postgres_scanner",)
     params: PostgreSQLParams
+
+    @classmethod
+    def recognise(cls, clue: Clue) -> Guess | None:
+        return recognising.database_server(clue, product=cls.title, schemes=_SCHEMES, port=5432, services=_SERVICES)
 
     def test(self) -> Iterator[Stage]:
         opened: list[Connection] = []

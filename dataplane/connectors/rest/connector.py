@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from dataplane import statements
+from dataplane.connectors import web
 from dataplane.connectors.base import (
     Capabilities,
     Column,
@@ -27,6 +28,7 @@ from dataplane.connectors.base import (
     StreamInfo,
     Window,
 )
+from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import cursors
 from dataplane.connectors.databases.file import chosen_columns
 from dataplane.connectors.databases.stages import staged
@@ -60,6 +62,10 @@ class Rest(Connector):
     capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[RestParams]] = RestParams
     params: RestParams
+
+    @classmethod
+    def recognise(cls, clue: Clue) -> Guess | None:
+        return web.api(clue)
 
     def test(self) -> Iterator[Stage]:
         endpoint = next(iter(self.params.endpoints().values()))

@@ -13,7 +13,9 @@ from xml.etree import ElementTree
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from dataplane.connectors import web
 from dataplane.connectors.base import Capabilities, FileRef, secret_field
+from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.place import Place, Work
@@ -205,6 +207,10 @@ class S3(FileConnector):
     capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[S3Params]] = S3Params
     params: S3Params
+
+    @classmethod
+    def recognise(cls, clue: Clue) -> Guess | None:
+        return web.bucket(clue)
 
     def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:
         remote = Bucket(self.params, self.networks)

@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 
 import duckdb
 
+from dataplane.connectors import recognising
 from dataplane.connectors.base import Capabilities, Column, StreamConfig, StreamInfo
+from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import cursors, writing
 from dataplane.connectors.databases.file import CATALOG, DatabaseFile, FileParams, Offered, chosen_columns, gone
 from dataplane.connectors.destination import LEDGER, Destination, Load, Loaded, Rows, Watch
@@ -32,6 +34,12 @@ class SQLite(DatabaseFile, Destination):
     )
     Params: ClassVar[type[FileParams]] = FileParams
     extensions = ("sqlite_scanner",)
+
+    @classmethod
+    def recognise(cls, clue: Clue) -> Guess | None:
+        return recognising.database_file(
+            clue, product=cls.title, scheme="sqlite", suffixes=(".sqlite", ".sqlite3", ".db")
+        )
 
     @contextmanager
     def _attached(self, duck: duckdb.DuckDBPyConnection, path: str) -> Iterator[None]:

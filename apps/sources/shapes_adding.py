@@ -1,0 +1,73 @@
+"""The shapes of adding a source: what was pasted, what it may be, and a source that is not there yet."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from rest_framework import serializers
+
+from dataplane.connectors import registry
+from dataplane.connectors.clues import LONGEST
+from dataplane.connectors.detection import Candidate
+
+
+class DetectBody(serializers.Serializer[Any]):
+    text = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        default="",
+        max_length=LONGEST,
+        trim_whitespace=False,
+        write_only=True,
+        help_text="An address, a connection string, a path, a command of curl or psql, or some lines of a file.",
+    )
+    sample = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        default="",
+        max_length=2 * LONGEST,
+        write_only=True,
+        help_text=f"The first bytes of a file, at most {LONGEST:,}, in base64.",
+    )
+    name = serializers.CharField(
+        required=False, allow_blank=True, default="", max_length=200, help_text="The file's name."
+    )
+
+    def validate_sample(self, value: str) -> bytes:
+        try:
+            return base64.b64decode(value, validate=True)[:LONGEST]
+        except (binascii.Error, ValueError):
+            raise serializers.ValidationError("It is not base64.") from None
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs["text"].strip() and not attrs["sample"]:
+            raise serializers.ValidationError({"text": ["Give a text, or a sample of a file."]})
+        return attrs
+
+
+class CandidateShape(serializers.Serializer[Candidate]):
+    connector = serializers.CharField()
+    title = serializers.SerializerMethodField(help_text="The connector's.")
+    family = serializers.SerializerMethodField()
+    confidence = serializers.FloatField(help_text="0 to 1.")
+    reasons = serializers.ListField(child=serializers.CharField())
+    params = serializers.DictField(help_text="What was understood, without secrets.")
+    secrets = serializers.SerializerMethodField(help_text="The names of the secrets that were understood; no value.")
+    missing = serializers.ListField(child=serializers.CharField(), help_text="What still has to be said.")
+    name = serializers.CharField(source="title", help_text="What the source might be called; may be empty.")
+
+    def get_title(self, found: Candidate) -> str:
+        return registry.get(found.connector).title
+
+    def get_family(self, found: Candidate) -> str:
+        return registry.get(found.connector).family
+
+    def get_secrets(self, found: Candidate) -> list[str]:
+        return sorted(found.secrets)
+
+
+class DetectedShape(serializers.Serializer[Any]):
+    clear = serializers.BooleanField(help_text="Whether the first is meant; else somebody has to choose.")
+    candidates = CandidateShape(many=True, help_text="The surest first.")

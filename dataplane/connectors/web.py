@@ -1,0 +1,266 @@
+"""Whose a clue is, among buckets, downloads and APIs: everything that is reached over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from dataplane.connectors.clues import LONGEST, Address, Clue, Guess
+from dataplane.connectors.files.settings import COMPRESSED, SUFFIXES
+from dataplane.connectors.recognising import CERTAIN, LIKELY, POSSIBLE, WEAK
+
+_FILES = (*SUFFIXES, ".xml", ".avro")
+_SECRET = re.compile(
+    r"(?:^|[_.-])(?:key|token|secret|password|passwd|pwd|sig|signature|auth|authorization|credential)$"
+    r"|api-?key|access-?(?:key|token)|cookie",
+    re.IGNORECASE,
+)
+_SIGNED = re.compile(r"sig|signature|x-(?:amz|goog)-(?:signature|credential|security-token)", re.IGNORECASE)
+_VERSION = re.compile(r"v\d+(?:\.\d+)*", re.IGNORECASE)
+_SIZES = ("per_page", "page_size", "pagesize", "limit", "size", "count")
+_RECORDS = ("data", "items", "results", "records", "value", "rows", "entries")
+_NEXT = ("next_cursor", "next", "nextcursor", "next_page_token", "nextpagetoken")
+
+
+def bucket(clue: Clue) -> Guess | None:
+    """A bucket of Amazon S3, or of a store that speaks its protocol."""
+    line, address = clue.line, clue.address
+    if match := re.fullmatch(r"arn:aws[a-z-]*:s3:::([a-z0-9][a-z0-9.-]+)(?:/(.*))?", line):
+        return Guess(CERTAIN, ("It is the ARN of a bucket.",), _bucket(match[1], match[2] or ""), match[1])
+    if address is None:
+        return None
+    if address.scheme in ("s3", "s3a", "s3n"):
+        return Guess(CERTAIN, ("It is the address of a bucket.",), _bucket(address.host, address.path), address.host)
+    if address.scheme in ("gs", "gcs"):
+        params = {**_bucket(address.host, address.path), "endpoint": "https://storage.googleapis.com"}
+        reason = "It is a bucket of Google's, which is read by the protocol of S3 with HMAC keys."
+        return Guess(LIKELY, (reason,), params, address.host)
+    return _bucket_on_the_web(address) if address.scheme in ("http", "https") else None
+
+
+def _bucket_on_the_web(address: Address) -> Guess | None:
+    first, _, rest = address.path.strip("/").partition("/")
+    amazon = re.fullmatch(r"(?:(.+)\.)?s3[.-]?(?:dualstack\.)?(?:([a-z0-9-]+)\.)?amazonaws\.com", address.host)
+    if amazon:
+        name, key = (amazon[1], address.path) if amazon[1] else (first, rest)
+        params = _bucket(name, key) | ({"region": amazon[2]} if amazon[2] else {})
+        return Guess(LIKELY, ("Buckets of Amazon S3 have such addresses.",), params, name)
+    others = ("r2.cloudflarestorage.com", "digitaloceanspaces.com", "backblazeb2.com", "wasabisys.com")
+    if address.within(*others) or re.match(r"(minio|s3)[.-]", address.host) or address.port == 9000:
+        params = _bucket(first, rest) | {"endpoint": _origin(address)}
+        return Guess(LIKELY - 0.1, ("Stores that speak the protocol of S3 have such addresses.",), params, first)
+    return None
+
+
+def _bucket(name: str, key: str) -> dict[str, Any]:
+    """What is below a key is read; of a file its folder."""
+    folder = key.strip("/")
+    if _is_file(folder):
+        folder = folder.rpartition("/")[0]
+    return {"bucket": name} | ({"prefix": folder} if folder else {})
+
+
+def download(clue: Clue) -> Guess | None:
+    """A file behind an address, or a page that shares one."""
+    address = clue.address
+    if (
+        address is None
+        or address.scheme not in ("http", "https", "webdav", "webdavs", "dav", "davs")
+        or not address.host
+    ):
+        return None
+    shared = _shared(address)
+    if shared is not None:
+        url, reason = shared
+        return Guess(LIKELY, (reason,), {"urls": [url]}, "")
+    params, reasons = _let_in(address, "header")
+    url, kept_back = _without_secrets(address)
+    reasons += kept_back
+    params["urls"] = [url]
+    last = address.path.rstrip("/").rpartition("/")[2]
+    if "dav" in address.scheme or "/dav/" in address.path or "/webdav/" in address.path:
+        said = "It is a folder of WebDAV. Name the address of each file in it."
+        return Guess(POSSIBLE, (said, *reasons), params)
+    if _is_file(last):
+        sure = POSSIBLE + 0.1 if last.lower().endswith(".json") else CERTAIN - 0.02
+        return Guess(sure, ("It ends in the name of a file.", *reasons), params, last.partition(".")[0])
+    if _api_like(address):
+        return Guess(WEAK, ("What it answers with could be downloaded as one file.", *reasons), _named(params, last))
+    return Guess(POSSIBLE - 0.05, ("It may be the address of a file.", *reasons), _named(params, last))
+
+
+def _named(params: dict[str, Any], last: str) -> dict[str, Any]:
+    """An address that does not end in a name gets one, whose ending is still to be said."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "", last) or "download"
+    return {**params, "urls": [f"{plain}.csv {params['urls'][0]}"]}
+
+
+def _shared(address: Address) -> tuple[str, str] | None:
+    """The address of the file itself behind a page that shows it, and a sentence about it."""
+    path = address.path
+    if address.host == "docs.google.com" and (sheet := re.match(r"/spreadsheets/d/([\w-]+)", path)):
+        page = re.match(r"gid=(\d+)", address.fragment)
+        url = f"sheet.csv https://docs.google.com/spreadsheets/d/{sheet[1]}/export?format=csv"
+        url += f"&gid={page[1]}" if page else ""
+        return url, "It is a sheet of Google's; shared with everybody who has the link, it comes as CSV."
+    if address.host == "drive.google.com":
+        file = re.match(r"/file/d/([\w-]+)", path)
+        if name := file[1] if file else address.query.get("id", ""):
+            url = f"shared.csv https://drive.google.com/uc?export=download&id={quote(name)}"
+            return url, "It is a file of Google Drive, shared with everybody who has the link. Mend its ending."
+    if address.host == "github.com" and (blob := re.match(r"/([^/]+/[^/]+)/(?:blob|raw)/(.+)", path)):
+        return f"https://raw.githubusercontent.com/{blob[1]}/{quote(blob[2])}", "GitHub has the file itself there."
+    if address.within("dropbox.com") and path.strip("/"):
+        told = {**{name: value for name, value in address.query.items() if name != "raw"}, "dl": "1"}
+        last = path.rpartition("/")[2]
+        url = f"https://{address.host}{quote(path)}?{urlencode(told)}"
+        return (f"{last} {url}" if _is_file(last) else f"shared.csv {url}"), "Dropbox sends the file itself so."
+    if address.within("sharepoint.com", "onedrive.live.com", "1drv.ms") and path.strip("/"):
+        told = {**address.query, "download": "1"}
+        url = f"shared.xlsx {_origin(address)}{quote(path)}?{urlencode(told)}"
+        return url, "It is shared on OneDrive or SharePoint; with download=1 the file itself comes. Mend its ending."
+    return None
+
+
+def api(clue: Clue) -> Guess | None:
+    """An API that answers with JSON, from an address of it, a command of curl, or an answer of it."""
+    address = clue.address
+    if address is None:
+        return _answer(clue)
+    if address.scheme not in ("http", "https") or not address.host or _shared(address):
+        return None
+    params, reasons = _let_in(address, "api_key")
+    query = {name: value for name, value in address.query.items() if not _SECRET.search(name)}
+    key = next((name for name in address.query if _SECRET.search(name) and not _SIGNED.search(name)), "")
+    if key and "auth" not in params:
+        params |= {"auth": "api_key", "key_name": key, "key_in": "query", "token": address.query[key]}
+        reasons += (f"Its parameter {key} is taken as the key.",)
+    pages, query = _paged(query)
+    base, path = _parted(address.path)
+    params |= pages | {"base_url": f"{_origin(address)}{quote(base)}"}
+    if path:
+        name = re.sub(r"[^a-z0-9_]", "", path.rpartition("/")[2].partition(".")[0].lower()) or "records"
+        params["streams"] = [f"{name} {quote(path)}" + (f"?{urlencode(query)}" if query else "")]
+    if _is_file(address.path) and not address.path.lower().endswith(".json"):
+        return None
+    if _api_like(address) or address.headers:
+        return Guess(LIKELY + 0.05, ("Addresses of APIs look like it.", *reasons), params, address.host)
+    if address.path.lower().endswith(".json"):
+        return Guess(POSSIBLE, ("It may be an API that answers with JSON.", *reasons), params, address.host)
+    return Guess(POSSIBLE - 0.1, ("It may be the address of an API.", *reasons), params, address.host)
+
+
+def _answer(clue: Clue) -> Guess | None:
+    """A sample that is JSON may be what an API answers."""
+    if clue.format != "json":
+        return None
+    text = clue.sample[:LONGEST].decode(errors="replace") or clue.text[:LONGEST]
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    params: dict[str, Any] = {}
+    records = next((each for each in (*_RECORDS, *found) if isinstance(found.get(each), list)), "")
+    if not records or re.search(r'[\s"*\[\]]', records):
+        return None
+    params["records"] = records
+    following = next((name for name in found if name.lower() in _NEXT), "")
+    if following:
+        params |= {"pagination": "cursor", "next_path": following}
+    reason = (
+        f"It is JSON with a list at {records}, as APIs answer." if records in _RECORDS else "APIs answer like that."
+    )
+    return Guess(POSSIBLE + 0.05 if following else POSSIBLE, (reason,), params)
+
+
+def _let_in(address: Address, key: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """How the clue signs in. key: how this connector calls a key in a header of its own."""
+    if address.user and address.password:
+        return {"auth": "basic", "user": address.user, "password": address.password}, ()
+    for name, value in address.headers.items():
+        scheme, _, rest = value.partition(" ")
+        if name == "authorization" and scheme.lower() == "bearer" and rest:
+            return {"auth": "bearer", "token": rest.strip()}, ()
+        if name == "authorization" and scheme.lower() == "basic" and (told := _decoded(rest.strip())):
+            return {"auth": "basic", "user": told[0], "password": told[1]}, ()
+        if name not in ("authorization", "cookie") and _SECRET.search(name) and value:
+            called = {"header": name} if key == "header" else {"key_name": name, "key_in": "header"}
+            return {"auth": key, "token": value, **called}, ()
+    return {}, ()
+
+
+def _decoded(text: str) -> tuple[str, str] | None:
+    try:
+        user, colon, password = base64.b64decode(text, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return None
+    return (user, password) if colon else None
+
+
+def _without_secrets(address: Address) -> tuple[str, tuple[str, ...]]:
+    """The address without what looks like a secret: parameters of a source are shown to everybody who may see it."""
+    kept = {name: value for name, value in address.query.items() if not _SECRET.search(name)}
+    left_out = [name for name in address.query if name not in kept]
+    scheme = "https" if address.scheme.endswith("s") or "dav" in address.scheme else "http"
+    url = (
+        _origin(address, scheme)
+        + quote(address.path or "/", safe="/%:@!$&'()*+,;=~")
+        + (f"?{urlencode(kept)}" if kept else "")
+    )
+    if not left_out:
+        return url, ()
+    said = (
+        f"{', '.join(left_out)} looks like a secret, which no address keeps, and is left out. If it can be sent as a "
+        "header, choose that."
+    )
+    return url, (said,)
+
+
+def _origin(address: Address, scheme: str = "") -> str:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{scheme or address.scheme}://{host}" + (f":{address.port}" if address.port else "")
+
+
+def _parted(path: str) -> tuple[str, str]:
+    """What the paths of all streams begin with, and the path of the one that was named."""
+    bare = path.rstrip("/")
+    base, slash, last = bare.rpartition("/")
+    if not last or _VERSION.fullmatch(last) or last.lower() in ("api", "rest"):
+        return bare, ""
+    return base, slash + last
+
+
+def _paged(query: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What the parameters say of pages, and the others."""
+    params: dict[str, Any] = {}
+    way = next((each for each in ("page", "offset") if query.get(each, "").isdecimal()), "")
+    size = next((each for each in _SIZES if query.get(each, "").isdecimal()), "")
+    if way:
+        params |= {"pagination": way, "first_page": 0 if query[way] == "0" and way == "page" else 1}
+        if size and 0 < int(query[size][:6]) <= 100_000:
+            params |= {"size_parameter": size, "page_size": int(query[size][:6])}
+    used = {way, params.get("size_parameter", "")}
+    return params, {name: value for name, value in query.items() if name not in used}
+
+
+def _api_like(address: Address) -> bool:
+    words = address.path.lower().split("/")
+    return (
+        address.host.startswith(("api.", "api-"))
+        or bool({"api", "rest", "graphql", "odata"} & set(words))
+        or any(_VERSION.fullmatch(each) for each in words)
+    )
+
+
+def _is_file(path: str) -> bool:
+    name = path.rpartition("/")[2].lower()
+    for each in COMPRESSED:
+        name = name.removesuffix(each)
+    return name.endswith(_FILES)
