@@ -214,6 +214,9 @@ NET_ALLOW: Setting[list[str]] = Setting(
     "Private networks (10.1.0.0/16, …) that HTTP connectors and webhooks may reach; they refuse private addresses "
     "otherwise.",
 )
+HISTORY_DAYS = _count(
+    "MANIFOLD_HISTORY_DAYS", 400, "Days for which the ingestion history is kept: what each run made of each stream."
+)
 UPLOAD_SIZE = _bytes("MANIFOLD_UPLOAD_SIZE", 1 * 2**30, "Largest file that may be uploaded to a source.")
 STRICT_STARTUP = _flag(
     "MANIFOLD_STRICT_STARTUP",

@@ -302,6 +302,7 @@ STORAGE_URL = environment.storage_url()
 FILE_ROOTS = environment.file_roots()
 NET_ALLOW = environment.NET_ALLOW.read()
 UPLOAD_SIZE = environment.UPLOAD_SIZE.read()
+HISTORY_DAYS = environment.HISTORY_DAYS.read()
 # Asked at each use, so that the key is no value of the settings and a new one needs no restart.
 MASTER_KEY = environment.MASTER_KEY.read
 STEP_MEMORY = environment.STEP_MEMORY.read()

@@ -5,7 +5,18 @@ from __future__ import annotations
 from django.contrib import admin
 
 from apps.audit.console import ConsoleAdmin, site
-from apps.pipelines.models import Fire, Hook, HookMessage, Pipeline, PipelineVersion, Run, Schedule, StepRun, Window
+from apps.pipelines.models import (
+    Fire,
+    Hook,
+    HookMessage,
+    Ingestion,
+    Pipeline,
+    PipelineVersion,
+    Run,
+    Schedule,
+    StepRun,
+    Window,
+)
 
 
 @admin.register(Pipeline, site=site)
@@ -58,6 +69,13 @@ class StepRunAdmin(ConsoleAdmin):
     list_display = ("run", "key", "kind", "state", "attempt", "rows_out", "started_at", "finished_at")
     list_select_related = ("run__pipeline",)
     list_filter = ("state", "kind")
+
+
+@admin.register(Ingestion, site=site)
+class IngestionAdmin(ConsoleAdmin):
+    list_display = ("source_slug", "stream", "run", "state", "at", "fetched", "inserted", "updated", "quarantined")
+    list_select_related = ("run__pipeline",)
+    list_filter = ("state",)
 
 
 @admin.register(Window, site=site)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pgtrigger
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from apps.accounts.models import Project
 from apps.audit.ids import new_id
@@ -279,6 +279,54 @@ class Window(ProjectRow):
 
     def __str__(self) -> str:
         return f"{self.pipeline}/{self.step_key} {self.state}"
+
+
+class Ingestion(ProjectRow):
+    """What became of the rows of one stream in one run, see `ingestion`; written once, when the run ends.
+
+    source: its id, as long as it was there. bytes: of files as they lie in the source, else as they were staged; 0 of
+    what a retry has taken over. seconds: that its steps worked. loads: every load that the rows reach.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="ingestions")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="ingestions")
+    step_key = models.CharField(max_length=63)
+    source = models.UUIDField(null=True, blank=True)
+    source_slug = models.CharField(max_length=63)
+    stream = models.CharField(max_length=200)
+    state = models.CharField(max_length=16)
+    at = models.DateTimeField(auto_now_add=True)
+    fetched = models.BigIntegerField()
+    inserted = models.BigIntegerField()
+    updated = models.BigIntegerField()
+    skipped = models.BigIntegerField()
+    quarantined = models.BigIntegerField()
+    used = models.BigIntegerField()
+    bytes = models.BigIntegerField()
+    seconds = models.FloatField()
+    error = models.JSONField(null=True, blank=True)
+    loads = models.JSONField(default=list)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["project", "-id"], name="ingestion_newest"),
+            models.Index(fields=["source", "-id"], name="ingestion_of_source"),
+            models.Index(fields=["at"], name="ingestion_at"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "step_key"], name="ingestion_once_per_run"),
+            models.CheckConstraint(condition=Q(state__in=states.INGESTION), name="ingestion_state_known"),
+            models.CheckConstraint(
+                condition=~Q(state="succeeded")
+                | Q(fetched=F("inserted") + F("updated") + F("skipped") + F("quarantined") + F("used")),
+                name="ingestion_adds_up",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source_slug}/{self.stream} {self.state}"
 
 
 class Decision(ProjectRow):

@@ -38,6 +38,8 @@ STEP_DONE: Final = frozenset({"succeeded", "reused"})
 OUTCOMES: Final = ("clean", "warned", "partial")
 STOP_REASONS: Final = ("cancelled", "timed_out", "failed")
 LOST_AT_MOST: Final = 3
+# How a stream's part of a run may end.
+INGESTION: Final = ("succeeded", "failed", "cancelled", "timed_out", "skipped")
 
 BACKFILL: Final[dict[str, frozenset[str]]] = {
     "running": frozenset({"paused", "done", "cancelled"}),

@@ -11,7 +11,7 @@ from celery import Task, shared_task
 from celery.signals import task_failure
 from django.db import connection
 
-from apps.pipelines import collecting, scheduling, watching
+from apps.pipelines import collecting, ingestion, scheduling, watching
 from apps.pipelines.execution import leftovers, reaper, sweeps, turns
 from apps.pipelines.execution.dispatch import TASK
 
@@ -31,6 +31,7 @@ def reap() -> None:
     reaper.reap()
     leftovers.remove_spill()
     collecting.sweep()
+    ingestion.forget_old()
 
 
 @shared_task

@@ -63,6 +63,8 @@ def write(
 ) -> tuple[tuple[StagedFile, ...], dict[str, Any]]:
     """Stage the rows of a window that were not read before. Returns the files, and the facts for the next window.
 
+    `known` counts the rows that were read before and are left out.
+
     `extras["seen"]` is the previous window's file of hashes below the storage root, or empty when it found no row
     there; None is no memory at all, and nothing at or below the mark is taken. `extras["hashed"]` has the columns that
     it was made of (None: those of now), `extras["stream"]` the lookback.
@@ -74,12 +76,13 @@ def write(
         )
         return files, _remember(context, connection, cursor, [each.path for each in files])
     fresh, again = _parted(context, connection, query, cursor)
-    facts = _remember(context, connection, cursor, [each.path for each in fresh] + again)
+    facts = _remember(context, connection, cursor, [each.path for each in fresh] + sorted(again))
     seen = None if no_longer_read(context, cursor) else context.extras.get("seen")
-    late = _late(context, connection, cursor, again, seen)
+    late = _late(context, connection, cursor, sorted(again), seen)
     for path in again:
         context.storage.remove(path)
-    return fresh + late, {**facts, "late": sum(each.rows for each in late)}
+    late_rows = sum(each.rows for each in late)
+    return fresh + late, {**facts, "late": late_rows, "known": sum(again.values()) - late_rows}
 
 
 def no_longer_read(context: StepContext, cursor: Cursor) -> list[str]:
@@ -90,8 +93,11 @@ def no_longer_read(context: StepContext, cursor: Cursor) -> list[str]:
 
 def _parted(
     context: StepContext, connection: duckdb.DuckDBPyConnection, query: str, cursor: Cursor
-) -> tuple[tuple[StagedFile, ...], list[str]]:
-    """One write of all rows into two sets of files: those after the mark, and those that may have been read before."""
+) -> tuple[tuple[StagedFile, ...], dict[str, int]]:
+    """One write of all rows into two sets of files: those after the mark, and those that may have been read before.
+
+    Of the latter the rows by path.
+    """
     target = f"{context.output}/window"
     with duckdb_errors():
         connection.execute(f"SET partitioned_write_flush_threshold = {_FLUSH_ROWS}")
@@ -100,15 +106,16 @@ def _parted(
             f"TO {literal(context.storage.absolute(target))} ({PARQUET}, "
             "PARTITION_BY (__again))"
         ).fetchall()
-    fresh, again = [], []
+    fresh: list[StagedFile] = []
+    again: dict[str, int] = {}
     for path, rows, size, *_ in written:
         relative = path.removeprefix(f"{context.storage.root}/")
         if "/__again=true/" in relative:
-            again.append(relative)
+            again[relative] = rows
         else:
             flush(context.storage, relative)
             fresh.append(StagedFile(relative, rows, size))
-    return tuple(sorted(fresh, key=lambda each: each.path)), sorted(again)
+    return tuple(sorted(fresh, key=lambda each: each.path)), again
 
 
 def _late(

@@ -49,14 +49,16 @@ class Staging:
     rows_of: dict[str, int] = field(default_factory=dict)
     filtered: bool = False
 
+    fetched: int = 0
 
 class ExtractStep(StepKind):
     """Needs `extras`: connector (an instance), stream (StreamConfig), window (Window or None), seen (see `boundary`),
     positions (False: no check will ask in which line of its file a row stands).
 
-    Facts: files (what was read, with digest and rows); of a cursor seen, boundary_rows, seen_from and hashed (for
-    the next window), late (rows at or before the mark that were taken now); warnings. Where each row came from stands
-    in the table's `origins`.
+    Facts: files (what was read, with digest and rows); of messages settled (the window as it was read); of a cursor seen, boundary_rows, seen_from and hashed (for
+    the next window), late and known (rows at or before the mark that were taken now, or left out because they were read
+    before); bytes (of the files that were read, else of what was staged); warnings. `rows_in` is what the source gave.
+    Where each row came from stands in the table's `origins`.
     """
 
     kind = "extract"
@@ -113,6 +115,7 @@ def _extract(
             reading.warnings.append(
                 f"The column {', '.join(gone)} is not read any more, so rows that came late, at or before the mark, "
                 "cannot be told from those that were read before; they are left out. A run with mode seed reads them."
+        staging.fetched = sum(each.rows for each in files) + facts.get("known", 0)
             )
     else:
         facts = {}
@@ -129,7 +132,8 @@ def _extract(
         for ref, digest in fingerprints.results()
     ]
     facts["warnings"] = list(dict.fromkeys(reading.warnings))
-    return StepResult(table=table, rows_in=table.rows + sum(each.rows for each in table.rejected), facts=facts)
+    facts["bytes"] = sum(each["size"] for each in facts["files"]) or table.bytes
+    return StepResult(table=table, rows_in=staging.fetched, facts=facts)
 
 
 def _stage(
@@ -154,7 +158,10 @@ def _stage(
         _refuse_fatal(connection, part, fingerprints)
         folder = f"{context.output}/rejected"
         query = f"SELECT file, row, reason, raw FROM {table} ORDER BY file, row"
-        staging.rejected += write_parquet(connection, query, storage=context.storage, folder=folder, name=name)
+        rejected = write_parquet(connection, query, storage=context.storage, folder=folder, name=name)
+        staging.rejected += rejected
+        staging.fetched += sum(each.rows for each in rejected)
+    staging.fetched += sum(counts)
     if part.check is not None:
         part.check()
     if release is not None:

@@ -12,6 +12,7 @@ import click
 from manifold.cli import output
 from manifold.cli.datasets import show_rows
 from manifold.cli.detecting import detect
+from manifold.cli.ingestion import history
 from manifold.cli.streams import types
 from manifold.client import Client, at
 
@@ -22,6 +23,7 @@ def sources() -> None:
 
 
 sources.add_command(types)
+sources.add_command(history)
 sources.add_command(detect)
 
 

@@ -63,6 +63,10 @@ get     P/sources/                                              401      404    
 get     P/sources/<slug>/                                       401      404       404    yes      yes   yes
 get     P/sources/<slug>/checks/                                401      404       404    yes      yes   yes
 get     P/sources/<slug>/health/                                401      404       404    yes      yes   yes
+get     P/sources/<source>/history/                             401      404       404    yes      yes   yes
+get     P/sources/<source>/history/export/                      401      404       404    yes      yes   yes
+get     P/history/                                              401      404       404    yes      yes   yes
+get     P/history/export/                                       401      404       404    yes      yes   yes
 get     P/sources/<slug>/files/                                 401      404       404    yes      yes   yes
 post    P/sources/<slug>/test/                                  401      404       404    403      yes   yes
 post    P/sources/<slug>/discover/                              401      404       404    403      yes   yes
@@ -214,6 +218,10 @@ post    audit-verify     sign-in      403       yes    403      403   403
 get     sources          sign-in      404       404    yes      yes   yes
 get     source           sign-in      404       404    yes      yes   yes
 post    source-test      sign-in      404       404    403      yes   yes
+get     history          sign-in      404       404    yes      yes   yes
+get     history-export   sign-in      404       404    yes      yes   yes
+get     source-history   sign-in      404       404    yes      yes   yes
+get     source-history-export sign-in 404       404    yes      yes   yes
 get     connectors       sign-in      404       404    yes      yes   yes
 get     source-new       sign-in      404       404    403      403   yes
 get     source-add       sign-in      404       404    403      403   yes
@@ -318,6 +326,9 @@ sources detect /data/drop                       4        2         2      4     
 sources change drop --title Orders              4        2         2      4        4     0
 sources connectors                              4        0         0      0        0     0
 sources health drop                             4        2         2      3        3     3
+sources history                                 4        2         2      0        0     0
+sources history drop                            4        2         2      0        0     0
+sources history -o FILE                         4        2         2      0        0     0
 sources test drop                               4        2         2      4        0     0
 sources discover drop                           4        2         2      4        0     0
 sources preview drop orders                     4        2         2      0        0     0

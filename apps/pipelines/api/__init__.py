@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from apps.accounts.api_base import project_router
 from apps.pipelines.api.backfills import urlpatterns as backfills
+from apps.pipelines.api.history import urlpatterns as history
 from apps.pipelines.api.hooks import urlpatterns as hooks
 from apps.pipelines.api.pipelines import PipelineViewSet
 from apps.pipelines.api.runs import RunViewSet
@@ -16,5 +17,6 @@ urlpatterns = [
     *schedules,
     *backfills,
     *hooks,
+    *history,
     *sources,
 ]

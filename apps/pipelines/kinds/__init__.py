@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apps.pipelines import ingestion
 from apps.pipelines.execution import kinds
 from apps.pipelines.kinds.check import CheckAdapter
 from apps.pipelines.kinds.extract import ExtractAdapter
@@ -16,3 +17,4 @@ def register() -> None:
     for adapter in (PlanAdapter(), ExtractAdapter(), CheckAdapter(), SqlAdapter(), AnyLoadAdapter()):
         kinds.register(adapter)
     kinds.on_close(follow)
+    kinds.on_close(ingestion.keep)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from apps.pipelines import ingestion
 from apps.pipelines.execution.frame import new_context
 from apps.pipelines.execution.kinds import Done, KindAdapter, Refused, Verdict
 from apps.pipelines.kinds.inputs import input_tables, spec_of
@@ -44,6 +45,9 @@ class CheckAdapter(KindAdapter):
         output = {"rules": len(result.checks), "failed": len(failed)}
         if "failed" in result.facts:
             return Refused(result.facts["failed"], output)
+        assert result.table is not None
+        aside = sum(each.rows for each in result.table.rejected)
+        ingestion.prove_step(step.key, result.rows_in, result.table.rows + aside)
         return Done(output, warned=bool(failed), asks=question(result.checks))
 
 

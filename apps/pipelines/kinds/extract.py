@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.pipelines import asking, planning
+from apps.pipelines import asking, failpoints, ingestion, planning
 from apps.pipelines import windows as w
 from apps.pipelines.execution.frame import new_context
 from apps.pipelines.execution.kinds import Done, KindAdapter, Verdict
@@ -50,6 +50,8 @@ class ExtractAdapter(KindAdapter):
         table = result.table
         rejected = sum(each.rows for each in table.rejected) if table else 0
         rows = table.rows if table else 0
+        known = result.facts.get("known", 0)
+        ingestion.prove_step(step.key, result.rows_in, rows + rejected + known)
         spec = spec_of(step)
         if spec.mode == "incremental":
             window = w.in_batch(run.batch).get(step.key)
@@ -60,7 +62,10 @@ class ExtractAdapter(KindAdapter):
                 w.staged(window, bounds, rows=rows + rejected, seen=seen, boundary_rows=count)
         if result.facts.get("files"):
             sources.record_read(planning.stream_of(spec, run.project_id, step.key), result.facts["files"])
-        return Done({"rows": rows, "rejected": rejected, "warnings": result.facts.get("warnings", [])})
+        output = {"rows": rows, "rejected": rejected, "known": known, "bytes": result.facts.get("bytes", 0)}
+        if result.facts.get("settled"):
+            output |= {name: result.facts["settled"][name] for name in ("behind", "gone")}
+        return Done(output | {"warnings": result.facts.get("warnings", [])})
 
 
 def _without(bounds: dict[str, Any], ignored: frozenset[str]) -> dict[str, Any] | None:
@@ -75,7 +80,7 @@ def _as_read(bounds: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     """A window's bounds as it was read.
 
     A file that was ignored since the plan is not among them, so that it may be taken in again; of a cursor it is kept
-    from where on its rows are known, and how many came late.
+    from where on its rows are known, and how many came late; spans of messages end where a limit was reached.
     """
     if bounds["kind"] != "files":
         return {**bounds, **{name: facts.get(name) for name in ("seen_from", "hashed", "late")}}

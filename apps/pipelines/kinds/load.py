@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from apps.pipelines import ingestion
 from apps.pipelines import windows as w
 from apps.pipelines.execution.frame import new_context
 from apps.pipelines.execution.kinds import Done, KindAdapter, RunAgain, Verdict
@@ -86,6 +87,7 @@ class LoadAdapter(KindAdapter):
             output = {"status": result.facts["verdict"], "dataset": dataset.slug, "snapshot": None, "rows": 0}
         else:
             output = self._add(step, run, result, dataset)
+        ingestion.prove(run, step, output)
         w.loaded(run, graph, step.key)
         return Done(output)
 

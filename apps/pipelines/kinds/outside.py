@@ -9,7 +9,7 @@ import uuid
 from dataclasses import asdict, replace
 from typing import Any
 
-from apps.pipelines import failpoints
+from apps.pipelines import failpoints, ingestion
 from apps.pipelines import windows as w
 from apps.pipelines.execution.frame import new_context
 from apps.pipelines.execution.kinds import Done, KindAdapter, Verdict
@@ -73,6 +73,7 @@ class AnyLoadAdapter(LoadAdapter):
         if done is not None:
             output = asdict(done) | {"rows": result.rows_out, **about}
             _keep_rejected(step, run, result)
+        ingestion.prove(run, step, output)
         w.loaded(run, w.graph_of(run), step.key)
         return Done(output)
 

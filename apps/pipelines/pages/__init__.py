@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.pipelines.pages import backfills, control, documents, hooks, lists, logs, runs, schedules, sources
+from apps.pipelines.pages import backfills, control, documents, hooks, ingestion, lists, logs, runs, schedules, sources
 
 urlpatterns = [
     *lists.urlpatterns,
@@ -14,4 +14,5 @@ urlpatterns = [
     *hooks.urlpatterns,
     *backfills.urlpatterns,
     *sources.urlpatterns,
+    *ingestion.urlpatterns,
 ]

@@ -158,3 +158,14 @@ def test_until_when_secrets_are_good_is_said_and_taken_back(served: Served) -> N
     assert served.manifold("sources", "change", "db", "--secrets-expire", "soon").exit_code == 2
     refused = served.manifold("sources", "change", "drop", "--secrets-expire", "2030-12-31")
     assert refused.exit_code == 2 and "no secrets that could expire" in refused.stderr
+
+
+def test_the_history_is_shown_and_saved(served: Served) -> None:
+    said = served.manifold("sources", "history", "drop").stdout.splitlines()
+    assert said[0].split()[:4] == ["at", "source", "stream", "state"]
+    assert any("orders" in each and "succeeded" in each for each in said[1:])
+    assert served.json("sources", "history", "--state", "failed")["results"] == []
+    target = served.made.folder / "saved.csv"
+    assert served.manifold("sources", "history", "-o", str(target)).exit_code == 0
+    assert target.read_text().startswith("id,at,source,stream")
+    assert served.manifold("sources", "history", "-o", str(target)).exit_code == 2

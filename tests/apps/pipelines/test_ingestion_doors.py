@@ -1,0 +1,103 @@
+"""The ingestion history through API, page and command: who sees it, what it is narrowed by, what it costs."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from apps.pipelines.models import Ingestion, Run
+from tests.furnished import Furnished
+from tests.people import Api
+
+pytestmark = pytest.mark.django_db
+
+BASE = "/api/v1/projects/flights"
+
+
+def add(run: Run, count: int, **fields: object) -> None:
+    """More rows beside those of the furnished project, which has two."""
+    numbers = {"inserted": 0, "updated": 0, "skipped": 0, "quarantined": 0, "used": 0, "bytes": 10, "seconds": 1.5}
+    given = {"source_slug": "drop", "stream": "orders", "state": "failed", "fetched": 0, **numbers, **fields}
+    Ingestion.objects.bulk_create(
+        Ingestion(project=run.project, run=run, step_key=f"step-{each}-{given['stream']}", **given)
+        for each in range(count)
+    )
+
+
+def test_it_works(furnished: Furnished, api: Api) -> None:
+    client = api(furnished.people["viewer"])
+    found = client.get(f"{BASE}/sources/drop/history/").json()["results"]
+    assert [(each["run"], each["state"], each["fetched"]) for each in found] == [
+        (str(furnished.cancelled.pk), "cancelled", 0),
+        (str(furnished.succeeded.pk), "succeeded", 3),
+    ]
+    row = found[1]
+    assert (row["inserted"], row["quarantined"], row["pipeline"], row["source"]) == (2, 1, "orders", "drop")
+    assert row["loads"][0]["to"] == "orders"
+    assert client.get(f"{BASE}/history/").json()["results"] == found
+    assert client.get(f"{BASE}/sources/db/history/").json()["results"] == []
+    assert client.get(f"{BASE}/sources/none/history/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("source=drop", 5),
+        ("source=db", 0),
+        ("stream=wide", 2),
+        ("state=succeeded", 1),
+        ("state=failed&state=succeeded", 4),
+        ("rows_min=1", 3),
+        ("rows_min=1&rows_max=5", 1),
+        ("bytes_min=1000", 0),
+        ("since=2020-01-01T00:00:00Z", 5),
+        ("until=2020-01-01T00:00:00Z", 0),
+        ("pipeline=orders", 5),
+    ],
+)
+def test_it_is_narrowed(furnished: Furnished, api: Api, query: str, count: int) -> None:
+    add(furnished.succeeded, 1)
+    add(furnished.succeeded, 2, stream="wide", fetched=50)
+    answer = api(furnished.people["viewer"]).get(f"{BASE}/history/?{query}")
+    assert len(answer.json()["results"]) == count
+    assert api(furnished.people["viewer"]).get(f"{BASE}/history/?state=nonsense").status_code == 400
+
+
+def test_the_file_is_harmless_in_a_spreadsheet(furnished: Furnished, api: Api) -> None:
+    add(furnished.succeeded, 1200, stream="=1+1", error={"message": "@SUM(A1), broken"})
+    answer = api(furnished.people["viewer"]).get(f"{BASE}/history/export/?state=failed")
+    lines = list(csv.DictReader(io.StringIO(answer.getvalue().decode())))
+    assert len(lines) == 1200
+    assert (lines[0]["stream"], lines[0]["error"], lines[0]["seconds"]) == ("'=1+1", "'@SUM(A1), broken", "1.5")
+    assert answer["Content-Disposition"] == 'attachment; filename="history-flights.csv"'
+
+
+@pytest.mark.parametrize("page", ["history/", "sources/drop/history/"])
+def test_the_page_costs_the_same_however_much_there_is(furnished: Furnished, client: Client, page: str) -> None:
+    client.force_login(furnished.people["viewer"])
+    client.get(f"/p/flights/{page}")
+    costs = []
+    for more in (0, 70):
+        add(furnished.succeeded, more, source=Ingestion.objects.values_list("source", flat=True)[0])
+        with CaptureQueriesContext(connection) as queries:
+            answer = client.get(f"/p/flights/{page}")
+        costs.append(len(queries))
+    assert costs[0] == costs[1]
+    text = answer.content.decode()
+    assert text.count("<tr>") == 51 and "Older" in text and 'data-chart="rows"' in text
+
+
+def test_the_page_is_narrowed_and_saved(furnished: Furnished, client: Client) -> None:
+    client.force_login(furnished.people["viewer"])
+    add(furnished.succeeded, 2, stream="wide")
+    text = client.get("/p/flights/history/?stream=wide&state=failed&rows_min=oops&since=soon").content.decode()
+    assert text.count("<tr>") == 3
+    assert "Nothing fits these filters" in client.get("/p/flights/history/?since=2999-01-01").content.decode()
+    saved = client.get("/p/flights/sources/drop/history/export/").getvalue().decode()
+    assert len(saved.splitlines()) == 3
+    assert client.get("/p/flights/sources/none/history/").status_code == 404
