@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from tests.emptied import emptied  # noqa: F401  a fixture
 from tests.mariadb import module_mysql, mysql, mysql_server  # noqa: F401  fixtures
 from tests.people import (  # noqa: F401  fixtures
     admin,
     api,
-    lifted_append_only,
     operator,
     project,
     stranger,

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.test import override_settings
 from django.utils import timezone
 
@@ -32,6 +31,7 @@ from apps.snapshots.models import Query
 from apps.sources import services as sources
 from apps.sources.models import SourceFile
 from tests.apps.pipelines import workshop
+from tests.emptied import empty
 from tests.people import make_user, member
 
 ORDERS = """\
@@ -190,4 +190,4 @@ def furnished_in(folder: Path, database: str, blocker: Any) -> Iterator[Furnishe
             made = furnish(folder, database)
         yield made
         with blocker.unblock():
-            call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=True)
+            empty()

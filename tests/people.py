@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
 import pytest
-from django.db.backends.postgresql.operations import DatabaseOperations
 from django.test import Client
 from django.test.client import ClientHandler
 from rest_framework.test import APIClient
@@ -97,19 +96,3 @@ def api() -> Api:
         return made
 
     return client
-
-
-@pytest.fixture(autouse=True, scope="session")
-def lifted_append_only() -> Iterator[None]:
-    """Tests with real transactions empty the tables afterwards, which the audit log refuses: lift that meanwhile."""
-    flush = DatabaseOperations.sql_flush
-
-    def lifted(self: Any, style: Any, tables: Any, **options: Any) -> list[str]:
-        guarded = [each for each in ("audit_event", "audit_seal") if each in set(tables)]
-        off = [f"ALTER TABLE {each} DISABLE TRIGGER USER" for each in guarded]
-        on = [f"ALTER TABLE {each} ENABLE TRIGGER USER" for each in guarded]
-        return [*off, *flush(self, style, tables, **options), *on]
-
-    DatabaseOperations.sql_flush = lifted  # type: ignore[method-assign]
-    yield
-    DatabaseOperations.sql_flush = flush  # type: ignore[method-assign]

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -15,6 +14,7 @@ from apps.accounts import services
 from apps.accounts.models import Project, User
 from apps.audit.context import SYSTEM
 from apps.pipelines.models import Run, StepRun
+from tests.emptied import empty
 from tests.people import make_user, quick
 from tests.scale import furnish_scale
 
@@ -45,7 +45,7 @@ def large(django_db_setup: None, django_db_blocker: Any) -> Iterator[User]:
         furnish_scale(project)
     yield ada
     with django_db_blocker.unblock():
-        call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=True)
+        empty()
 
 
 @pytest.fixture
