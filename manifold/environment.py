@@ -352,7 +352,7 @@ TOKEN_GUESSES = _count(
 HOOK_MESSAGES = _count(
     "MANIFOLD_HOOK_MESSAGES",
     120,
-    "Messages to `/hooks/` in a minute from one address, and rightly signed ones to one inbound trigger; more get 429.",
+    "Rightly signed messages to one inbound trigger in a minute, and others from one address to `/hooks/`; then 429.",
 )
 PROXIES = Setting(
     "MANIFOLD_PROXIES",

@@ -9,7 +9,7 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from apps.accounts.addresses import address_of
+from apps.accounts.addresses import network_of
 from apps.audit.refusals import Busy, Conflict
 from apps.pipelines import hooks
 from apps.pipelines.models import Hook
@@ -27,28 +27,33 @@ def receive(request: HttpRequest, hook_id: uuid.UUID) -> HttpResponse:
     switched off, 413 for a body that is too long, 409 where the pipeline has nothing published. What the body says is
     signed, and not used.
     """
-    try:
-        hooks.slow_down(f"hooks:{address_of(request)}", "from your address")
-    except Busy as error:
-        return _too_many(request, error)
     hook = Hook.objects.select_related("pipeline").filter(pk=hook_id).first()
     if hook is None:
-        return problem(request, 404, "There is no inbound trigger at this address.")
+        return _unsigned(request, 404, "There is no inbound trigger at this address.")
     if not hook.enabled:
         return problem(request, 410, "This inbound trigger is switched off.")
     if int(request.headers.get("Content-Length") or 0) > LARGEST:
-        return problem(request, 413, f"A message has at most {LARGEST // 1024} KB.")
+        return _unsigned(request, 413, f"A message has at most {LARGEST // 1024} KB.")
     headers = {name.lower(): value for name, value in request.headers.items()}
     try:
         run, fresh = hooks.receive(hook, body=request.body, headers=headers)
     except hooks.NotSigned as error:
-        return problem(request, 401, error.message)
+        return _unsigned(request, 401, error.message)
     except Busy as error:
         return _too_many(request, error)
     except Conflict as error:
         return problem(request, 409, error.message)
     answer = {"run": str(run.pk) if run else None, "state": run.state if run else None}
     return JsonResponse(answer, status=202 if fresh else 200)
+
+
+def _unsigned(request: HttpRequest, status: int, said: str) -> HttpResponse:
+    """What is not rightly signed counts for where it comes from; who signs rightly there does not suffer for it."""
+    try:
+        hooks.slow_down(f"hooks:{network_of(request)}", "without a right signature from your address")
+    except Busy as error:
+        return _too_many(request, error)
+    return problem(request, status, said)
 
 
 def _too_many(request: HttpRequest, error: Busy) -> HttpResponse:

@@ -132,7 +132,7 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ] + [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}}]
 
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "apps.accounts.passwords.PasswordBackend"]
 # How many of our own proxies stand in front, each of which adds an address to X-Forwarded-For.
 TRUSTED_PROXIES = environment.PROXIES.read()
 # Wrong passwords are counted for a name together with an address.
@@ -142,7 +142,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_USERNAME_CALLABLE = "apps.accounts.services.lockout.name_of_attempt"
-AXES_CLIENT_IP_CALLABLE = "apps.accounts.addresses.address_of"
+AXES_CLIENT_IP_CALLABLE = "apps.accounts.addresses.network_of"
 AXES_LOCKOUT_CALLABLE = "manifold.console.doors.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False

@@ -14,7 +14,7 @@ from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 
 from apps.accounts import guesses, tokens
-from apps.accounts.addresses import address_of
+from apps.accounts.addresses import address_of, network_of
 from apps.accounts.models import ApiToken, User
 from apps.accounts.services.lockout import NOBODY
 from apps.audit.services import record
@@ -43,7 +43,7 @@ class TokenAuthentication(BaseAuthentication):
     def _find(self, request: Request, text: str) -> ApiToken:
         token = ApiToken.objects.select_related("user").filter(digest=tokens.digest(text)).first()
         if token is None:
-            _slow_down(address_of(request))
+            _slow_down(request)
             raise AuthenticationFailed(
                 "This token is not known. Issue a new one, in the console or with `manifold tokens`."
             )
@@ -66,14 +66,15 @@ class TokenScheme(OpenApiAuthenticationExtension):
         return {"type": "http", "scheme": "bearer", "bearerFormat": "mf_…"}
 
 
-def _slow_down(address: str) -> None:
+def _slow_down(request: Request) -> None:
     """Raises Throttled for whoever sends one unknown token after the other; the log has one event a minute of it.
 
     A good token is let in all the same: those who share an address with a guesser must not suffer.
     """
-    count, left = guesses.note(address)
+    count, left = guesses.note(network_of(request._request))
     if count == settings.TOKEN_GUESSES + 1:
-        record("tokens guessed", object_type="token", object_id="", data={"address": address}, actor=NOBODY)
+        data = {"address": address_of(request._request)}
+        record("tokens guessed", object_type="token", object_id="", data=data, actor=NOBODY)
     if count > settings.TOKEN_GUESSES:
         raise Throttled(wait=left, detail="Too many unknown tokens from your address.")
 

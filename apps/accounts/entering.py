@@ -22,23 +22,23 @@ BY = "signed_in_by"
 _SECONDS = 300
 # For so many seconds after signing in nobody is asked who they are again.
 _RECENT = 600
+_BACKEND = "apps.accounts.passwords.PasswordBackend"
 
 
-def enter(request: HttpRequest, user: User, *, backend: str, onward: str, by: str = "", shown: str = "") -> str:
+def enter(request: HttpRequest, user: User, *, onward: str, by: str = "", shown: str = "") -> str:
     """Sign somebody in who has proved who they are; returns where to go: `onward`, or first where a code is asked for.
 
     `by` names what they came through, where it was no password; `shown`, how a second factor was shown there already.
     """
     factor = None if shown else factor_of(user)
     if factor is None or factor.confirmed_at is None:
-        complete(request, user, backend=backend, by=by, shown=shown)
+        complete(request, user, by=by, shown=shown)
         return onward
     request.session.flush()
     request.session.set_expiry(_SECONDS)
     request.session[_HALF] = {
         "user": str(user.pk),
         "hash": user.get_session_auth_hash(),
-        "backend": backend,
         "onward": onward,
         "by": by,
         "at": int(time.time()),
@@ -57,14 +57,14 @@ def half_signed_in(request: HttpRequest) -> tuple[User, dict[str, Any]] | None:
     return user, half
 
 
-def complete(request: HttpRequest, user: User, *, backend: str, by: str = "", shown: str = "") -> None:
+def complete(request: HttpRequest, user: User, *, by: str = "", shown: str = "") -> None:
     """Make the session theirs, with a new key."""
     request.session.pop(_HALF, None)
     # It lasts as long as every other from now on.
     request.session.set_expiry(None)
     told = {"by": by, "second_factor": shown}
     setattr(request, "entered", {name: text for name, text in told.items() if text})  # noqa: B010
-    login(request, user, backend=backend)
+    login(request, user, backend=_BACKEND)
     if by:
         request.session[BY] = by
     if shown:

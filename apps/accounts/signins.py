@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from apps.accounts.actors import actor_of
 from apps.accounts.addresses import address_of
 from apps.accounts.models import User
+from apps.accounts.passwords import REFUSED
 from apps.accounts.services.lockout import NOBODY, note_locks
 from apps.accounts.services.sessions import forget_expired
 from apps.audit.services import record
@@ -50,11 +51,13 @@ def _refused(sender: Any, credentials: dict[str, Any], request: HttpRequest | No
     if getattr(request, "axes_locked_out", False):
         return  # The lock is in the log already; whoever goes on guessing must not fill it.
     user = User.objects.filter(username=str(credentials.get("username", "")).replace("\0", "")).first()
+    data = {} if request is None else {"address": address_of(request)}
+    why = getattr(request, REFUSED, "")
     record(
         "sign-in refused",
         object_type="user",
         object_id=user.pk if user else "",
         object_name=user.username if user else "",
-        data={"address": address_of(request)} if request is not None else {},
+        data=data | ({"why": why} if why else {}),
         actor=NOBODY,
     )

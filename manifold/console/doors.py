@@ -25,10 +25,14 @@ class _Form(AuthenticationForm):
         "inactive": "This account is switched off. Ask whoever administers Manifold.",
     }
 
-    def confirm_login_allowed(self, user: Any) -> None:
-        super().confirm_login_allowed(user)
-        if settings.OIDC_ONLY and not user.is_superuser:
-            raise ValidationError(f"Passwords are for superusers here. Sign in with {settings.OIDC_TITLE}.")
+    def get_invalid_login_error(self) -> ValidationError:
+        """The same words whether the password was right or not."""
+        if not settings.OIDC_ONLY:
+            return super().get_invalid_login_error()
+        return ValidationError(
+            "No superuser has that name and password, and passwords are for superusers here. "
+            f"Sign in with {settings.OIDC_TITLE}."
+        )
 
 
 class _SignIn(LoginView):
@@ -39,9 +43,7 @@ class _SignIn(LoginView):
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         """The password is right; whoever has a second factor is asked for it next."""
         user: Any = form.get_user()
-        return HttpResponseRedirect(
-            entering.enter(self.request, user, backend=user.backend, onward=self.get_success_url())
-        )
+        return HttpResponseRedirect(entering.enter(self.request, user, onward=self.get_success_url()))
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Whoever came through the issuer and has signed out here is told how to sign out there."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.contrib.auth import login
 from django.contrib.auth.password_validation import password_validators_help_texts
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -11,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from apps.accounts import services
+from apps.accounts import entering, services
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Invitation, Membership
 from apps.accounts.page_base import go, refuse_nul, signed_in
@@ -30,21 +29,28 @@ def join(request: HttpRequest, text: str) -> HttpResponse:
         return render(request, "accounts/join.html", {"spent": str(error)}, status=404)
     if request.method == "POST":
         try:
-            membership = _enter(request, text)
+            return _enter(request, text)
         except ManifoldError as error:
             return _page(request, invitation, str(error))
-        url = reverse("console:home", args=[membership.project.slug])
-        return go(request, url, f"Welcome to {membership.project.name}: you are {membership.get_role_display()}.")
     return _page(request, invitation)
 
 
-def _enter(request: HttpRequest, text: str) -> Membership:
+def _enter(request: HttpRequest, text: str) -> HttpResponse:
     if request.user.is_authenticated:
-        return services.join(text, signed_in(request), actor=actor_of(request.user))
+        membership = services.join(text, signed_in(request), actor=actor_of(request.user))
+        return go(request, _home(membership), _welcome(membership))
     username, password = request.POST.get("username", "").strip(), request.POST.get("password", "")
     membership = services.sign_up(text, username=username, password=password)
-    login(request, membership.user, backend="django.contrib.auth.backends.ModelBackend")
-    return membership
+    onward = entering.enter(request, membership.user, onward=_home(membership))
+    return go(request, onward, _welcome(membership))
+
+
+def _home(membership: Membership) -> str:
+    return reverse("console:home", args=[membership.project.slug])
+
+
+def _welcome(membership: Membership) -> str:
+    return f"Welcome to {membership.project.name}: you are {membership.get_role_display()}."
 
 
 def _page(request: HttpRequest, invitation: Invitation, refused: str = "") -> HttpResponse:

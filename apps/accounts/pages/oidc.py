@@ -26,7 +26,6 @@ from dataplane.errors import ManifoldError, TransientError
 
 # What needs nothing from the issuer.
 _MADE_UP = {"oidc_state", "oidc_denied", "oidc_refused", "oidc_issuer"}
-_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 @never_cache
@@ -62,7 +61,6 @@ def back(request: HttpRequest) -> HttpResponse:
     onward = entering.enter(
         request,
         user,
-        backend=_BACKEND,
         onward=began.onward,
         by=settings.OIDC_TITLE,
         shown="issuer" if settings.OIDC_MFA else "",

@@ -41,7 +41,7 @@ def code(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         try:
             shown = services.check_code(user, code=request.POST.get("code", ""), address=address_of(request))
-            entering.complete(request, user, backend=kept["backend"], by=kept["by"], shown=shown)
+            entering.complete(request, user, by=kept["by"], shown=shown)
             return HttpResponseRedirect(kept["onward"])
         except Conflict:
             # It was taken away meanwhile; the password alone is enough now, and has to be shown again.

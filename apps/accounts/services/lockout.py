@@ -21,6 +21,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from apps.accounts.addresses import shown
 from apps.accounts.models import SecondFactor, User
 from apps.audit.context import Actor, acting
 from apps.audit.services import record
@@ -30,7 +31,7 @@ NOBODY = Actor("anonymous", None, "nobody")
 
 @dataclass(frozen=True)
 class Lock:
-    """A name that is not let in from an address (everywhere, for an empty one) until a moment, whatever they send."""
+    """A name that is not let in from an address or network (everywhere, for an empty one) until a moment."""
 
     user: User
     address: str
@@ -63,7 +64,7 @@ def locks(users: Collection[User]) -> list[Lock]:
     factors = SecondFactor.objects.filter(user__in=users, locked_until__gt=timezone.now()).order_by("user__username")
     without = [Lock(each.user, "", each.locked_until) for each in factors.select_related("user") if each.locked_until]
     return without + [
-        Lock(by_key[each["username"]], each["ip_address"] or "", each["last"] + settings.AXES_COOLOFF_TIME)
+        Lock(by_key[each["username"]], shown(each["ip_address"] or ""), each["last"] + settings.AXES_COOLOFF_TIME)
         for each in counted.order_by("username", "ip_address")
         if each["failures"] >= settings.AXES_FAILURE_LIMIT
     ]
@@ -105,6 +106,6 @@ def _locked(sender: Any, request: HttpRequest, ip_address: str | None, **_: Any)
         object_type="user",
         object_id=user.pk if user else "",
         object_name=user.username if user else "",
-        data={"address": ip_address, "minutes": int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)},
+        data={"address": shown(ip_address or ""), "minutes": int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)},
         actor=NOBODY,
     )

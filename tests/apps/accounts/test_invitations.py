@@ -13,7 +13,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from apps.accounts import services
-from apps.accounts.models import Invitation, Membership, Project, Role, User
+from apps.accounts.models import Invitation, Membership, Project, Role, Session, User
 from apps.audit.context import SYSTEM
 from apps.audit.models import Event
 from apps.audit.refusals import Conflict, Invalid
@@ -52,6 +52,22 @@ def test_it_works(api: Api, admin: User, project: Project) -> None:
     shown = api(admin).get(f"{INVITATIONS}{made.json()['id']}/").json()
     assert shown["accepted_by"] == "nina"
     assert "link" not in shown
+
+
+def test_joining_is_a_sign_in_like_any_other(link: str, project: Project, settings: Any) -> None:
+    """What an earlier sign-in in that browser left behind, one that nobody finished, does not shorten this one."""
+    client = visitor()
+    left = client.session
+    left["half_signed_in"] = {"user": "x"}
+    left.set_expiry(300)
+    left.save()
+    client.cookies[settings.SESSION_COOKIE_NAME] = left.session_key or ""
+    client.post(f"/join/{link}/", {"username": "nina", "password": PASSWORD})
+    (mine,) = Session.objects.filter(user__username="nina")
+    assert mine.expire_date > timezone.now() + timedelta(hours=11)
+    assert "half_signed_in" not in client.session
+    assert (mine.address, mine.began_at is not None) == ("127.0.0.1", True)
+    assert Event.objects.get(verb="signed in").actor_name == "nina"
 
 
 def test_what_happened_is_in_the_log(link: str, project: Project) -> None:

@@ -71,6 +71,28 @@ def test_another_browser_is_no_way_around(bob: User) -> None:
     assert attempt(PASSWORD, User_Agent="another").status_code == 429
 
 
+def test_another_address_of_the_same_network_is_no_way_around(bob: User) -> None:
+    """Whoever has one address of IPv6 has a whole /64 of them."""
+    for number in range(4):
+        assert attempt("wrong", address=f"2001:db8::{number}").status_code == 200
+    assert attempt("wrong", address="2001:db8::ffff:1:2:3").status_code == 429
+    assert attempt(PASSWORD, address="2001:db8:0:0:1::1").status_code == 429
+    assert attempt(PASSWORD, address="2001:db8:0:1::1").status_code == 302
+    assert Event.objects.get(verb="sign-in locked").data["address"] == "2001:db8::/64"
+    # What happened from where is told exactly all the same.
+    assert Event.objects.filter(verb="sign-in refused", data__address="2001:db8::3").exists()
+
+
+def test_an_address_of_ipv4_is_itself_however_it_is_written(bob: User) -> None:
+    for number in range(5):
+        attempt("wrong", address=f"::ffff:203.0.113.{number % 2}")
+    assert attempt(PASSWORD, address="::ffff:203.0.113.0").status_code == 302
+    for _ in range(2):
+        attempt("wrong", address="203.0.113.1")
+    assert attempt("wrong", address="203.0.113.1").status_code == 429
+    assert attempt(PASSWORD, address="::ffff:203.0.113.1").status_code == 429
+
+
 def test_whoever_does_not_exist_is_answered_alike() -> None:
     assert lock_out("nobody-of-that-name").status_code == 429
 
@@ -110,7 +132,7 @@ def test_a_superuser_sees_it_and_ends_it(api: Api, bob: User, superuser: User) -
     lock_out()
     lock_out(address=THERE)
     (shown,) = [each for each in api(superuser).get("/api/v1/users/").json()["results"] if each["username"] == "bob"]
-    assert [each["address"] for each in shown["locks"]] == [HERE, THERE]
+    assert [each["address"] for each in shown["locks"]] == ["203.0.113.7", "2001:db8::/64"]
     answer = api(superuser).post("/api/v1/users/bob/unlock/")
     assert (answer.status_code, answer.json()["locks"]) == (200, [])
     assert attempt(PASSWORD).status_code == 302
@@ -154,6 +176,8 @@ def test_unknown_tokens_are_slowed_down(bob: User) -> None:
         return client.get("/api/v1/me/", headers={"Authorization": f"Bearer {token}"})
 
     assert [ask(f"mf_{number}").status_code for number in range(5)] == [401, 401, 401, 429, 429]
+    neighbour = quick(APIClient(REMOTE_ADDR=str(ipaddress.IPv6Address(int(ipaddress.IPv6Address(address)) ^ 1))))
+    assert neighbour.get("/api/v1/me/", headers={"Authorization": "Bearer mf_x"}).status_code == 429
     answer = ask("mf_x")
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
     assert answer.json()["detail"].startswith("Too many unknown tokens")

@@ -523,8 +523,17 @@ def test_passwords_for_superusers_only(provider: Provider, project: Project, set
     with pytest.raises(Conflict, match="Nothing would be left"):
         services.unlink(services.link(eve, Claims(provider.url, "9", "", "", frozenset()), actor=SYSTEM), actor=SYSTEM)
     services.create_user(username="root", password=PASSWORD, superuser=True, actor=SYSTEM)
-    answer = quick(Client()).post("/login/", {"username": "eve", "password": PASSWORD})
-    assert (answer.status_code, "Sign in with Keyhouse" in answer.content.decode()) == (200, True)
+    said = "passwords are for superusers here. Sign in with Keyhouse."
+    pages = [
+        quick(Client()).post("/login/", {"username": "eve", "password": password}) for password in (PASSWORD, "guess")
+    ]
+    # Whether the password was right is told to nobody who cannot use it.
+    assert [(each.status_code, said in each.content.decode()) for each in pages] == [(200, True)] * 2
+    refusals = Event.objects.filter(verb="sign-in refused", object_name="eve").order_by("id")
+    assert [each.data.get("why") for each in refusals] == ["oidc_only", None]
+    for _ in range(2):
+        quick(Client()).post("/login/", {"username": "eve", "password": PASSWORD})
+    assert quick(Client()).post("/login/", {"username": "eve", "password": PASSWORD}).status_code == 429
     assert quick(Client()).post("/login/", {"username": "root", "password": PASSWORD}).status_code == 302
     _, text = services.invite(project, name="Nina", role=Role.VIEWER, actor=SYSTEM)
     assert quick(Client()).post(f"/join/{text}/", {"username": "nina", "password": PASSWORD}).status_code == 422

@@ -211,18 +211,34 @@ def test_the_page_adds_one_and_shows_its_secret_once(admin: User, viewer: User, 
 
 @override_settings(HOOK_MESSAGES=2)
 def test_too_many_messages_in_a_minute_wait(opened: tuple[Hook, str]) -> None:
-    address = somewhere()
     for message in ("m1", "m2"):
-        assert send(*opened, message=message, address=address).status_code == 202
-    refused = send(*opened, message="m3", address=address)
+        assert send(*opened, message=message, address=somewhere()).status_code == 202
+    refused = send(*opened, message="m3", address=somewhere())
     assert refused.status_code == 429
-    assert "from your address" in refused.json()["detail"]
+    assert "to this inbound trigger" in refused.json()["detail"]
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
-    elsewhere = send(*opened, message="m3", address=somewhere())
-    assert elsewhere.status_code == 429
-    assert "to this inbound trigger" in elsewhere.json()["detail"]
     assert not HookMessage.objects.filter(message_id="m3").exists()
     assert Run.objects.count() == 2
+
+
+@override_settings(HOOK_MESSAGES=2)
+def test_messages_that_nobody_signed_are_slowed_down_by_address(opened: tuple[Hook, str], pipeline: Pipeline) -> None:
+    hook, secret = opened
+    address = somewhere()
+    neighbour = str(ipaddress.IPv6Address(int(ipaddress.IPv6Address(address)) ^ 1))
+    gone = Hook(pk=HookSecret().pk)
+    wrong = "whsec_" + "A" * 44
+    answers = [send(hook, wrong, address=address), send(gone, wrong, address=neighbour)]
+    answers += [send(hook, wrong, address=neighbour), send(gone, wrong, address=address)]
+    assert [each.status_code for each in answers] == [401, 404, 429, 429]
+    assert "without a right signature from your address" in answers[-1].json()["detail"]
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+    # Somebody who signs rightly shares an address with them, and is heard; nor do good messages count there.
+    other, its_secret = hooks.create_hook(pipeline, name="till", actor=SYSTEM)
+    assert [send(other, its_secret, message=f"n{number}", address=address).status_code for number in range(2)] == [
+        202
+    ] * 2
+    assert send(hook, secret, address=address).status_code == 202
 
 
 @override_settings(HOOK_MESSAGES=1)
