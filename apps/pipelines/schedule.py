@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import holidays
 from cronsim import CronSim, CronSimError
+from holidays.registry import COUNTRIES
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dataplane.steps.base import Spec
@@ -208,6 +209,13 @@ def _day_fields(preset: Preset, on: int | str | None) -> str:
 def midnight(day: date, of: ZoneInfo) -> datetime:
     """The first moment of a day in a zone."""
     return datetime.combine(day, time(), tzinfo=of).astimezone(UTC)
+
+
+@lru_cache(maxsize=1)
+def countries() -> dict[str, str]:
+    """The countries whose holidays are known: their names by their two letters, in the order of the names."""
+    named = sorted((key.replace("_", " ").title(), code) for key, (_, code, *_) in COUNTRIES.items())
+    return {code: name for name, code in named if code in _countries()}
 
 
 @lru_cache(maxsize=1)

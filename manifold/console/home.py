@@ -10,6 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -27,6 +28,8 @@ from apps.sources.models import Health, Source
 CARDS = 12
 LISTED = 8
 URGENT = 5
+# What a source may be that somebody should look at, the worst first.
+_SICK: list[str] = [Health.ERROR, Health.WARNING]
 # A schedule that is due for longer has been missed by the ticks.
 GRACE = timedelta(minutes=2)
 
@@ -81,8 +84,7 @@ def root(request: HttpRequest) -> HttpResponse:
 def home(request: HttpRequest, project: Project) -> HttpResponse:
     lines = board.by_urgency(board.lines(Pipeline.objects.visible_to(request.user).filter(project=project)))
     sources = list(Source.objects.visible_to(request.user).filter(project=project))
-    failing = [each for each in lines if each.health == "failing"]
-    kept = _kept(request, project, failing)
+    kept = _kept(request, project, [each for each in lines if each.health == "failing"])
     runs = Run.objects.visible_to(request.user).filter(project=project)
     pending = runs.filter(state="pending").select_related("pipeline").order_by("id")
     going = _running(runs, lines)
@@ -90,23 +92,56 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
         "lines": lines[:CARDS],
         "more_lines": max(0, len(lines) - CARDS),
         "count": len(lines),
-        "failing": _with_errors(failing[:URGENT]),
-        "failed_count": len(failing),
-        "warned": sum(each.health == "warning" for each in lines),
-        "sick": [each for each in sources if each.health == Health.ERROR],
+        **_needs_somebody(lines, sources, going),
         "sources": sources,
         "kept": kept[:LISTED],
         "kept_count": len(kept),
         "stale": [each for each in kept if each.stale],
         "next": _next(lines),
-        "late": [each for each in lines if each.next_at and each.next_at < timezone.now() - GRACE],
         "recent": queries.with_totals(runs).order_by("-id")[:LISTED],
         "running": going,
-        "asking": [each.run for each in going if each.run.state == "waiting"],
         "waiting": pending[:LISTED],
         "first": _first_steps(project, bool(sources), lines),
     }
     return render(request, "console/parts/home.html" if is_polling(request) else "console/home.html", context)
+
+
+def _needs_somebody(lines: list[board.Line], sources: list[Source], going: list[Going]) -> dict[str, Any]:
+    """What failed, asks, is late or not well: a few of each to be listed, how many there are, and a sentence."""
+    failing = [each for each in lines if each.health == "failing"]
+    asking = [each.run for each in going if each.run.state == "waiting"]
+    late = [each for each in lines if each.next_at and each.next_at < timezone.now() - GRACE]
+    sick = sorted((each for each in sources if each.health in _SICK), key=lambda each: _SICK.index(each.health))
+    down = sum(each.health == Health.ERROR for each in sick)
+    return {
+        "failing": _with_errors(failing[:URGENT]),
+        "failed_count": len(failing),
+        "asking": asking,
+        "late": late[:URGENT],
+        "late_count": len(late),
+        "sick": sick[:URGENT],
+        "sick_count": len(sick),
+        "trouble": _trouble(len(failing), len(asking), down, len(late)),
+        "worth_a_look": _worth_a_look(sum(each.health == "warning" for each in lines), len(sick) - down),
+    }
+
+
+def _trouble(failed: int, asking: int, down: int, late: int) -> str:
+    """What is wrong, in one sentence; nothing where nothing is."""
+    said = [
+        f"{failed} pipeline{pluralize(failed)} failed last time" * bool(failed),
+        f"{asking} run{pluralize(asking)} wait{pluralize(asking, 's,')} for a decision" * bool(asking),
+        f"{down} source{pluralize(down)} cannot be reached" * bool(down),
+        f"{late} schedule{pluralize(late)} did not start in time" * bool(late),
+    ]
+    return ", ".join(filter(None, said)) + "." * any(said)
+
+
+def _worth_a_look(pipelines: int, sources: int) -> str:
+    """What came with warnings, as the subject of a sentence; nothing where nothing did."""
+    counts = {"pipeline": pipelines, "source": sources}
+    said = [f"{count} {name}{pluralize(count)}" for name, count in counts.items() if count]
+    return " and ".join(said)
 
 
 def _next(lines: list[board.Line]) -> board.Line | None:

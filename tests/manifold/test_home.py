@@ -12,6 +12,7 @@ from django.utils import timezone
 from apps.accounts.models import Project, User
 from apps.pipelines.models import Pipeline, Run, Schedule
 from apps.pipelines.pages import board
+from apps.sources.models import Source
 from tests.people import quick
 from tests.scale import furnish_scale
 
@@ -70,7 +71,24 @@ def test_a_schedule_that_no_tick_has_taken_is_late(filled: Project, client: Clie
     schedule("pipeline-003", next_at=timezone.now() - timedelta(minutes=1))
     assert answers(client)["Late"][1] == "datasets not renewed"
     schedule("pipeline-004", next_at=timezone.now() - timedelta(minutes=10))
-    assert answers(client)["Late"] == ("1", "schedule not started in time")
+    assert answers(client)["Late"] == ("3", "1 schedule, 2 datasets")
+    page = client.get("/p/flights/").content.decode()
+    assert "2 sources cannot be reached, 1 schedule did not start in time." in page
+    needs = page.partition('id="failed"')[2].partition("</section>")[0]
+    assert "pipeline-004</a> Its schedule should have started it" in needs
+
+
+def test_a_source_with_a_warning_is_listed_with_its_reason(filled: Project, client: Client) -> None:
+    Source.objects.filter(project=filled, health="error").update(health="healthy")
+    Source.objects.filter(project=filled, slug="source-3").update(
+        health="warning", health_reason="Its secrets expire on 1 December 2026: enter new ones."
+    )
+    needs = client.get("/p/flights/").content.decode().partition('id="failed"')[2].partition("</section>")[0]
+    assert "source-3</a> works, with a warning." in needs
+    assert "Its secrets expire on 1 December 2026" in needs
+    Run.objects.filter(project=filled, state="failed").delete()
+    Run.objects.filter(project=filled).exclude(state="succeeded").delete()
+    assert "1 source worth a look." in client.get("/p/flights/").content.decode()
 
 
 def test_what_needs_somebody_comes_first(filled: Project) -> None:

@@ -77,10 +77,12 @@ def show(request: HttpRequest, project: Project, slug: str, backfill_id: uuid.UU
         return go(request, request.path, _do(request, backfill))
     found = progress.backfill_detail(backfill)
     (worded,) = _worded([found], backfill.timezone)
+    slices = _worded(found["slices"], backfill.timezone)
     context = {
         "pipeline": pipeline,
         "backfill": worded,
-        "slices": _worded(found["slices"], backfill.timezone),
+        "slices": slices,
+        "now": next((each for each in slices if each["state"] == "running"), None),
         "over": backfill.state not in BACKFILL_OPEN,
     }
     template = "pipelines/parts/backfill.html" if is_polling(request) else "pipelines/backfill.html"

@@ -8,6 +8,7 @@ from typing import Any
 from apps.pipelines import schedules
 from apps.pipelines import text as texts
 from apps.pipelines.models import Pipeline
+from apps.pipelines.problems import DocumentError
 from apps.pipelines.schedule import zone
 
 
@@ -18,8 +19,16 @@ def card(pipeline: Pipeline) -> dict[str, Any]:
     return found | {
         "moments": moments,
         "tz": zone(found["timezone"] or "UTC"),
-        "drafted": drafted(pipeline) != (found["definition"] or {}),
+        "drafted": bool(pipeline.draft) and _plain(drafted(pipeline)) != (found["definition"] or {}),
     }
+
+
+def _plain(written: dict[str, Any]) -> dict[str, Any]:
+    """A schedule without what goes without saying; as it is written where it is not valid."""
+    try:
+        return schedules.plain(schedules.understood(written)) if written else {}
+    except DocumentError:
+        return written
 
 
 def drafted(pipeline: Pipeline) -> dict[str, Any]:

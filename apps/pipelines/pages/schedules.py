@@ -18,7 +18,7 @@ from apps.pipelines.models import Pipeline
 from apps.pipelines.pages.lists import pipeline_of
 from apps.pipelines.pages.schedule_card import drafted
 from apps.pipelines.problems import DocumentError
-from apps.pipelines.schedule import DAYS
+from apps.pipelines.schedule import DAYS, countries
 
 PRESETS = ("hourly", "daily", "weekly", "monthly")
 # What a field is called in the form, where it is not called as in the document, by what is chosen.
@@ -104,6 +104,7 @@ def _page(request: HttpRequest, pipeline: Pipeline, fields: dict[str, Any], *, r
         "weekdays": DAYS,
         "choices": _CHOICES,
         "zones": sorted(available_timezones()),
+        "countries": countries(),
         "other_changes": bool(pipeline.draft),
     }
     return render(request, "pipelines/schedule.html", context, status=422 if refused else 200)

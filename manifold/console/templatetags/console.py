@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from django import template
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from django.utils.html import escape, format_html
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from manifold.console.templatetags.icons import ICONS
@@ -24,6 +24,7 @@ _TONES = {
     "bad": {"failed", "timed_out", "error", "lost", "failing"},
     "live": {"running", "stopping"},
 }
+_NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL(\([\d, ]+\))?")
 _CODE = re.compile(r"`([^`]+)`")
 _WORDS = {"timed_out": "timed out", "retry_wait": "waits to retry"}
 
@@ -201,3 +202,16 @@ def cell(value: Any) -> SafeString | str:
     if value is None:
         return format_html('<span class="{}">null</span>', "null")
     return str(value)
+
+
+@register.filter
+def numeric(type_: str) -> SafeString:
+    """The class of a cell whose column is of this type of DuckDB's: numbers stand at the right."""
+    return mark_safe(' class="num"' if _NUMBER.fullmatch(type_) else "")  # noqa: S308  one of two constants
+
+
+@register.simple_tag
+def cells(columns: Sequence[Mapping[str, str]], row: Sequence[Any]) -> SafeString:
+    """A row of data under its columns."""
+    pairs = zip(columns, row, strict=True)
+    return format_html_join("", "<td{}>{}</td>", ((numeric(column["type"]), cell(value)) for column, value in pairs))

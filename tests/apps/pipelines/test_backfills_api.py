@@ -119,6 +119,7 @@ def test_the_page_shows_what_it_would_read_and_starts_it(operator: User, viewer:
     assert "The backfill has started: 3 slices." in started
     place = f"{PAGE}{backfill.pk}/"
     assert "every 2s" in started
+    assert "Pause this backfill" in started
     for does, state in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
         assert client.post(place, {"do": does}).status_code == 302
         backfill.refresh_from_db()
@@ -127,6 +128,7 @@ def test_the_page_shows_what_it_would_read_and_starts_it(operator: User, viewer:
     part = client.get(place, headers={"HX-Request": "true"}).content.decode()
     assert "<html" not in part
     assert "every 2s" not in part
+    assert "<span>Not read</span><b>2</b>" in part
     onlooker = quick(Client())
     onlooker.force_login(viewer)
     assert "New backfill" not in onlooker.get(PAGE).content.decode()

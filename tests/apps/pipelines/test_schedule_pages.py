@@ -128,3 +128,20 @@ def test_publishing_takes_an_administrator(operator: User, pipeline: Pipeline) -
     assert answer.status_code == 403
     pipeline.refresh_from_db()
     assert not pipeline.draft
+
+
+def test_the_card_speaks_of_the_draft_only_where_that_says_another_schedule(pipeline: Pipeline, admin: User) -> None:
+    """A default that is written out is no other schedule."""
+    text = f"{TEXT}schedule: {{preset: daily, at: 06:00, timezone: UTC, missed: last}}\n"
+    services.apply_document(pipeline.project, text, actor=SYSTEM, publish=True)
+    assert "The draft says another schedule" not in client(admin).get(PAGE).content.decode()
+    services.save_draft(pipeline, text.replace("title: Orders", "title: All orders"), actor=SYSTEM)
+    assert "The draft says another schedule" not in client(admin).get(PAGE).content.decode()
+    services.save_draft(pipeline, text.replace("06:00", "07:00"), actor=SYSTEM)
+    assert "The draft says another schedule" in client(admin).get(PAGE).content.decode()
+
+
+def test_the_form_offers_every_country_whose_holidays_are_known(pipeline: Pipeline, operator: User) -> None:
+    page = client(operator).get(f"{PAGE}schedule/").content.decode()
+    assert '<option value="DE">Germany</option>' in page
+    assert page.count('<option value="US">') == 1

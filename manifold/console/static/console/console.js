@@ -74,10 +74,10 @@
 
   setInterval(tick, 1000);
 
-  // What scrolls sideways can be scrolled with the arrow keys too.
+  // What scrolls can be scrolled with the arrow keys too.
   function reachScrolls() {
     document.querySelectorAll(".scroll:not([tabindex]), pre:not([tabindex])").forEach((each) => {
-      if (each.scrollWidth > each.clientWidth) each.tabIndex = 0;
+      if (each.scrollWidth > each.clientWidth || each.scrollHeight > each.clientHeight) each.tabIndex = 0;
     });
   }
   document.addEventListener("DOMContentLoaded", reachScrolls);

@@ -5,6 +5,7 @@
   function fit(form) {
     const when = form.elements.when.value;
     form.querySelectorAll("[data-for]").forEach((each) => { each.hidden = !each.dataset.for.split(" ").includes(when); });
+    form.querySelectorAll("[data-missed]").forEach((each) => { each.hidden = each.dataset.missed !== form.elements.missed.value; });
     form.querySelectorAll("[data-set]").forEach((each) => { each.hidden = when === "never"; });
   }
 
