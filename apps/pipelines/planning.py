@@ -60,8 +60,9 @@ def survey(
         base = _by_windows(base, mode)
     if base.way == "repeat" and part is None:
         _refuse_late_rows(base)
-    if part is not None:
-        # A slice is read by the version that its backfill began with. What a newer one has added is not stale.
+    if part is not None or batch is not None:
+        # A slice is read by the version that its backfill began with, and a retry by that of the run that it repeats:
+        # what a newer one has added is not stale.
         base = replace(base, others=())
     bindings = asking.bindings_of(document, streams)
     if base.way == "slice" and part is not None and not part.again:

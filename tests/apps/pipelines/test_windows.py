@@ -116,6 +116,32 @@ def test_a_seed_that_was_cut_off_still_replaces(project: Project, add: Add, post
     assert ws.rows(project, "kept") == {(1, 11): 1}
 
 
+MORE = """
+  marks: {extract: {source: db, stream: public.marks, mode: incremental}}
+  first: {load: {input: marks, dataset: first}}
+  again: {sql: {inputs: {m: marks}, query: "FROM m"}}
+  second: {load: {input: again, dataset: second}}
+"""
+
+
+def test_a_retry_of_an_older_version_leaves_what_a_newer_one_has_begun(project: Project, add: Add, postgres_url: str):
+    add((1, -1))
+    partial = ws.run(ws.published(project, HEAD + KEPT + BRANCH))
+    assert partial.outcome == "partial"
+    newer = ws.published(project, HEAD + KEPT + BRANCH + MORE)
+    add((5, 50), to="marks")
+    ws.run_cut_off(newer, "second")
+    assert ws.rows(project, "first") == {(5, 50): 1}
+
+    # What a week does to its files: the retry plans and reads again.
+    partial.steps.update(table=None)
+    ws.execute(postgres_url, "UPDATE ticks SET value = 1")
+    assert ws.retry(partial).outcome == "clean"
+    assert ws.rows(project, "good") == {(1, 1): 1}
+    assert ws.run(newer).state == "succeeded"
+    assert ws.rows(project, "first") == ws.rows(project, "second") == {(5, 50): 1}
+
+
 def test_a_retry_reuses_what_stands(project: Project, add: Add):
     pipeline = ws.published(project, HEAD + KEPT)
     add((1, 10))
