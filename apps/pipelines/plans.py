@@ -86,6 +86,8 @@ class Reading:
             return []
         if self.bounds["kind"] == "files":
             return [{"path": each["path"], "size": each["size"]} for each in self.bounds["files"]]
+        if self.bounds["kind"] == "offsets":
+            return [{"stream": self.stream.name, **each} for each in map(_shown, self.bounds["spans"])]
         shown = {name: self.bounds[name] for name in ("column", "lower", "upper") if name in self.bounds}
         return [{"stream": self.stream.name, **shown}]
 
@@ -103,6 +105,10 @@ class Plan:
     renamed: dict[uuid.UUID, str] = field(default_factory=dict)
     replaces: bool = False
     then: str | None = None
+
+
+def _shown(span: dict[str, Any]) -> dict[str, Any]:
+    return {name: span[name] for name in ("partition", "lower", "upper")}
 
 
 def conclude(survey: Survey, answers: dict[str, Answer]) -> Plan:

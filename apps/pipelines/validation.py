@@ -73,7 +73,7 @@ def _incremental(step: Step, stream: Stream, places: Places) -> list[Problem]:
     if not connector.capabilities.incremental:
         message = f"{connector.title} cannot be read incrementally."
         return [places.problem(path, message, "Write `mode: full_refresh`.")]
-    if connector.family != "file" and not stream.config.get("cursor"):
+    if connector.needs_cursor() and not stream.config.get("cursor"):
         message = f"The stream `{stream.name}` has no cursor column, which says what is new."
         return [places.problem(path, message, "Choose one on the stream's page, or write `mode: full_refresh`.")]
     return []

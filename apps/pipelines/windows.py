@@ -18,7 +18,7 @@ from apps.pipelines.graph import PLAN, Graph, Node
 from apps.pipelines.models import Run, Window
 from apps.pipelines.states import STEP_DONE
 from apps.sources.models import Stream
-from dataplane.connectors.base import FileRef, Mark
+from dataplane.connectors.base import FileRef, Mark, Span
 from dataplane.connectors.base import Window as Bounds
 
 OPEN = ("planned", "staged")
@@ -58,13 +58,16 @@ def mark_of(windows: Iterable[Window], ignored: frozenset[str]) -> Mark:
     upper: str | None = None
     seen_from: str | None = None
     boundary_rows: int | None = None
+    spans: dict[str, Span] = {}
     for each in sorted(windows, key=lambda window: window.id):
         if each.bounds["kind"] == "files":
             files |= {ref["path"]: FileRef(**ref) for ref in each.bounds["files"]}
         elif each.bounds["kind"] == "cursor":
             upper, boundary_rows = each.bounds["upper"], each.boundary_rows
             seen_from = each.bounds.get("seen_from")
-    return Mark(tuple(files.values()), upper, boundary_rows, seen_from, ignored)
+        elif each.bounds["kind"] == "offsets":
+            spans |= {span["partition"]: Span(**span) for span in each.bounds["spans"]}
+    return Mark(tuple(files.values()), upper, boundary_rows, seen_from, ignored, tuple(spans.values()))
 
 
 def coverage(live: Iterable[Window], sliced: Iterable[Window], wanted: Bounds) -> Literal["none", "part", "all"]:

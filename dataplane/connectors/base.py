@@ -83,27 +83,69 @@ class Uploaded:
 
 
 @dataclass(frozen=True)
+class Span:
+    """Messages of one partition: those behind `lower`, up to and with `upper`, as the source writes its offsets.
+
+    count_lower, count_upper: how many messages the partition had ever been given by then, where offsets alone do not
+    tell how many lie between two of them. begins: nothing before it was read, so that it may begin later, too.
+    """
+
+    partition: str
+    lower: str
+    upper: str
+    count_lower: int | None = None
+    count_upper: int | None = None
+    begins: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a read of messages ends early: after so many messages, bytes or seconds."""
+
+    messages: int
+    bytes: int
+    seconds: int
+
+
+@dataclass(frozen=True)
 class Window:
     """Exactly what one extract reads, whether it is read once or again.
 
     full: the whole stream. files: these files and no other. cursor: rows with lower < cursor <= upper as text in the
     source's own notation (lower None: from the beginning); `reread_from` starts earlier than `lower` by the lookback,
     and rows read before are taken out as a multiset of row hashes (`seen`, a Parquet path in the storage, or None).
-    slice: rows with lower <= cursor < upper, whatever was read before.
+    slice: rows with lower <= cursor < upper, whatever was read before. offsets: the messages of these spans; with
+    `limits` the first read of them may end early, and the spans with it. Read once, it has no limits any more, and
+    `messages` says how many there were; `behind` how many it has left for the next window, `gone` how many were no
+    longer there.
     """
 
-    kind: Literal["full", "files", "cursor", "slice"]
+    kind: Literal["full", "files", "cursor", "slice", "offsets"]
     files: tuple[FileRef, ...] = ()
     column: str | None = None
     lower: str | None = None
     upper: str | None = None
     reread_from: str | None = None
+    spans: tuple[Span, ...] = ()
+    limits: Limits | None = None
+    messages: int | None = None
+    behind: int = 0
+    gone: int = 0
 
     def as_json(self) -> dict[str, Any]:
         if self.kind == "full":
             return {"kind": "full"}
         if self.kind == "files":
             return {"kind": "files", "files": [vars(each) for each in self.files]}
+        if self.kind == "offsets":
+            return {
+                "kind": "offsets",
+                "spans": [vars(each) for each in self.spans],
+                "limits": vars(self.limits) if self.limits else None,
+                "messages": self.messages,
+                "behind": self.behind,
+                "gone": self.gone,
+            }
         return {
             "kind": self.kind,
             "column": self.column,
@@ -121,6 +163,11 @@ class Window:
     def from_json(cls, value: dict[str, Any]) -> Window:
         if value["kind"] == "files":
             return cls("files", files=tuple(FileRef(**each) for each in value["files"]))
+        if value["kind"] == "offsets":
+            spans = tuple(Span(**each) for each in value["spans"])
+            limits = Limits(**value["limits"]) if value["limits"] else None
+            told = {name: value[name] for name in ("messages", "behind", "gone")}
+            return cls("offsets", spans=spans, limits=limits, **told)
         names = ("column", "lower", "upper", "reread_from")
         return cls(value["kind"], **{name: value[name] for name in names if name in value})
 
@@ -129,7 +176,7 @@ class Window:
 class Mark:
     """What earlier windows of a pipeline's extract step have read: files for file sources, `upper` for cursors.
 
-    boundary_rows: how many rows the last window's `seen` counts, so that rows which came late are noticed although
+    spans: of messages the last span of each partition. boundary_rows: how many rows the last window's `seen` counts, so that rows which came late are noticed although
     `upper` has not moved; None where nobody counted. seen_from: from which cursor on `seen` knows the rows; nothing
     before it may be read again, or rows would come twice when a lookback was made longer.
     """
@@ -139,6 +186,7 @@ class Mark:
     boundary_rows: int | None = None
     seen_from: str | None = None
     ignored: frozenset[str] = frozenset()
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -245,7 +293,8 @@ class Reading:
 
     query is one SELECT. `rejects` is asked after the query has run; it is a query on the same connection with the
     columns file, row (line number), reason, raw; None where the connector cannot reject. A source of many files offers
-    `parts` instead (then `query` is empty): they are prepared one after the other while they are asked for. warnings:
+    `parts` instead (then `query` is empty): they are prepared one after the other while they are asked for. settled: of
+    messages the window as it was read, once all parts are. warnings:
     sentences that may grow while the parts are read. check: called once all rows have been read, while the reading is
     still open, with a SELECT that gives them as they arrived; raises ManifoldError where one may have changed on its
     way.
@@ -258,6 +307,7 @@ class Reading:
     total_bytes: int | None = None
     parts: Iterable[Part] = ()
     warnings: list[str] = field(default_factory=list)
+    settled: Window | None = None
     check: Callable[[str], None] | None = None
 
     def in_parts(self) -> Iterable[Part]:
@@ -306,6 +356,11 @@ class Connector(ABC):
     def recognise(cls, clue: Clue) -> Guess | None:
         """What it makes of a clue to a place; None where it is none of its own. Never raises, and asks nobody."""
         return None
+
+    @classmethod
+    def needs_cursor(cls) -> bool:
+        """Whether a column has to say what is new; files and messages say it themselves."""
+        return cls.capabilities.incremental and cls.family not in ("file", "stream")
 
     @abstractmethod
     def test(self) -> Iterator[Stage]:

@@ -57,6 +57,15 @@ def file_server(clue: Clue, *, product: str, schemes: Sequence[str], port: int) 
     return Guess(confidence, reasons, {name: value for name, value in params.items() if value != ""})
 
 
+def broker(clue: Clue, *, product: str, schemes: Sequence[str], port: int) -> Guess | None:
+    """A server of messages, told by its scheme or its port alone: a mere name may be anything."""
+    found = _server(clue, product, schemes, port, ())
+    if found is None or clue.address is None or found[0] in (POSSIBLE, WEAK):
+        return None
+    confidence, reason = found
+    return Guess(confidence, (reason,), _sign_in(clue.address))
+
+
 def database_file(clue: Clue, *, product: str, scheme: str, suffixes: Sequence[str]) -> Guess | None:
     """A database that is one file, told by its address, its name or its first bytes."""
     if clue.format == scheme:

@@ -56,6 +56,8 @@ def cannot(connector: Connector, stream: StreamConfig) -> str | None:
         if any("{YYYY}" in each for each in ([patterns] if isinstance(patterns, str) else patterns)):
             return None
         return f"The files of {stream.name} have no date. Write {{YYYY}}, {{MM}} and {{DD}} into its pattern."
+    if connector.family == "stream":
+        return f"Messages of {stream.name} are read as they come, so they have no slices of time. Read them with a run."
     if _type_of(stream) is not None:
         return None
     if not stream.cursor:

@@ -53,7 +53,8 @@ class Staging:
 
 class ExtractStep(StepKind):
     """Needs `extras`: connector (an instance), stream (StreamConfig), window (Window or None), seen (see `boundary`),
-    positions (False: no check will ask in which line of its file a row stands).
+    positions (False: no check will ask in which line of its file a row stands), passed (told of each part that is
+    staged, by name).
 
     Facts: files (what was read, with digest and rows); of messages settled (the window as it was read); of a cursor seen, boundary_rows, seen_from and hashed (for
     the next window), late and known (rows at or before the mark that were taken now, or left out because they were read
@@ -131,6 +132,7 @@ def _extract(
         {**vars(ref), "digest": digest, "rows": staging.rows_of.get(ref.path, 0)}
         for ref, digest in fingerprints.results()
     ]
+    facts["settled"] = reading.settled.as_json() if reading.settled else None
     facts["warnings"] = list(dict.fromkeys(reading.warnings))
     facts["bytes"] = sum(each["size"] for each in facts["files"]) or table.bytes
     return StepResult(table=table, rows_in=staging.fetched, facts=facts)
@@ -174,6 +176,11 @@ def _stage(
     context.log.say(f"Read {what}: {rows:,} rows.", rows=rows, files=paths[:20])
     context.progress.rows += rows
     context.progress.bytes += sum(each.ref.size for each in part.files)
+    context.extras.get("passed", _nowhere)(f"part_{staging.parts}")
+
+
+def _nowhere(place: str) -> None:
+    """Nobody wants to know how far it has come."""
 
 
 def _written(

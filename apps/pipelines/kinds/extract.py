@@ -29,7 +29,7 @@ class ExtractAdapter(KindAdapter):
             raise from_json(planned["failed"])
         stream = planning.stream_of(spec, run.project_id, step.key)
         connector, config = sources.binding(stream)
-        extras: dict[str, Any] = {"connector": connector, "stream": config, "seen": None}
+        extras: dict[str, Any] = {"connector": connector, "stream": config, "seen": None, "passed": failpoints.hit}
         extras["positions"] = run.steps.filter(kind="check").exists()
         window = w.in_batch(run.batch).get(step.key) if spec.mode == "incremental" else None
         bounds = planned.get("bounds")
@@ -82,6 +82,8 @@ def _as_read(bounds: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     A file that was ignored since the plan is not among them, so that it may be taken in again; of a cursor it is kept
     from where on its rows are known, and how many came late; spans of messages end where a limit was reached.
     """
+    if bounds["kind"] == "offsets":
+        return dict(facts["settled"])
     if bounds["kind"] != "files":
         return {**bounds, **{name: facts.get(name) for name in ("seen_from", "hashed", "late")}}
     paths = {each["path"] for each in facts["files"]}

@@ -80,6 +80,8 @@ def _told(reading: Reading) -> Line:
     }
     if files is not None:
         fields |= {"files": len(files), "first": [each["path"] for each in files[:10]]}
+    elif reading.bounds is not None and reading.bounds["kind"] == "offsets":
+        fields |= {"spans": reading.reads()[:20]}
     elif reading.bounds is not None:
         fields |= {name: reading.bounds.get(name) for name in ("column", "lower", "upper")}
     what = "reads" if reading.bounds is not None else "reads nothing"

@@ -29,7 +29,7 @@ def first_document(stream: Stream | None, taken: Collection[str]) -> str:
     slug = _free(name, taken)
     connector = registry.get(stream.source.connector)
     incremental = connector.capabilities.incremental and (
-        connector.family == "file" or bool(stream.config.get("cursor"))
+        not connector.needs_cursor() or bool(stream.config.get("cursor"))
     )
     mode, keep = ("incremental", "append") if incremental else ("full_refresh", "replace")
     keys = _key_columns(stream)

@@ -47,7 +47,7 @@ def choose(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     known = {each.name: each.config.get("cursor") or "" for each in source.streams.all()}
     few = len(found) <= _PRESELECTED
     offers = [Offer(info, info.name in known, few or info.name in known, known.get(info.name, "")) for info in found]
-    by_cursor = connector.capabilities.incremental and connector.family != "file"
+    by_cursor = connector.needs_cursor()
     return render(request, "sources/parts/offers.html", {"source": source, "offers": offers, "by_cursor": by_cursor})
 
 

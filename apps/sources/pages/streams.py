@@ -91,7 +91,7 @@ def _shown(stream: Stream, entered: dict[str, Any]) -> dict[str, Any]:
         "types": TYPES,
         "versions": stream.schema_versions.all()[:5],
         "has_files": connector.family == "file",
-        "by_cursor": connector.family != "file" and connector.capabilities.incremental,
+        "by_cursor": connector.needs_cursor(),
     }
 
 

@@ -1,0 +1,1 @@
+"""Streams of messages: what their connectors have in common."""

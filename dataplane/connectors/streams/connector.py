@@ -1,0 +1,247 @@
+"""A connector of messages: it tests, discovers, plans and reads; the subclass says how its broker is asked."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import ClassVar, Protocol
+
+import duckdb
+import pyarrow as pa
+
+from dataplane import statements
+from dataplane.connectors.base import (
+    Capabilities,
+    Column,
+    Connector,
+    Mark,
+    Part,
+    Planned,
+    Reading,
+    ReadMode,
+    Stage,
+    StreamConfig,
+    StreamInfo,
+    Window,
+)
+from dataplane.connectors.databases.file import chosen_columns
+from dataplane.connectors.databases.stages import staged
+from dataplane.connectors.rest.spool import Batch as Lines
+from dataplane.connectors.streams.extents import Extent, Written, gap_of, moved, planned, said
+from dataplane.connectors.streams.messages import VALUE, Batch, Layout
+from dataplane.connectors.streams.params import MessageParams
+from dataplane.connectors.streams.taking import Taking
+from dataplane.engine import connector_instance
+from dataplane.errors import ConfigurationError
+from dataplane.failures import duckdb_errors
+
+_SAMPLE = 1_000
+_PREVIEW_MEMORY = 256 << 20
+# A source may hold thousands of topics; looking into each takes a moment.
+_MOST_STREAMS = 500
+
+
+class Broker(Protocol):
+    """An open session with whatever holds the messages. Each call raises ManifoldError."""
+
+    def names(self) -> list[str]:
+        """The streams that may be read."""
+
+    def extents(self, stream: str) -> list[Extent]:
+        """What each partition holds now; ConfigurationError `stream_missing` where there is no such stream."""
+
+    def messages(self, stream: str, spans: dict[str, tuple[int, int]], most: int) -> Iterator[Batch]:
+        """The messages of each partition's (lower, upper], `most` in all, those of one partition in their order.
+
+        It ends when none is left; offsets in between may have no message.
+        """
+
+
+class StreamConnector(Connector):
+    """Messages are read up to offsets that windows remember; what the broker believes was read decides nothing."""
+
+    family = "stream"
+    capabilities = Capabilities(full=True, incremental=True, streaming=True, schema_inference=True, resumable=True)
+    ordered = True
+    beside: ClassVar[tuple[Column, ...]]
+    """The columns that stand beside every message; their names begin with an underscore."""
+    place: ClassVar[tuple[str, str]] = ("''", "_offset")
+    """SQL over these: what a message that is set aside is called, and its number."""
+    written: ClassVar[Written] = Written()
+    params: MessageParams
+
+    @abstractmethod
+    def session(self, *, hurried: bool = False) -> AbstractContextManager[Broker]:
+        """A session, opened; `hurried` where a person waits."""
+
+    @abstractmethod
+    def stages(self) -> AbstractContextManager[Sequence[tuple[str, Callable[[], str]]]]:
+        """The steps that open a session, and then what a test asks."""
+
+    def test(self) -> Iterator[Stage]:
+        with self.stages() as stages:
+            yield from staged(stages)
+
+    def discover(self) -> list[StreamInfo]:
+        with self.session(hurried=True) as broker:
+            return self._found(broker, broker.names()[:_MOST_STREAMS])
+
+    def discover_named(self, names: Collection[str]) -> list[StreamInfo]:
+        with self.session(hurried=True) as broker:
+            return self._found(broker, [each for each in broker.names() if each in names])
+
+    def extents(self, stream: str) -> list[Extent]:
+        """What each partition of a stream holds now. Raises ManifoldError."""
+        with self.session(hurried=True) as broker:
+            return broker.extents(stream)
+
+    def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
+        with self.session() as broker:
+            extents = broker.extents(stream.name)
+        if mode == "full_refresh":
+            rows = sum(each.waiting(each.before, each.given_before) for each in extents)
+            return Planned(Window("full"), f"All of {stream.name} is read.", rows)
+        return planned(stream.name, extents, mark.spans, self.written, self.params.limits, go_on=self.params.goes_on)
+
+    @contextmanager
+    def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:
+        if stream.row_filter:
+            statements.check_expression(stream.row_filter)
+        with self.session() as broker:
+            columns = self._columns(stream, broker)
+            chosen, _ = chosen_columns(replace(stream, columns=columns), columns)
+            reading = Reading("", chosen)
+            taking = self._taking(broker, stream, window, reading)
+            layout = Layout(stream, columns, self.beside, self.params.format, self.place)
+            reading.parts = self._parts(broker, layout, taking, reading, connection)
+            yield reading
+
+    def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
+        with self.session(hurried=True) as broker, connector_instance(memory=_PREVIEW_MEMORY, threads=2) as duck:
+            columns = self._columns(stream, broker)
+            chosen_columns(replace(stream, columns=columns), columns)
+            if stream.row_filter:
+                statements.check_expression(stream.row_filter)
+            layout = Layout(stream, columns, self.beside, self.params.format, self.place)
+            batch = next(broker.messages(stream.name, self._newest(broker, stream.name, limit), limit), None)
+            part = layout.part(duck, batch or self._nothing())
+            with duckdb_errors():
+                query = (part.careful or part).query
+                return duck.execute(f"SELECT * FROM ({query}) LIMIT {int(limit)}").to_arrow_table()
+
+    def _taking(self, broker: Broker, stream: StreamConfig, window: Window, reading: Reading) -> Taking:
+        """What is to be taken of each partition; messages that are gone since the plan are an error or a warning."""
+        extents = {each.partition: each for each in broker.extents(stream.name)}
+        if window.kind == "full":
+            return Taking.whole(extents.values(), self.written)
+        gaps, spans = [], []
+        for span in window.spans:
+            extent = extents.get(span.partition) or Extent(span.partition, -1, -1)
+            gap = gap_of(extent, self.written.number(span.lower), span.count_lower)
+            # Where nothing was read before, it begins with what is there when it is read.
+            begins = span.begins and window.limits is not None
+            gaps += [gap] if gap and not begins else []
+            spans.append(moved(span, extent, self.written) if gap else span)
+        reading.warnings += said(stream.name, gaps, self.written, go_on=self.params.goes_on)
+        gone = sum(each.messages for each in gaps)
+        return Taking(replace(window, spans=tuple(spans), gone=max(window.gone, gone)), self.written)
+
+    def _parts(
+        self,
+        broker: Broker,
+        layout: Layout,
+        taking: Taking,
+        reading: Reading,
+        connection: duckdb.DuckDBPyConnection,
+    ) -> Iterator[Part]:
+        """Batch after batch until all is taken or a limit is reached; then the window as it was read is settled."""
+        began = time.monotonic()
+        for batch in broker.messages(layout.stream.name, taking.spans, taking.most):
+            yield layout.part(connection, batch)
+            taking.took(batch)
+            if taking.full(time.monotonic() - began):
+                break
+        else:
+            taking.whole_read = True
+            if not taking.messages:
+                yield layout.part(connection, self._nothing())
+        # A seed of a stream that is empty has a window of no files.
+        reading.settled = taking.settled() if taking.window.kind == "offsets" else None
+        reading.warnings += taking.differs(layout.stream.name, go_on=self.params.goes_on)
+
+    def _columns(self, stream: StreamConfig, broker: Broker) -> tuple[Column, ...]:
+        """The declared columns; of a stream that declares none, those that its newest messages have."""
+        return stream.columns or self._sampled(broker, stream.name)[0]
+
+    def _found(self, broker: Broker, names: Sequence[str]) -> list[StreamInfo]:
+        found = []
+        for name in names:
+            columns, rows, warnings = self._sampled(broker, name)
+            found.append(StreamInfo(name, columns, rows=rows, warnings=warnings))
+        return found
+
+    def _sampled(self, broker: Broker, stream: str) -> tuple[tuple[Column, ...], int, tuple[str, ...]]:
+        """The columns, how many messages there are, and what is to be told of them."""
+        extents = broker.extents(stream)
+        rows = sum(each.waiting(each.before, each.given_before) for each in extents)
+        if self.params.format == "raw":
+            return (*self.beside, Column(VALUE, "VARCHAR", native="message")), rows, ()
+        values: list[bytes] = []
+        for batch in broker.messages(stream, self._newest(broker, stream, _SAMPLE), _SAMPLE):
+            values += [each for each in batch.values if each]
+        objects = [each for each in values if _is_object(each)]
+        warnings = []
+        if not values:
+            warnings.append(f"{stream} has no message now, so nothing tells its columns. Discover it again later.")
+        elif len(objects) < len(values):
+            many = f"{len(values) - len(objects)} of {len(values)} messages of {stream}"
+            warnings.append(f"{many} are no JSON objects. They are set aside, or read as raw messages.")
+        keys = _keys(objects)
+        own = {each.name for each in self.beside}
+        if hidden := [each.name for each in keys if each.name in own]:
+            warnings.append(f"The key {', '.join(hidden)} of {stream} cannot be read: it is what stands beside.")
+        return (*self.beside, *(each for each in keys if each.name not in own)), rows, tuple(warnings)
+
+    def _newest(self, broker: Broker, stream: str, most: int) -> dict[str, tuple[int, int]]:
+        """Spans with about so many of the newest messages; where offsets count nothing, of the oldest."""
+        extents = broker.extents(stream)
+        share = max(1, most // max(1, len(extents)))
+        return {
+            each.partition: (max(each.before, each.newest - share) if each.given is None else each.before, each.newest)
+            for each in extents
+        }
+
+    def _nothing(self) -> Batch:
+        empty = duckdb.sql(
+            "SELECT " + ", ".join(f"CAST(NULL AS {each.type}) AS {each.name}" for each in self.beside) + " WHERE false"
+        ).to_arrow_table()
+        return Batch({name: empty[name].combine_chunks() for name in empty.column_names}, [], {}, {})
+
+
+def _is_object(value: bytes) -> bool:
+    return value.lstrip().startswith(b"{") and value.rstrip().endswith(b"}")
+
+
+def _keys(objects: Sequence[bytes]) -> tuple[Column, ...]:
+    """The columns that these JSON objects have."""
+    if not objects:
+        return ()
+    with tempfile.TemporaryDirectory(prefix="manifold-sample-") as folder, connector_instance() as duck:
+        path = os.path.join(folder, "sample.ndjson")
+        with open(path, "xb") as file:
+            size = file.write(b"".join(each.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n" for each in objects))
+        return Lines("sample", path, size, len(objects)).columns(duck)
+
+
+def no_stream(name: str, what: str) -> ConfigurationError:
+    """The error for a stream that is not there; `what` its broker calls it."""
+    return ConfigurationError(
+        f"There is no {what} {name}. Correct its name, or have it made.",
+        code="stream_missing",
+        evidence={"stream": name},
+    )

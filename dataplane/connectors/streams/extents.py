@@ -1,0 +1,152 @@
+"""Which messages a partition holds, which are new, and which are gone. Offsets are plain integers here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from dataplane.connectors.base import Limits, Planned, Span, Window
+from dataplane.errors import DataError, Suggestion
+
+SEED = Suggestion("seed", "Read everything again", "Replaces the datasets with what the stream holds now.", True)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a partition holds now: the offset before its oldest message, and that of the newest it was ever given.
+
+    given, kept: how many messages it was ever given and how many of them are there, where offsets have gaps of their
+    own, so that a difference of two of them counts nothing.
+    """
+
+    partition: str
+    before: int
+    newest: int
+    given: int | None = None
+    kept: int | None = None
+
+    @property
+    def given_before(self) -> int | None:
+        """How many messages it was given before its oldest one."""
+        return None if self.given is None or self.kept is None else self.given - self.kept
+
+    def restarted(self, lower: int, count: int | None) -> bool:
+        """Whether it is another one of the same name: it was given less than was read before."""
+        return self.newest < lower or (self.given is not None and count is not None and self.given < count)
+
+    def missing(self, lower: int, count: int | None) -> int:
+        """How many messages behind an offset are no longer there; `count` were given up to it."""
+        if self.before <= lower:
+            return 0
+        if self.given_before is None or count is None:
+            return self.before - lower
+        return max(0, self.given_before - count)
+
+    def waiting(self, lower: int, count: int | None) -> int:
+        """How many messages behind an offset are there."""
+        if self.kept is not None and self.before >= lower:
+            return self.kept
+        if self.given is not None and count is not None:
+            return max(0, self.given - count)
+        return max(0, self.newest - max(lower, self.before))
+
+
+@dataclass(frozen=True)
+class Written:
+    """How a source writes its offsets, and back."""
+
+    text: Callable[[int], str] = str
+    number: Callable[[str], int] = int
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Messages of a partition that are gone: how many, and the offset from which on messages are there again."""
+
+    partition: str
+    messages: int
+    restarted: bool
+    before: int
+
+
+def gap_of(extent: Extent, lower: int, count: int | None) -> Gap | None:
+    """What is gone behind an offset, if anything."""
+    if extent.restarted(lower, count):
+        return Gap(extent.partition, 0, True, extent.before)
+    missing = extent.missing(lower, count)
+    return Gap(extent.partition, missing, False, extent.before) if missing else None
+
+
+def planned(
+    stream: str,
+    extents: Sequence[Extent],
+    marks: Iterable[Span],
+    written: Written,
+    limits: Limits,
+    *,
+    go_on: bool,
+) -> Planned:
+    """What is new since the marks. Raises DataError for messages that are gone, unless one may `go_on` without."""
+    read = {each.partition: each for each in marks}
+    spans, gaps, rows = [], [], 0
+    for extent in extents:
+        mark = read.get(extent.partition)
+        lower = written.number(mark.upper) if mark else extent.before
+        count = mark.count_upper if mark else extent.given_before
+        gap = gap_of(extent, lower, count) if mark else None
+        if gap is not None:
+            gaps.append(gap)
+            lower, count = extent.before, extent.given_before
+        begins = mark is None or gap is not None
+        if extent.newest > lower:
+            spans.append(
+                Span(extent.partition, written.text(lower), written.text(extent.newest), count, extent.given, begins)
+            )
+            rows += extent.waiting(lower, count)
+    warnings = said(stream, gaps, written, go_on=go_on)
+    if not spans:
+        return Planned(None, f"{stream} has no new message.", 0, 0, warnings)
+    window = Window("offsets", spans=tuple(spans), limits=limits, gone=sum(each.messages for each in gaps))
+    first = "" if read else "First read: "
+    ends = f", of which a run reads {limits.messages:,} at most" if rows > limits.messages else ""
+    reason = f"{first}{rows:,} messages of {stream} wait{ends}."
+    return Planned(window, reason, min(rows, limits.messages), None, warnings)
+
+
+def moved(span: Span, extent: Extent, written: Written) -> Span:
+    """A span that begins with the oldest message that is there, and ends no later than it would have."""
+    upper, count = written.number(span.upper), span.count_upper
+    if extent.newest < upper:
+        upper, count = extent.newest, extent.given
+    lower = written.text(min(extent.before, upper))
+    return replace(span, lower=lower, upper=written.text(upper), count_lower=extent.given_before, count_upper=count)
+
+
+def said(stream: str, gaps: Sequence[Gap], written: Written, *, go_on: bool) -> tuple[str, ...]:
+    """A warning for each gap. Raises DataError for the first, unless one may `go_on`."""
+    if gaps and not go_on:
+        raise _gone(stream, gaps[0], written)
+    return tuple(f"{_told(stream, each, written)} They are left out." for each in gaps)
+
+
+def _told(stream: str, gap: Gap, written: Written) -> str:
+    where = f"{stream}, partition {gap.partition}," if gap.partition else stream
+    if gap.restarted:
+        return f"{where} was made anew: it was given fewer messages than were read of it."
+    there = written.text(gap.before)
+    return f"{gap.messages:,} messages of {where} are gone before they were read; those after {there} are there."
+
+
+def _gone(stream: str, gap: Gap, written: Written) -> DataError:
+    return DataError(
+        f"{_told(stream, gap, written)} Read everything that is there with mode seed, or let the source go on without "
+        "them (when_gone), and have the broker keep messages for longer.",
+        code="stream_restarted" if gap.restarted else "messages_gone",
+        evidence={
+            "stream": stream,
+            "partition": gap.partition,
+            "messages": gap.messages,
+            "there_after": written.text(gap.before),
+        },
+        suggestions=[SEED],
+    )

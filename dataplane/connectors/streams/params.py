@@ -1,0 +1,39 @@
+"""What is said of every source of messages: how they are understood, and where a run ends."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dataplane.connectors.base import Limits
+
+
+class MessageParams(BaseModel):
+    """The last fields of a source's form."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["json", "raw"] = Field(
+        "json",
+        title="Messages are",
+        description="JSON objects, whose keys become columns; or raw: one column `value`.",
+    )
+    most_messages: int = Field(
+        1_000_000, ge=1, le=1_000_000_000, title="Messages of a run", description="Then it ends; the next one goes on."
+    )
+    most_mb: int = Field(1_024, ge=1, le=1_000_000, title="Size of a run", description="In MB of messages.")
+    most_seconds: int = Field(600, ge=1, le=86_400, title="Time of a run", description="In seconds of reading.")
+    when_gone: Literal["stop", "go on"] = Field(
+        "stop",
+        title="Messages that are gone before they were read",
+        description="Stop the run, or go on with those that are left and say how many are missing.",
+    )
+
+    @property
+    def goes_on(self) -> bool:
+        return self.when_gone == "go on"
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.most_messages, self.most_mb * 1_000_000, self.most_seconds)

@@ -1,0 +1,224 @@
+"""Messages, end to end: each arrives exactly once, whatever dies, however little a run reads, whatever is trimmed."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+import redis
+
+from apps.accounts.models import Project
+from apps.pipelines import services
+from apps.pipelines.execution import settling
+from apps.pipelines.models import Run, StepRun, Window
+from apps.sources import services as sources
+from apps.sources.models import Source
+from dataplane.connectors import redis_streams
+from tests.apps.pipelines import workshop as ws
+from tests.mortal import Mortals, mortals
+
+TEXT = """
+manifold: 1
+pipeline: orders
+steps:
+  orders: {{extract: {{source: broker, stream: {key}, mode: incremental}}}}
+  kept: {{load: {{input: orders, dataset: orders}}}}
+"""
+
+Add = Callable[..., None]
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as found:
+        yield found
+
+
+@pytest.fixture
+def key(client: redis.Redis) -> Iterator[str]:
+    name = f"orders-{uuid4().hex}"
+    yield name
+    client.delete(name)
+
+
+@pytest.fixture
+def add(client: redis.Redis, key: str) -> Add:
+    """Adds the numbers to the stream, in one transaction."""
+
+    def rows(*numbers: int) -> None:
+        with client.pipeline() as together:
+            for each in numbers:
+                together.xadd(key, {"n": each})
+            together.execute()
+
+    return rows
+
+
+@pytest.fixture
+def source(project: Project, workshop: object, redis_url: str, key: str, add: Add) -> Source:
+    add(1, 2, 3)
+    parts = urlsplit(redis_url)
+    params: dict[str, Any] = {"host": parts.hostname, "port": parts.port, "password": parts.password}
+    params |= {"database": parts.path.strip("/") or 0, "streams": [key]}
+    made = sources.create_source(
+        project, slug="broker", title="", connector="redis_streams", params=params, actor=ws.ACTOR
+    )
+    (stream,) = sources.discover_streams(made, actor=ws.ACTOR)
+    columns = [{**each, "type": "BIGINT" if each["name"] == "n" else each["type"]} for each in stream.config["columns"]]
+    sources.update_stream(stream, config={"columns": columns}, actor=ws.ACTOR)
+    return made
+
+
+def limited(source: Source, **params: Any) -> None:
+    sources.update_source(source, params=params, actor=ws.ACTOR)
+
+
+def numbers(project: Project) -> list[int]:
+    """What has arrived, sorted; one that came twice stands there twice."""
+    return sorted(int(n) for (n,) in ws.rows(project, "orders", "n").elements())
+
+
+def test_it_works(project: Project, source: Source, key: str, add: Add):
+    pipeline = ws.published(project, TEXT.format(key=key))
+    first = ws.run(pipeline)
+    assert first.state == "succeeded", ws.error_of(first)
+    assert (first.mode, numbers(project)) == ("seed", [1, 2, 3])
+    assert ws.run(pipeline).state == "skipped"
+    add(4, 5)
+    second = ws.run(pipeline)
+    assert "2 messages" in second.mode_reason
+    assert numbers(project) == [1, 2, 3, 4, 5]
+    assert (ws.output(second, "orders")["behind"], ws.windows(pipeline)) == (0, ["done", "done"])
+
+
+def test_a_run_ends_at_its_limit_and_the_next_goes_on(project: Project, source: Source, key: str, add: Add):
+    limited(source, most_messages=2)
+    pipeline = ws.published(project, TEXT.format(key=key))
+    first = ws.run(pipeline)
+    assert (ws.output(first, "orders")["behind"], numbers(project)) == (1, [1, 2])
+    add(4, 5)
+    assert ws.output(ws.run(pipeline), "orders")["behind"] == 1
+    assert numbers(project) == [1, 2, 3, 4]
+    limited(source, most_messages=1000)
+    ws.run(pipeline)
+    assert numbers(project) == [1, 2, 3, 4, 5]
+    spans = [each.bounds["spans"][0] for each in Window.objects.filter(pipeline=pipeline).order_by("id")]
+    assert [each["count_upper"] for each in spans] == [2, 4, 5]
+    assert [each["lower"] for each in spans[1:]] == [each["upper"] for each in spans[:-1]]
+
+
+def test_what_was_read_and_not_loaded_is_read_again_exactly(project: Project, source: Source, key: str, add: Add):
+    limited(source, most_messages=2)
+    pipeline = ws.published(project, TEXT.format(key=key))
+    assert ws.run_cut_off(pipeline, "kept").state == "cancelled"
+    limited(source, most_messages=1000)
+    add(4, 5)
+    repeated = ws.run(pipeline)
+    assert (repeated.mode, ws.output(repeated, "orders")["rows"]) == ("repair", 2)
+    assert numbers(project) == [1, 2, 3, 4, 5]
+    assert list(Run.objects.order_by("id").values_list("mode", flat=True)) == ["seed", "repair", "incremental"]
+
+
+def test_trimmed_messages_stop_the_run_or_are_recorded(
+    project: Project, source: Source, key: str, add: Add, client: redis.Redis
+):
+    pipeline = ws.published(project, TEXT.format(key=key))
+    ws.run(pipeline)
+    client.xtrim(key, maxlen=1, approximate=False)
+    assert ws.run(pipeline).state == "skipped"
+    add(4, 5, 6, 7)
+    client.xtrim(key, maxlen=2, approximate=False)
+    stopped = ws.failure(ws.run(pipeline))
+    assert (stopped["code"], stopped["evidence"]["messages"]) == ("messages_gone", 2)
+    assert [each["id"] for each in stopped["suggestions"]] == ["seed"]
+    limited(source, when_gone="go on")
+    went_on = ws.run(pipeline)
+    assert went_on.state == "succeeded", ws.error_of(went_on)
+    assert numbers(project) == [1, 2, 3, 6, 7]
+    window = Window.objects.filter(pipeline=pipeline).latest("id")
+    assert (window.bounds["gone"], ws.output(went_on, "orders")["gone"]) == (2, 2)
+    limited(source, when_gone="stop")
+    assert ws.run(pipeline, "seed").state == "succeeded"
+    assert numbers(project) == [6, 7]
+
+
+def test_messages_that_go_between_plan_and_read_are_noticed(
+    project: Project, source: Source, key: str, add: Add, client: redis.Redis
+):
+    pipeline = ws.published(project, TEXT.format(key=key))
+    first = services.start_run(pipeline, actor=ws.ACTOR)
+    ws.work_before("orders")
+    client.xtrim(key, maxlen=2, approximate=False)
+    ws.work()
+    first.refresh_from_db()
+    # Nobody had read anything: it begins with what there is.
+    assert (first.state, numbers(project)) == ("succeeded", [2, 3])
+    add(4, 5)
+    second = services.start_run(pipeline, actor=ws.ACTOR)
+    ws.work_before("orders")
+    client.xtrim(key, maxlen=1, approximate=False)
+    ws.work()
+    second.refresh_from_db()
+    assert ws.failure(second)["code"] == "messages_gone"
+    limited(source, when_gone="go on")
+    assert ws.run(pipeline).state == "succeeded"
+    assert numbers(project) == [2, 3, 5]
+    add(6)
+    assert ws.run(pipeline).state == "succeeded"
+    assert numbers(project) == [2, 3, 5, 6]
+
+
+def test_a_stream_that_was_made_anew_is_no_continuation(
+    project: Project, source: Source, key: str, add: Add, client: redis.Redis
+):
+    pipeline = ws.published(project, TEXT.format(key=key))
+    ws.run(pipeline)
+    client.delete(key)
+    add(10)
+    assert ws.failure(ws.run(pipeline))["code"] == "stream_restarted"
+    assert ws.run(pipeline, "seed").state == "succeeded"
+    assert numbers(project) == [10]
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Iterator[Mortals]:
+    with mortals(tmp_path_factory.mktemp("orders")) as found:
+        yield found
+
+
+RUNS = (
+    ("plan in_commit", "plan committed", "orders part_1", "orders part_2", "orders part_3", "kept committed"),
+    ("orders written", "orders in_commit", "orders committed", "kept in_commit"),
+)
+
+
+@pytest.mark.all
+def test_whoever_dies_each_message_comes_once(project: Project, source: Source, key: str, add: Add, mortal: Mortals):
+    """kill -9 at each batch, and at each place of plan, extract and load, while messages come in."""
+    limited(source, most_messages=2 * redis_streams.AT_ONCE + 10)
+    pipeline = ws.published(project, TEXT.format(key=key))
+    sent = 3
+    for number, places in enumerate(RUNS):
+        many = 100 if number else 2 * redis_streams.AT_ONCE + 100
+        add(*range(sent + 1, sent + many + 1))
+        sent += many
+        services.start_run(pipeline, actor=ws.ACTOR)
+        for each in places:
+            step_key, place = each.split()
+            ws.work_before(step_key)
+            step = StepRun.objects.get(key=step_key, state="ready")
+            assert mortal.work(step.pk, die_at=place) == -signal.SIGKILL, each
+            left = StepRun.objects.filter(pk=step.pk, state="running")
+            if left.update(lease_until=datetime(2026, 1, 1, tzinfo=UTC)):
+                assert settling.lose(step.pk)
+            add(sent := sent + 1)
+        ws.work()
+    while ws.run(pipeline).state == "succeeded":
+        pass
+    found = ws.rows(project, "orders", "count(*), count(DISTINCT n), min(n), max(n)")
+    assert found == {(sent, sent, 1, sent): 1}

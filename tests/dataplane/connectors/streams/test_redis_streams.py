@@ -1,0 +1,214 @@
+"""Redis Streams against a real server: stages that fail in their own way, types, messages that do not fit, gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import duckdb
+import pytest
+import redis
+
+from dataplane.connectors import registry
+from dataplane.connectors.base import Column, Connector, Mark, Span, StreamConfig, Window
+from dataplane.connectors.clues import Clue
+from dataplane.connectors.redis_streams import RedisStreams
+from dataplane.engine import connector_instance
+from dataplane.errors import ConfigurationError, ManifoldError
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as found:
+        yield found
+
+
+@pytest.fixture
+def key(client: redis.Redis) -> Iterator[str]:
+    name = f"events-{uuid4().hex}"
+    yield name
+    client.delete(name)
+
+
+def build(url: str, key: str, **changes: Any) -> Connector:
+    parts = urlsplit(url)
+    params = {"host": parts.hostname, "port": parts.port, "password": parts.password, "streams": [key]}
+    return registry.build("redis_streams", {**params, "database": parts.path.strip("/") or 0, **changes})
+
+
+def read(connector: Connector, stream: StreamConfig, window: Window) -> tuple[list[Any], list[Any], Window | None]:
+    """The rows, what was set aside (reason and text), and the window as it was read."""
+    rows: list[Any] = []
+    rejected: list[Any] = []
+    with connector_instance() as duck, connector.read(stream, window, duck) as reading:
+        for part in reading.parts:
+            try:
+                rows += duck.execute(part.query).fetchall()
+            except duckdb.Error:
+                assert part.careful is not None
+                part = part.careful
+                rows += duck.execute(part.query).fetchall()
+            if part.rejects is not None:
+                rejected += duck.execute(f"SELECT reason, raw FROM ({part.rejects})").fetchall()
+        return rows, rejected, reading.settled
+
+
+def whole(connector: Connector, stream: StreamConfig) -> Window:
+    window = connector.plan(stream, "incremental", Mark()).window
+    assert window is not None
+    return window
+
+
+def declared(key: str, **types: str) -> StreamConfig:
+    return StreamConfig(key, columns=tuple(Column(name, type_) for name, type_ in types.items()))
+
+
+def failed(connector: Connector) -> tuple[str, str]:
+    """The stage of the test that failed, and the code of its error."""
+    last = list(connector.test())[-1]
+    assert last.error is not None
+    return last.name, last.error.code
+
+
+def test_it_works(client: redis.Redis, redis_url: str, key: str):
+    for n in range(3):
+        client.xadd(key, {"n": n, "name": f"ä{n}"}, id=f"1000-{n + 1}")
+    connector = build(redis_url, key)
+    stages = list(connector.test())
+    assert [each.name for each in stages] == ["resolve", "connect", "authenticate", "list", "read a row"]
+    assert all(each.ok for each in stages)
+    (info,) = connector.discover()
+    assert [each.name for each in info.columns] == ["_offset", "_timestamp", "n", "name"]
+    assert info.rows == 3
+    stream = StreamConfig(key, columns=info.columns, select=("_offset", "name"))
+    rows, rejected, settled = read(connector, stream, whole(connector, stream))
+    assert (rows, rejected) == ([("1000-1", "ä0"), ("1000-2", "ä1"), ("1000-3", "ä2")], [])
+    assert settled is not None and read(connector, stream, settled)[0] == rows
+    assert Window.from_json(settled.as_json()) == settled
+    assert connector.preview(stream, 2).to_pylist() == [
+        dict(zip(("_offset", "name"), each, strict=True)) for each in rows[:2]
+    ]
+    full = connector.plan(stream, "full_refresh", Mark()).window
+    assert full is not None and read(connector, stream, full)[0] == rows
+
+
+def test_each_stage_fails_in_its_own_way(client: redis.Redis, redis_url: str, key: str):
+    assert failed(build(redis_url, key, host="no-such-host.invalid")) == ("resolve", "host_unknown")
+    assert failed(build(redis_url, key, host="169.254.169.254")) == ("resolve", "address_refused")
+    assert failed(build(redis_url, key, port=1)) == ("connect", "connection_refused")
+    assert failed(build(redis_url, key, password="wrong")) == ("authenticate", "authentication")
+    assert failed(build(redis_url, key)) == ("list", "stream_missing")
+    client.set(key, "no stream")
+    assert failed(build(redis_url, key)) == ("list", "stream_missing")
+    assert failed(build(redis_url, key, tls=True))[0] == "connect"
+
+
+def test_what_does_not_fit_is_set_aside_with_its_reason(client: redis.Redis, redis_url: str, key: str):
+    good: list[str | bytes] = [
+        '{"n": 1, "at": "2026-01-01T02:00:00+02:00", "tags": ["a"]}',
+        '{"n": 9007199254740993}',
+        ' {\n "n": 3}',
+    ]
+    bad: list[str | bytes] = [
+        '{"n": 1.5}',
+        '{"n": ',
+        "[1]",
+        b'{"n": \xff}',
+        '{"n":' + "[" * 200 + "]" * 200 + "}",
+        '{"n": 4, "at": "soon"}',
+    ]
+    for each in good + bad:
+        client.xadd(key, {"body": each})
+    client.xadd(key, {"other": "x"})
+    connector = build(redis_url, key, json_field="body")
+    stream = declared(key, n="BIGINT", at="TIMESTAMP WITH TIME ZONE", tags="VARCHAR[]")
+    rows, rejected, _ = read(connector, stream, whole(connector, stream))
+    assert [each[0] for each in rows] == [1, 9007199254740993, 3, None]
+    assert rows[0][1].timestamp() == 1767225600 and rows[0][2] == ["a"]
+    reasons = [reason for reason, _ in rejected]
+    assert reasons == [
+        "n is not BIGINT",
+        "it is no JSON object",
+        "it is no JSON object",
+        "it is not UTF-8",
+        "it has nests more than 100 deep",
+        "at is not TIMESTAMP WITH TIME ZONE",
+    ]
+    assert rejected[3][1] == '{"n": \\xff}'
+
+
+def test_raw_messages_are_one_column(client: redis.Redis, redis_url: str, key: str):
+    client.xadd(key, {"body": b"\x00\xff"}, id="7-1")
+    client.xadd(key, {"body": "plain"}, id="7-2")
+    connector = build(redis_url, key, json_field="body", format="raw")
+    (info,) = connector.discover()
+    assert [(each.name, each.type) for each in info.columns][-1] == ("value", "VARCHAR")
+    texts, rejected, _ = read(connector, declared(key, value="VARCHAR"), whole(connector, declared(key)))
+    assert (texts, [reason for reason, _ in rejected]) == ([("plain",)], ["it is not UTF-8"])
+    blobs, rejected, _ = read(connector, declared(key, value="BLOB"), whole(connector, declared(key)))
+    assert (blobs, rejected) == ([(b"\x00\xff",), (b"plain",)], [])
+
+
+def test_a_filter_takes_rows_out_and_may_be_only_a_condition(client: redis.Redis, redis_url: str, key: str):
+    for n in range(4):
+        client.xadd(key, {"n": n})
+    connector = build(redis_url, key)
+    stream = StreamConfig(key, columns=(Column("n", "INTEGER"),), row_filter="n % 2 = 0")
+    assert read(connector, stream, whole(connector, stream))[0] == [(0,), (2,)]
+    evil = StreamConfig(key, columns=(Column("n", "INTEGER"),), row_filter="true) UNION SELECT 1 --")
+    with pytest.raises(ManifoldError):
+        read(connector, evil, whole(connector, stream))
+
+
+def test_a_window_of_which_entries_were_deleted_is_not_read_again(client: redis.Redis, redis_url: str, key: str):
+    ids: Any = [client.xadd(key, {"n": n}) for n in range(3)]
+    connector = build(redis_url, key)
+    stream = declared(key, n="INTEGER")
+    settled = read(connector, stream, whole(connector, stream))[2]
+    assert settled is not None and settled.messages == 3
+    client.xdel(key, ids[1])
+    with pytest.raises(ManifoldError) as refused:
+        read(connector, stream, settled)
+    assert refused.value.code == "messages_gone"
+    rows = read(build(redis_url, key, when_gone="go on"), stream, settled)[0]
+    assert rows == [(0,), (2,)]
+
+
+def test_entries_that_were_read_may_be_deleted_without_a_word(client: redis.Redis, redis_url: str, key: str):
+    connector = build(redis_url, key)
+    stream = declared(key, n="INTEGER")
+    marks: tuple[Span, ...] = ()
+    for n in range(3):
+        last: Any = client.xadd(key, {"n": n})
+        planned = connector.plan(stream, "incremental", Mark(spans=marks))
+        assert planned.window is not None and planned.rows == 1
+        rows, _, settled = read(connector, stream, planned.window)
+        assert rows == [(n,)] and settled is not None
+        marks = settled.spans
+        client.xdel(key, last)
+    assert connector.plan(stream, "incremental", Mark(spans=marks)).window is None
+
+
+def test_an_empty_stream_has_no_row(client: redis.Redis, redis_url: str, key: str):
+    last: Any = client.xadd(key, {"n": 1})
+    client.xdel(key, last)
+    connector = build(redis_url, key)
+    assert connector.plan(declared(key, n="INTEGER"), "incremental", Mark()).window is None
+    full = connector.plan(declared(key, n="INTEGER"), "full_refresh", Mark()).window
+    assert full is not None and read(connector, declared(key, n="INTEGER"), full)[0] == []
+    assert connector.preview(declared(key, n="INTEGER")).num_rows == 0
+
+
+def test_a_stream_that_is_gone_is_named(redis_url: str, key: str):
+    with pytest.raises(ConfigurationError, match=key):
+        build(redis_url, key).plan(declared(key), "incremental", Mark())
+
+
+def test_an_address_is_recognised():
+    found = RedisStreams.recognise(Clue("rediss://reader:s3cret@cache.example.org:6380/2"))
+    assert found is not None and found.confidence > 0.9
+    wanted = {"host": "cache.example.org", "port": 6380, "user": "reader", "password": "s3cret"}
+    assert found.params == {**wanted, "tls": True, "database": 2}
+    assert RedisStreams.recognise(Clue("cache.example.org")) is None
