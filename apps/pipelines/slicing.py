@@ -17,7 +17,7 @@ from apps.pipelines.schedule import Schedule as Definition
 from dataplane.connectors import slices
 from dataplane.connectors.base import Connector, StreamConfig
 
-Every = Literal["hour", "day", "week", "month", "schedule"]
+Every = Literal["hour", "day", "week", "month", "schedule", "range"]
 EVERY: tuple[str, ...] = get_args(Every)
 AT_MOST = 1000
 _PRESETS = {"hour": "hourly", "day": "daily", "week": "weekly", "month": "monthly"}
@@ -55,8 +55,11 @@ def cut(
 ) -> list[tuple[datetime, datetime]]:
     """The slices of a range, the oldest first: they end at full hours, at midnights, or when the schedule fires.
 
-    The first and the last one are shorter where the range begins or ends in between. Raises Invalid.
+    The first and the last one are shorter where the range begins or ends in between. `range` is one slice. Raises
+    Invalid.
     """
+    if every == "range":
+        return [(lower, upper)]
     if every == "schedule":
         if schedule is None:
             raise Invalid("every", "The published document has no schedule. Choose hour, day, week or month.")

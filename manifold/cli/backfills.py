@@ -10,7 +10,7 @@ from manifold.cli import output
 from manifold.cli.runs import reason
 from manifold.client import Client, at
 
-EVERY = ["hour", "day", "week", "month", "schedule"]
+EVERY = ["hour", "day", "week", "month", "schedule", "range"]
 
 
 @click.command()

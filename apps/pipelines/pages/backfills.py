@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -17,8 +15,8 @@ from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, is_polling, project_page, require
 from apps.pipelines import backfilling, progress, schedules
-from apps.pipelines.backfilling import Range
 from apps.pipelines.models import Backfill, Pipeline
+from apps.pipelines.pages import ranges
 from apps.pipelines.pages.lists import pipeline_of
 from apps.pipelines.states import BACKFILL_OPEN
 from dataplane.errors import ManifoldError
@@ -30,6 +28,7 @@ EVERY = {
     "week": "a week",
     "month": "a month",
     "schedule": "from one moment of the schedule to the next",
+    "range": "the whole range",
 }
 ACTIONS = {
     "resume": (backfilling.resume_backfill, "The backfill goes on."),
@@ -45,18 +44,10 @@ def index(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     if request.method == "GET":
         return _page(request, pipeline, {})
     require(request, "operate")
-    form = request.POST
-    wanted = Range(
-        form.get("from", "").strip(),
-        form.get("to", "").strip(),
-        form.get("every") or None,
-        form.get("timezone", "").strip() or None,
-        again="again" in form,
-    )
+    form, wanted = request.POST, ranges.asked(request.POST)
     try:
         if form.get("do") != "start":
-            found = backfilling.preview(pipeline, wanted)
-            return _page(request, pipeline, {"preview": found, "slices": _worded(found["slices"], found["timezone"])})
+            return _page(request, pipeline, ranges.previewed(pipeline, wanted))
         on_failure = form.get("on_failure", "stop")
         made = backfilling.start_backfill(pipeline, wanted, on_failure=on_failure, actor=actor_of(request.user))
     except ManifoldError as error:
@@ -76,8 +67,8 @@ def show(request: HttpRequest, project: Project, slug: str, backfill_id: uuid.UU
         require(request, "operate")
         return go(request, request.path, _do(request, backfill))
     found = progress.backfill_detail(backfill)
-    (worded,) = _worded([found], backfill.timezone)
-    slices = _worded(found["slices"], backfill.timezone)
+    (worded,) = ranges.worded([found], backfill.timezone)
+    slices = ranges.worded(found["slices"], backfill.timezone)
     context = {
         "pipeline": pipeline,
         "backfill": worded,
@@ -107,7 +98,7 @@ def _page(request: HttpRequest, pipeline: Pipeline, more: dict[str, Any], *, sta
     rows = progress.backfill_rows(list(found[:SHOWN]))
     context = {
         "pipeline": pipeline,
-        "backfills": [each for row in rows for each in _worded([row], row["timezone"])],
+        "backfills": [each for row in rows for each in ranges.worded([row], row["timezone"])],
         "fields": request.POST.dict(),
         "every": EVERY,
         "timezone": schedule.timezone if schedule else "UTC",
@@ -117,17 +108,6 @@ def _page(request: HttpRequest, pipeline: Pipeline, more: dict[str, Any], *, sta
         **more,
     }
     return render(request, "pipelines/backfills.html", context, status=status)
-
-
-def _worded(found: Iterable[dict[str, Any]], zone: str) -> list[dict[str, Any]]:
-    """What has the ends `from` and `to`, with both as their own zone's clocks and calendar say them."""
-    return [each | {"begins": _clock(each["from"], zone), "ends": _clock(each["to"], zone)} for each in found]
-
-
-def _clock(moment: str, zone: str) -> str:
-    local = datetime.fromisoformat(moment).astimezone(ZoneInfo(zone))
-    day = f"{local.day} {local:%b %Y}"
-    return day if (local.hour, local.minute) == (0, 0) else f"{day}, {local:%H:%M}"
 
 
 _BASE = "p/<slug:project>/pipelines/<slug:slug>/backfills/"

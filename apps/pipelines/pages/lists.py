@@ -14,14 +14,16 @@ from django.views.decorators.http import require_GET, require_POST
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, is_polling, project_page
+from apps.pipelines import backfilling, queries, services
 from apps.pipelines import document as documents
-from apps.pipelines import queries, services
 from apps.pipelines.models import Pipeline, Run
-from apps.pipelines.pages import board, history, schedule_card
+from apps.pipelines.pages import board, history, ranges, schedule_card
 from apps.snapshots.models import Dataset
 from dataplane.errors import ManifoldError
 
 PAGE = 36
+# What the dialog of a run offers beside the modes: a range of time that lies in the past.
+RANGE = "range"
 MODES = {
     "auto": "Read what is new; repeat what did not arrive; everything the first time.",
     "incremental": "Read only what is new since the last run.",
@@ -84,6 +86,7 @@ def overview(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         document = documents.load(pipeline.published.document)
         graph = board.graph_of(document)
         context |= {"graph": graph, "height": board.height_of(graph), "step_keys": list(document.steps)}
+        context["ranges"] = bool(document.incremental())
     context["schedule"] = schedule_card.card(pipeline)
     return render(request, "pipelines/overview.html", context)
 
@@ -104,23 +107,26 @@ def plan(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     """What a run would read now, and why; the sources are asked, nothing is written."""
     pipeline = pipeline_of(request, project, slug)
     mode = request.GET.get("mode", "auto")
-    if mode not in services.MODES:
+    if mode not in services.MODES and not (mode == RANGE and is_polling(request)):
         raise Http404(f"There is no mode {mode}.")
-    only = request.GET.getlist("steps")
     if is_polling(request):
-        return _plan_in_dialog(request, pipeline, mode, only)
+        return _plan_in_dialog(request, pipeline, mode)
+    only = request.GET.getlist("steps")
     planned = services.plan_run(pipeline, mode=mode, only=only)
     context = {"pipeline": pipeline, "plan": planned, "mode": mode, "modes": MODES, "only": only}
     return render(request, "pipelines/plan.html", context)
 
 
-def _plan_in_dialog(request: HttpRequest, pipeline: Pipeline, mode: str, only: list[str]) -> HttpResponse:
+def _plan_in_dialog(request: HttpRequest, pipeline: Pipeline, mode: str) -> HttpResponse:
     """The plan, or why there can be none, as a part of the dialog."""
     try:
-        context = {"plan": services.plan_run(pipeline, mode=mode, only=only), "polled": True}
+        if mode == RANGE:
+            context = ranges.previewed(pipeline, ranges.at_once(request.GET))
+            return render(request, "pipelines/parts/backfill_preview.html", context)
+        planned = services.plan_run(pipeline, mode=mode, only=request.GET.getlist("steps"))
     except ManifoldError as error:
         return render(request, "console/parts/error.html", {"error": error.as_json()})
-    return render(request, "pipelines/parts/plan.html", context)
+    return render(request, "pipelines/parts/plan.html", {"plan": planned, "polled": True})
 
 
 @require_POST
@@ -128,6 +134,8 @@ def _plan_in_dialog(request: HttpRequest, pipeline: Pipeline, mode: str, only: l
 def start(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     pipeline = pipeline_of(request, project, slug)
     mode = request.POST.get("mode", "auto")
+    if mode == RANGE:
+        return _read_range(request, project, pipeline)
     if mode not in services.MODES:
         raise Http404(f"There is no mode {mode}.")
     busy: dict[str, Literal["queue", "skip"]] = {"queue": "queue", "skip": "skip"}
@@ -140,6 +148,13 @@ def start(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     )
     said = "The run has started." if run.state == "running" else queries.waits_for(run) or f"The run is {run.state}."
     return go(request, reverse("console:run", args=[project.slug, run.pk]), said)
+
+
+def _read_range(request: HttpRequest, project: Project, pipeline: Pipeline) -> HttpResponse:
+    """A backfill of one slice, which waits for its turn as every backfill does."""
+    made = backfilling.start_backfill(pipeline, ranges.at_once(request.POST), actor=actor_of(request.user))
+    place = reverse("console:pipeline-backfill", args=[project.slug, pipeline.slug, made.pk])
+    return go(request, place, "The range is read in one run, behind live ones.")
 
 
 @require_POST

@@ -273,6 +273,19 @@ def test_a_backfill_that_was_cancelled_at_once_leaves_no_trace(project: Project,
     assert numbers(project) == list(range(1, 9))
 
 
+def test_a_live_run_that_read_nothing_while_a_backfill_was_cancelled_leaves_no_mark(project: Project, events: Pipeline):
+    control.pause_pipeline(events, actor=ws.ACTOR)
+    backfill = start(events)
+    live = services.start_run(events, actor=ws.ACTOR)
+    control.resume_pipeline(events, actor=ws.ACTOR)
+    live.refresh_from_db()
+    assert live.state == "running"
+    backfilling.cancel_backfill(backfill, actor=ws.ACTOR)
+    services.cancel_run(live, actor=ws.ACTOR)
+    assert ws.run(events).state == "succeeded"
+    assert numbers(project) == list(range(1, 9))
+
+
 def test_what_a_cancelled_backfill_of_a_cursor_has_left_is_read_by_another(project: Project, events: Pipeline):
     backfill = start(events)
     one_slice()
@@ -494,6 +507,11 @@ def test_one_backfill_at_a_time(events: Pipeline):
     start(events)
     with pytest.raises(Conflict, match="has not ended"):
         start(events, Range("2025-01-01", "2025-02-01"))
+
+
+def test_a_range_may_be_one_slice():
+    lower, upper = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 7))
+    assert slicing.cut(lower, upper, "range", "UTC", None) == [(lower, upper)]
 
 
 def test_slices_follow_the_clocks_of_their_zone():

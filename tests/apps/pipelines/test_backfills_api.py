@@ -134,6 +134,23 @@ def test_the_page_shows_what_it_would_read_and_starts_it(operator: User, viewer:
     assert "New backfill" not in onlooker.get(PAGE).content.decode()
 
 
+def test_a_range_is_read_in_one_run_from_the_dialog(operator: User, pipeline: Pipeline) -> None:
+    client = quick(Client())
+    client.force_login(operator)
+    of = "/p/flights/pipelines/dated/"
+    assert 'value="range"' in client.get(of).content.decode()
+    form = RANGE | {"mode": "range"}
+    asked = {"HX-Request": "true"}
+    assert "There is nothing to read" in client.get(f"{of}plan/", form, headers=asked).content.decode()
+    assert "Choose no steps" in client.get(f"{of}plan/", form | {"steps": "kept"}, headers=asked).content.decode()
+    assert client.get(f"{of}plan/", form).status_code == 404
+    assert not Backfill.objects.exists()
+    shown = client.post(f"{of}run/", form, follow=True).content.decode()
+    assert "The range is read in one run, behind live ones." in shown
+    assert "one slice (UTC)" in shown
+    assert len(Backfill.objects.get().slices) == 1
+
+
 def test_a_pipeline_goes_with_its_backfills(pipeline: Pipeline) -> None:
     made = backfilling.start_backfill(pipeline, Range("2026-01-01", "2026-01-04"), actor=SYSTEM)
     backfilling.cancel_backfill(made, actor=SYSTEM)
