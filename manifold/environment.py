@@ -250,6 +250,12 @@ FLOWER_URL = _text(
     "",
     "Where `manage.py flower` listens, http://host:port, for the console's page /flower/. `manifold up` starts one.",
 )
+FLOWER_OPERATORS = _flag(
+    "MANIFOLD_FLOWER_OPERATORS",
+    False,
+    "Flower is open to whoever may operate every project that there is, too. It knows no projects, so otherwise only "
+    "superusers see it.",
+)
 HTTPS = _flag(
     "MANIFOLD_HTTPS",
     False,

@@ -164,6 +164,7 @@ OIDC_GROUPS_CLAIM = environment.OIDC_GROUPS_CLAIM.read()
 OIDC_GROUPS = environment.OIDC_GROUPS.read()
 TOKEN_GUESSES = environment.TOKEN_GUESSES.read()
 HOOK_MESSAGES = environment.HOOK_MESSAGES.read()
+FLOWER_OPERATORS = environment.FLOWER_OPERATORS.read()
 
 # --- Language and time ----------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"

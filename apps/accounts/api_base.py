@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
@@ -54,6 +54,16 @@ class PlatformViewSet(viewsets.GenericViewSet[Any]):
 
     # Whether others are refused, in the OpenAPI document; an action may say it for itself.
     only_administrators = False
+    # The actions that change something about the person: not for a token that is limited to a project or a lesser role.
+    personal: ClassVar[Collection[str]] = ()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if self.action in self.personal and self.user.is_limited():
+            raise PermissionDenied(
+                "This token is limited to a project or a role, and this concerns its person as a whole. Sign in to the "
+                "console, or send a token that is not limited."
+            )
 
     @property
     def user(self) -> User:

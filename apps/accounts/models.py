@@ -80,11 +80,13 @@ class User(AbstractUser):
         factor = getattr(self, "second_factor", None)
         return factor is not None and factor.confirmed_at is not None
 
+    def is_limited(self) -> bool:
+        """Whether they came with a token that stands for less than the whole person: one project, or a lesser role."""
+        return self.token is not None and (self.token.project_id is not None or self.token.role != Role.ADMIN)
+
     def administers_platform(self) -> bool:
         """Whether this is a superuser, not narrowed by a token to a project or a lesser role."""
-        if not (self.is_active and self.is_superuser):
-            return False
-        return self.token is None or (self.token.project_id is None and self.token.role == Role.ADMIN)
+        return self.is_active and self.is_superuser and not self.is_limited()
 
     def _memberships(self, action: Action) -> models.QuerySet[Membership]:
         if not self.is_active or (self.token is not None and self.token.role not in ROLES_FOR[action]):

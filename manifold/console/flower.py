@@ -1,7 +1,7 @@
 """`/flower/`: Celery's workers and messages as Flower shows them, handed on to those who may see all of them.
 
-Flower knows no projects. So it is open to superusers, and to whoever may operate every project that there is. Only its
-pages are handed on: not its API, its metrics or its health page.
+Flower knows no projects. So it is open to superusers and, where MANIFOLD_FLOWER_OPERATORS says so, to whoever may
+operate every project that there is. Only its pages are handed on: not its API, its metrics or its health page.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ logger = logging.getLogger(__name__)
 
 
 def may_see(user: User | AnonymousUser) -> bool:
-    """Whether nothing that Flower shows belongs to a project in which this person has no say."""
+    """Whether this person may see the work of every project."""
     if not isinstance(user, User):
         return False
     if user.administers_platform():
         return True
     mine = user.project_ids("operate")
-    return Project.objects.exists() and not Project.objects.exclude(pk__in=mine).exists()
+    return settings.FLOWER_OPERATORS and Project.objects.exists() and not Project.objects.exclude(pk__in=mine).exists()
 
 
 @require_safe
@@ -60,9 +60,8 @@ def _page(request: HttpRequest, rest: str) -> HttpResponseBase:
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path())
     if not may_see(request.user):
-        raise PermissionDenied(
-            "Flower shows the work of all projects: it is open to superusers and to operators of every project."
-        )
+        others = "superusers and operators of every project" if settings.FLOWER_OPERATORS else "superusers only"
+        raise PermissionDenied(f"Flower shows the work of all projects: it is open to {others}.")
     if not _PAGES.fullmatch(rest) or ".." in rest or (request.method == "POST" and rest != "tasks/datatable"):
         raise Http404("Flower has no such page here.")
     return _handed_on(request, rest)

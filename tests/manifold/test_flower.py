@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.test import Client
@@ -20,14 +22,20 @@ def unanswered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MANIFOLD_FLOWER_URL", f"http://127.0.0.1:{free_port()}")
 
 
-def test_it_is_open_to_whoever_may_operate_everything_it_shows(
-    superuser: User, admin: User, operator: User, viewer: User
+def test_it_is_open_to_superusers(superuser: User, admin: User, operator: User) -> None:
+    assert [may_see(each) for each in (superuser, admin, operator)] == [True, False, False]
+
+
+def test_it_may_be_opened_to_whoever_may_operate_everything_it_shows(
+    *, superuser: User, admin: User, operator: User, viewer: User, settings: Any
 ) -> None:
+    settings.FLOWER_OPERATORS = True
     assert [may_see(each) for each in (superuser, admin, operator, viewer)] == [True, True, True, False]
     assert not may_see(AnonymousUser())
 
 
-def test_a_project_of_others_closes_it(superuser: User, operator: User, stranger: User) -> None:
+def test_a_project_of_others_closes_it(superuser: User, operator: User, stranger: User, settings: Any) -> None:
+    settings.FLOWER_OPERATORS = True
     Project.objects.create(slug="theirs", name="Theirs")
     assert [may_see(each) for each in (superuser, operator, stranger)] == [True, False, False]
 
@@ -40,7 +48,7 @@ def test_signed_out_it_leads_to_the_sign_in_page(client: Client) -> None:
 def test_a_viewer_is_refused_with_the_reason(client: Client, viewer: User) -> None:
     client.force_login(viewer)
     answer = quick(client).get("/flower/")
-    assert answer.status_code == 403
+    assert (answer.status_code, "open to superusers only" in answer.content.decode()) == (403, True)
 
 
 @pytest.mark.parametrize(

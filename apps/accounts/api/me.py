@@ -81,6 +81,7 @@ class JoinSerializer(serializers.Serializer[Any]):
 
 class MeViewSet(PlatformViewSet):
     serializer_class = MeSerializer
+    personal = ("password", "join")
     pagination_class = None
 
     def retrieve(self, request: Request) -> Response:
@@ -135,6 +136,7 @@ class SessionViewSet(PlatformViewSet):
     """Where one is signed in to the console."""
 
     serializer_class = SessionSerializer
+    personal = ("destroy", "end_others")
     pagination_class = WholeList
     lookup_value_regex = "[0-9a-f]{32}"
 
@@ -165,6 +167,7 @@ class IdentityViewSet(mixins.ListModelMixin, PlatformViewSet):
     """Whom the issuer knows one as. Links are made in the console, by signing in there."""
 
     serializer_class = IdentitySerializer
+    personal = ("unlink",)
     pagination_class = WholeList
     lookup_value_regex = "[0-9a-f-]{36}"
 

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -55,6 +56,7 @@ class TokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, PlatformVie
     """One's own tokens, and those limited to a project one administers."""
 
     serializer_class = TokenSerializer
+    personal = ("create",)
 
     def get_queryset(self) -> QuerySet[ApiToken]:
         if self.schema_only:
@@ -86,4 +88,9 @@ class TokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, PlatformVie
     @action(detail=True, methods=["post"])
     def revoke(self, request: Request, pk: str) -> Response:
         """Make a token useless at once; harmless when repeated."""
-        return Response(TokenSerializer(services.revoke_token(self.get_object(), actor=self.actor)).data)
+        token = self.get_object()
+        came_with = self.user.token
+        managed = token.project_id is not None and token.project_id in self.user.project_ids("manage")
+        if self.user.is_limited() and token != came_with and not managed:
+            raise PermissionDenied("A token that is limited revokes itself, and those of a project it manages.")
+        return Response(TokenSerializer(services.revoke_token(token, actor=self.actor)).data)

@@ -127,6 +127,9 @@ class UserViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Administrato
     @extend_schema(methods=["delete"], responses={204: None})
     @action(detail=True, methods=["delete"], url_path="second-factor")
     def second_factor(self, request: Request, username: str) -> Response:
-        """Take a person's second factor away, for instance with a lost phone; they are signed out everywhere."""
-        services.remove_factor(self.get_object(), actor=self.actor)
+        """Take the second factor of somebody else away, for instance with a lost phone; they are signed out everywhere.
+
+        One's own goes in the console, with a code.
+        """
+        services.reset_factor(self.get_object(), by=self.user, actor=self.actor)
         return Response(status=204)

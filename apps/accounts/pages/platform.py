@@ -71,7 +71,7 @@ def end_sessions(request: HttpRequest, username: str) -> HttpResponse:
 @require_POST
 @administrator_page
 def remove_factor(request: HttpRequest, username: str) -> HttpResponse:
-    services.remove_factor(_person(request, username), actor=actor_of(request.user))
+    services.reset_factor(_person(request, username), by=signed_in(request), actor=actor_of(request.user))
     said = f"{username} signs in without a code now, and is signed out everywhere."
     return go(request, reverse("console:people"), said)
 

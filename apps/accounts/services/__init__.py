@@ -14,6 +14,7 @@ from apps.accounts.services.factors import (
     prove,
     remove_factor,
     renew_recovery_codes,
+    reset_factor,
 )
 from apps.accounts.services.identities import admit, follow_groups, link, unlink
 from apps.accounts.services.invitations import invite, join, open_invitation, sign_up, withdraw_invitation
@@ -58,6 +59,7 @@ __all__ = [
     "remove_factor",
     "remove_membership",
     "renew_recovery_codes",
+    "reset_factor",
     "revoke_token",
     "sessions_of",
     "set_active",

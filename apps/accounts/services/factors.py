@@ -80,6 +80,16 @@ def remove_factor(user: User, *, actor: Actor, keep_session: str | None = None) 
         end_other_sessions(user, keep_session, actor=actor)
 
 
+def reset_factor(user: User, *, by: User, actor: Actor) -> None:
+    """Take the second factor of somebody else away; one's own goes with a code only. Raises Conflict for none."""
+    if user.pk == by.pk:
+        raise Conflict(
+            "Yours goes under your account, with a code of the app or a recovery code. Another superuser needs none.",
+            code="own_second_factor",
+        )
+    remove_factor(user, actor=actor)
+
+
 def check_code(user: User, *, code: str, address: str) -> str:
     """Take a code of the app, or a recovery code, each once; returns which it was.
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -246,6 +246,38 @@ def test_a_superuser_takes_it_away(bob: User, clock: Any, api: Api, superuser: U
     assert password_shown().get("/account/").status_code == 200
     event = Event.objects.get(verb="second factor deleted")
     assert (event.actor_name, event.object_name) == ("root", "bob")
+
+
+def test_nobody_takes_away_their_own_without_a_code(bob: User, clock: Any, api: Api, superuser: User) -> None:
+    User.objects.filter(pk=bob.pk).update(is_superuser=True)
+    _, codes = with_factor(bob, clock)
+    client = password_shown()
+    show(client, codes[0])
+    token = services.issue_token(bob, name="t", actor=SYSTEM)[1]
+    with_token = quick(APIClient()).delete(
+        "/api/v1/users/bob/second-factor/", headers={"Authorization": f"Bearer {token}"}
+    )
+    assert (with_token.status_code, with_token.json()["code"]) == (409, "own_second_factor")
+    assert api(User.objects.get(pk=bob.pk)).delete("/api/v1/users/bob/second-factor/").status_code == 409
+    client.post("/platform/people/bob/second-factor/remove/")
+    assert "Yours goes under your account, with a code" in client.get("/platform/people/").content.decode()
+    assert services.factor_of(bob) is not None
+    assert "/platform/people/bob/second-factor/remove/" not in client.get("/platform/people/").content.decode()
+    # With a recovery code it goes, and another superuser needs none.
+    assert client.post("/account/second-factor/", {"do": "remove", "code": codes[1]}).status_code == 302
+    with_factor(bob, clock)
+    assert api(superuser).delete("/api/v1/users/bob/second-factor/").status_code == 204
+
+
+def test_the_last_way_back_is_on_the_machine_itself(bob: User, clock: Any) -> None:
+    with_factor(bob, clock)
+    password_shown()
+    call_command("remove_factor", "bob")
+    assert password_shown().get("/account/").status_code == 200
+    assert Event.objects.get(verb="second factor deleted").actor_name == "remove_factor"
+    for name, said in (("bob", "bob has no second factor"), ("nobody", "There is no user `nobody`")):
+        with pytest.raises(CommandError, match=said):
+            call_command("remove_factor", name)
 
 
 def test_where_everybody_needs_one_it_comes_before_anything_else(bob: User, clock: Any, settings: Any) -> None:

@@ -12,9 +12,10 @@ from rest_framework.test import APIClient
 
 from apps.accounts import services
 from apps.accounts.models import ApiToken, Project, Role, User
+from apps.accounts.oidc.flow import Claims
 from apps.audit.context import SYSTEM
 from apps.audit.models import Event
-from tests.people import Api
+from tests.people import PASSWORD, Api
 
 pytestmark = pytest.mark.django_db
 
@@ -106,6 +107,49 @@ def test_a_narrowed_token_of_a_superuser_does_not_administer(
     assert client.get("/api/v1/users/").status_code == 403
     assert client.get("/api/v1/events/verify/").status_code == 403
     assert client.post("/api/v1/projects/", {"slug": "new"}).status_code == 403
+
+
+@pytest.mark.parametrize("limit", ["role", "project"])
+@pytest.mark.parametrize(
+    ("address", "body"),
+    [
+        ("me/password/", {"current": PASSWORD, "new": "another-long-passphrase"}),
+        ("me/join/", {"invitation": "x"}),
+        ("me/sessions/end-others/", {}),
+        ("me/identities/{identity}/unlink/", {"password": PASSWORD}),
+        ("tokens/", {"name": "another", "role": "viewer", "project": "flights"}),
+        ("tokens/{other}/revoke/", {}),
+    ],
+)
+def test_a_limited_token_changes_nothing_about_its_person(
+    *, operator: User, project: Project, limit: str, address: str, body: dict[str, str]
+) -> None:
+    operator.set_password(PASSWORD)
+    operator.save()
+    identity = services.link(operator, Claims("https://login.example.org", "1", "", "", frozenset()), actor=SYSTEM)
+    other, _ = services.issue_token(operator, name="other", project=project, actor=SYSTEM)
+    limits: dict[str, Any] = {"role": Role.OPERATOR} if limit == "role" else {"project": project, "role": Role.ADMIN}
+    client = sending(issued(operator, **limits))
+    before = Event.objects.count()
+    answer = client.post(f"/api/v1/{address.format(identity=identity.pk, other=other.pk)}", body)
+    assert (answer.status_code, "limited" in answer.json()["detail"]) == (403, True), answer.content
+    assert Event.objects.count() == before
+    assert client.delete(f"/api/v1/me/sessions/{'0' * 32}/").status_code == 403
+    assert operator.tokens.count() == 2
+
+
+def test_a_limited_token_revokes_itself_and_what_it_manages(admin: User, operator: User, project: Project) -> None:
+    theirs, _ = services.issue_token(operator, name="theirs", project=project, actor=SYSTEM)
+    limited: list[tuple[dict[str, Any], int]] = [
+        ({"role": Role.OPERATOR}, 404),
+        ({"role": Role.ADMIN, "project": project}, 200),
+    ]
+    for limits, status in limited:
+        client = sending(issued(admin, **limits))
+        assert client.post(f"/api/v1/tokens/{theirs.pk}/revoke/").status_code == status
+        mine = ApiToken.objects.filter(user=admin).latest("id")
+        assert client.post(f"/api/v1/tokens/{mine.pk}/revoke/").status_code == 200
+        assert client.get("/api/v1/me/").status_code == 401
 
 
 def test_last_use_is_noted_at_most_once_a_minute(
