@@ -104,9 +104,20 @@ def give_up(backfill: Backfill) -> None:
     touched = StepRun.objects.filter(run__backfill=backfill, kind="load", fence__gt=0).values("run__batch")
     begun = Window.objects.filter(backfill=backfill, batch__in=ended.values("batch"), state__in=OPEN)
     begun.exclude(batch__in=touched).update(state="forgotten", closed_at=Now())
-    if Run.objects.filter(pipeline=backfill.pipeline_id, state__in=RUN_ACTIVE).exclude(backfill=backfill).exists():
+    forget_marks(backfill.pipeline_id)
+
+
+def forget_marks(pipeline_id: uuid.UUID) -> None:
+    """Where live runs were to begin behind a backfill that was cancelled, and none has: the next begins at the start.
+
+    Nothing is forgotten while a live run is active, which may be reading from there.
+    """
+    every = Window.objects.filter(pipeline=pipeline_id).exclude(state="forgotten")
+    cancelled = Backfill.objects.filter(pipeline=pipeline_id, state="cancelled")
+    marks = list(every.filter(batch__in=cancelled.values("pk")))
+    active = Run.objects.filter(pipeline=pipeline_id, state__in=RUN_ACTIVE).exclude(backfill__in=cancelled)
+    if not marks or active.exists():
         return
-    every = Window.objects.filter(pipeline=backfill.pipeline_id).exclude(state="forgotten")
-    for mark in every.filter(batch=backfill.pk):
+    for mark in marks:
         if not every.filter(step_key=mark.step_key).exclude(pk=mark.pk).exists():
             Window.objects.filter(pk=mark.pk).update(state="forgotten", closed_at=Now())

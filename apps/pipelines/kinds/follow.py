@@ -20,6 +20,8 @@ def follow(run: Run) -> None:
     transaction.on_commit(lambda: collecting.collect_strays(run.pk), robust=True)
     if run.backfill is not None and run.backfill.state == "cancelled":
         backfills.give_up(run.backfill)
+    elif run.backfill is None:
+        backfills.forget_marks(run.pipeline_id)
     if run.state != "succeeded":
         return
     failed = windows.close_with(run)
