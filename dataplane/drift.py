@@ -153,8 +153,12 @@ def followed(
     columns += [each for each in now if each.name not in before and each.name not in there]
     there = {each.name for each in columns}
     select = [renames.get(name, name) for name in stream.select]
-    arriving = {name: stream.names.get(old, old) for old, name in renames.items()}
-    names = {**{source: name for source, name in stream.names.items() if source in there}, **arriving}
+    kept_names = {source: name for source, name in stream.names.items() if source in there}
+    names = {**kept_names, **{name: stream.names.get(old, old) for old, name in renames.items()}}
+    if not fills_missing:
+        # A column that is new may have the very name under which another one goes on arriving.
+        names |= {each.name: f"{each.name}_2" for each in now if each.name not in names and each.name in names.values()}
+    names = {source: name for source, name in names.items() if source != name}
     return replace(stream, columns=tuple(columns), select=tuple(name for name in select if name in there), names=names)
 
 

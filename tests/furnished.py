@@ -29,7 +29,7 @@ from apps.quality.models import CheckResult
 from apps.snapshots import saved, workbench
 from apps.snapshots.models import Query
 from apps.sources import services as sources
-from apps.sources.models import SourceFile
+from apps.sources.models import Drift, SourceFile, Stream
 from tests.apps.pipelines import workshop
 from tests.emptied import empty
 from tests.people import make_user, member
@@ -82,6 +82,7 @@ class Furnished:
             "sources": "drop",
             "streams": "orders",
             "uploads": "orders-2026-02.csv",
+            "drift": str(Drift.objects.values_list("pk", flat=True)[0]),
             "files": str(SourceFile.objects.values_list("pk", flat=True)[0]),
             "credentials": "db",
             "connectors": "postgresql",
@@ -122,6 +123,7 @@ def furnish(folder: Path, database: str) -> Furnished:
     accounts.create_project(slug="elsewhere", name="Elsewhere", admin=people["stranger"], actor=SYSTEM)
     (folder / "drop" / "orders-2026-01.csv").write_text(ORDERS)
     workshop.files_source(project, folder / "drop")
+    _drift(Stream.objects.get(name="orders"))
     given = sources.create_source(
         project, slug="given", title="Given files", connector="uploads", params={}, actor=SYSTEM
     )
@@ -145,6 +147,14 @@ def furnish(folder: Path, database: str) -> Furnished:
     }
     query, asking = _queries(project, people)
     return Furnished(folder, people, project, pipeline, succeeded, cancelled, running, query, asking, tokens, link)
+
+
+def _drift(stream: Stream) -> None:
+    """A change of columns that stops runs of a stricter stream; somebody has seen it."""
+    more = {"name": "note", "type": "VARCHAR", "nullable": True, "native": "text", "warning": ""}
+    change = {"kind": "added", "column": "note", "before": "", "after": "VARCHAR", "candidates": []}
+    now = [*stream.config["columns"], more]
+    Drift.objects.create(stream=stream, now=now, changes=[change], state="stopped", seen_at=timezone.now())
 
 
 def _queries(project: Project, people: dict[str, User]) -> tuple[Query, Query]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 
+from apps.pipelines import drifting
 from apps.pipelines import windows as w
 from apps.pipelines.backfills import Part
 from apps.pipelines.document import Document
@@ -72,8 +73,10 @@ def questions(
         connector, config = bindings[key]
         node = base.graph.nodes[key]
         skip = ignored.get(stream.pk, frozenset())
+        watch = None if key in base.reused else drifting.watch(base.document, key, stream, config)
         if not node.incremental:
-            asks[key] = Ask(connector, config, "full_refresh", Mark(ignored=skip), may_fail=node.may_fail)
+            mark = Mark(ignored=skip)
+            asks[key] = Ask(connector, config, "full_refresh", mark, may_fail=node.may_fail, watch=watch)
             continue
         kept = [] if base.way == "seed" else base.windows[key]
         last = next((each.bounds for each in reversed(kept) if each.bounds["kind"] == "cursor"), None)
@@ -93,6 +96,7 @@ def questions(
             node.may_fail,
             part=part.slice if part and base.way == "slice" else None,
             reserved=reserved,
+            watch=watch,
         )
     return asks
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from django.db import transaction
@@ -9,7 +10,7 @@ from django.db.models.functions import Now
 
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict
-from apps.pipelines import starting
+from apps.pipelines import drifting, starting
 from apps.pipelines.execution import closing, dispatch, halting
 from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.states import RUN_TERMINAL
@@ -69,15 +70,26 @@ def resume_run(run: Run, *, actor: Actor) -> Run:
         return locked
 
 
-def decide_run(run: Run, answer: str, *, reason: str = "", actor: Actor) -> Run:
-    """Answer what the checks of a waiting run ask: `continue`, or `stop`, which fails it.
+def decide_run(
+    run: Run,
+    answer: str,
+    *,
+    reason: str = "",
+    renames: Mapping[str, str] | None = None,
+    remember: bool = False,
+    actor: Actor,
+) -> Run:
+    """Answer what a waiting run asks: `continue`, or `stop`, which fails it.
 
-    Raises Conflict when it does not wait.
+    Where it asks about columns that have changed: `renames` are those that have gone with what they are called now, and
+    with `remember` runs follow such changes from now on. Raises Conflict when it does not wait, Invalid for a rename
+    that fits no change.
     """
     with acting(actor):
         locked = _lock(run)
         if locked.state != "waiting":
             raise Conflict(f"The run asks nothing, it is {locked.state}.", code="not_waiting")
+        drifting.answer(locked, answer, renames=renames or {}, remember=remember, actor=actor)
         _send(halting.decide(locked, answer, actor.name[:200], reason[:500]))
         locked.refresh_from_db()
         return locked

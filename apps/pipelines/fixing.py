@@ -11,7 +11,7 @@ from apps.audit.services import record
 from apps.pipelines import services
 from apps.pipelines.models import Run, StepRun
 from apps.sources import services as sources
-from apps.sources.models import SourceFile
+from apps.sources.models import Drift, SourceFile
 
 Fix = Callable[[Run, StepRun, Actor, str | None], Run]
 
@@ -79,9 +79,17 @@ def _without_files(run: Run, step: StepRun, actor: Actor, trigger_key: str | Non
     return _again(run, step, actor, trigger_key)
 
 
+def _accept_columns(run: Run, step: StepRun, actor: Actor, trigger_key: str | None) -> Run:
+    """Take over the columns that have stopped the run, and repeat it."""
+    for each in Drift.objects.filter(run=run.pk, state="stopped").select_related("stream__source"):
+        sources.accept_drift(each, actor=actor)
+    return _again(run, step, actor, trigger_key)
+
+
 _FIXES: dict[str, Fix] = {
     "seed": _seed,
     "run_again": _again,
+    "accept_columns": _accept_columns,
     "ignore_file": _without_files,
     "ignore_files": _without_files,
 }

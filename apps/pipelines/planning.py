@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from apps.pipelines import asking, backfills
+from apps.pipelines import asking, backfills, drifting
 from apps.pipelines import document as documents
 from apps.pipelines import windows as w
 from apps.pipelines.backfills import Part
@@ -87,6 +87,8 @@ def dry_run(pipeline: Pipeline, version: PipelineVersion, mode: str, only: Seque
     """What a run would do, in the shape `plan`. Asks the sources now, and writes nothing. Raises ManifoldError."""
     found = survey(documents.load(version.document), pipeline.pk, pipeline.project_id, mode, only=only)
     plan = conclude(found, {key: answer(ask) for key, ask in found.asks.items()})
+    if stops := drifting.stopped(plan):
+        raise stops
     said = summary(plan, found.document)
     return {
         "mode": "skip" if plan.skip else plan.mode,

@@ -13,6 +13,7 @@ from apps.pipelines.models import Window
 from apps.sources.models import Stream
 from dataplane.connectors.base import FileRef
 from dataplane.connectors.base import Window as Bounds
+from dataplane.drift import Drift
 from dataplane.errors import DataError, Suggestion
 from dataplane.steps.plan import Answer, Ask
 
@@ -66,7 +67,8 @@ class Survey:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one extract reads: `bounds` None is nothing. `window`: the row that already says so."""
+    """What one extract reads: `bounds` None is nothing. `window`: the row that already says so. `failed`: why it can
+    read nothing, of a step that may fail. `drift`: how its columns have changed."""
 
     key: str
     stream: Stream
@@ -79,6 +81,7 @@ class Reading:
     listed: tuple[FileRef, ...] = ()
     window: Window | None = None
     failed: dict[str, Any] | None = None
+    drift: Drift | None = None
 
     def reads(self) -> list[Any]:
         """For people: the files, or the stream with its bounds."""
@@ -160,8 +163,9 @@ def _fresh(survey: Survey, key: str, answers: dict[str, Answer]) -> Reading:
     answer = answers[key]
     planned = answer.planned
     if planned is None:
-        failed = answer.failed.as_json() if answer.failed else None
-        return Reading(key, stream, incremental, None, "Its source does not answer.", failed=failed)
+        failed = answer.failed.as_json() if answer.failed and survey.asks[key].may_fail else None
+        why = answer.failed.message if answer.drift and answer.failed else "Its source does not answer."
+        return Reading(key, stream, incremental, None, why, failed=failed, drift=answer.drift)
     return Reading(
         key,
         stream,
@@ -172,6 +176,7 @@ def _fresh(survey: Survey, key: str, answers: dict[str, Answer]) -> Reading:
         bytes=planned.bytes,
         warnings=planned.warnings,
         listed=planned.listed,
+        drift=answer.drift,
     )
 
 

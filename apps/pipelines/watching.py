@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -57,7 +58,8 @@ def _anything_new(pipeline: Pipeline) -> bool:
     document = documents.load(pipeline.published.document)
     try:
         asks = planning.survey(document, pipeline.pk, pipeline.project_id, "auto").asks.values()
-        answers = [answer(each) for each in asks if each.mode == "incremental" and each.connector.family == "file"]
+        looks = [each for each in asks if each.mode == "incremental" and each.connector.family == "file"]
+        answers = [answer(replace(each, watch=None)) for each in looks]
     except ManifoldError as error:
         log.warning("look_failed", pipeline=pipeline.slug, code=error.code, error=str(error))
         return False

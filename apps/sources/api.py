@@ -22,6 +22,7 @@ from apps.accounts.api_base import PlatformViewSet, ProjectViewSet, WholeList
 from apps.sources import queries, services
 from apps.sources import shapes as s
 from apps.sources.api_adding import Adding
+from apps.sources.api_drift import SourceDrift, StreamDrift
 from apps.sources.models import ConnectionCheck, Credential, Source, SourceFile, Stream, Upload
 from apps.sources.parameters import InvalidFields
 from dataplane.connectors import registry
@@ -116,7 +117,7 @@ class SourceFilter(filters.FilterSet):
 
 
 class SourceViewSet(
-    Adding, AsksReaders, RefusesFields, mixins.ListModelMixin, mixins.RetrieveModelMixin, ProjectViewSet
+    Adding, SourceDrift, AsksReaders, RefusesFields, mixins.ListModelMixin, mixins.RetrieveModelMixin, ProjectViewSet
 ):
     """Sources: where data comes from."""
 
@@ -132,10 +133,11 @@ class SourceViewSet(
         "discover": "operate",
         "checks": "see",
         "health": "see",
+        "drift": "see",
         "files": "see",
     }
     fields_below = "params"
-    own_fields = frozenset({"slug", "title", "connector", "credential", "writable", "check_every"})
+    own_fields = frozenset({"streams", "slug", "title", "connector", "credential", "writable", "check_every", "drift"})
 
     @property
     def orderings(self) -> Mapping[str, tuple[str, ...]]:
@@ -223,7 +225,7 @@ class _InSource(RefusesFields, ProjectViewSet):
         return found
 
 
-class StreamViewSet(AsksReaders, mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
+class StreamViewSet(StreamDrift, AsksReaders, mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
     """Streams of a source: what may be read from it, as it is declared."""
 
     model = Stream
@@ -238,10 +240,13 @@ class StreamViewSet(AsksReaders, mixins.ListModelMixin, mixins.RetrieveModelMixi
         "destroy": "manage",
         "preview": "read",
         "schemas": "see",
+        "drift": "see",
+        "drift_seen": "operate",
+        "drift_accept": "operate",
         "try_changes": "manage",
     }
     fields_below = "config"
-    own_fields = frozenset({"name"})
+    own_fields = frozenset({"name", "drift"})
 
     def get_queryset(self) -> QuerySet[Any]:
         if self.schema_only:
@@ -258,7 +263,9 @@ class StreamViewSet(AsksReaders, mixins.ListModelMixin, mixins.RetrieveModelMixi
     @extend_schema(request=s.StreamChanges)
     def partial_update(self, request: Request, **_: Any) -> Response:
         body = s.valid(s.StreamChanges, request)
-        changed = services.update_stream(self.get_object(), config=body["config"], actor=self.actor)
+        changed = services.update_stream(
+            self.get_object(), config=body.get("config", {}), drift=body.get("drift"), actor=self.actor
+        )
         return Response(s.StreamShape(changed).data)
 
     def destroy(self, request: Request, **_: Any) -> Response:
@@ -277,11 +284,11 @@ class StreamViewSet(AsksReaders, mixins.ListModelMixin, mixins.RetrieveModelMixi
         given.is_valid(raise_exception=True)
         return Response(services.preview_stream(self.get_object(), limit=given.validated_data["limit"]))
 
-    @extend_schema(request=s.StreamChanges, responses=s.TriedShape)
+    @extend_schema(request=s.TryBody, responses=s.TriedShape)
     @action(detail=True, methods=["post"], url_path="try")
     def try_changes(self, request: Request, **_: Any) -> Response:
         """What a run would make of a sample if its declaration were changed so. Nothing is kept."""
-        body = s.valid(s.StreamChanges, request)
+        body = s.valid(s.TryBody, request)
         return Response(services.try_stream(self.get_object(), config=body["config"]))
 
     @extend_schema(responses=s.SchemaShape(many=True))

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
-from apps.sources.models import ConnectionCheck, Health, SchemaVersion, Source
+from apps.sources.models import ConnectionCheck, Drift, Health, Source
 
 LAST = 60
 """So many tests are looked at."""
@@ -19,7 +19,6 @@ _ENOUGH = 5
 _TIMES = 3.0
 _NOTICED = 1.0
 _TOO_LONG = 10.0
-_NEWS = timedelta(days=1)
 _AHEAD = timedelta(days=14)
 
 
@@ -32,15 +31,15 @@ class Verdict:
 
 
 def judged(source: Source, checks: Sequence[ConnectionCheck], now: datetime) -> Verdict:
-    """What these tests of a source, the newest first and at least one, and its schemas say.
+    """What these tests of a source, the newest first and at least one, and the changes of its columns say.
 
     error: the newest failed. warning: it works, and came and went in its last ten tests, or has become slow, or its
-    secrets end within two weeks, or what it holds has other columns since yesterday.
+    secrets end within two weeks, or the columns of a stream have changed and nobody has seen it yet.
     """
     newest = checks[0]
     if not newest.ok:
         return Verdict(Health.ERROR, _failure(newest))
-    reason = _unsteady(checks[:_RECENT]) or _slow(checks) or _expiring(source, now) or _reshaped(source, now)
+    reason = _unsteady(checks[:_RECENT]) or _slow(checks) or _expiring(source, now) or _reshaped(source)
     return Verdict(Health.WARNING, reason) if reason else Verdict(Health.HEALTHY)
 
 
@@ -80,15 +79,9 @@ def _expiring(source: Source, now: datetime) -> str:
     return f"Its secrets {verb} on {last.day} {last:%B %Y}: enter new ones."
 
 
-def _reshaped(source: Source, now: datetime) -> str:
-    """Whether a stream has other columns than before; a type that somebody declared is none of the source's doing."""
-    rows = SchemaVersion.objects.filter(stream__source=source, number__gt=1, seen_at__gte=now - _NEWS)
-    for version in rows.select_related("stream").order_by("-seen_at"):
-        before = SchemaVersion.objects.filter(stream=version.stream, number=version.number - 1).first()
-        if before is not None and _shape(before) != _shape(version):
-            return f"The columns of {version.stream.name} have changed: look at its schemas."
-    return ""
-
-
-def _shape(version: SchemaVersion) -> set[tuple[str, str]]:
-    return {(each["name"], each.get("native", "")) for each in version.columns}
+def _reshaped(source: Source) -> str:
+    """Whether the columns of a stream have changed and nobody has seen it yet."""
+    news = Drift.objects.filter(stream__source=source, seen_at__isnull=True).select_related("stream").first()
+    if news is None:
+        return ""
+    return f"The columns of {news.stream.name} have changed. Look at the change on the stream's page."

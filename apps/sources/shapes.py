@@ -10,6 +10,7 @@ from rest_framework.request import Request
 
 from apps.sources.models import ConnectionCheck, Credential, SchemaVersion, Source, SourceFile, Stream, Upload
 from apps.sources.services import KEPT, LONGEST
+from apps.sources.shapes_drift import policy_field
 from dataplane.connectors.base import Connector, secret_names
 
 
@@ -109,6 +110,7 @@ class SourceShape(serializers.ModelSerializer[Source]):
             "health_at",
             "check_every",
             "next_check_at",
+            "drift",
             "streams",
             "created_at",
             "changed_at",
@@ -133,6 +135,7 @@ class SourceChanges(serializers.Serializer[Any]):
     check_every = serializers.IntegerField(
         required=False, min_value=0, max_value=LONGEST, help_text="Seconds between two tests; 0 for never."
     )
+    drift = policy_field(blank=False)
 
 
 class SourceBody(SourceChanges):
@@ -203,7 +206,18 @@ class StreamShape(serializers.ModelSerializer[Stream]):
 
     class Meta:
         model = Stream
-        fields = ["id", "name", "columns", "config", "rows", "bytes", "discovered_at", "changed_at"]
+        fields = [
+            "id",
+            "name",
+            "columns",
+            "config",
+            "drift",
+            "drift_answered",
+            "rows",
+            "bytes",
+            "discovered_at",
+            "changed_at",
+        ]
 
     def get_columns(self, stream: Stream) -> list[dict[str, Any]]:
         return list(stream.config.get("columns", []))
@@ -214,10 +228,16 @@ class StreamShape(serializers.ModelSerializer[Stream]):
         return shown
 
 
+_CONFIG = "Any of settings, columns, select, row_filter, query, cursor, lookback, names; the rest stays as it is."
+
+
+class TryBody(serializers.Serializer[Any]):
+    config = serializers.DictField(help_text=_CONFIG)
+
+
 class StreamChanges(serializers.Serializer[Any]):
-    config = serializers.DictField(
-        help_text="Any of settings, columns, select, row_filter, query, cursor, lookback; the rest stays as it is."
-    )
+    config = serializers.DictField(help_text=_CONFIG, required=False)
+    drift = policy_field(blank=True)
 
 
 class RejectedShape(serializers.Serializer[Any]):

@@ -38,6 +38,7 @@ class Declaration(BaseModel):
     query: str | None = None
     cursor: str | None = None
     lookback: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    names: dict[str, str] | None = None
 
 
 def configured(stream: Stream) -> StreamConfig:
@@ -45,6 +46,11 @@ def configured(stream: Stream) -> StreamConfig:
     kept = dict(stream.config)
     columns = tuple(Column(**each) for each in kept.pop("columns", ()))
     return StreamConfig(stream.name, columns=columns, select=tuple(kept.pop("select", ())), **kept)
+
+
+def seen_columns(stream: Stream) -> tuple[Column, ...]:
+    """The columns of a stream when the source was last looked at; those declared, where nobody has kept that."""
+    return tuple(Column(**each) for each in stream.seen or stream.config.get("columns", ()))
 
 
 def config_json(config: StreamConfig) -> dict[str, Any]:
@@ -69,6 +75,7 @@ def merged(config: StreamConfig, changes: Mapping[str, Any]) -> StreamConfig:
     if "columns" in parts:
         parts["columns"] = _columns(given.columns or [])
     parts["select"] = tuple(parts["select"] or ()) if "select" in parts else config.select
+    parts["names"] = (parts["names"] or {}) if "names" in parts else config.names
     parts["lookback"] = (parts["lookback"] or 0.0) if "lookback" in parts else config.lookback
     for name in ("row_filter", "query", "cursor"):
         if name in parts:
@@ -129,6 +136,19 @@ def _consistent(config: StreamConfig) -> StreamConfig:
         faults["cursor"] = [f"There is no column {config.cursor}."]
     if there and config.cursor and config.select and config.cursor not in config.select:
         faults["select"] = [f"The cursor {config.cursor} has to be among the chosen columns."]
+    if wrong := _wrong_names(config, there):
+        faults["names"] = [wrong]
     if faults:
         raise InvalidFields(faults)
     return config
+
+
+def _wrong_names(config: StreamConfig, there: set[str]) -> str:
+    """Why columns cannot arrive under these names; empty where they can."""
+    if unknown := [each for each in config.names if there and each not in there]:
+        return f"There is no column {', '.join(unknown)}."
+    if config.cursor in config.names:
+        return f"The cursor {config.cursor} has to keep its name."
+    if len(set(config.names.values())) < len(config.names) or not all(config.names.values()):
+        return "Give each column a name of its own."
+    return ""

@@ -223,7 +223,8 @@ class StreamConfig:
     settings: what the connector sniffed (dialect, encoding, pattern). columns: the declared schema, in order; empty
     means as found. select: the chosen columns (empty: all). row_filter: one SQL boolean in the source's own dialect.
     query: the operator's own query instead of a table. cursor, lookback: for incremental reading (lookback in the
-    cursor's own unit: seconds for times, else a number).
+    cursor's own unit: seconds for times, else a number). names: under which names columns arrive that are called
+    otherwise in the source; connectors know the source's names only.
     """
 
     name: str
@@ -234,6 +235,7 @@ class StreamConfig:
     query: str | None = None
     cursor: str | None = None
     lookback: float = 0.0
+    names: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -327,6 +329,8 @@ class Connector(ABC):
     """Whether rows come in an order that means something: the lines of a file."""
     tested_with: ClassVar[str] = ""
     """What its tests read for real; the matrix shows it, and shows where there is nothing yet."""
+    fills_missing: ClassVar[bool] = False
+    """Whether a declared column that a part of a stream lacks is read as NULL there."""
     takes_uploads: ClassVar[bool] = False
     """Whether its sources keep files that are given to them."""
     Params: ClassVar[type[BaseModel]]
@@ -387,6 +391,13 @@ class Connector(ABC):
     @abstractmethod
     def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
         """The first rows as they would arrive."""
+
+    def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...] | None:
+        """Every column that the stream has now, declared or not; of files, those in these that are about to be read.
+
+        None where nobody can tell without reading it. Raises ManifoldError.
+        """
+        return None
 
     def count(self, stream: StreamConfig, window: Window) -> int | None:
         """How many rows the source holds for a window now; None where asking is as dear as reading."""

@@ -18,6 +18,7 @@ from dataplane.provenance import Origin
 from dataplane.relations import identifier, path_list
 from dataplane.steps import boundary
 from dataplane.steps.base import ColumnType, Spec, StagedFile, StepContext, StepKind, StepResult, Table
+from dataplane.steps.naming import arriving, renamed, sources_of
 from dataplane.steps.origins import Origins
 from dataplane.steps.watching import Share, watched
 
@@ -48,18 +49,18 @@ class Staging:
     share: Share = field(default_factory=Share)
     rows_of: dict[str, int] = field(default_factory=dict)
     filtered: bool = False
-
     fetched: int = 0
+
 
 class ExtractStep(StepKind):
     """Needs `extras`: connector (an instance), stream (StreamConfig), window (Window or None), seen (see `boundary`),
     positions (False: no check will ask in which line of its file a row stands), passed (told of each part that is
     staged, by name).
 
-    Facts: files (what was read, with digest and rows); of messages settled (the window as it was read); of a cursor seen, boundary_rows, seen_from and hashed (for
-    the next window), late and known (rows at or before the mark that were taken now, or left out because they were read
-    before); bytes (of the files that were read, else of what was staged); warnings. `rows_in` is what the source gave.
-    Where each row came from stands in the table's `origins`.
+    Facts: files (what was read, with digest and rows); of messages settled (the window as it was read); of a cursor
+    seen, boundary_rows, seen_from and hashed (for the next window), late and known (rows at or before the mark that
+    were taken now, or left out because they were read before); bytes (of the files that were read, else of what was
+    staged); warnings. `rows_in` is what the source gave. Where each row came from stands in the table's `origins`.
     """
 
     kind = "extract"
@@ -75,7 +76,8 @@ class ExtractStep(StepKind):
         window: Window | None = context.extras["window"]
         stream = narrowed(context.extras["stream"], spec)
         if window is None:
-            return StepResult(table=Table(_types(_chosen(stream))), facts={"files": [], "warnings": []})
+            columns = _types(arriving(_chosen(stream), stream.names))
+            return StepResult(table=Table(columns), facts={"files": [], "warnings": []})
         context.storage.new_folder(context.output)
         with (
             connector_instance(
@@ -90,14 +92,15 @@ class ExtractStep(StepKind):
             Fingerprints(counted=context.extras.get("positions", True)) as fingerprints,
         ):
             staging = Staging(context, share=share, filtered=stream.row_filter is not None)
-            return _extract(staging, connection, reading, window, fingerprints)
+            return _extract(staging, connection, renamed(reading, stream.names), window, fingerprints)
 
 
 def narrowed(stream: StreamConfig, spec: ExtractSpec) -> StreamConfig:
     """A stream with the columns and the filter that a step asks for on top of the stream's own."""
     both = [each for each in (stream.row_filter, spec.filter) if each]
     row_filter = both[0] if len(both) == 1 else " AND ".join(f"(\n{each}\n)" for each in both)
-    return replace(stream, select=spec.columns or stream.select, row_filter=row_filter or None)
+    select = sources_of(spec.columns, stream.names) if spec.columns else stream.select
+    return replace(stream, select=select, row_filter=row_filter or None)
 
 
 def _extract(
@@ -112,11 +115,11 @@ def _extract(
     if cursor is not None:
         files, facts = boundary.write(staging.context, connection, reading.query, cursor)
         staging.files += files
+        staging.fetched = sum(each.rows for each in files) + facts.get("known", 0)
         if gone := boundary.no_longer_read(staging.context, cursor):
             reading.warnings.append(
                 f"The column {', '.join(gone)} is not read any more, so rows that came late, at or before the mark, "
                 "cannot be told from those that were read before; they are left out. A run with mode seed reads them."
-        staging.fetched = sum(each.rows for each in files) + facts.get("known", 0)
             )
     else:
         facts = {}
@@ -156,6 +159,7 @@ def _stage(
         origins = Origins(connection, context.storage, fingerprints, table)
         staging.origins += origins.of(part.files, files[0] if files else None, counts)
     staging.files += files
+    staging.fetched += sum(counts)
     if table is not None:
         _refuse_fatal(connection, part, fingerprints)
         folder = f"{context.output}/rejected"
@@ -163,7 +167,6 @@ def _stage(
         rejected = write_parquet(connection, query, storage=context.storage, folder=folder, name=name)
         staging.rejected += rejected
         staging.fetched += sum(each.rows for each in rejected)
-    staging.fetched += sum(counts)
     if part.check is not None:
         part.check()
     if release is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dataplane.connectors import slices
-from dataplane.connectors.base import Connector, Mark, Planned, ReadMode, StreamConfig, Window
+from dataplane.connectors.base import Connector, FileRef, Mark, Planned, ReadMode, StreamConfig, Window
 from dataplane.connectors.slices import Slice
+from dataplane.drift import Drift, Watch, followed, judged
 from dataplane.errors import ManifoldError
 from dataplane.steps.base import Spec, StepContext, StepKind, StepResult
 
@@ -16,7 +18,8 @@ from dataplane.steps.base import Spec, StepContext, StepKind, StepResult
 class Ask:
     """A question to one source: what would be read now, and, with `verify`, how many rows a window holds by now.
 
-    part: ask for this slice of time alone. reserved: slices whose files are left for another run.
+    part: ask for this slice of time alone. reserved: slices whose files are left for another run. watch: what the
+    columns were when they were last looked at; None where nobody wants to know whether they have changed.
     """
 
     connector: Connector
@@ -27,15 +30,18 @@ class Ask:
     may_fail: bool = False
     part: Slice | None = None
     reserved: tuple[Slice, ...] = ()
+    watch: Watch | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the source said; `failed` instead of it where the step may fail and the source does not answer."""
+    """What the source said; `failed` instead of it where the step may fail and the source does not answer, or where
+    `drift` stops it: its columns are not what they were."""
 
     planned: Planned | None
     count: int | None = None
     failed: ManifoldError | None = None
+    drift: Drift | None = None
 
 
 class PlanSpec(Spec):
@@ -66,13 +72,38 @@ class PlanStep(StepKind):
 def answer(ask: Ask) -> Answer:
     """Put one question. Raises ManifoldError, unless the step that asks is allowed to fail."""
     try:
+        # A server is asked for its columns first: what is planned by one that has gone is an error there.
+        drift = None if ask.connector.family == "file" else _drift(ask, ())
+        if drift is not None and drift.stops is not None:
+            return Answer(None, failed=drift.stops, drift=drift)
+        ask = _following(ask, drift)
         planned = _planned(ask)
+        if ask.connector.family == "file" and planned.window is not None:
+            drift = _drift(ask, planned.window.files)
+            if drift is not None and drift.stops is not None:
+                return Answer(None, failed=drift.stops, drift=drift)
         count = None if ask.verify is None else ask.connector.count(ask.stream, ask.verify)
     except ManifoldError as error:
         if not ask.may_fail:
             raise
         return Answer(None, failed=error)
-    return Answer(planned, count)
+    return Answer(planned, count, drift=drift)
+
+
+def _drift(ask: Ask, files: Sequence[FileRef]) -> Drift | None:
+    """How the columns have changed since they were last looked at."""
+    if ask.watch is None:
+        return None
+    now = ask.connector.columns_now(ask.stream, files)
+    return None if now is None else judged(ask.stream, ask.watch, now)
+
+
+def _following(ask: Ask, drift: Drift | None) -> Ask:
+    """The question put to the stream as it is now; what is read of it does not depend on how its columns are named."""
+    if drift is None or ask.watch is None:
+        return ask
+    fills = ask.connector.fills_missing
+    return replace(ask, stream=followed(ask.stream, ask.watch.seen, drift.now, fills_missing=fills))
 
 
 def _planned(ask: Ask) -> Planned:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from manifold.cli import output
+from manifold.cli.drift import pairs, renames
 from manifold.client import RUN_OVER, Client, at
 
 SHOWN_READS = 5
@@ -166,10 +167,15 @@ def resume(client: Client, *, run_id: str, as_json: bool) -> None:
 @click.argument("run_id", metavar="RUN")
 @click.argument("answer", type=click.Choice(["continue", "stop"]))
 @reason
+@renames
+@click.option("--remember", is_flag=True, help="Follow such changes of columns from now on and ask nobody.")
 @output.command
-def decide(client: Client, *, run_id: str, answer: str, reason: str, as_json: bool) -> None:
-    """Answer what the checks of a waiting run ask; `stop` fails it."""
-    _act(client, run_id, "decide", as_json, {"answer": answer, "reason": reason})
+def decide(
+    client: Client, *, run_id: str, answer: str, reason: str, renames: tuple[str, ...], remember: bool, as_json: bool
+) -> None:
+    """Answer what a waiting run asks; `stop` fails it."""
+    body = {"answer": answer, "reason": reason, "renames": pairs(renames), "remember": remember}
+    _act(client, run_id, "decide", as_json, body)
 
 
 @runs.command()
@@ -181,7 +187,7 @@ def skip(client: Client, *, run_id: str, reason: str, as_json: bool) -> None:
     _act(client, run_id, "skip", as_json, {"reason": reason})
 
 
-def _act(client: Client, run_id: str, action: str, as_json: bool, body: dict[str, str] | None = None) -> None:
+def _act(client: Client, run_id: str, action: str, as_json: bool, body: dict[str, Any] | None = None) -> None:
     found = client.in_project("POST", at("runs", run_id, action), json=body or {})
     output.print_json(found) if as_json else show_run(found)
 

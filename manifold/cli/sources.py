@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from dataplane.drift import POLICIES
 from manifold.cli import output
 from manifold.cli.datasets import show_rows
 from manifold.cli.detecting import detect
+from manifold.cli.drift import drift
 from manifold.cli.ingestion import history
 from manifold.cli.streams import types
 from manifold.client import Client, at
@@ -23,6 +25,7 @@ def sources() -> None:
 
 
 sources.add_command(types)
+sources.add_command(drift)
 sources.add_command(history)
 sources.add_command(detect)
 
@@ -93,6 +96,7 @@ def add(
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter; null takes it out.")
 @click.option("--writable/--read-only", default=None, help="Whether pipelines may load into its tables.")
 @click.option("--check-every", type=int, metavar="SECONDS", help="How often it is tested; 0 for by hand only.")
+@click.option("--drift", type=click.Choice([*POLICIES]), help="What runs do when columns have changed.")
 @click.option("--secrets-expire", metavar="DAY", help="The last day on which its secrets are good, or `never`.")
 @output.command
 def change(
@@ -103,6 +107,7 @@ def change(
     settings: tuple[str, ...],
     writable: bool | None,
     check_every: int | None,
+    drift: str | None,
     secrets_expire: str | None,
     as_json: bool,
 ) -> None:
@@ -111,12 +116,13 @@ def change(
         "title": title,
         "writable": writable,
         "check_every": check_every,
+        "drift": drift,
         "params": dict(map(_setting, settings)) or None,
     }
     body = {name: value for name, value in wanted.items() if value is not None}
     if not body and not secrets_expire:
         raise click.UsageError(
-            "Say what to change: --title, --set, --writable, --read-only, --check-every or --secrets-expire."
+            "Say what to change: --title, --set, --writable, --read-only, --check-every, --drift or --secrets-expire."
         )
     changed = client.in_project("PATCH" if body else "GET", at("sources", slug), json=body or None)
     if secrets_expire:

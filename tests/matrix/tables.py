@@ -68,6 +68,7 @@ get     P/sources/<source>/history/export/                      401      404    
 get     P/history/                                              401      404       404    yes      yes   yes
 get     P/history/export/                                       401      404       404    yes      yes   yes
 get     P/sources/<slug>/files/                                 401      404       404    yes      yes   yes
+get     P/sources/<slug>/drift/                                 401      404       404    yes      yes   yes
 post    P/sources/<slug>/test/                                  401      404       404    403      yes   yes
 post    P/sources/<slug>/discover/                              401      404       404    403      yes   yes
 post    P/sources/                                              401      404       404    403      403   yes
@@ -79,6 +80,9 @@ get     P/sources/<source>/streams/                             401      404    
 get     P/sources/<source>/streams/<name>/                      401      404       404    yes      yes   yes
 get     P/sources/<source>/streams/<name>/preview/              401      404       404    yes      yes   yes
 get     P/sources/<source>/streams/<name>/schemas/              401      404       404    yes      yes   yes
+get     P/sources/<source>/streams/<name>/drift/                401      404       404    yes      yes   yes
+post    P/sources/<source>/streams/<name>/drift/seen/           401      404       404    403      yes   yes
+post    P/sources/<source>/streams/<name>/drift/<drift>/accept/ 401      404       404    403      yes   yes
 post    P/sources/<source>/streams/                             401      404       404    403      403   yes
 post    P/sources/<source>/streams/<name>/try/                  401      404       404    403      403   yes
 patch   P/sources/<source>/streams/<name>/                      401      404       404    403      403   yes
@@ -235,6 +239,8 @@ post    source-upload-remove sign-in  404       404    403      403   yes
 get     stream           sign-in      404       404    yes      yes   yes
 post    stream           sign-in      404       404    403      403   yes
 post    stream-try       sign-in      404       404    403      403   yes
+post    stream-drift-seen sign-in     404       404    403      yes   yes
+post    stream-drift-accept sign-in   404       404    403      yes   yes
 get     stream-preview   sign-in      404       404    yes      yes   yes
 get     stream-files     sign-in      404       404    yes      yes   yes
 post    stream-files     sign-in      404       404    403      yes   yes
@@ -326,6 +332,8 @@ sources detect /data/drop                       4        2         2      4     
 sources change drop --title Orders              4        2         2      4        4     0
 sources connectors                              4        0         0      0        0     0
 sources health drop                             4        2         2      3        3     3
+sources drift drop                              4        2         2      0        0     0
+sources drift drop orders --accept              4        2         2      4        0     0
 sources history                                 4        2         2      0        0     0
 sources history drop                            4        2         2      0        0     0
 sources history -o FILE                         4        2         2      0        0     0

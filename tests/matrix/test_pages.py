@@ -32,6 +32,7 @@ FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
     "source-choose": lambda _: {"stream": "orders"},
     "source-upload-remove": lambda _: {"name": "orders-2026-02.csv"},
     "stream": lambda _: {"anyway": "yes"},
+    "stream-drift-accept": lambda made: {"drift": made.values["drift"]},
     "stream-files": lambda made: {"file": made.values["files"], "ignored": "yes"},
     "pipeline-new": lambda _: {
         "text": DOCUMENT.replace("pipeline: orders", "pipeline: more").replace("dataset: orders", "dataset: more"),

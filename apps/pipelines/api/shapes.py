@@ -67,6 +67,12 @@ class ReasonBody(Shape):
 
 class DecideBody(ReasonBody):
     answer = s.ChoiceField(ANSWERS, help_text="`stop` fails the run.")
+    renames = s.DictField(
+        child=s.CharField(),
+        default=dict,
+        help_text="Columns that have gone, with what they are called now; they go on arriving under their old names.",
+    )
+    remember = s.BooleanField(default=False, help_text="Follow such changes of columns from now on and ask nobody.")
 
 
 class Decision(Shape):

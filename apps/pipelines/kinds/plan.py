@@ -7,10 +7,10 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from apps.pipelines import backfills, planning
+from apps.pipelines import backfills, drifting, planning
 from apps.pipelines import document as documents
 from apps.pipelines.execution.frame import new_context
-from apps.pipelines.execution.kinds import Done, KindAdapter, SkipRun, Verdict
+from apps.pipelines.execution.kinds import Done, KindAdapter, Refused, SkipRun, Verdict
 from apps.pipelines.models import Run, StepRun, Window
 from apps.pipelines.plans import Plan, Reading, conclude
 from apps.sources import services as sources
@@ -48,6 +48,9 @@ class PlanAdapter(KindAdapter):
             return []
         lines = [Line(f"Mode {plan.mode}. {plan.reason}", fields={"mode": plan.mode})]
         lines += [_told(each) for each in plan.readings]
+        lines += [
+            Line(f"{each.key}: {each.drift.said}.", "warning") for each in plan.readings if each.drift is not None
+        ]
         return lines + [Line(f"{each.key}: {said}", "warning") for each in plan.readings for said in each.warnings]
 
     def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
@@ -57,6 +60,9 @@ class PlanAdapter(KindAdapter):
         run.mode, run.mode_reason = plan.mode, plan.reason[:500]
         for each in plan.readings:
             sources.record_files(each.stream, each.listed)
+        drifting.note(run, plan)
+        if stops := drifting.stopped(plan):
+            return Refused(stops, output)
         _forget(run, plan, set(document.steps) - set(document.only(run.only).steps))
         if plan.skip:
             run.save(update_fields=["mode", "mode_reason"])
@@ -66,7 +72,7 @@ class PlanAdapter(KindAdapter):
         for each in plan.readings:
             if each.incremental and each.bounds is not None:
                 _write_window(run, plan, each)
-        return Done(output)
+        return Done(output, asks=drifting.question(plan))
 
 
 def _told(reading: Reading) -> Line:

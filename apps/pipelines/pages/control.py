@@ -16,6 +16,7 @@ from apps.pipelines import control, fixing
 from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.pages.lists import pipeline_of
 from apps.pipelines.pages.runs import run_of
+from apps.sources.pages.streams import renames_of
 
 LONGEST_REASON = 400
 
@@ -59,7 +60,14 @@ def decide_run(request: HttpRequest, project: Project, run_id: uuid.UUID) -> Htt
     if answer not in control.ANSWERS:
         raise BadRequest("The answer is continue or stop.")
     run = run_of(request, project, run_id)
-    control.decide_run(run, answer, reason=_reason(request), actor=actor_of(request.user))
+    control.decide_run(
+        run,
+        answer,
+        reason=_reason(request),
+        renames=renames_of(request.POST),
+        remember=request.POST.get("remember") == "on",
+        actor=actor_of(request.user),
+    )
     return _to_run(request, project, run, "The run goes on." if answer == "continue" else "The run is stopped.")
 
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, is_polling, project_page
-from apps.pipelines import fixing, queries, services, states
+from apps.pipelines import drifting, fixing, queries, services, states
 from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.pages import board, history, timeline
 from apps.quality import queries as quality
@@ -122,6 +122,7 @@ def _live(run: Run, steps: list[Any], project: Project) -> dict[str, Any]:
         "waits_for": queries.waits_for(run),
         "fixable": fixing.fixable(run),
         "decisions": run.decisions.exclude(answer=""),
+        "drifts": drifting.asked_by(run) if run.state == "waiting" else [],
     }
 
 

@@ -21,6 +21,7 @@ from apps.sources.pages.showing import source_of
 from apps.sources.parameters import InvalidFields, checked
 from dataplane.connectors import matrix, registry
 from dataplane.connectors.base import Connector, Stage
+from dataplane.drift import POLICIES
 from dataplane.errors import ManifoldError
 
 _INTERVALS = (0, 60, 300, 900, 3600, 6 * 3600, 86400)
@@ -92,6 +93,7 @@ def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
             "source": source,
             "entries": forms.entries(kind, source.params, kept=True),
             "intervals": sorted({*_INTERVALS, source.check_every}),
+            "policies": POLICIES,
         }
         return render(request, "sources/edit.html", context)
     return _change(request, source, kind)
@@ -113,6 +115,7 @@ def _change(request: HttpRequest, source: Source, kind: type[Connector]) -> Http
             params=params,
             writable=request.POST.get("writable") == "on" if kind.capabilities.writable else None,
             check_every=int(every) if every.isdecimal() else None,
+            drift=request.POST.get("drift"),
         )
     except InvalidFields as error:
         return _wrong(request, kind, params, error, source)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, render
-from django.urls import path
+from django.urls import path, reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from apps.accounts.actors import actor_of
@@ -18,8 +18,10 @@ from apps.sources.models import Stream
 from apps.sources.pages import forms
 from apps.sources.parameters import InvalidFields
 from dataplane.connectors import registry
+from dataplane.drift import POLICIES, Policy
 from dataplane.errors import ManifoldError
 
+_DRIFTS = 5
 TYPES = (
     "VARCHAR", "BIGINT", "INTEGER", "DOUBLE", "DECIMAL(18,2)", "BOOLEAN", "DATE", "TIME", "TIMESTAMP",
     "TIMESTAMP WITH TIME ZONE", "UUID", "JSON", "BLOB",
@@ -44,7 +46,9 @@ def show(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID
         found = {} if request.POST.get("anyway") == "yes" else _tried(stream, entered)
         if not found or (found["tried"] and services.fits(found["tried"])):
             try:
-                services.update_stream(stream=stream, config=entered, actor=actor_of(request.user))
+                services.update_stream(
+                    stream=stream, config=entered, drift=request.POST.get("drift"), actor=actor_of(request.user)
+                )
             except InvalidFields as error:
                 found = _refused(error)
             else:
@@ -90,9 +94,41 @@ def _shown(stream: Stream, entered: dict[str, Any]) -> dict[str, Any]:
         "scalars": _scalars(stream, config["settings"]),
         "types": TYPES,
         "versions": stream.schema_versions.all()[:5],
+        "drifts": list(stream.drifts.all()[:_DRIFTS]),
+        "policies": POLICIES,
+        "policy_of_source": POLICIES[cast(Policy, stream.source.drift)],
         "has_files": connector.family == "file",
         "by_cursor": connector.needs_cursor(),
     }
+
+
+@require_POST
+@project_page("operate")
+def drift_seen(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID) -> HttpResponse:
+    stream = stream_of(request, project, slug, stream_id)
+    services.mark_seen(stream, actor=actor_of(request.user))
+    return _to_stream(request, project, stream, "The changes are marked as seen.")
+
+
+@require_POST
+@project_page("operate")
+def drift_accept(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID) -> HttpResponse:
+    """Take over what was found; a column that has gone may be called otherwise now."""
+    stream = stream_of(request, project, slug, stream_id)
+    drift = get_object_or_404(stream.drifts, pk=request.POST.get("drift", ""))
+    remember = request.POST.get("remember") == "on"
+    services.accept_drift(drift, renames=renames_of(request.POST), remember=remember, actor=actor_of(request.user))
+    return _to_stream(request, project, stream, "Taken over. Runs that start from now on read it so.")
+
+
+def renames_of(data: QueryDict) -> dict[str, str]:
+    """What was chosen for columns that have gone: `rename-OLD` is what OLD is called now."""
+    chosen = {name.removeprefix("rename-"): data.get(name, "") for name in data if name.startswith("rename-")}
+    return {old: new for old, new in chosen.items() if new}
+
+
+def _to_stream(request: HttpRequest, project: Project, stream: Stream, said: str) -> HttpResponse:
+    return go(request, reverse("console:stream", args=[project.slug, stream.source.slug, stream.pk]), said)
 
 
 @require_GET
@@ -147,4 +183,6 @@ urlpatterns = [
     path(_ONE, show, name="stream"),
     path(_ONE + "preview/", preview, name="stream-preview"),
     path(_ONE + "try/", try_changes, name="stream-try"),
+    path(_ONE + "drift/seen/", drift_seen, name="stream-drift-seen"),
+    path(_ONE + "drift/accept/", drift_accept, name="stream-drift-accept"),
 ]

@@ -16,7 +16,8 @@ from apps.sources.services.credentials import (
     set_expiry,
     set_secrets,
 )
-from apps.sources.services.detecting import detect, told
+from apps.sources.services.detecting import Detected, detect, told
+from apps.sources.services.drift import accept_drift, mark_seen, note_drift, policy_of, refuse_drift
 from apps.sources.services.files import ignore_file, record_files, record_read
 from apps.sources.services.sources import LONGEST, create_source, delete_source, update_source
 from apps.sources.services.streams import declare_stream, delete_stream, note_schema, update_stream
@@ -27,6 +28,11 @@ from apps.sources.services.uploads import keep_upload, remove_upload
 __all__ = [
     "KEPT",
     "LONGEST",
+    "Answer",
+    "Chosen",
+    "Detected",
+    "accept_drift",
+    "add_source",
     "binding",
     "connector_class",
     "connector_of",
@@ -41,11 +47,15 @@ __all__ = [
     "fits",
     "ignore_file",
     "keep_upload",
+    "mark_seen",
+    "note_drift",
     "note_schema",
     "opened",
+    "policy_of",
     "preview_stream",
     "record_files",
     "record_read",
+    "refuse_drift",
     "remove_upload",
     "rotate_credentials",
     "set_expiry",

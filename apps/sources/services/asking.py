@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from apps.audit.context import Actor, acting
 from apps.audit.services import record
 from apps.sources.models import Source, Stream
 from apps.sources.services.connectors import binding, connector_of
+from apps.sources.services.drift import note_look
 from apps.sources.services.files import record_files
 from apps.sources.services.streams import note_schema
 from apps.sources.streams import config_json, configured, refreshed
@@ -30,7 +32,7 @@ def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | Non
         Source.objects.select_for_update().get(pk=source.pk)
         known = {each.name: each for each in Stream.objects.filter(source=source)}
         for info in found:
-            kept.append(_keep_stream(source, known.get(info.name), info))
+            kept.append(_keep_stream(source, known.get(info.name), info, actor))
         record(
             "source discovered",
             object_type="source",
@@ -45,11 +47,14 @@ def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | Non
     return kept
 
 
-def _keep_stream(source: Source, stream: Stream | None, info: StreamInfo) -> Stream:
+def _keep_stream(source: Source, stream: Stream | None, info: StreamInfo, actor: Actor) -> Stream:
     if stream is None:
         stream = Stream(source=source, name=info.name)
     else:
         stream.source = source
+        note_look(stream, info.columns, actor=actor)
+    if info.columns:
+        stream.seen = [asdict(each) for each in info.columns]
     stream.config = config_json(refreshed(configured(stream), info))
     stream.rows, stream.bytes = info.rows, info.bytes
     stream.save()
@@ -63,6 +68,7 @@ def preview_stream(stream: Stream, *, limit: int = 50) -> dict[str, Any]:
     connector, config = binding(stream)
     table = connector.preview(config, limit)
     columns, rows = rows_of(table)
+    columns = [{**each, "name": config.names.get(each["name"], each["name"])} for each in columns]
     return {
         "columns": columns,
         "rows": rows,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from apps.audit.refusals import Conflict
 from apps.sources.parameters import InvalidFields
+from dataplane.drift import POLICIES
 
 _SLUG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
@@ -15,6 +16,12 @@ def check_slug(slug: str) -> None:
     """Raises InvalidFields."""
     if len(slug) > 63 or not _SLUG.fullmatch(slug):
         raise InvalidFields({"slug": ["Use up to 63 small letters, digits and hyphens, such as reference-db."]})
+
+
+def check_policy(drift: str) -> None:
+    """Raises InvalidFields."""
+    if drift not in POLICIES:
+        raise InvalidFields({"drift": [f"Say one of {', '.join(POLICIES)}."]})
 
 
 def refuse_used(what: str, used_by: Sequence[str]) -> None:

@@ -14,9 +14,10 @@ from apps.sources.models import Credential, Health, Source
 from apps.sources.parameters import InvalidFields, checked, parted
 from apps.sources.services.connectors import connector_class
 from apps.sources.services.credentials import new_credential, opened, reseal
-from apps.sources.services.rules import check_slug, refuse_used
+from apps.sources.services.rules import check_policy, check_slug, refuse_used
 from apps.sources.services.uploads import forget_uploads
 from dataplane.connectors.base import Connector, secret_names
+from dataplane.drift import Policy
 
 CHECK_EVERY = 900
 """Seconds between two tests of a source, where nobody says otherwise."""
@@ -36,6 +37,7 @@ def create_source(
     credential: Credential | None = None,
     writable: bool = False,
     check_every: int = CHECK_EVERY,
+    drift: Policy = "evolve",
 ) -> Source:
     """Add a source. Secrets among `params` are encrypted into a credential of its own, unless one is named.
 
@@ -57,6 +59,7 @@ def create_source(
         params=clear,
         writable=writable,
         check_every=check_every,
+        drift=drift,
     )
     with acting(actor):
         source.credential = credential or new_credential(source, secrets)
@@ -77,11 +80,14 @@ def update_source(
     credential: Credential | None = None,
     writable: bool | None = None,
     check_every: int | None = None,
+    drift: str | None = None,
 ) -> Source:
     """Change what is given and keep the rest; a parameter given as None is taken out. Raises InvalidFields."""
     kind = connector_class(source.connector)
     if check_every is not None:
         _check_interval(check_every)
+    if drift is not None:
+        check_policy(drift)
     if writable and not kind.capabilities.writable:
         raise InvalidFields({"writable": [f"{kind.title} cannot be written to."]})
     with acting(actor):
@@ -93,6 +99,7 @@ def update_source(
             source.next_check_at = None
         source.title = source.title if title is None else title or source.slug
         source.writable = source.writable if writable is None else writable
+        source.drift = source.drift if drift is None else drift
         if check_every is not None and check_every != source.check_every:
             source.check_every, source.next_check_at = check_every, None
         source.save()

@@ -13,7 +13,7 @@ from apps.audit.refusals import Conflict
 from apps.sources.models import SchemaVersion, Source, Stream
 from apps.sources.parameters import InvalidFields
 from apps.sources.services.connectors import connector_of
-from apps.sources.services.rules import refuse_used
+from apps.sources.services.rules import check_policy, refuse_used
 from apps.sources.streams import config_json, configured, merged, refreshed
 from dataplane.connectors.base import Connector, StreamConfig, StreamInfo
 from dataplane.errors import ConfigurationError
@@ -31,6 +31,7 @@ def declare_stream(source: Source, *, name: str, config: Mapping[str, Any], acto
     if not wanted.columns:
         wanted = refreshed(wanted, _described(connector, wanted))
     stream = Stream(source=source, name=name, config=config_json(wanted))
+    stream.seen = stream.config["columns"]
     with acting(actor):
         try:
             with transaction.atomic():
@@ -41,12 +42,20 @@ def declare_stream(source: Source, *, name: str, config: Mapping[str, Any], acto
     return stream
 
 
-def update_stream(stream: Stream, *, config: Mapping[str, Any], actor: Actor) -> Stream:
-    """Change the given parts of a stream's declaration and keep the rest. Raises InvalidFields."""
+def update_stream(stream: Stream, *, config: Mapping[str, Any], actor: Actor, drift: str | None = None) -> Stream:
+    """Change the given parts of a stream's declaration and keep the rest. Raises InvalidFields.
+
+    drift: what a run does when its columns have changed; empty: what its source says. A new one forgets what was
+    answered.
+    """
+    if drift:
+        check_policy(drift)
     with acting(actor):
         stream = Stream.objects.select_for_update(of=("self",)).select_related("source__credential").get(pk=stream.pk)
         wanted = merged(configured(stream), config)
         stream.config = config_json(wanted)
+        if drift is not None and drift != stream.drift:
+            stream.drift, stream.drift_answered = drift, []
         stream.save()
         note_schema(stream, stream.config["columns"])
     return stream

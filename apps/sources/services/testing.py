@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
+
 from apps.audit.context import Actor, acting
 from apps.audit.services import record
 from apps.sources.health import LAST, Verdict, judged
@@ -111,10 +113,28 @@ def keep_check(source: Source, answer: Answer, *, actor: Actor) -> ConnectionChe
     return check
 
 
+def judge_again(source_id: uuid.UUID) -> None:
+    """Judge a source by the tests that it has had, because something else is known of it now.
+
+    Belongs to the caller's transaction. A source that has not been tested since it was changed stays unknown.
+    """
+    source = Source.objects.select_for_update(no_key=True, of=("self",)).select_related("credential").get(pk=source_id)
+    checks = list(source.checks.filter(at__gte=source.changed_at)[:LAST])
+    if not checks:
+        return
+    verdict, before = judged(source, checks, timezone.now()), source.health
+    Source.objects.filter(pk=source_id).update(health=verdict.health, health_reason=verdict.reason)
+    _record_change(source, before, verdict)
+
+
 def _set_health(source: Source, before: str, verdict: Verdict, at: datetime) -> None:
     source.health, source.health_reason, source.health_at = verdict.health, verdict.reason, at
     source.next_check_at = next_moment(source.pk, source.check_every, at)
     source.save(update_fields=["health", "health_reason", "health_at", "next_check_at"])
+    _record_change(source, before, verdict)
+
+
+def _record_change(source: Source, before: str, verdict: Verdict) -> None:
     if verdict.health != before:
         record(
             "source health changed",

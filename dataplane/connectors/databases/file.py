@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dataplane.connectors.base import (
     Column,
     Connector,
+    FileRef,
     Mark,
     Part,
     Planned,
@@ -123,6 +124,10 @@ class DatabaseFile(Connector):
     def discover(self) -> list[StreamInfo]:
         with self._opened() as (duck, path):
             return self._tables(duck, path)
+
+    def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...]:
+        with self._opened() as (duck, path):
+            return self._offer(duck, path, StreamConfig(stream.name, settings=stream.settings)).columns
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         with self._opened() as (duck, path):

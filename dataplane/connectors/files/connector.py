@@ -36,6 +36,7 @@ from dataplane.connectors.files.listing import Listing, list_stream
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.reading import Files
 from dataplane.connectors.files.settings import FileSettings, Format, format_of, settings_of
+from dataplane.connectors.files.shape import Shape, chosen
 from dataplane.connectors.files.sniff import Sniffed, sniff
 from dataplane.connectors.files.suggest import Suggestion, named_with, suggestions
 from dataplane.connectors.files.workbooks import workbook_of
@@ -60,6 +61,7 @@ class FileConnector(Connector):
 
     family = "file"
     ordered = True
+    fills_missing = True
     suggested: ClassVar[dict[str, Any]] = {}
     """Settings that a discovered stream begins with."""
     patience: ClassVar[float] = 10.0
@@ -156,6 +158,14 @@ class FileConnector(Connector):
                 reason = f"No new file fits {', '.join(settings.pattern)}{known}."
                 return Planned(None, reason, warnings=tuple(listing.warnings), listed=listing.present)
             return _planned(place, listing, new, _names(new, len(listing.files)))
+
+    def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...] | None:
+        with self._opened(sample=True) as place:
+            settings = settings_of(stream)
+            shape = Shape(place, settings, stream.columns, lambda: connector_instance(memory=_PREVIEW_MEMORY))
+            for each in chosen(files, settings, local=place.local):
+                shape.look(each)
+            return shape.columns()
 
     @contextmanager
     def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:

@@ -72,11 +72,14 @@ def _typed(layouts: Sequence[Sequence[tuple[str, str]]]) -> Sniffed:
     found: dict[str, str] = {}
     for layout in layouts:
         for name, type_ in layout:
-            found[name] = type_ if found.get(name, type_) == type_ else _wider(found[name], type_)
+            found[name] = type_ if found.get(name, type_) == type_ else wider(found[name], type_)
     return Sniffed(tuple(Column(name, type_, native=type_) for name, type_ in found.items()))
 
 
-def _wider(one: str, other: str) -> str:
+def wider(one: str, other: str) -> str:
+    """The type of Parquet that both fit into; text, if need be."""
+    if one == other:
+        return one
     order = ["TINYINT", "SMALLINT", "INTEGER", "BIGINT"]
     if one in order and other in order:
         return max(one, other, key=order.index)

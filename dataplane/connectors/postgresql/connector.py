@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, TypeVar
 
@@ -14,7 +14,9 @@ from dataplane import net
 from dataplane.connectors import recognising
 from dataplane.connectors.base import (
     Capabilities,
+    Column,
     Connector,
+    FileRef,
     Mark,
     Planned,
     Reading,
@@ -144,6 +146,9 @@ class PostgreSQL(Connector, Destination):
             rows, size = Asking(connection, prepared).estimate(None)
         warnings = tuple(f"{each.name}: {each.warning}" for each in prepared.columns if each.warning)
         return StreamInfo(stream.name, prepared.columns, rows=rows, bytes=size, warnings=warnings)
+
+    def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...]:
+        return self.describe(StreamConfig(stream.name, settings=stream.settings, query=stream.query)).columns
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         with session.connected(self.params, READ_SECONDS) as connection:

@@ -10,7 +10,7 @@ import pytest
 from apps.audit.context import SYSTEM
 from apps.sources import queries, services
 from apps.sources.health import judged
-from apps.sources.models import ConnectionCheck, SchemaVersion, Source, Stream
+from apps.sources.models import ConnectionCheck, Drift, Source, Stream
 
 pytestmark = pytest.mark.django_db
 
@@ -80,17 +80,16 @@ def test_a_source_that_is_slow_is_warned_of(unreachable: Source, seconds: list[f
     assert verdict.health == ("warning" if reason else "healthy")
 
 
-def test_a_source_whose_columns_have_changed_is_warned_of_for_a_day(unreachable: Source) -> None:
+def test_a_source_whose_columns_have_changed_is_warned_of_until_somebody_has_seen_it(unreachable: Source) -> None:
     stream = Stream.objects.create(source=unreachable, name="public.flights")
-    fare = {"name": "fare", "type": "DOUBLE", "native": "float8"}
-    declared = {**fare, "type": "VARCHAR"}
-    for number, columns in enumerate([[fare], [declared], [declared, {**fare, "name": "tax"}]], start=1):
-        version = SchemaVersion.objects.create(stream=stream, number=number, columns=columns)
-        SchemaVersion.objects.filter(pk=version.pk).update(seen_at=NOW - timedelta(hours=number == 1 and 48))
-        reason = judged(unreachable, history(unreachable, "+"), NOW).reason
-        assert reason == ("The columns of public.flights have changed: look at its schemas." if number == 3 else "")
-    later = judged(unreachable, history(unreachable, "+"), NOW + timedelta(hours=25))
-    assert later.health == "healthy"
+    Drift.objects.create(stream=stream, now=[], changes=[], state="followed")
+    verdict = judged(unreachable, history(unreachable, "+"), NOW + timedelta(days=99))
+    assert (verdict.health, verdict.reason) == (
+        "warning",
+        "The columns of public.flights have changed. Look at the change on the stream's page.",
+    )
+    services.mark_seen(stream, actor=SYSTEM)
+    assert judged(unreachable, history(unreachable, "+"), NOW).health == "healthy"
 
 
 def test_the_figures_count_the_days_that_are_asked_for(unreachable: Source) -> None:

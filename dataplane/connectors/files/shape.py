@@ -1,0 +1,108 @@
+"""Which columns the files have that are about to be read; told by headers and schemas, without reading their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+
+import duckdb
+
+from dataplane.connectors.base import Column, FileRef
+from dataplane.connectors.files.formats import json_shape
+from dataplane.connectors.files.found import Found
+from dataplane.connectors.files.layouts import Layout, delimited_layout, json_layout, parquet_layout
+from dataplane.connectors.files.place import Place
+from dataplane.connectors.files.remote import SAMPLE, by_lines
+from dataplane.connectors.files.settings import FileSettings, Format, format_of
+from dataplane.connectors.files.sniff import sniff, wider
+from dataplane.errors import ManifoldError
+
+Instance = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+
+# The headers of so many files are looked at; of formats that have none, and of files elsewhere, the first and the last.
+_HEADERS = 500
+_ENDS = ("json", "ndjson", "excel")
+
+
+@dataclass
+class Shape:
+    """What the newest of the files has, and what is new in any of them. `declared` is the stream as it is read."""
+
+    place: Place
+    settings: FileSettings
+    declared: tuple[Column, ...]
+    instance: Instance
+    new: dict[str, Column] = field(default_factory=dict)
+    lacking: set[str] = field(default_factory=set)
+    types: dict[str, str] = field(default_factory=dict)
+    looked: int = 0
+
+    def columns(self) -> tuple[Column, ...] | None:
+        """The declared columns, then the new ones; None where no file could be looked at.
+
+        What the newest file lacks has gone; an older one may lack what was new after it.
+        """
+        if not self.looked:
+            return None
+        kept = [each for each in self.declared if each.name not in self.lacking]
+        return (*(self._typed(each) for each in kept), *self.new.values())
+
+    def look(self, ref: FileRef) -> None:
+        """Look at one file. One that cannot be read says nothing: reading it tells what is wrong."""
+        format_ = format_of(ref.path, self.settings)
+        far = not self.place.local and ref.size > SAMPLE and not by_lines(ref.path)
+        if format_ is None or far or not self.settings.header:
+            return
+        try:
+            here = self.place.fetch(self.place.find(ref.path))
+            try:
+                self._look(here, format_)
+            finally:
+                self.place.release([ref.path])
+        except (ManifoldError, OSError, UnicodeError):
+            return
+
+    def _look(self, here: Found, format_: Format) -> None:
+        names = {each.name for each in self.declared}
+        layout = self._layout(here, format_)
+        there = {name for name, _ in layout}
+        found = {} if there <= names else self._sniffed(here, format_)
+        for name, type_ in layout:
+            if name not in names:
+                self.new.setdefault(name, found.get(name) or Column(name, type_ or "VARCHAR", native=type_ or "text"))
+            elif type_:
+                self.types[name] = wider(self.types.get(name, type_), type_)
+        if format_ not in ("json", "ndjson"):
+            # An object may lack a key that the next one has, so JSON says nothing of what has gone.
+            self.lacking = names - there
+        self.looked += 1
+
+    def _layout(self, here: Found, format_: Format) -> Layout:
+        if format_ in ("csv", "tsv"):
+            return delimited_layout(here, self.settings, self.declared)
+        if format_ == "excel":
+            return tuple((name, "") for name in self._sniffed(here, format_))
+        with self.instance() as connection:
+            if format_ == "parquet":
+                return parquet_layout(connection, here)
+            layout = json_layout(connection, here, here.absolute, json_shape(format_, here))
+            return tuple((name, "") for name, _ in layout)
+
+    def _sniffed(self, here: Found, format_: Format) -> dict[str, Column]:
+        with self.instance() as connection:
+            return {each.name: each for each in sniff(connection, [here], format_, declared=self.settings).columns}
+
+    def _typed(self, column: Column) -> Column:
+        """A Parquet column in the type that the files have, unless the type that was seen before holds it as well."""
+        type_ = self.types.get(column.name)
+        if not type_ or not column.native or wider(column.native, type_) == column.native:
+            return column
+        return replace(column, type=type_, native=type_)
+
+
+def chosen(refs: Sequence[FileRef], settings: FileSettings, *, local: bool) -> Sequence[FileRef]:
+    """The files that are looked at."""
+    if not local or any(format_of(each.path, settings) in _ENDS for each in refs):
+        return [*refs[:1], *refs[1:][-1:]]
+    return [*refs[: _HEADERS - 1], *refs[_HEADERS - 1 :][-1:]]
