@@ -295,6 +295,7 @@ CELERY_BEAT_SCHEDULE = {
     "schedules": _tick("apps.pipelines.tasks.schedules", 5),
     "watch": _tick("apps.pipelines.tasks.watch", 10),
     "connections": _tick("apps.sources.tasks.watch_connections", 5),
+    "freshness": _tick("apps.pipelines.tasks.watch_freshness", 30),
     "seal": _tick("apps.audit.tasks.seal", 60),
 }
 

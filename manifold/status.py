@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from django.utils import timezone
 from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -13,6 +14,7 @@ from rest_framework.response import Response
 
 from apps.accounts.api_base import ProjectViewSet, project_router
 from apps.accounts.models import Project
+from apps.pipelines import freshness
 from apps.pipelines.models import Pipeline
 from apps.pipelines.queries import currency
 from manifold import health
@@ -55,6 +57,10 @@ def status_of(project: Project) -> dict[str, Any]:
     """The shape `status`: healthy when every component is up, no pipeline's last run failed and no dataset is stale."""
     current = currency(project)
     failing = current.pop("failing")
+    late = {each["dataset"]: each for each in freshness.late_in(project, timezone.now())}
+    for each in current["datasets"]:
+        each["fresh"] = each["fresh"] and each["dataset"] not in late
+    said = [f"{name} is {each['state']}. {each['says']} was expected." for name, each in late.items()]
     components = [asdict(each) for each in health.components()]
     down = [each for each in components if not each["up"]]
     stale = [each for each in current["datasets"] if not each["fresh"]]
@@ -63,7 +69,7 @@ def status_of(project: Project) -> dict[str, Any]:
         "healthy": not (failing or down or stale),
         **current,
         "components": components,
-        "advice": [*remedies, *current["advice"]],
+        "advice": [*remedies, *said, *current["advice"]],
     }
 
 

@@ -22,12 +22,12 @@ from apps.accounts.models import ApiToken, Identity, Invitation, Project, Role, 
 from apps.accounts.oidc.flow import Claims
 from apps.audit.context import SYSTEM
 from apps.audit.models import Event
-from apps.pipelines import backfilling, hooks, services
+from apps.pipelines import backfilling, freshness, hooks, services
 from apps.pipelines.execution import dispatch
 from apps.pipelines.models import Backfill, Hook, HookSecret, Pipeline, Run
 from apps.quality.models import CheckResult
 from apps.snapshots import saved, workbench
-from apps.snapshots.models import Query
+from apps.snapshots.models import Dataset, Query
 from apps.sources import services as sources
 from apps.sources.models import Drift, SourceFile, Stream
 from tests.apps.pipelines import workshop
@@ -134,6 +134,7 @@ def furnish(folder: Path, database: str) -> Furnished:
     pipeline = workshop.published(project, DOCUMENT)
     succeeded = workshop.run(pipeline)
     assert succeeded.state == "succeeded", workshop.error_of(succeeded)
+    freshness.expect(Dataset.objects.get(slug="orders"), {"max_age": 86_400}, actor=SYSTEM)
     services.save_draft(pipeline, DOCUMENT.replace("Orders of", "All orders of"), actor=SYSTEM)
     cancelled = services.cancel_run(services.start_run(pipeline, actor=SYSTEM), actor=SYSTEM)
     running = services.start_run(pipeline, actor=SYSTEM)

@@ -7,6 +7,7 @@ from django.contrib import admin
 from apps.audit.console import ConsoleAdmin, site
 from apps.pipelines.models import (
     Fire,
+    Freshness,
     Hook,
     HookMessage,
     Ingestion,
@@ -69,6 +70,13 @@ class StepRunAdmin(ConsoleAdmin):
     list_display = ("run", "key", "kind", "state", "attempt", "rows_out", "started_at", "finished_at")
     list_select_related = ("run__pipeline",)
     list_filter = ("state", "kind")
+
+
+@admin.register(Freshness, site=site)
+class FreshnessAdmin(ConsoleAdmin):
+    list_display = ("dataset", "expected", "state", "state_at")
+    list_select_related = ("dataset",)
+    list_filter = ("state",)
 
 
 @admin.register(Ingestion, site=site)

@@ -11,6 +11,7 @@ from apps.audit.ids import new_id
 from apps.audit.triggers import audited, frozen_when
 from apps.audit.visibility import ProjectRow
 from apps.pipelines import states
+from apps.snapshots.models import Dataset
 
 
 def legal(table: dict[str, frozenset[str]]) -> pgtrigger.Trigger:
@@ -327,6 +328,29 @@ class Ingestion(ProjectRow):
 
     def __str__(self) -> str:
         return f"{self.source_slug}/{self.stream} {self.state}"
+
+
+class Freshness(ProjectRow):
+    """By when a dataset has to be loaded again (`freshness.Expected`), and how it was when a tick looked last."""
+
+    project_path = "dataset__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    dataset = models.OneToOneField(Dataset, on_delete=models.CASCADE, related_name="freshness")
+    expected = models.JSONField()
+    state = models.CharField(max_length=8, default="fresh")
+    state_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["dataset__slug"]
+        verbose_name_plural = "freshness"
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=states.FRESHNESS), name="freshness_state_known"),
+        ]
+        triggers = audited(name=["dataset__slug"], skip=["state", "state_at"])
+
+    def __str__(self) -> str:
+        return f"freshness of {self.dataset}"
 
 
 class Decision(ProjectRow):

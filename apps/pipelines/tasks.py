@@ -11,7 +11,7 @@ from celery import Task, shared_task
 from celery.signals import task_failure
 from django.db import connection
 
-from apps.pipelines import collecting, ingestion, scheduling, watching
+from apps.pipelines import collecting, freshness, ingestion, scheduling, watching
 from apps.pipelines.execution import leftovers, reaper, sweeps, turns
 from apps.pipelines.execution.dispatch import TASK
 
@@ -37,6 +37,11 @@ def reap() -> None:
 @shared_task
 def schedules() -> None:
     scheduling.fire_schedules()
+
+
+@shared_task
+def watch_freshness() -> None:
+    freshness.watch()
 
 
 @shared_task

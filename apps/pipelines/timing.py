@@ -89,7 +89,7 @@ def due(schedule: Schedule, after: datetime, now: datetime) -> Due:
 def words(schedule: Schedule) -> str:
     """What a schedule says, in a sentence."""
     if schedule.interval is not None:
-        said = f"Every {_length(schedule.interval)}"
+        said = f"Every {length(schedule.interval)}"
     else:
         said = _described(str(schedule.expression))
     if schedule.pause.weekends:
@@ -112,7 +112,8 @@ def _described(expression: str) -> str:
         return f"Cron {expression}"
 
 
-def _length(seconds: int) -> str:
+def length(seconds: int) -> str:
+    """Seconds in the largest unit that holds them whole: hour, 90 minutes, 2 days."""
     for size, name in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
         if seconds % size == 0:
             number = seconds // size

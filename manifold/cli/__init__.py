@@ -34,6 +34,7 @@ COMMANDS = {
     "sources": "manifold.cli.sources:sources",
     "datasets": "manifold.cli.datasets:datasets",
     "snapshots": "manifold.cli.datasets:snapshots",
+    "freshness": "manifold.cli.freshness:freshness",
     "sql": "manifold.cli.sql:sql",
     "queries": "manifold.cli.sql:queries",
     "projects": "manifold.cli.members:projects",

@@ -20,13 +20,16 @@ DONE, FAILED, USAGE, UNHEALTHY, UNREACHABLE = 0, 1, 2, 3, 4
 COLOURS = {
     "succeeded": "green",
     "healthy": "green",
+    "fresh": "green",
     "running": "cyan",
     "failed": "red",
     "timed_out": "red",
     "error": "red",
+    "stale": "red",
     "skipped": "yellow",
     "warned": "yellow",
     "warning": "yellow",
+    "late": "yellow",
     "cancelled": "yellow",
 }
 

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET
 
 from apps.accounts.models import Project
 from apps.accounts.page_base import is_polling, memberships, project_page
-from apps.pipelines import queries
+from apps.pipelines import freshness, queries
 from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.pages import board
 from apps.pipelines.states import RUN_ACTIVE
@@ -36,10 +36,17 @@ GRACE = timedelta(minutes=2)
 
 @dataclass(frozen=True)
 class Kept:
-    """A dataset on the home page. It is stale when the newest run that should have filled it failed."""
+    """A dataset on the home page. It is stale when the newest run that should have filled it failed.
+
+    word: `late` or `stale` where it was not loaded when it was expected, else `stale` or nothing.
+    """
 
     dataset: Dataset
-    stale: bool
+    word: str
+
+    @property
+    def stale(self) -> bool:
+        return bool(self.word)
 
 
 @dataclass(frozen=True)
@@ -154,9 +161,17 @@ def _kept(request: HttpRequest, project: Project, failing: list[board.Line]) -> 
     """The datasets, the stale ones first."""
     failed = {each.pipeline.pk: each.last.pk for each in failing if each.last is not None}
     datasets = Dataset.objects.visible_to(request.user).filter(project=project, hidden=False)
-    heads: list[Any] = list(snapshots.with_head(datasets).order_by("slug"))
-    kept = [Kept(each, failed.get(each.owner_pipeline, each.loaded_by) != each.loaded_by) for each in heads]
+    heads: list[Any] = list(snapshots.with_head(datasets).select_related("freshness").order_by("slug"))
+    kept = [Kept(each, _word(each, failed.get(each.owner_pipeline, each.loaded_by))) for each in heads]
     return sorted(kept, key=lambda each: not each.stale)
+
+
+def _word(dataset: Any, newest: Any) -> str:
+    """What is wrong with a dataset that the run `newest` should have filled last."""
+    verdict = freshness.verdict_of(dataset, timezone.now())
+    if verdict is not None and verdict.state != "fresh":
+        return verdict.state
+    return "stale" if newest != dataset.loaded_by else ""
 
 
 def _with_errors(failing: list[board.Line]) -> list[tuple[board.Line, Run]]:

@@ -51,6 +51,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "post P/queries/": {"sql": "SELECT count(*) FROM orders"},
     "post P/saved-queries/": {"title": "All orders", "sql": "SELECT * FROM orders"},
 }
+    "put P/datasets/<slug>/freshness/": {"by": "09:00"},
 
 
 def address_of(row: str, address: str, furnished: Furnished) -> str:

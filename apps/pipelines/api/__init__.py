@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from apps.accounts.api_base import project_router
 from apps.pipelines.api.backfills import urlpatterns as backfills
+from apps.pipelines.api.freshness import urlpatterns as freshness
 from apps.pipelines.api.history import urlpatterns as history
 from apps.pipelines.api.hooks import urlpatterns as hooks
 from apps.pipelines.api.pipelines import PipelineViewSet
@@ -18,5 +19,6 @@ urlpatterns = [
     *backfills,
     *hooks,
     *history,
+    *freshness,
     *sources,
 ]

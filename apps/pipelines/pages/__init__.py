@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from apps.pipelines.pages import backfills, control, documents, hooks, ingestion, lists, logs, runs, schedules, sources
+from apps.pipelines.pages import (
+    backfills,
+    control,
+    documents,
+    freshness,
+    hooks,
+    ingestion,
+    lists,
+    logs,
+    runs,
+    schedules,
+    sources,
+)
 
 urlpatterns = [
     *lists.urlpatterns,
@@ -15,4 +27,5 @@ urlpatterns = [
     *backfills.urlpatterns,
     *sources.urlpatterns,
     *ingestion.urlpatterns,
+    *freshness.urlpatterns,
 ]

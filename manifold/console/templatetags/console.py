@@ -19,9 +19,9 @@ from manifold.console.templatetags.icons import ICONS
 register = template.Library()
 
 _TONES = {
-    "ok": {"succeeded", "healthy", "passed", "done", "processed", "clean", "published"},
-    "warn": {"warned", "partial", "waiting", "paused", "retry_wait", "draft", "stale", "warning"},
-    "bad": {"failed", "timed_out", "error", "lost", "failing"},
+    "ok": {"succeeded", "healthy", "passed", "done", "processed", "clean", "published", "fresh"},
+    "warn": {"warned", "partial", "waiting", "paused", "retry_wait", "draft", "late", "warning"},
+    "bad": {"failed", "timed_out", "error", "lost", "failing", "stale"},
     "live": {"running", "stopping"},
 }
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL(\([\d, ]+\))?")

@@ -1,0 +1,90 @@
+"""By when a dataset has to be loaded again: the card on its page, and the form."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import available_timezones
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import path, reverse
+from django.views.decorators.http import require_http_methods
+
+from apps.accounts.actors import actor_of
+from apps.accounts.models import Project
+from apps.accounts.page_base import go, is_polling, project_page, require
+from apps.pipelines import freshness
+from apps.pipelines.models import Freshness
+from apps.pipelines.schedule import countries
+from apps.pipelines.schedules import clock
+from apps.snapshots.models import Dataset
+from apps.sources.parameters import InvalidFields
+
+_HOURS = ("window", "max_age", "grace")
+
+
+@require_http_methods(["GET", "POST"])
+@project_page()
+def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
+    """The card, where htmx asks; else the form, which a POST sends."""
+    action = "manage" if request.method == "POST" else "see"
+    visible = Dataset.objects.visible_to(request.user, "see").filter(project=project, hidden=False)
+    dataset = get_object_or_404(visible, slug=slug)
+    row = freshness.with_arrival(Freshness.objects.filter(dataset=dataset)).first()
+    shown = freshness.freshness_json(row, clock()) if row is not None else None
+    context: dict[str, Any] = {"dataset": dataset, "freshness": shown}
+    if is_polling(request) and action == "see":
+        return render(request, "pipelines/parts/freshness.html", context)
+    require(request, "manage")
+    context |= {"zones": sorted(available_timezones()), "countries": countries(), "refused": "", "fields": {}}
+    if action == "manage":
+        return _save(request, dataset, context)
+    return render(request, "pipelines/freshness.html", context | {"fields": _fields(shown)})
+
+
+def _save(request: HttpRequest, dataset: Dataset, context: dict[str, Any]) -> HttpResponse:
+    actor, given = actor_of(request.user), _given(request.POST.dict())
+    if given is None:
+        freshness.expect_nothing(dataset, actor=actor)
+        said = f"Nothing is expected of {dataset.slug} any more."
+    else:
+        try:
+            row = freshness.expect(dataset, given, actor=actor)
+        except InvalidFields as error:
+            refused = " ".join(text for texts in error.fields.values() for text in texts)
+            context |= {"fields": request.POST.dict(), "refused": refused}
+            return render(request, "pipelines/freshness.html", context, status=422)
+        said = f"Expected of {dataset.slug}: {freshness.expected_of(row).says()}."
+    return go(request, reverse("console:dataset", args=[dataset.project.slug, dataset.slug]), said)
+
+
+def _fields(shown: dict[str, Any] | None) -> dict[str, Any]:
+    """What is expected as the form shows it: lengths in hours."""
+    expected = shown["expected"] if shown else {}
+    hours = {name: f"{expected[name] / 3600:g}" for name in _HOURS if name in expected}
+    how = "age" if "max_age" in expected else "by"
+    return {**expected, **hours, "how": how}
+
+
+def _given(form: dict[str, str]) -> dict[str, Any] | None:
+    """What the form says; None for nothing. What is no number is left for the refusal."""
+    how = form.get("how", "never")
+    if how == "never":
+        return None
+    given: dict[str, Any] = {"grace": form.get("grace", "")}
+    if how == "age":
+        given["max_age"] = form.get("max_age", "") or "0"
+    else:
+        names = ("by", "timezone", "holidays", "window")
+        given |= {name: form.get(name, "").strip() for name in names} | {"business_days": "business_days" in form}
+    return {name: _seconds(value) if name in _HOURS else value for name, value in given.items() if value != ""}
+
+
+def _seconds(hours: str) -> int | str:
+    try:
+        return round(float(hours.replace(",", ".")) * 3600)
+    except (ValueError, OverflowError):
+        return hours
+
+
+urlpatterns = [path("p/<slug:project>/datasets/<str:slug>/freshness/", edit, name="dataset-freshness")]

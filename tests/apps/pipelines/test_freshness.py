@@ -1,0 +1,154 @@
+"""Freshness: when the next load is due follows from the last one alone; what is late is raised once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.test import Client
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apps.audit.models import Event
+from apps.pipelines import freshness
+from apps.pipelines.freshness import Expected, judged
+from apps.pipelines.models import Freshness
+from apps.snapshots.models import Dataset, Snapshot
+from apps.sources.parameters import InvalidFields
+from manifold.status import status_of
+from tests.apps.pipelines import workshop as ws
+from tests.furnished import Furnished
+from tests.people import Api
+
+ADDRESS = "/api/v1/projects/flights/datasets/orders/freshness/"
+ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "America/Havana"]
+MOMENTS = st.datetimes(datetime(2015, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))
+CLOCKS = st.builds(lambda hour, minute: f"{hour:02d}:{minute:02d}", st.integers(0, 23), st.integers(0, 59))
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@settings(deadline=None, max_examples=200)
+@given(zone=st.sampled_from(ZONES), by=CLOCKS, loaded=MOMENTS, weekdays=st.booleans())
+def test_it_is_due_at_that_time_of_the_next_day_that_counts(
+    zone: str, by: str, loaded: datetime, weekdays: bool
+) -> None:
+    """Also where clocks are set forward or back: never twice on a day, and no day is left out."""
+    expected = Expected(by=by, timezone=zone, business_days=weekdays)
+    due = expected.due(loaded)
+    assert due is not None and due > loaded
+    local, before = due.astimezone(ZoneInfo(zone)), loaded.astimezone(ZoneInfo(zone))
+    days = (local.date() - before.date()).days
+    assert 1 <= days <= (3 if weekdays else 1)
+    assert not weekdays or local.weekday() < 5
+    wall = datetime.fromisoformat(f"{local.date()}T{by}").replace(tzinfo=ZoneInfo(zone))
+    skipped = wall.astimezone(UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None) != wall.replace(tzinfo=None)
+    assert skipped or f"{local:%H:%M}" == by
+    assert judged(expected, loaded, due - timedelta(microseconds=1)).state == "fresh"
+    assert judged(expected, loaded, due).state == "late"
+    assert judged(expected, loaded, due + timedelta(days=1)).state == "stale"
+    again = expected.due(due)
+    assert again is not None and timedelta(hours=22) < again - due
+
+
+@pytest.mark.parametrize(
+    ("expected", "loaded", "due"),
+    [
+        ({"max_age": 7200}, "2026-03-02T10:00", "2026-03-02T12:00"),
+        # Loaded too late for today is still today's; it does not count for tomorrow.
+        ({"by": "09:00"}, "2026-03-02T09:30", "2026-03-03T09:00"),
+        ({"by": "09:00"}, "2026-03-01T20:00", "2026-03-02T09:00"),
+        ({"by": "09:00", "window": 50_400}, "2026-03-01T20:00", "2026-03-03T09:00"),
+        # Friday to Monday; Good Friday and Easter Monday of 2026 are the 3rd and the 6th of April.
+        ({"by": "09:00", "business_days": True}, "2026-03-06T08:00", "2026-03-09T09:00"),
+        ({"by": "09:00", "business_days": True, "holidays": "DE"}, "2026-04-02T08:00", "2026-04-07T09:00"),
+        # The clocks of Berlin jump from two to three on the 29th of March.
+        ({"by": "02:30", "timezone": "Europe/Berlin"}, "2026-03-28T12:00", "2026-03-29T01:00"),
+    ],
+)
+def test_when_the_next_load_is_due(expected: dict[str, Any], loaded: str, due: str) -> None:
+    assert Expected(**expected).due(at(loaded)) == at(due)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [
+        ({}, "by"),
+        ({"by": "09:00", "max_age": 60}, "by"),
+        ({"by": "25:00"}, "by"),
+        ({"by": "09:00", "timezone": "Mars/Base"}, "timezone"),
+        ({"by": "09:00", "holidays": "Atlantis"}, "holidays"),
+        ({"max_age": 3600, "business_days": True}, "by"),
+        ({"max_age": 1}, "max_age"),
+        ({"by": "09:00", "sometimes": True}, "sometimes"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_named(wanted: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidFields) as refused:
+        freshness.understood(wanted)
+    assert list(refused.value.fields) == [field]
+
+
+@pytest.mark.django_db
+def test_each_change_is_raised_once(furnished: Furnished) -> None:
+    dataset = Dataset.objects.get(slug="orders")
+    freshness.expect(dataset, {"max_age": 3600, "grace": 60}, actor=ws.ACTOR)
+    loaded = Snapshot.objects.get(dataset=dataset).created_at
+
+    def raised(after: int) -> list[str]:
+        for _ in range(2):
+            freshness.watch_at(loaded + timedelta(seconds=after))
+        verbs = [f"dataset {each}" for each in ("fresh", "late", "stale")]
+        return list(Event.objects.filter(verb__in=verbs).order_by("-id").values_list("verb", flat=True))
+
+    assert raised(3599) == []
+    assert raised(3600) == ["dataset late"]
+    assert raised(3661) == ["dataset stale", "dataset late"]
+    Snapshot.objects.filter(dataset=dataset).update(created_at=loaded + timedelta(seconds=3600))
+    assert raised(3700) == ["dataset fresh", "dataset stale", "dataset late"]
+    event = Event.objects.filter(verb="dataset late")[0]
+    assert (event.object_name, event.data["says"]) == ("orders", "Never older than one hour")
+
+
+@pytest.mark.django_db
+def test_what_is_late_stands_on_home_and_in_status(furnished: Furnished, client: Client) -> None:
+    freshness.expect(Dataset.objects.get(slug="orders"), {"max_age": 60}, actor=ws.ACTOR)
+    Snapshot.objects.update(created_at=at("2026-01-01T00:00"))
+    found = status_of(furnished.project)
+    assert [each["fresh"] for each in found["datasets"] if each["dataset"] == "orders"] == [False]
+    assert any(each.startswith("orders is stale.") for each in found["advice"])
+    client.force_login(furnished.people["viewer"])
+    assert '<span class="state warn">stale</span>' in client.get("/p/flights/").content.decode()
+
+
+@pytest.mark.django_db
+def test_it_is_set_and_cleared(furnished: Furnished, api: Api) -> None:
+    admin = api(furnished.people["admin"])
+    made = admin.put(ADDRESS, {"by": "09:00", "timezone": "Europe/Berlin", "business_days": True})
+    assert made.status_code == 200, made.json()
+    assert made.json()["says"] == "By 09:00 on weekdays (Europe/Berlin)"
+    assert admin.get("/api/v1/projects/flights/freshness/").json()["results"] == [made.json()]
+    refused = admin.put(ADDRESS, {"by": "9"})
+    assert refused.status_code == 400 and refused.json()["errors"][0]["field"] == "by"
+    assert admin.delete(ADDRESS).status_code == 204
+    assert admin.get(ADDRESS).status_code == 404
+    assert Event.objects.filter(object_type="freshness", object_name="orders").count() == 3
+
+
+@pytest.mark.django_db
+def test_the_form_says_hours_and_what_is_wrong(furnished: Furnished, client: Client) -> None:
+    client.force_login(furnished.people["admin"])
+    place = "/p/flights/datasets/orders/freshness/"
+    assert "Never older than one day" in client.get(place, headers={"HX-Request": "true"}).content.decode()
+    sent = {"how": "by", "by": "09:00", "timezone": "Mars/Base", "window": "", "grace": "2.5"}
+    answer = client.post(place, sent)
+    assert answer.status_code == 422 and "There is no time zone" in answer.content.decode()
+    client.post(place, {**sent, "timezone": "UTC", "business_days": "on"})
+    assert Freshness.objects.get().expected == {"by": "09:00", "business_days": True, "grace": 9000}
+    assert 'value="2.5"' in client.get(place).content.decode()
+    client.post(place, {"how": "never"})
+    assert not Freshness.objects.exists()
