@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from typing import TypeVar
 
 import structlog
 from celery import current_app
@@ -20,6 +21,7 @@ TASK = "apps.pipelines.tasks.run_step"
 QUEUES = ("critical", "default", "bulk")
 UNREACHABLE = (OperationalError, BatchPublishError, RedisError, OSError)
 Ready = tuple[uuid.UUID, str]
+Answer = TypeVar("Answer")
 
 
 def send(ready: Sequence[Ready]) -> bool:
@@ -43,12 +45,12 @@ def somebody_waits(queue: str) -> bool:
     return _ask(lambda client: client.exists(*QUEUES[: QUEUES.index(queue) + 1])) != 0
 
 
-def queued() -> int | None:
-    """How many messages wait in the queues of steps; None when the broker cannot be reached."""
-    return _ask(lambda client: sum(int(client.llen(queue)) for queue in QUEUES))
+def queued() -> dict[str, int] | None:
+    """How many messages wait in each queue of steps; None when the broker cannot be reached."""
+    return _ask(lambda client: {queue: int(client.llen(queue)) for queue in QUEUES})
 
 
-def _ask(question: Callable[[Redis], int]) -> int | None:
+def _ask(question: Callable[[Redis], Answer]) -> Answer | None:
     try:
         # Not by the channel's own client: a call to the workers leaves it waiting for their answers.
         with current_app.pool.acquire(block=True) as connection, connection.default_channel.conn_or_acquire() as client:

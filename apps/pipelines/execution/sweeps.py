@@ -39,19 +39,18 @@ def sweep() -> None:
 def publish_again() -> int:
     """Send the messages of ready steps that nobody has claimed; how many were sent.
 
-    A message may only be waiting its turn, so nothing is sent while the queues are full, and each row waits longer from
+    A message may only be waiting its turn, so nothing is sent into a queue that is full, and each row waits longer from
     one time to the next: a quarter of a lease, then two, then three.
     """
-    waiting = dispatch.queued()
-    if waiting is None or waiting > MESSAGES_PER_SLOT * settings.WORKERS:
-        return 0
+    waiting = dispatch.queued() or {}
+    room = [queue for queue, messages in waiting.items() if messages <= MESSAGES_PER_SLOT * settings.WORKERS]
     pause = settings.LEASE_SECONDS / 4
     longest = Case(
         *(When(published=n, then=Value(timedelta(seconds=n * pause))) for n in (1, 2)),
         default=Value(timedelta(seconds=3 * pause)),
     )
     unheard = Q(published_at=None, queued_at__lt=Now() - timedelta(seconds=pause)) | Q(published_at__lt=Now() - longest)
-    late = StepRun.objects.filter(unheard, state="ready", run__state="running").order_by("published_at")
+    late = StepRun.objects.filter(unheard, state="ready", queue__in=room, run__state="running").order_by("published_at")
     sent = 0
     for step, queue in list(late.values_list("pk", "queue")[:AT_ONCE]):
         StepRun.objects.filter(pk=step, state="ready").update(

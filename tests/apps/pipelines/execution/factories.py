@@ -9,6 +9,7 @@ from django.db import transaction
 
 from apps.accounts.models import Project
 from apps.audit.ids import new_id
+from apps.pipelines.execution import dispatch
 from apps.pipelines.models import Pipeline, PipelineVersion, Run, StepRun
 
 
@@ -84,3 +85,10 @@ def locked(run: Run) -> Run:
     """The run with its row locked; inside a transaction."""
     assert transaction.get_connection().in_atomic_block
     return Run.objects.select_for_update(no_key=True).get(pk=run.pk)
+
+
+def queued() -> int:
+    """How many messages wait in all queues of steps."""
+    found = dispatch.queued()
+    assert found is not None
+    return sum(found.values())

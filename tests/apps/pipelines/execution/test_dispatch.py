@@ -14,6 +14,7 @@ from kombu import Producer, pools
 from apps.pipelines.execution import dispatch
 from manifold import celery
 from manifold.embedded.ports import free_port
+from tests.apps.pipelines.execution.factories import queued
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def _forget_connections() -> None:
 def test_it_works(broker: redis.Redis) -> None:
     step = uuid.uuid4()
     assert dispatch.send([(step, "bulk")]) is True
-    assert broker.llen("bulk") == dispatch.queued() == 1
+    assert broker.llen("bulk") == queued() == 1
     message = json.loads(broker.lindex("bulk", 0) or b"")
     assert message["headers"]["task"] == dispatch.TASK
     assert message["headers"]["argsrepr"] == f"['{step}']"
@@ -59,9 +60,9 @@ def test_a_message_that_would_come_first_waits(broker: redis.Redis) -> None:
 def test_questions_are_answered_after_a_call_to_the_workers(broker: redis.Redis) -> None:
     """Whoever calls the workers leaves a request for their answers open on the channel of its connection."""
     celery.app.control.ping(timeout=0.1, limit=1)
-    assert (dispatch.queued(), dispatch.somebody_waits("bulk")) == (0, False)
+    assert (queued(), dispatch.somebody_waits("bulk")) == (0, False)
     assert dispatch.send([(uuid.uuid4(), "bulk"), (uuid.uuid4(), "bulk")]) is True
-    assert (dispatch.queued(), dispatch.somebody_waits("bulk")) == (2, True)
+    assert (queued(), dispatch.somebody_waits("bulk")) == (2, True)
 
 
 def test_a_connection_that_is_made_anew_within_a_batch_is_no_error(
@@ -77,9 +78,9 @@ def test_a_connection_that_is_made_anew_within_a_batch_is_no_error(
     with monkeypatch.context() as changed:
         changed.setattr(celery.app, "send_task", reconnected)
         assert dispatch.send(steps) is False
-    assert dispatch.queued() == 0
+    assert queued() == 0
     assert dispatch.send(steps) is True
-    assert dispatch.queued() == 2
+    assert queued() == 2
 
 
 @pytest.mark.usefixtures("_no_broker")

@@ -8,6 +8,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
+import redis
 from django.db import connection, connections
 from django.utils import timezone
 from pytest_django.fixtures import Settings
@@ -29,7 +30,7 @@ def ago(seconds: float) -> object:
 
 @pytest.fixture
 def _empty_queues(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "queued", lambda: 0)
+    monkeypatch.setattr(dispatch, "queued", lambda: dict.fromkeys(dispatch.QUEUES, 0))
 
 
 @pytest.mark.usefixtures("_empty_queues")
@@ -61,16 +62,24 @@ class TestPublishAgain:
         Run.objects.filter(pk=run.pk).update(state="paused")
         assert sweeps.publish_again() == 0
 
-    @pytest.mark.parametrize(("waiting", "expected"), [(8, 1), (9, 0), (None, 0)])
-    @pytest.mark.usefixtures("sent")
-    def test_nothing_while_the_queues_are_full_or_the_broker_is_down(
-        self, waiting: int | None, expected: int, monkeypatch: pytest.MonkeyPatch, settings: Settings
-    ) -> None:
-        settings.WORKERS = 2
+    def test_nothing_while_the_broker_is_down(self, sent: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         make_run()
         StepRun.objects.update(published_at=ago(100), published=1)
-        monkeypatch.setattr(dispatch, "queued", lambda: waiting)
-        assert sweeps.publish_again() == expected
+        monkeypatch.setattr(dispatch, "queued", lambda: None)
+        assert sweeps.publish_again() == len(sent) == 0
+
+
+def test_a_queue_that_is_full_holds_back_no_other(broker: redis.Redis, settings: Settings) -> None:
+    settings.WORKERS = 2
+    run = make_run({"a": {}, "b": {}})
+    StepRun.objects.filter(key="b").update(queue="critical")
+    for messages, sent in ((8, {"bulk": 9, "critical": 1}), (9, {"bulk": 9, "critical": 1})):
+        broker.flushdb()
+        broker.rpush("bulk", *["{}"] * messages)
+        StepRun.objects.filter(key="a").update(queue="bulk")
+        StepRun.objects.filter(run=run).update(published_at=ago(100), published=1)
+        assert sweeps.publish_again() == sum(sent.values()) - messages
+        assert {queue: broker.llen(queue) for queue in sent} == sent
 
 
 @pytest.mark.usefixtures("sent")

@@ -13,7 +13,7 @@ from apps.pipelines.execution import dispatch, turns
 from apps.pipelines.execution.kinds import Verdict
 from apps.pipelines.models import Run, StepRun
 from dataplane.steps.base import StepResult
-from tests.apps.pipelines.execution.factories import make_run, states_of, step_of
+from tests.apps.pipelines.execution.factories import make_run, queued, states_of, step_of
 from tests.kinds import NoopAdapter, TrialAdapter
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,7 +32,7 @@ def test_it_works() -> None:
     run.refresh_from_db()
     assert run.state == "succeeded"
     assert {(each.attempt, each.fence, each.worker) for each in StepRun.objects.filter(run=run)} == {(1, 1, "one")}
-    assert dispatch.queued() == 0
+    assert queued() == 0
 
 
 @pytest.mark.usefixtures("broker")
@@ -40,7 +40,7 @@ def test_one_of_several_is_kept_and_the_others_are_sent() -> None:
     run = make_run({"a": {}, "b": {"inputs": ["a"]}, "c": {"inputs": ["a"]}, "d": {"inputs": ["a"]}})
     take_turn(run)
     assert sorted(states_of(run).values()) == ["ready", "ready", "succeeded", "succeeded"]
-    assert dispatch.queued() == 2
+    assert queued() == 2
 
 
 @pytest.mark.usefixtures("broker")
@@ -50,7 +50,7 @@ def test_whoever_would_come_first_comes_first(queue: str, then: str) -> None:
     dispatch.send([(uuid.uuid4(), queue)])
     take_turn(run)
     assert states_of(run)["b"] == then
-    assert dispatch.queued() == 1 + (then == "ready")
+    assert queued() == 1 + (then == "ready")
 
 
 @pytest.mark.usefixtures("broker")
@@ -59,7 +59,7 @@ def test_a_turn_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(CHAIN)
     take_turn(run)
     assert states_of(run) == {"a": "succeeded", "b": "ready", "c": "pending"}
-    assert dispatch.queued() == 1
+    assert queued() == 1
 
 
 @pytest.mark.usefixtures("broker")
