@@ -157,6 +157,9 @@ class _Session:
                 lower = batch.last[""]
                 left -= batch.count
 
+    def follow(self, stream: str, read: dict[str, int]) -> None:
+        """There is no group to tell."""
+
     def listed(self) -> str:
         names = self.names()
         for each in names[:1]:

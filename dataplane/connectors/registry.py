@@ -18,6 +18,7 @@ _CONNECTORS = {
     "ftp": "dataplane.connectors.ftp.Ftp",
     "s3": "dataplane.connectors.s3.S3",
     "rest": "dataplane.connectors.rest.Rest",
+    "kafka": "dataplane.connectors.kafka.Kafka",
     "redis_streams": "dataplane.connectors.redis_streams.RedisStreams",
     "postgresql": "dataplane.connectors.postgresql.PostgreSQL",
     "mysql": "dataplane.connectors.mysql.MySQL",

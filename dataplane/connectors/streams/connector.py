@@ -61,6 +61,9 @@ class Broker(Protocol):
         It ends when none is left; offsets in between may have no message.
         """
 
+    def follow(self, stream: str, read: dict[str, int]) -> None:
+        """Tell the broker, where it keeps such a thing, up to which offsets all is loaded. Failures do not matter."""
+
 
 class StreamConnector(Connector):
     """Messages are read up to offsets that windows remember; what the broker believes was read decides nothing."""
@@ -117,6 +120,8 @@ class StreamConnector(Connector):
             chosen, _ = chosen_columns(replace(stream, columns=columns), columns)
             reading = Reading("", chosen)
             taking = self._taking(broker, stream, window, reading)
+            if window.kind == "offsets":
+                broker.follow(stream.name, {each: lower for each, (lower, _) in taking.spans.items()})
             layout = Layout(stream, columns, self.beside, self.params.format, self.place)
             reading.parts = self._parts(broker, layout, taking, reading, connection)
             yield reading

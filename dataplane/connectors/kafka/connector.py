@@ -1,0 +1,69 @@
+"""The connector: topics, read partition by partition up to offsets that were settled before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from dataplane.connectors import recognising
+from dataplane.connectors.base import Column
+from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.kafka.params import KafkaParams
+from dataplane.connectors.kafka.session import Session
+from dataplane.connectors.streams.connector import Broker, StreamConnector
+
+
+class Kafka(StreamConnector):
+    """Messages of topics, in the order of each partition."""
+
+    key = "kafka"
+    title = "Kafka"
+    summary = (
+        "Messages of topics in Kafka, Redpanda and compatible brokers, each once, by the offsets of each partition."
+    )
+    tested_with = "the mock cluster of librdkafka; no broker with TLS or SASL was at hand"
+    Params: ClassVar[type[KafkaParams]] = KafkaParams
+    params: KafkaParams
+    beside = (
+        Column("_partition", "INTEGER", False, "partition"),
+        Column("_offset", "BIGINT", False, "offset"),
+        Column("_timestamp", "TIMESTAMP WITH TIME ZONE", True, "timestamp"),
+        Column("_key", "VARCHAR", True, "key", "Bytes that are no text arrive as \\xNN."),
+        Column("_headers", "JSON", True, "headers", "Bytes that are no text arrive as \\xNN."),
+    )
+    place = ("'partition ' || _partition", "_offset")
+
+    @classmethod
+    def recognise(cls, clue: Clue) -> Guess | None:
+        found = recognising.broker(clue, product="Kafka", schemes=("kafka",), port=9092)
+        if found is None or clue.address is None:
+            return None
+        params: dict[str, Any] = {"servers": [f"{clue.address.host}:{clue.address.port or 9092}"]}
+        if clue.address.user:
+            params |= {"sasl": "PLAIN", "user": clue.address.user, "password": clue.address.password}
+        return Guess(found.confidence, found.reasons, params)
+
+    @contextmanager
+    def session(self, *, hurried: bool = False) -> Iterator[Broker]:
+        session = Session(self.params, hurried=hurried)
+        try:
+            session.resolved()
+            session.admitted()
+            yield session
+        finally:
+            session.close()
+
+    @contextmanager
+    def stages(self) -> Iterator[Sequence[tuple[str, Callable[[], str]]]]:
+        session = Session(self.params, hurried=True)
+        try:
+            yield [
+                ("resolve", session.resolved),
+                ("connect", session.reached),
+                ("authenticate", session.admitted),
+                ("list", session.listed),
+                ("read a row", session.tasted),
+            ]
+        finally:
+            session.close()

@@ -1,0 +1,81 @@
+"""What the client reports, in our words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dataplane.connectors.kafka.params import KafkaParams
+from dataplane.connectors.streams.connector import no_stream
+from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError
+
+
+def explained(error: KafkaError, params: KafkaParams, seconds: float) -> ManifoldError:
+    """A failure between the client and the brokers."""
+    import confluent_kafka as kafka
+
+    if error.code() in (kafka.KafkaError._AUTHENTICATION, kafka.KafkaError.SASL_AUTHENTICATION_FAILED):
+        return ConfigurationError(
+            f"The brokers do not let {params.user or 'us'} in. Correct the user, the password and the way of "
+            "signing in.",
+            code="authentication",
+            evidence={"user": params.user},
+        )
+    if error.code() == kafka.KafkaError._SSL:
+        return ConfigurationError(
+            f"The TLS connection does not come about: {error.str()[:200]}. Correct the certificate, or switch TLS "
+            "off where the brokers have none.",
+            code="tls",
+        )
+    if error.code() in (kafka.KafkaError.TOPIC_AUTHORIZATION_FAILED, kafka.KafkaError.GROUP_AUTHORIZATION_FAILED):
+        return _forbidden(error)
+    return silent(error, params, seconds)
+
+
+def of_topic(stream: str, error: KafkaError | None) -> ManifoldError:
+    """What is wrong with a topic."""
+    import confluent_kafka as kafka
+
+    missing = (
+        kafka.KafkaError.UNKNOWN_TOPIC_OR_PART,
+        kafka.KafkaError._UNKNOWN_TOPIC,
+        kafka.KafkaError._UNKNOWN_PARTITION,
+    )
+    if error is None or error.code() in missing:
+        return no_stream(stream, "topic")
+    if error.code() == kafka.KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        return _forbidden(error)
+    return TransientError(
+        f"The brokers answer for {stream}: {error.str()[:200]}. It is tried again.", code="server_error"
+    )
+
+
+def gone(stream: str, partition: int) -> DataError:
+    """Messages went while they were read."""
+    return DataError(
+        f"Messages of {stream}, partition {partition}, went while they were read. Run it again: the plan says what is "
+        "left.",
+        code="messages_gone",
+        evidence={"stream": stream, "partition": partition},
+    )
+
+
+def silent(error: KafkaError | None, params: KafkaParams, seconds: float) -> TransientError:
+    """Nothing came; `error` is what was heard before, if anything."""
+    why = f" ({error.str()[:200]})" if error is not None else ""
+    return TransientError(
+        f"No broker has answered for {seconds:.0f} seconds{why}. Check the addresses, also those that the brokers tell "
+        "of themselves (advertised.listeners); it is tried again.",
+        code="connection_lost",
+        evidence={"servers": list(params.servers)},
+    )
+
+
+def _forbidden(error: KafkaError) -> ConfigurationError:
+    return ConfigurationError(
+        f"The brokers do not allow it: {error.str()[:200]}. Have the user granted READ and DESCRIBE on the topic, and "
+        "READ on the group.",
+        code="permission_denied",
+    )

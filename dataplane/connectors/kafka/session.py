@@ -1,0 +1,193 @@
+"""A session with a cluster: what its topics hold, and their messages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from dataplane.connectors.files.server import IDLE_SECONDS, connected, unreachable
+from dataplane.connectors.kafka import faults
+from dataplane.connectors.kafka.batches import batch_of
+from dataplane.connectors.kafka.params import KafkaParams, settings_of
+from dataplane.connectors.streams.extents import Extent
+from dataplane.connectors.streams.messages import Batch
+from dataplane.errors import ManifoldError
+from dataplane.net import resolve
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, KafkaError, Message
+
+_AT_ONCE = 20_000
+_MOST_BYTES = 16 << 20
+_HURRIED_SECONDS = 10.0
+_POLL_SECONDS = 0.5
+# Topics of the brokers' own.
+_HIDDEN = "__"
+
+
+class Session:
+    """One consumer, which belongs to no group's assignment; nothing is opened before it is asked."""
+
+    def __init__(self, params: KafkaParams, *, hurried: bool) -> None:
+        self._params = params
+        self._seconds = _HURRIED_SECONDS if hurried else IDLE_SECONDS
+        self._consumer: Consumer | None = None
+        self._failure: KafkaError | None = None
+
+    def resolved(self) -> str:
+        found = {host: resolve(host, port) for host, port in self._params.addresses}
+        return " ".join(f"{host} is {', '.join(addresses)}." for host, addresses in found.items())
+
+    def reached(self) -> str:
+        failure: ManifoldError | None = None
+        for host, port in self._params.addresses:
+            try:
+                connected(host, port).close()
+            except ManifoldError as error:
+                failure = error
+            else:
+                return f"{host}:{port} answers."
+        raise failure or unreachable(*self._params.addresses[0], None)
+
+    def admitted(self) -> str:
+        brokers = self._metadata().brokers
+        # Where the brokers say they are is where messages are fetched.
+        for each in brokers.values():
+            resolve(each.host, each.port)
+        return f"{len(brokers)} broker{'' if len(brokers) == 1 else 's'} let us in."
+
+    def listed(self) -> str:
+        names = self.names()
+        for each in names[:1]:
+            self.extents(each)
+        return f"{len(names)} topics: {', '.join(names[:5])}." if names else "There is no topic yet."
+
+    def tasted(self) -> str:
+        for name in self.names():
+            for each in self.extents(name):
+                if each.newest > each.before:
+                    for batch in self.messages(name, {each.partition: (each.newest - 1, each.newest)}, 1):
+                        place = f"{name}, partition {each.partition}"
+                        return f"The newest message of {place}, is {batch.last[each.partition]}."
+        return "No topic has a message yet."
+
+    def close(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+
+    def names(self) -> list[str]:
+        if self._params.topics:
+            return list(self._params.topics)
+        return sorted(each for each in self._metadata().topics if not each.startswith(_HIDDEN))
+
+    def extents(self, stream: str) -> list[Extent]:
+        import confluent_kafka as kafka
+
+        topic = self._metadata(stream).topics.get(stream)
+        if topic is None or topic.error is not None or not topic.partitions:
+            raise faults.of_topic(stream, topic.error if topic else None)
+        found = []
+        for number in sorted(topic.partitions):
+            with self._told():
+                place = kafka.TopicPartition(stream, number)
+                low, high = self._opened.get_watermark_offsets(place, timeout=self._seconds, cached=False)
+            found.append(Extent(str(number), low - 1, high - 1))
+        return found
+
+    def follow(self, stream: str, read: dict[str, int]) -> None:
+        import confluent_kafka as kafka
+
+        if not self._params.group:
+            return
+        places = [kafka.TopicPartition(stream, int(each), offset + 1) for each, offset in read.items()]
+        with suppress(kafka.KafkaException):
+            self._opened.commit(offsets=places, asynchronous=False)
+
+    def messages(self, stream: str, spans: dict[str, tuple[int, int]], most: int) -> Iterator[Batch]:
+        import confluent_kafka as kafka
+
+        open_ = {int(each): upper for each, (lower, upper) in spans.items() if lower < upper}
+        starts = {int(each): lower + 1 for each, (lower, _) in spans.items()}
+        with self._told():
+            self._opened.assign([kafka.TopicPartition(stream, each, starts[each]) for each in open_])
+        try:
+            while open_ and most > 0:
+                taken = self._taken(open_, min(most, _AT_ONCE))
+                if taken:
+                    yield batch_of(taken)
+                most -= len(taken)
+        finally:
+            with suppress(kafka.KafkaException, RuntimeError):
+                self._opened.unassign()
+
+    def _taken(self, open_: dict[int, int], most: int) -> list[Message]:
+        """The next messages within the spans that are still open; a partition that is read to its end is closed."""
+        found: list[Message] = []
+        size, heard = 0, time.monotonic()
+        while open_ and len(found) < most and size < _MOST_BYTES:
+            with self._told():
+                came = self._opened.consume(most - len(found), _POLL_SECONDS)
+            for each in came:
+                if self._within(each, open_):
+                    found.append(each)
+                    size += len(each)
+            heard = time.monotonic() if came else heard
+            if time.monotonic() - heard > self._seconds:
+                raise faults.silent(self._failure, self._params, self._seconds)
+        return found
+
+    def _within(self, message: Message, open_: dict[int, int]) -> bool:
+        """Whether it is a message of a span, and no event; the last one, or one behind it, closes its partition."""
+        import confluent_kafka as kafka
+
+        stream, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
+        error = message.error()
+        reset = (kafka.KafkaError._AUTO_OFFSET_RESET, kafka.KafkaError.OFFSET_OUT_OF_RANGE)
+        if error is not None and error.code() in reset:
+            raise faults.gone(stream, partition)
+        if error is not None and error.code() != kafka.KafkaError._PARTITION_EOF:
+            raise faults.of_topic(stream, error)
+        upper = open_.get(partition, -1)
+        if (error is not None or offset >= upper) and open_.pop(partition, None) is not None:
+            with self._told():
+                self._opened.incremental_unassign([kafka.TopicPartition(stream, partition)])
+        return error is None and offset <= upper
+
+    @property
+    def _opened(self) -> Consumer:
+        import confluent_kafka as kafka
+
+        if self._consumer is None:
+            self._consumer = kafka.Consumer(settings_of(self._params, self._noted), logger=_Silent())
+        return self._consumer
+
+    def _noted(self, error: KafkaError) -> None:
+        """What goes on between the client and the brokers; the first serious failure explains those that follow."""
+        import confluent_kafka as kafka
+
+        if self._failure is None or error.code() in (kafka.KafkaError._AUTHENTICATION, kafka.KafkaError._SSL):
+            self._failure = error
+
+    def _metadata(self, topic: str | None = None) -> Any:
+        with self._told():
+            wanted = {"topic": topic} if topic else {}
+            return self._opened.list_topics(timeout=self._seconds, **wanted)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Failures of the client in our words; a time-out only says that nothing came, so what was noted says why."""
+        import confluent_kafka as kafka
+
+        try:
+            yield
+        except kafka.KafkaException as error:
+            raise faults.explained(self._failure or error.args[0], self._params, self._seconds) from error
+
+
+class _Silent:
+    """A logger for librdkafka, whose lines would repeat what is told as an error."""
+
+    def log(self, *_: object) -> None:
+        """Nothing is kept."""

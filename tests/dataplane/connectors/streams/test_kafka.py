@@ -1,0 +1,165 @@
+"""Kafka against the mock cluster of librdkafka, which runs in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from dataplane.connectors import registry
+from dataplane.connectors.base import Connector, Mark, StreamConfig
+from dataplane.connectors.clues import Clue
+from dataplane.connectors.kafka import Kafka
+from dataplane.errors import ManifoldError
+from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
+from tests.kafka_cluster import kafka_cluster
+
+Send = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[str]]:
+    with kafka_cluster() as found:
+        yield found
+
+
+@pytest.fixture
+def topic() -> str:
+    return f"events-{uuid4().hex}"
+
+
+@pytest.fixture
+def send(servers: list[str], topic: str) -> Send:
+    producer = Producer({"bootstrap.servers": ",".join(servers), "linger.ms": 0})
+
+    def messages(*values: bytes | None, partition: int = 0, **more: Any) -> None:
+        for each in values:
+            producer.produce(topic, value=each, partition=partition, **more)
+        assert producer.flush(60) == 0
+
+    return messages
+
+
+def build(servers: list[str], topic: str, **changes: Any) -> Connector:
+    return registry.build("kafka", {"servers": servers, "topics": [topic], **changes})
+
+
+def test_it_works(servers: list[str], topic: str, send: Send):
+    headers: Any = [("trace", b"a"), ("trace", b"\xff"), ("one", None)]
+    send(b'{"n": 1}', key=b"k\xff", headers=headers, timestamp=1_700_000_000_000)
+    send(b'{"n": 2}', partition=3)
+    connector = build(servers, topic)
+    stages = list(connector.test())
+    assert [each.name for each in stages] == ["resolve", "connect", "authenticate", "list", "read a row"]
+    assert all(each.ok for each in stages), stages
+    (info,) = connector.discover()
+    assert [each.name for each in info.columns] == ["_partition", "_offset", "_timestamp", "_key", "_headers", "n"]
+    assert info.rows == 2
+    stream = StreamConfig(topic, columns=info.columns)
+    rows, rejected, settled = read(connector, stream, whole(connector, stream))
+    assert rejected == [] and settled is not None
+    first, second = sorted(rows, key=lambda row: row[0])
+    assert (first[0], first[1], first[3], first[5]) == (0, 0, "k\\xff", 1)
+    assert first[2].timestamp() == 1_700_000_000
+    assert first[4] == '{"trace": ["a", "\\\\xff"], "one": null}'
+    assert (second[0], second[1], second[3], second[4], second[5]) == (3, 0, None, None, 2)
+    assert sorted(read(connector, stream, settled)[0], key=str) == sorted(rows, key=str)
+    assert connector.preview(stream, 10).num_rows == 2
+
+
+def test_a_window_ends_where_it_was_planned_although_more_came(servers: list[str], topic: str, send: Send):
+    stream = declared(topic, n="INTEGER")
+    connector = build(servers, topic)
+    send(*(b'{"n": %d}' % n for n in range(5)))
+    window = whole(connector, stream)
+    send(*(b'{"n": %d}' % n for n in range(5, 9)))
+    rows, _, settled = read(connector, stream, window)
+    assert [n for (n,) in rows] == list(range(5))
+    assert settled is not None
+    again = connector.plan(stream, "incremental", Mark(spans=settled.spans))
+    assert again.window is not None and again.rows == 4
+    assert [n for (n,) in read(connector, stream, again.window)[0]] == [5, 6, 7, 8]
+
+
+def test_a_limit_cuts_every_partition_where_it_was_read(servers: list[str], topic: str, send: Send):
+    stream = declared(topic, n="INTEGER")
+    for partition in range(4):
+        send(*(b'{"n": %d}' % (10 * partition + n) for n in range(5)), partition=partition)
+    connector = build(servers, topic, most_messages=7)
+    found: list[int] = []
+    mark = Mark()
+    lengths = []
+    while (window := connector.plan(stream, "incremental", mark).window) is not None:
+        rows, _, settled = read(connector, stream, window)
+        assert settled is not None
+        assert read(connector, stream, settled)[0] != [] and settled.limits is None
+        lengths.append((len(rows), settled.behind))
+        found += [n for (n,) in rows]
+        known = {each.partition: each for each in (*mark.spans, *settled.spans)}
+        mark = Mark(spans=tuple(known.values()))
+    assert sorted(found) == sorted(10 * partition + n for partition in range(4) for n in range(5))
+    assert lengths == [(7, 13), (7, 6), (6, 0)]
+
+
+def test_what_does_not_fit_is_set_aside_with_partition_and_offset(servers: list[str], topic: str, send: Send):
+    send(b'{"n": 1}', b"nonsense", None, b'{"n": "x"}', partition=2, key="k")
+    connector = build(servers, topic)
+    stream = declared(topic, n="INTEGER", _key="VARCHAR")
+    rows, rejected, _ = read(connector, stream, whole(connector, stream))
+    # A message without a value says that its key is no more: it arrives with its key alone.
+    assert rows == [(1, "k"), (None, "k")]
+    assert [each[:3] for each in rejected] == [
+        (f"{topic}, partition 2", 1, "it is no JSON object"),
+        (f"{topic}, partition 2", 3, "n is not INTEGER"),
+    ]
+
+
+def test_the_offsets_of_a_group_follow_and_are_never_read(servers: list[str], topic: str, send: Send):
+    stream = declared(topic, n="INTEGER")
+    connector = build(servers, topic, group=f"watch-{topic}")
+    send(b'{"n": 1}', b'{"n": 2}')
+    settled = read(connector, stream, whole(connector, stream))[2]
+    assert settled is not None
+    send(b'{"n": 3}')
+    window = connector.plan(stream, "incremental", Mark(spans=settled.spans)).window
+    assert window is not None
+    assert read(connector, stream, window)[0] == [(3,)]
+    consumer = Consumer({"bootstrap.servers": ",".join(servers), "group.id": f"watch-{topic}"})
+    try:
+        (place,) = consumer.committed([TopicPartition(topic, 0)], timeout=60)
+        assert place.offset == 2
+    finally:
+        consumer.close()
+
+
+def test_each_stage_fails_in_its_own_way(servers: list[str], topic: str, send: Send):
+    assert failed(build(["no-such-host.invalid:9092"], topic)) == ("resolve", "host_unknown")
+    assert failed(build(["169.254.169.254:9092"], topic)) == ("resolve", "address_refused")
+    assert failed(build(["127.0.0.1:1"], topic)) == ("connect", "connection_refused")
+
+
+def test_a_topic_whose_messages_are_fewer_than_were_read_was_made_anew(servers: list[str], topic: str, send: Send):
+    stream = declared(topic, n="INTEGER")
+    connector = build(servers, topic)
+    send(b'{"n": 1}')
+    settled = read(connector, stream, whole(connector, stream))[2]
+    assert settled is not None
+    ahead = tuple(type(each)(each.partition, each.lower, "100") for each in settled.spans)
+    with pytest.raises(ManifoldError) as refused:
+        connector.plan(stream, "incremental", Mark(spans=ahead))
+    assert refused.value.code == "stream_restarted"
+
+
+def test_what_is_entered_is_checked():
+    with pytest.raises(ValueError, match="no host with a port"):
+        registry.build("kafka", {"servers": ["kafka"]})
+    with pytest.raises(ValueError, match="fill in user and password"):
+        registry.build("kafka", {"servers": ["kafka:9092"], "sasl": "PLAIN"})
+
+
+def test_an_address_is_recognised():
+    found = Kafka.recognise(Clue("broker.example.org:9092"))
+    assert found is not None and found.params == {"servers": ["broker.example.org:9092"]}
