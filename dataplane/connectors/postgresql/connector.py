@@ -143,12 +143,15 @@ class PostgreSQL(Connector, Destination):
         """A stream's columns as they would arrive; for an operator's query, whose columns nobody discovered."""
         with session.connected(self.params, ASK_SECONDS) as connection:
             prepared = self._asked(lambda: reading.prepare(connection, self.params, stream), stream.name)
-            rows, size = Asking(connection, prepared).estimate(None)
+            rows, size = self._asked(lambda: Asking(connection, prepared).estimate(None), stream.name)
         warnings = tuple(f"{each.name}: {each.warning}" for each in prepared.columns if each.warning)
         return StreamInfo(stream.name, prepared.columns, rows=rows, bytes=size, warnings=warnings)
 
     def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...]:
-        return self.describe(StreamConfig(stream.name, settings=stream.settings, query=stream.query)).columns
+        """Of the catalogue alone: who has locked a table keeps nobody from its columns."""
+        bare = StreamConfig(stream.name, settings=stream.settings, query=stream.query)
+        with session.connected(self.params, ASK_SECONDS) as connection:
+            return self._asked(lambda: reading.prepare(connection, self.params, bare), stream.name).columns
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         with session.connected(self.params, READ_SECONDS) as connection:

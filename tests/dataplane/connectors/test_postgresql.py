@@ -372,6 +372,19 @@ def test_a_statement_over_its_limit_says_so(url: str, monkeypatch: pytest.Monkey
     assert caught.value.code == "statement_timeout"
 
 
+def test_a_table_that_somebody_has_locked_still_tells_its_columns(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataplane.connectors.postgresql.connector.ASK_SECONDS", 2.0)
+    flights = StreamConfig("public.flights")
+    before = connector(url).columns_now(flights, [])
+    with psycopg.connect(url) as holder:
+        holder.execute("LOCK TABLE flights IN ACCESS EXCLUSIVE MODE")
+        assert connector(url).columns_now(flights, []) == before
+        monkeypatch.setattr("dataplane.connectors.postgresql.connector.ASK_SECONDS", 0.3)
+        with pytest.raises(TransientError) as caught:
+            connector(url).describe(flights)
+    assert caught.value.code == "statement_timeout"
+
+
 def test_a_query_is_described_without_being_run(url: str) -> None:
     info = connector(url).describe(StreamConfig("mine", query="SELECT id, pg_sleep(60)::text AS s FROM flights"))
     assert [(each.name, each.type) for each in info.columns] == [("id", "BIGINT"), ("s", "VARCHAR")]
