@@ -124,9 +124,7 @@ def admit(pipeline_id: uuid.UUID) -> list[Ready]:
     pipeline = lock_pipeline(pipeline_id)
     pending = Run.objects.filter(pipeline_id=pipeline_id, state="pending")
     for late in pending.filter(start_before__lt=Now()):
-        reason = "It waited for its turn beyond its deadline."
-        pending.filter(pk=late.pk).update(state="expired", finished_at=Now(), mode_reason=reason)
-        _record("run expired", late, pipeline, {"reason": reason})
+        _expire(late, pipeline)
     if pipeline.paused_at is not None or Run.objects.filter(pipeline_id=pipeline_id, state__in=RUN_ACTIVE).exists():
         return []
     run = pending.select_for_update(no_key=True).order_by("id").first() or _next_slice(pipeline)
@@ -139,6 +137,14 @@ def admit(pipeline_id: uuid.UUID) -> list[Ready]:
     fields: dict[str, Any] = {"version": run.version.number, "trigger": run.trigger, "waited_s": waited}
     runlog.say(run.pk, f"Started by {run.actor_name}, version {run.version.number}.", **fields)
     return _ready_first_steps(run)
+
+
+def _expire(run: Run, pipeline: Pipeline) -> None:
+    reason = "It waited for its turn beyond its deadline."
+    run.steps.filter(state="pending").update(state="skipped", finished_at=Now())
+    Run.objects.filter(pk=run.pk).update(state="expired", finished_at=Now(), mode_reason=reason)
+    runlog.say(run.pk, f"The run has expired. {reason}", "warning")
+    _record("run expired", run, pipeline, {"reason": reason})
 
 
 def _next_slice(pipeline: Pipeline) -> Run | None:

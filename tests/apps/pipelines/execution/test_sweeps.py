@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 import uuid
@@ -196,7 +197,19 @@ def test_a_pending_run_expires() -> None:
     Run.objects.update(start_before=ago(1))
     sweeps.admit_pending_runs()
     run.refresh_from_db()
-    assert run.state == "expired"
+    assert (run.state, states_of(run)) == ("expired", {"a": "skipped"})
+    assert step_of(run, "a").finished_at is not None
+    (line,) = run.log.all()
+    assert line.text == f"The run has expired. {run.mode_reason}"
+
+
+def test_steps_of_runs_that_had_expired_before_are_ended_by_a_migration() -> None:
+    run, waits = make_run(state="pending"), make_run(state="pending")
+    Run.objects.filter(pk=run.pk).update(state="expired", finished_at=ago(60))
+    migration = importlib.import_module("apps.pipelines.migrations.0008_expired_steps").Migration
+    with connection.cursor() as cursor:
+        cursor.execute(migration.operations[0].sql)
+    assert (states_of(run), states_of(waits)) == ({"a": "skipped"}, {"a": "pending"})
 
 
 class TestReaper:
