@@ -154,6 +154,9 @@ class Run(ProjectRow):
     halt_reason = models.CharField(max_length=500, blank=True)
     # The steps that were asked for, when not all were; they run with everything that they need.
     only = models.JSONField(default=list, blank=True)
+    # The files that were picked by hand, by path or with `*` and `?`; and whether such as were read before are, too.
+    files = models.JSONField(default=list, blank=True)
+    again = models.BooleanField(default=False)
     # The backfill that it belongs to, and which of its slices it reads.
     backfill = models.ForeignKey(Backfill, on_delete=models.SET_NULL, null=True, blank=True, related_name="runs")
     slice = models.PositiveIntegerField(null=True, blank=True)
