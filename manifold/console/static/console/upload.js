@@ -30,8 +30,7 @@
       };
     }
 
-    function send(file) {
-      const shown = line(file);
+    function send(file, shown) {
       if (file.size > largest) {
         shown.failed(`The file is larger than ${zone.dataset.largestShown}, which is what may be uploaded here. Compress or split it.`);
         return Promise.resolve();
@@ -67,7 +66,8 @@
       list.replaceChildren();
       refused = 0;
       zone.classList.add("busy");
-      for (const file of files) await send(file);
+      const shown = files.map(line);
+      for (const [place, file] of files.entries()) await send(file, shown[place]);
       zone.classList.remove("busy");
       chooser.value = "";
       // What was refused stays readable; without that the list of files is shown anew.
