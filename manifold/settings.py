@@ -216,6 +216,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "SourceHealth": "apps.sources.models.Health",
         "RuleAction": "apps.quality.api.ACTIONS",
     },
+        "FreshnessState": "apps.pipelines.states.FRESHNESS",
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -63,6 +63,8 @@ get     P/sources/                                              401      404    
 get     P/sources/<slug>/                                       401      404       404    yes      yes   yes
 get     P/sources/<slug>/checks/                                401      404       404    yes      yes   yes
 get     P/sources/<slug>/health/                                401      404       404    yes      yes   yes
+get     P/sources/<slug>/impact/                                401      404       404    yes      yes   yes
+get     P/datasets/<slug>/upstream/                             401      404       404    yes      yes   yes
 get     P/sources/<source>/history/                             401      404       404    yes      yes   yes
 get     P/sources/<source>/history/export/                      401      404       404    yes      yes   yes
 get     P/history/                                              401      404       404    yes      yes   yes
@@ -231,6 +233,8 @@ get     history-export   sign-in      404       404    yes      yes   yes
 get     source-history   sign-in      404       404    yes      yes   yes
 get     source-history-export sign-in 404       404    yes      yes   yes
 get     connectors       sign-in      404       404    yes      yes   yes
+get     source-impact    sign-in      404       404    yes      yes   yes
+get     dataset-upstream sign-in      404       404    yes      yes   yes
 get     source-new       sign-in      404       404    403      403   yes
 get     source-add       sign-in      404       404    403      403   yes
 post    source-add       sign-in      404       404    403      403   yes
@@ -339,7 +343,8 @@ sources change drop --title Orders              4        2         2      4     
 sources connectors                              4        0         0      0        0     0
 sources health drop                             4        2         2      3        3     3
 sources drift drop                              4        2         2      0        0     0
-sources drift drop orders --accept              4        2         2      4        0     0
+sources drift drop orders --accept              4        2         2      4        0     1
+sources impact drop                             4        2         2      0        0     0
 sources history                                 4        2         2      0        0     0
 sources history drop                            4        2         2      0        0     0
 sources history -o FILE                         4        2         2      0        0     0

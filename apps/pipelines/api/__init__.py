@@ -7,6 +7,7 @@ from apps.pipelines.api.backfills import urlpatterns as backfills
 from apps.pipelines.api.freshness import urlpatterns as freshness
 from apps.pipelines.api.history import urlpatterns as history
 from apps.pipelines.api.hooks import urlpatterns as hooks
+from apps.pipelines.api.lineage import urlpatterns as lineage
 from apps.pipelines.api.pipelines import PipelineViewSet
 from apps.pipelines.api.runs import RunViewSet
 from apps.pipelines.api.schedules import ScheduleViewSet
@@ -20,5 +21,6 @@ urlpatterns = [
     *hooks,
     *history,
     *freshness,
+    *lineage,
     *sources,
 ]

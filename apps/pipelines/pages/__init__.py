@@ -10,6 +10,7 @@ from apps.pipelines.pages import (
     hooks,
     ingestion,
     lists,
+    lineage,
     logs,
     runs,
     schedules,
@@ -29,3 +30,4 @@ urlpatterns = [
     *ingestion.urlpatterns,
     *freshness.urlpatterns,
 ]
+    *lineage.urlpatterns,
