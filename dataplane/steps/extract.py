@@ -15,7 +15,7 @@ from dataplane.errors import DataError
 from dataplane.failures import duckdb_errors
 from dataplane.fingerprints import Fingerprints, unusable
 from dataplane.provenance import Origin
-from dataplane.relations import identifier, path_list
+from dataplane.relations import identifier, literal, path_list
 from dataplane.steps import boundary
 from dataplane.steps.base import ColumnType, Spec, StagedFile, StepContext, StepKind, StepResult, Table
 from dataplane.steps.naming import arriving, renamed, sources_of
@@ -241,7 +241,7 @@ def _refuse_fatal(connection: duckdb.DuckDBPyConnection, part: Part, fingerprint
     if part.fatal is None:
         return
     found = connection.execute(
-        f"SELECT file, row FROM {_REJECTED} WHERE contains(reason, $1) ORDER BY ALL LIMIT 1", [part.fatal]
+        f"SELECT file, row FROM {_REJECTED} WHERE contains(reason, {literal(part.fatal)}) ORDER BY ALL LIMIT 1"
     ).fetchone()
     if found is not None:
         # The reader may say the same of a line that was too long for it; that is told first, then.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -10,7 +12,7 @@ import pytest
 
 from dataplane import functions
 from dataplane.engine import operator_instance
-from dataplane.statements import MAX_LENGTH, StatementError, check_expression, check_select, named_in
+from dataplane.statements import MAX_LENGTH, StatementError, check_expression, check_select, named_in, pattern_fault
 from tests.dataplane.hostile import HOSTILE
 from tests.dataplane.tables import Staging
 
@@ -206,3 +208,22 @@ def test_every_allowed_function_is_known_and_none_reaches_out() -> None:
 def test_the_documentation_lists_every_function() -> None:
     written = set(re.findall(r"`(\w+)`", (Path(__file__).parents[2] / "docs" / "sql.md").read_text()))
     assert written >= functions.PLAIN | functions.TABLE | functions.VOLATILE
+
+
+@pytest.mark.parametrize("text", ["SELECT 'a\0b'", "SELECT '\udcff'"], ids=["NUL", "half a letter"])
+def test_a_character_that_no_text_may_hold_is_a_fault_of_the_statement(text: str) -> None:
+    with pytest.raises(StatementError, match="no text may hold") as caught:
+        check_select(text, [])
+    assert caught.value.code == "sql_syntax"
+    assert pattern_fault(text) is not None
+
+
+def test_looking_at_a_statement_loads_no_library_for_tables_of_python() -> None:
+    look = (
+        "import sys; from dataplane import statements; statements.check_select('SELECT a FROM t', ['t']); "
+        "statements.pattern_fault('a+'); print(sorted({'numpy', 'pandas'} & set(sys.modules) - before))"
+    )
+    # What the driver itself imports is not looked at.
+    begun = f"import sys, duckdb; before = set(sys.modules); {look}"
+    done = subprocess.run([sys.executable, "-c", begun], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
