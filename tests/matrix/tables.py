@@ -152,13 +152,13 @@ post    P/runs/<pk>/suggestions/<suggestion>/apply/             401      404    
 
 get     P/datasets/                                             401      404       404    yes      yes   yes
 get     P/datasets/<slug>/                                      401      404       404    yes      yes   yes
-get     P/datasets/<dataset>/snapshots/                         401      404       404    yes      yes   yes
-get     P/datasets/<dataset>/snapshots/<number>/                401      404       404    yes      yes   yes
-get     P/datasets/<dataset>/snapshots/<number>/preview/        401      404       404    yes      yes   yes
 get     P/datasets/<slug>/freshness/                            401      404       404    yes      yes   yes
 put     P/datasets/<slug>/freshness/                            401      404       404    403      403   yes
 delete  P/datasets/<slug>/freshness/                            401      404       404    403      403   yes
 get     P/freshness/                                            401      404       404    yes      yes   yes
+get     P/datasets/<dataset>/snapshots/                         401      404       404    yes      yes   yes
+get     P/datasets/<dataset>/snapshots/<number>/                401      404       404    yes      yes   yes
+get     P/datasets/<dataset>/snapshots/<number>/preview/        401      404       404    yes      yes   yes
 get     P/datasets/<dataset>/snapshots/<number>/download/       401      404       404    yes      yes   yes
 get     P/queries/                                              401      404       404    yes      yes   yes
 get     P/queries/<pk>/                                         401      404       404    yes      yes   yes
@@ -290,12 +290,12 @@ post    run-skip         sign-in      404       404    403      yes   yes
 post    run-fix          sign-in      404       404    403      yes   yes
 get     datasets         sign-in      404       404    yes      yes   yes
 get     dataset          sign-in      404       404    yes      yes   yes
+get     dataset-freshness sign-in     404       404    403      403   yes
+post    dataset-freshness sign-in     404       404    403      403   yes
 get     dataset-preview  sign-in      404       404    yes      yes   yes
 get     dataset-download sign-in      404       404    yes      yes   yes
 get     sql              sign-in      404       404    yes      yes   yes
 get     sql-history      sign-in      404       404    yes      yes   yes
-get     dataset-freshness sign-in     404       404    403      403   yes
-post    dataset-freshness sign-in     404       404    403      403   yes
 get     sql-saved        sign-in      404       404    yes      yes   yes
 """
 
@@ -353,13 +353,13 @@ sources discover drop                           4        2         2      4     
 sources preview drop orders                     4        2         2      0        0     0
 sources files drop                              4        2         2      0        0     0
 datasets                                        4        2         2      0        0     0
+freshness list                                  4        2         2      0        0     0
+freshness set orders --by 09:00                 4        2         2      4        4     0
+freshness clear orders                          4        2         2      4        4     0
 snapshots list orders                           4        2         2      0        0     0
 snapshots show orders 1                         4        2         2      0        0     0
 snapshots export orders 1 -o FILE               4        2         2      0        0     0
 sql SELECT(1)                                   4        2         2      0        0     0
-freshness list                                  4        2         2      0        0     0
-freshness set orders --by 09:00                 4        2         2      4        4     0
-freshness clear orders                          4        2         2      4        4     0
 queries list                                    4        2         2      0        0     0
 queries cancel ASKING                           4        2         2      0        4     0
 queries saved                                   4        2         2      0        0     0

@@ -9,8 +9,8 @@ from apps.pipelines.pages import (
     freshness,
     hooks,
     ingestion,
-    lists,
     lineage,
+    lists,
     logs,
     runs,
     schedules,
@@ -29,5 +29,5 @@ urlpatterns = [
     *sources.urlpatterns,
     *ingestion.urlpatterns,
     *freshness.urlpatterns,
-]
     *lineage.urlpatterns,
+]
