@@ -114,7 +114,10 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """handler500: never a trace. What failed because a service is down is no bug: 503, below /api/ and elsewhere."""
+    """handler500: never a trace. What failed because a service is down is no bug: 503, below /api/ and elsewhere.
+
+    Nor is what says in words what is wrong, where a page did not foresee it.
+    """
     silent = outage.silent(sys.exc_info()[1])
     if silent and request.path.startswith(API_PREFIX):
         answer = problem(request, 503, f"{silent} does not answer. Try again in a moment.")
@@ -122,6 +125,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return answer
     if silent:
         return outage.page(request, silent)
+    error = sys.exc_info()[1]
+    if isinstance(error, errors.ManifoldError) and error.error_class != "bug":
+        return outage.unable(request, error)
     if request.path.startswith(API_PREFIX):
         return problem(request, 500, "This is a bug of ours. The log has the details under this request's id.")
     return defaults.server_error(request)

@@ -73,7 +73,7 @@ def ask_all(probes: Iterable[tuple[str, Probe]]) -> list[Finding]:
 
 def database() -> str:
     """PostgreSQL answers and is new enough."""
-    with _connect() as connection:
+    with connect() as connection:
         version = connection.info.server_version // 10000
         if version < 15:
             raise Unwell(f"PostgreSQL {version} is too old.", "Manifold needs PostgreSQL 15 or newer; upgrade it.")
@@ -82,7 +82,7 @@ def database() -> str:
 
 def clock() -> str:
     """This machine's clock agrees with the database's, by which leases are measured."""
-    with _connect() as connection:
+    with connect() as connection:
         before = datetime.now(UTC)
         row = connection.execute("SELECT clock_timestamp()").fetchone()
         after = datetime.now(UTC)
@@ -96,7 +96,8 @@ def clock() -> str:
     return f"within {difference * 1000:.0f} ms of the database's"
 
 
-def _connect() -> psycopg.Connection[tuple[datetime]]:
+def connect() -> psycopg.Connection[tuple[datetime]]:
+    """The database by its setting. Raises Unwell."""
     url = environment.DATABASE_URL.read()
     if not url:
         raise Unwell("No database is known.", "Start the platform with `manifold up`, or set DATABASE_URL.")

@@ -78,6 +78,7 @@ MIDDLEWARE = [
     "manifold.middleware.RequestId",
     "django.middleware.security.SecurityMiddleware",
     "manifold.middleware.ContentSecurityPolicy",
+    "manifold.middleware.NotAPage",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "manifold.middleware.IdleTimeout",
@@ -178,7 +179,7 @@ FORMAT_MODULE_PATH = ["manifold.formats"]
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "apps.accounts.authentication.TokenAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
+        "apps.accounts.authentication.ConsoleSession",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

@@ -8,9 +8,10 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
+from drf_spectacular import authentication as documented
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed, Throttled
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, Throttled
 from rest_framework.request import Request
 
 from apps.accounts import guesses, tokens
@@ -56,6 +57,20 @@ class TokenAuthentication(BaseAuthentication):
         return token
 
 
+class ConsoleSession(SessionAuthentication):
+    """The session of the console, for its own pages. What it writes carries the token of its forms."""
+
+    def enforce_csrf(self, request: Request) -> None:
+        try:
+            super().enforce_csrf(request)
+        except PermissionDenied as error:
+            raise PermissionDenied(
+                "A session that writes has to send the header X-CSRFToken with the value of the cookie "
+                f"{settings.CSRF_COOKIE_NAME}, from a page of ours: load the page again. A program sends a token "
+                "instead: Authorization: Bearer mf_…"
+            ) from error
+
+
 class TokenScheme(OpenApiAuthenticationExtension):
     """How the OpenAPI document tells of it."""
 
@@ -64,6 +79,13 @@ class TokenScheme(OpenApiAuthenticationExtension):
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer", "bearerFormat": "mf_…"}
+
+
+class SessionScheme(documented.SessionScheme):
+    """The same, in the OpenAPI document."""
+
+    target_class = "apps.accounts.authentication.ConsoleSession"
+    priority = 0
 
 
 def _slow_down(request: Request) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
+from urllib.parse import urlsplit
 
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
@@ -17,7 +18,7 @@ from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from apps.accounts.models import ROLES_FOR, Membership, Project, User
-from apps.audit.refusals import Invalid
+from apps.audit.refusals import Busy, Invalid
 from apps.audit.visibility import Action
 from dataplane.errors import ManifoldError
 
@@ -63,7 +64,7 @@ def project_page(action: Action = "see") -> Callable[[ProjectView[P]], Callable[
             refuse_nul(request)
             _remember(request, membership)
             if membership.role not in ROLES_FOR[action]:
-                raise PermissionDenied(f"Your role in this project, {membership.role}, does not allow this.")
+                raise _not_allowed(membership.role)
             try:
                 return view(request, membership.project, **kwargs)  # type: ignore[call-arg]
             except ManifoldError as error:
@@ -147,24 +148,48 @@ def _remember(request: HttpRequest, membership: Membership) -> None:
 
 
 def _sign_in(request: HttpRequest) -> HttpResponse:
+    """A form that comes too late leads back to its page, since its own address is none."""
     if is_polling(request):
         return HttpResponse(status=401)
-    return redirect_to_login(request.get_full_path())
+    if request.method in ("GET", "HEAD"):
+        return redirect_to_login(request.get_full_path())
+    messages.warning(request, "Your session has ended, and nothing was changed. Sign in, and send it once more.")
+    return redirect_to_login(_page_of(request))
 
 
 def _refused(request: HttpRequest, error: ManifoldError) -> HttpResponse:
     logger.info("refused: %s", error.code)
     if request.method != "POST":
-        return render(request, "console/refused.html", {"error": error.as_json()}, status=409)
+        return render(request, "console/refused.html", {"error": error.as_json()}, status=status_of(error))
     messages.error(request, str(error))
-    back = request.headers.get("Referer", "")
-    if not url_has_allowed_host_and_scheme(back, {request.get_host()}, request.is_secure()):
-        back = "/"
-    return go(request, back)
+    return go(request, _page_of(request))
+
+
+def _page_of(request: HttpRequest) -> str:
+    """The page that a form was sent from; the home page where that is not told, or is not ours."""
+    sent = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(sent, {request.get_host()}, request.is_secure()):
+        return "/"
+    parts = urlsplit(sent)
+    return parts._replace(scheme="", netloc="").geturl() or "/"
+
+
+def status_of(error: ManifoldError, otherwise: int = 409) -> int:
+    """The status of a page that tells of it: 429 for too much at once, 503 for what may work later."""
+    if isinstance(error, Busy):
+        return 429
+    return 503 if error.retryable else otherwise
+
+
+def _not_allowed(role: str) -> PermissionDenied:
+    return PermissionDenied(
+        f"Your role in this project, {role}, does not allow this. An administrator of the project can do it, or give "
+        "you the role."
+    )
 
 
 def require(request: HttpRequest, action: Action) -> None:
     """Refuse a part of a page to those who may not do `action` in the project at hand."""
     may: May = getattr(request, "may", May(False, False, ""))
     if not {"operate": may.operate, "manage": may.manage}.get(action, bool(may.role)):
-        raise PermissionDenied(f"Your role in this project, {may.role}, does not allow this.")
+        raise _not_allowed(may.role.lower())

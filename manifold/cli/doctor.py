@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from manifold import environment, probes
+from manifold import environment, probes, sealed
 from manifold.cli import output
 from manifold.embedded import binaries, ports
 from manifold.embedded.account import server_account
@@ -56,7 +56,7 @@ def examine(home: Home) -> list[Finding]:
     ):
         asked.append((name, probe if running or environment.is_named(setting) else embedded))
     if running or environment.is_named(environment.DATABASE_URL):
-        asked.append(("clock", probes.clock))
+        asked += [("clock", probes.clock), ("sealed", sealed.opens)]
     if environment.OIDC_ISSUER.read():
         asked.append(("issuer", probes.issuer))
     return probes.ask_all(asked)

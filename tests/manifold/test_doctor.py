@@ -13,8 +13,13 @@ from pathlib import Path
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from django.db import connection
 
-from manifold import probes
+from apps.accounts.models import Project
+from apps.audit.context import SYSTEM
+from apps.sources import services
+from apps.sources.services import credentials
+from manifold import probes, sealed
 from manifold.cli import main
 from manifold.cli.doctor import leftovers
 from manifold.embedded.ports import free_port
@@ -32,7 +37,7 @@ def test_it_works(tmp_path: Path) -> None:
     answer = json.loads(result.output)
     assert (result.exit_code, answer["healthy"]) == (0, True)
     found = {each["name"] for each in answer["components"]}
-    asked = "python home port disk memory storage keys permissions files leftovers database broker clock"
+    asked = "python home port disk memory storage keys permissions files leftovers database broker clock sealed"
     assert found == set(asked.split())
     assert not (tmp_path / "home").exists()
 
@@ -91,6 +96,29 @@ def test_several_versions_of_a_master_key_are_whole(monkeypatch: pytest.MonkeyPa
     key = base64.b64encode(b"x" * 32).decode()
     monkeypatch.setenv("MANIFOLD_MASTER_KEY", f"2:{key},1:{key}")
     assert probes.ask("keys", probes.keys).up
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_master_key_that_opens_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is the tests' own, as Django has it: what is sealed there was sealed with their key."""
+    host, port = connection.settings_dict["HOST"], connection.settings_dict["PORT"]
+    user, password = connection.settings_dict["USER"], connection.settings_dict["PASSWORD"]
+    place = f"postgresql://{user}:{password}@{host}:{port}/{connection.settings_dict['NAME']}"
+    monkeypatch.setenv("DATABASE_URL", place)
+    services.create_credential(project, slug="db", connector="postgresql", secrets={"password": "canary"}, actor=SYSTEM)
+    well = probes.ask("sealed", sealed.opens)
+    assert well.up, well.detail
+    key = base64.b64encode(b"x" * 32).decode()
+    for text in (key, f"2:{key}", ""):
+        monkeypatch.setenv("MANIFOLD_MASTER_KEY", text)
+        finding = probes.ask("sealed", sealed.opens)
+        assert (finding.up, "sources_credential" in finding.detail or not text) == (False, True), finding
+        assert "MANIFOLD_MASTER_KEY" in finding.detail + finding.remedy
+        assert "canary" not in finding.detail
+
+
+def test_whatever_is_sealed_is_looked_at() -> None:
+    assert {each._meta.db_table for each in credentials._SEALED} == set(sealed.TABLES)
 
 
 @pytest.mark.all

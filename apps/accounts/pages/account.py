@@ -13,7 +13,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 from apps.accounts import services
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Identity
-from apps.accounts.page_base import go, person_page, signed_in
+from apps.accounts.page_base import go, person_page, said, signed_in, status_of
+from apps.audit.refusals import Invalid
 from dataplane.errors import ManifoldError
 
 
@@ -22,13 +23,13 @@ from dataplane.errors import ManifoldError
 @person_page
 def account(request: HttpRequest) -> HttpResponse:
     """POST changes the password; this session goes on, all others end."""
-    refused = ""
+    refused, status = "", 200
     if request.method == "POST":
         try:
-            refused = _change(request)
+            _change(request)
         except ManifoldError as error:
-            refused = error.message
-        if not refused:
+            refused, status = said(error), status_of(error, 422)
+        else:
             return go(request, reverse("console:account"), "The password is changed. You are signed out elsewhere.")
     context = {
         "refused": refused,
@@ -38,7 +39,7 @@ def account(request: HttpRequest) -> HttpResponse:
         "factor": services.factor_of(signed_in(request)),
         "sessions": services.sessions_of(signed_in(request), request.session.session_key),
     }
-    return render(request, "accounts/account.html", context, status=422 if refused else 200)
+    return render(request, "accounts/account.html", context, status=status)
 
 
 @require_POST
@@ -56,16 +57,15 @@ def end_others(request: HttpRequest) -> HttpResponse:
     return go(request, reverse("console:account"), f"You are signed out in {places}.")
 
 
-def _change(request: HttpRequest) -> str:
-    """What is wrong with the form; empty when the password was changed."""
+def _change(request: HttpRequest) -> None:
+    """Raises Invalid for a form that will not do, Busy after too many tries."""
     user, new = signed_in(request), request.POST.get("new", "")
     if new != request.POST.get("again", ""):
-        return "The two new passwords differ. Write the same one twice."
+        raise Invalid("again", "The two new passwords differ. Write the same one twice.")
     services.confirm_password(user, request.POST.get("current", ""))
     key = request.session.session_key
     services.change_password(user, password=new, actor=actor_of(user), keep_session=key)
     update_session_auth_hash(request, user)
-    return ""
 
 
 urlpatterns = [

@@ -18,8 +18,8 @@ from apps.accounts import entering, services, totp
 from apps.accounts.actors import actor_of
 from apps.accounts.addresses import address_of
 from apps.accounts.models import SecondFactor
-from apps.accounts.page_base import go, person_page, refuse_nul, said, signed_in
-from apps.audit.refusals import Busy, Conflict, Invalid
+from apps.accounts.page_base import go, person_page, refuse_nul, said, signed_in, status_of
+from apps.audit.refusals import Conflict, Invalid
 from dataplane.errors import ManifoldError
 
 # When a new secret was offered in a session: it is shown, and counts, in no other.
@@ -46,8 +46,8 @@ def code(request: HttpRequest) -> HttpResponse:
         except Conflict:
             # It was taken away meanwhile; the password alone is enough now, and has to be shown again.
             return HttpResponseRedirect(reverse("console:sign-in"))
-        except (Invalid, Busy) as error:
-            refused, status = said(error), 429 if isinstance(error, Busy) else 422
+        except ManifoldError as error:
+            refused, status = said(error), status_of(error, 422)
     context = {"refused": refused, "username": user.username}
     return render(request, "accounts/code.html", context, status=status)
 
@@ -59,11 +59,12 @@ def code(request: HttpRequest) -> HttpResponse:
 def second_factor(request: HttpRequest) -> HttpResponse:
     """POST sets it up, renews the recovery codes, takes it away; the codes are in the answer and never shown again."""
     context: dict[str, object] = {}
+    status = 200
     if request.method == "POST":
         try:
             answer = _do(request, context)
         except ManifoldError as error:
-            context["refused"] = said(error)
+            context["refused"], status = said(error), status_of(error, 422)
             answer = None
         if answer is not None:
             return answer
@@ -75,7 +76,7 @@ def second_factor(request: HttpRequest) -> HttpResponse:
         "required": settings.REQUIRE_MFA,
         **_drawn(request, factor),
     }
-    return render(request, "accounts/second_factor.html", context, status=422 if "refused" in context else 200)
+    return render(request, "accounts/second_factor.html", context, status=status)
 
 
 def _do(request: HttpRequest, context: dict[str, object]) -> HttpResponse | None:

@@ -20,6 +20,7 @@ from apps.accounts.services.sessions import end_other_sessions
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Busy, Conflict, Invalid
 from apps.audit.services import record
+from dataplane.errors import ConfigurationError, InfrastructureError
 
 RECOVERY_CODES = 10
 _TABLE = SecondFactor._meta.db_table
@@ -186,9 +187,17 @@ def _renew(factor: SecondFactor) -> list[str]:
 
 
 def _opened(factor: SecondFactor) -> dict[str, str]:
+    """Raises InfrastructureError where the key is not the one it was sealed with."""
     if not factor.secrets:
         return {}
-    return crypto.unseal(factor.pk, factor.secrets, factor.key_version, crypto.provider(), _TABLE)
+    try:
+        return crypto.unseal(factor.pk, factor.secrets, factor.key_version, crypto.provider(), _TABLE)
+    except ConfigurationError as error:
+        raise InfrastructureError(
+            "The codes of the app cannot be checked: the platform's master key is missing or another one. A recovery "
+            "code opens all the same; whoever runs Manifold mends it (`manifold doctor`).",
+            code="master_key_wrong",
+        ) from error
 
 
 def _seal(factor: SecondFactor, secrets: Mapping[str, str]) -> None:

@@ -339,6 +339,23 @@ def test_it_follows_the_master_key(bob: User, clock: Any, settings: Any) -> None
     assert services.check_code(bob, code=code_now(secret, clock), address=HERE) == "code"
 
 
+def test_a_master_key_that_is_another_one_is_told_in_words(bob: User, clock: Any, settings: Any) -> None:
+    secret, codes = with_factor(bob, clock)
+    client = password_shown()
+    settings.MASTER_KEY = lambda: "1:QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="
+    for key in (settings.MASTER_KEY, lambda: ""):
+        settings.MASTER_KEY = key
+        answer = show(client, code_now(secret, clock))
+        said = "master key is missing or another one"
+        assert (answer.status_code, said in answer.content.decode()) == (503, True)
+        assert "A recovery code opens all the same" in answer.content.decode()
+    # Which is no wrong code: nobody is locked out by it.
+    assert SecondFactor.objects.get().failures == 0
+    assert show(client, codes[0]).status_code == 302
+    wrong = client.post("/account/second-factor/", {"do": "renew", "code": code_now(secret, clock)})
+    assert (wrong.status_code, said in wrong.content.decode()) == (503, True)
+
+
 def test_one_persons_secret_opens_nothing_for_another(bob: User, clock: Any) -> None:
     secret, _ = with_factor(bob, clock)
     eve = services.create_user(username="eve", password=PASSWORD, actor=SYSTEM)
