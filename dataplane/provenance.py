@@ -7,10 +7,13 @@ lines.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+# A file with more gaps than this tells its rows by ordinal after them: the list would outgrow what it explains.
+MAX_GAPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,19 @@ class OriginFile:
         behind = bisect_right(self.shifts, ordinal, key=lambda each: each[0])
         return self.first_line + ordinal + (self.shifts[behind - 1][1] if behind else 0)
 
+    def without(self, gone: Sequence[int]) -> OriginFile:
+        """The file when the rows with these ordinals from 0, ascending, have left the staged one; the others keep their
+        line, or ordinal from 1."""
+        first_line = self.first_line or 1
+        shifts: list[tuple[int, int]] = []
+        behind_gaps = {each + 1 for each in gone} | {at for at, _ in self.shifts} | {0}
+        for ordinal in sorted(behind_gaps - set(gone)):
+            now = ordinal - bisect_left(gone, ordinal)
+            more = self.row(ordinal) - first_line - now
+            if ordinal < self.rows and more != (shifts[-1][1] if shifts else 0):
+                shifts.append((now, more))
+        return OriginFile(self.path, self.rows - len(gone), first_line, tuple(shifts))
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -51,6 +67,16 @@ class Origin:
             for each in value["files"]
         )
         return cls(value["staged"], tuple(files))
+
+    def without(self, gone: Sequence[int]) -> tuple[OriginFile, ...]:
+        """The files when the rows with these ordinals of the staged file, ascending, have left it."""
+        found: list[OriginFile] = []
+        before = 0
+        for each in self.files:
+            first, last = bisect_left(gone, before), bisect_left(gone, before + each.rows)
+            found.append(each.without([ordinal - before for ordinal in gone[first:last]]))
+            before += each.rows
+        return tuple(found)
 
     def locate(self, ordinal: int) -> tuple[str, int]:
         """The source file and the row there, for a row of the staged file by its ordinal from 0."""

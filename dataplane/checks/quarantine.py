@@ -15,10 +15,11 @@ def set_aside(check: Check, outcomes: Sequence[Outcome], storage: Storage, folde
     """The table without the rows that these failed rules refuse; they are its `rejected` rows.
 
     A row that several rules refuse is kept once, with all reasons. Of rows that share a key, `unique` lets the first
-    stay.
+    stay. What goes on still knows its places in the source, for the checks behind this one.
     """
     check.tell_apart(outcomes)
     check.know_places()
     good = write_parquet(check.connection, check.good(), storage=storage, folder=folder, name="good")
     bad = write_parquet(check.connection, check.bad(), storage=storage, folder=folder, name="rejected")
-    return Table(check.table.columns, good, bad)
+    origins = check.kept_origins(good[0].path) if good else ()
+    return Table(check.table.columns, good, bad, origins)

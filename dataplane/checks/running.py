@@ -18,7 +18,8 @@ from dataplane.checks.outcome import SAMPLES, Outcome
 from dataplane.checks.places import Place, Places
 from dataplane.checks.rules import Rule
 from dataplane.errors import ConfigurationError, DataError, ManifoldError
-from dataplane.relations import identifier, literal, relation_sql
+from dataplane.provenance import MAX_GAPS, Origin
+from dataplane.relations import identifier, literal, path_list, relation_sql
 from dataplane.statements import fault
 from dataplane.steps.base import Table
 from dataplane.storage import Storage
@@ -82,9 +83,35 @@ class Check:
         )
 
     def good(self) -> str:
-        """The SELECT of the rows that are not in `BAD`, with the table's own columns."""
+        """The SELECT of the rows that are not in `BAD`, with the table's own columns.
+
+        They are in the order of the table where `kept_origins` has to tell of them; a join leaves none.
+        """
         columns = ", ".join(identifier(each.name) for each in self.table.columns)
-        return f"SELECT {columns} FROM {self.positioned} AS input ANTI JOIN {BAD} USING ({AT})"
+        paths = path_list(self.storage.absolute(each.path) for each in self.table.files)
+        order = f" ORDER BY list_position({paths}, __file), __ordinal" if self.table.origins else ""
+        return f"SELECT {columns} FROM {self.positioned} AS input ANTI JOIN {BAD} USING ({AT}){order}"
+
+    def kept_origins(self, staged: str) -> tuple[Origin, ...]:
+        """Where the rows of `good` came from, which were written to this one file.
+
+        Nothing where a file of the table has no origin, or where there are more gaps than anybody wants to keep.
+        """
+        origins = {each.staged: each for each in self.table.origins}
+        if any(each.path not in origins for each in self.table.files):
+            return ()
+        places = self.connection.execute(f"SELECT {AT} FROM {BAD} ORDER BY ALL LIMIT {MAX_GAPS + 1}").fetchall()
+        if len(places) > MAX_GAPS:
+            return ()
+        gone: dict[str, list[int]] = {}
+        for file, ordinal in places:
+            gone.setdefault(file, []).append(ordinal)
+        files = [
+            left
+            for each in self.table.files
+            for left in origins[each.path].without(gone.get(self.storage.absolute(each.path), []))
+        ]
+        return (Origin(staged, tuple(files)),)
 
     def bad(self) -> str:
         """The SELECT of the rows in `BAD`, as rejected rows are kept."""

@@ -10,13 +10,10 @@ import duckdb
 from dataplane.connectors.base import SourceFile
 from dataplane.failures import duckdb_errors
 from dataplane.fingerprints import Fingerprints, text_of
-from dataplane.provenance import Gaps, Origin, OriginFile, lines_of
+from dataplane.provenance import MAX_GAPS, Gaps, Origin, OriginFile, lines_of
 from dataplane.relations import identifier, literal, path_list
 from dataplane.steps.base import StagedFile
 from dataplane.storage import Storage
-
-# A file with more gaps than this tells its rows by ordinal after them: the list would outgrow what it explains.
-MAX_GAPS = 10_000
 
 
 @dataclass

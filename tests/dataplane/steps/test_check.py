@@ -11,6 +11,8 @@ from typing import Any
 
 import duckdb
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dataplane.checks.outcome import CheckFailed
 from dataplane.errors import CancelledError
@@ -123,6 +125,33 @@ def test_rows_are_named_by_their_line_in_the_source(staging: Staging, table: Tab
     wanted = [("jan.csv", 11), ("jan.csv", 13), ("feb.csv", 5), ("feb.csv", 24), (None, 51)]
     assert [(each["file"], each["row"]) for each in result.checks[0]["samples"]] == wanted
     assert sorted(row[:2] for row in staging.rows_of(result.table.rejected) if row[0]) == sorted(wanted[:4])
+
+
+def test_a_second_check_names_the_same_lines(staging: Staging, table: Table) -> None:
+    january = OriginFile("jan.csv", 30, 2, ((10, 1),))
+    february = OriginFile("feb.parquet", 20)
+    origins = [Origin(table.files[0].path, (january, february)), Origin(table.files[1].path, (OriginFile("x", 50, 2),))]
+    followed = Table(table.columns, table.files, origins=tuple(origins))
+    first = run(staging, followed, {"expression": "i % 3 <> 0 AND i <> 10 AND i < 98", "action": "quarantine"})
+    assert first.table is not None and first.facts["quarantined"] == 36
+    second = run(staging, first.table, {"expression": "i NOT IN (1, 11, 31, 49, 50, 97)", "action": "quarantine"})
+    found = [(each["file"], each["row"]) for each in second.checks[0]["samples"]]
+    assert found == [("jan.csv", 3), ("jan.csv", 14), ("feb.parquet", 2), ("feb.parquet", 20), ("x", 2), ("x", 49)]
+    assert second.table is not None
+    assert sorted(row[:2] for row in staging.rows_of(second.table.rejected)) == sorted(found)
+
+
+@given(st.data())
+def test_rows_keep_their_lines_whichever_have_left(data: st.DataObject) -> None:
+    rows = data.draw(st.integers(1, 30))
+    ordinals = st.sets(st.integers(0, rows - 1))
+    steps = sorted(data.draw(ordinals))
+    shifts = tuple((at, more) for more, at in enumerate(steps, 1))
+    file = OriginFile("a", rows, data.draw(st.none() | st.integers(1, 3)), shifts)
+    gone = sorted(data.draw(ordinals))
+    left = file.without(gone)
+    stay = [each for each in range(rows) if each not in gone]
+    assert [left.row(each) for each in range(left.rows)] == [file.row(each) for each in stay]
 
 
 def test_an_empty_table_passes_and_fails_as_it_should(staging: Staging) -> None:
