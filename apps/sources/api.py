@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework import mixins, serializers, status
+from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -129,6 +129,9 @@ class SourceViewSet(
         "partial_update": "manage",
         "destroy": "manage",
         "detect": "manage",
+        "try_out": "manage",
+        "offers": "manage",
+        "sample": "manage",
         "test": "operate",
         "discover": "operate",
         "checks": "see",
@@ -148,15 +151,9 @@ class SourceViewSet(
     def get_queryset(self) -> QuerySet[Any]:
         return super().get_queryset().select_related("credential").annotate(stream_count=Count("streams"))
 
-    @extend_schema(request=s.SourceBody, responses={201: s.SourceShape})
-    def create(self, request: Request, **_: Any) -> Response:
-        body = self._with_credential(s.valid(s.SourceBody, request))
-        made = services.create_source(self.project, actor=self.actor, **body)
-        return Response(s.SourceShape(made).data, status.HTTP_201_CREATED)
-
     @extend_schema(request=s.SourceChanges)
     def partial_update(self, request: Request, **_: Any) -> Response:
-        body = self._with_credential(s.valid(s.SourceChanges, request))
+        body = self.with_credential(s.valid(s.SourceChanges, request))
         changed = services.update_source(self.get_object(), actor=self.actor, **body)
         return Response(s.SourceShape(changed).data)
 
@@ -203,15 +200,6 @@ class SourceViewSet(
         rows = SourceFile.objects.visible_to(request.user).filter(stream__source=self.get_object())
         page = self.paginate_queryset(rows.select_related("stream"))
         return self.get_paginated_response(s.FileShape(page, many=True).data)
-
-    def _with_credential(self, body: dict[str, Any]) -> dict[str, Any]:
-        if body.get("credential"):
-            rows = Credential.objects.visible_to(self.request.user, self.needed).filter(project=self.project)
-            named = rows.filter(slug=body["credential"]).first()
-            if named is None:
-                raise serializers.ValidationError({"credential": [f"There is no credential `{body['credential']}`."]})
-            body["credential"] = named
-        return body
 
 
 class _InSource(RefusesFields, ProjectViewSet):

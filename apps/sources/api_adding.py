@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.accounts.api_base import ProjectViewSet, WholeList
 from apps.sources import services
 from apps.sources import shapes_adding as s
-from apps.sources.shapes import valid
+from apps.sources.models import Credential, Source
+from apps.sources.services import Chosen
+from apps.sources.shapes import SourceShape, valid
 
 
-class Adding:
+class Adding(ProjectViewSet):
     """What the endpoint of sources offers to whoever adds one."""
 
     @extend_schema(request=s.DetectBody, responses=s.DetectedShape)
@@ -27,3 +32,56 @@ class Adding:
         """
         body = valid(s.DetectBody, request)
         return Response(s.DetectedShape(services.detect(body["text"], sample=body["sample"], name=body["name"])).data)
+
+    @extend_schema(request=s.UnsavedBody, responses=s.TriedSourceShape)
+    @action(detail=False, methods=["post"], url_path="try", filter_backends=[], pagination_class=None)
+    def try_out(self, request: Request, **_: Any) -> Response:
+        """Test a source that is not there yet, stage by stage. One that fails is a good answer: 200 with `ok` false."""
+        answer = services.try_source(self._draft(valid(s.UnsavedBody, request)))
+        stages = [services.stage_json(each) for each in answer.stages]
+        body = {"ok": all(each["ok"] for each in stages), "seconds": round(answer.seconds, 4), "stages": stages}
+        return Response(s.TriedSourceShape(body).data)
+
+    @extend_schema(request=s.StreamOffersBody, responses=s.StreamOfferShape(many=True))
+    @action(detail=False, methods=["post"], filter_backends=[], pagination_class=WholeList)
+    def offers(self, request: Request, **_: Any) -> Response:
+        """What a source that is not there yet holds now."""
+        body = valid(s.StreamOffersBody, request)
+        found = services.offered_streams(self._draft(body), body.get("streams"))
+        return self.get_paginated_response(s.StreamOfferShape([asdict(each) for each in found], many=True).data)
+
+    @extend_schema(request=s.StreamSampleBody, responses=s.StreamSampleShape)
+    @action(detail=False, methods=["post"], filter_backends=[], pagination_class=None)
+    def sample(self, request: Request, **_: Any) -> Response:
+        """The first rows of a stream of it, and what a run would make of a larger sample. Nothing is kept."""
+        body = valid(s.StreamSampleBody, request)
+        return Response(s.StreamSampleShape(services.sample_stream(self._draft(body), Chosen(**body["stream"]))).data)
+
+    @extend_schema(request=s.NewSourceBody, responses={201: SourceShape})
+    def create(self, request: Request, **_: Any) -> Response:
+        """Add a source; with `streams` it is tested first, and stored with them or not at all."""
+        body = self.with_credential(valid(s.NewSourceBody, request))
+        body["params"] = {**services.told(body["connector"], body.pop("text")), **body["params"]}
+        if "streams" in body:
+            body["streams"] = [Chosen(**each) for each in body["streams"]]
+            made = services.add_source(self.project, actor=self.actor, **body)
+        else:
+            made = services.create_source(self.project, actor=self.actor, **body)
+        return Response(SourceShape(made).data, status.HTTP_201_CREATED)
+
+    def with_credential(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The body with the credential that it names. Raises ValidationError."""
+        if body.get("credential"):
+            rows = Credential.objects.visible_to(self.request.user, self.needed).filter(project=self.project)
+            named = rows.filter(slug=body["credential"]).first()
+            if named is None:
+                raise serializers.ValidationError({"credential": [f"There is no credential `{body['credential']}`."]})
+            body["credential"] = named
+        return body
+
+    def _draft(self, body: dict[str, Any]) -> Source:
+        body = self.with_credential(body)
+        params = {**services.told(body["connector"], body["text"]), **body["params"]}
+        return services.draft_source(
+            self.project, connector=body["connector"], params=params, credential=body.get("credential")
+        )

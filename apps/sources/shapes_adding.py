@@ -8,6 +8,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from apps.sources.shapes import ColumnShape, QueryShape, SourceBody, StageShape, TriedShape
 from dataplane.connectors import registry
 from dataplane.connectors.clues import LONGEST
 from dataplane.connectors.detection import Candidate
@@ -71,3 +72,76 @@ class CandidateShape(serializers.Serializer[Candidate]):
 class DetectedShape(serializers.Serializer[Any]):
     clear = serializers.BooleanField(help_text="Whether the first is meant; else somebody has to choose.")
     candidates = CandidateShape(many=True, help_text="The surest first.")
+
+
+class ChosenBody(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    config = serializers.DictField(
+        required=False,
+        default=dict,
+        help_text="Any of settings, columns, select, row_filter, cursor, lookback; the rest is as it is found.",
+    )
+    types = serializers.DictField(
+        child=serializers.CharField(), required=False, default=dict, help_text="Types of single columns, by name."
+    )
+
+
+class UnsavedBody(serializers.Serializer[Any]):
+    """A source that is not there yet."""
+
+    connector = serializers.CharField()
+    params = serializers.DictField(required=False, default=dict, help_text="Secrets among them.")
+    credential = serializers.CharField(required=False, help_text="Slug of a credential that several sources share.")
+    text = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        default="",
+        max_length=LONGEST,
+        trim_whitespace=False,
+        write_only=True,
+        help_text="What `detect` was given: it tells the parameters that `params` does not name, secrets among them.",
+    )
+
+
+class StreamOffersBody(UnsavedBody):
+    streams = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="Look into these only; all, where it is left out."
+    )
+
+
+class StreamSampleBody(UnsavedBody):
+    stream = ChosenBody()
+
+
+class NewSourceBody(UnsavedBody, SourceBody):
+    streams = ChosenBody(
+        many=True,
+        required=False,
+        help_text="With streams the source is tested, and stored with them or not at all; without, it is stored as it "
+        "is given.",
+    )
+
+
+class TriedSourceShape(serializers.Serializer[Any]):
+    ok = serializers.BooleanField()
+    seconds = serializers.FloatField()
+    stages = StageShape(many=True)
+
+
+class StreamOfferShape(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    title = serializers.CharField(allow_blank=True)
+    columns = ColumnShape(many=True)
+    primary_key = serializers.ListField(child=serializers.CharField())
+    cursor_candidates = serializers.ListField(
+        child=serializers.CharField(), help_text="Columns by which new rows can be known, the best first."
+    )
+    rows = serializers.IntegerField(allow_null=True, help_text="About how many.")
+    bytes = serializers.IntegerField(allow_null=True)
+    warnings = serializers.ListField(child=serializers.CharField())
+
+
+class StreamSampleShape(serializers.Serializer[Any]):
+    columns = ColumnShape(many=True)
+    rows = QueryShape(allow_null=True)
+    tried = TriedShape()

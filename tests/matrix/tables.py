@@ -75,6 +75,9 @@ post    P/sources/<slug>/test/                                  401      404    
 post    P/sources/<slug>/discover/                              401      404       404    403      yes   yes
 post    P/sources/                                              401      404       404    403      403   yes
 post    P/sources/detect/                                       401      404       404    403      403   yes
+post    P/sources/try/                                          401      404       404    403      403   yes
+post    P/sources/offers/                                       401      404       404    403      403   yes
+post    P/sources/sample/                                       401      404       404    403      403   yes
 patch   P/sources/<slug>/                                       401      404       404    403      403   yes
 delete  P/sources/<slug>/                                       401      404       404    403      403   409
 
@@ -236,6 +239,7 @@ get     connectors       sign-in      404       404    yes      yes   yes
 get     source-impact    sign-in      404       404    yes      yes   yes
 get     dataset-upstream sign-in      404       404    yes      yes   yes
 get     source-new       sign-in      404       404    403      403   yes
+post    source-new       sign-in      404       404    403      403   yes
 get     source-add       sign-in      404       404    403      403   yes
 post    source-add       sign-in      404       404    403      403   yes
 get     source-edit      sign-in      404       404    403      403   yes

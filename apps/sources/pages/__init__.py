@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from apps.sources.pages import adding, choosing, showing, streams
+from apps.sources.pages import adding, choosing, showing, streams, wizard
 
-urlpatterns = [*adding.urlpatterns, *choosing.urlpatterns, *showing.urlpatterns, *streams.urlpatterns]
+urlpatterns = [
+    *adding.urlpatterns,
+    *wizard.urlpatterns,
+    *choosing.urlpatterns,
+    *showing.urlpatterns,
+    *streams.urlpatterns,
+]

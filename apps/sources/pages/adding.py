@@ -1,8 +1,7 @@
-"""Adding a source: choose a connector, enter its parameters, test them; only then is anything saved."""
+"""What each connector can do, and changing a source."""
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from typing import Any
 
@@ -18,21 +17,12 @@ from apps.sources import services
 from apps.sources.models import Source
 from apps.sources.pages import forms
 from apps.sources.pages.showing import source_of
-from apps.sources.parameters import InvalidFields, checked
+from apps.sources.parameters import InvalidFields
 from dataplane.connectors import matrix, registry
-from dataplane.connectors.base import Connector, Stage
+from dataplane.connectors.base import Connector
 from dataplane.drift import POLICIES
-from dataplane.errors import ManifoldError
 
 _INTERVALS = (0, 60, 300, 900, 3600, 6 * 3600, 86400)
-
-
-@require_http_methods(["GET"])
-@project_page("manage")
-def pick(request: HttpRequest, project: Project) -> HttpResponse:
-    return render(
-        request, "sources/pick.html", {"connectors": [forms.shown(each) for each in registry.connectors().values()]}
-    )
 
 
 @require_http_methods(["GET"])
@@ -40,46 +30,6 @@ def pick(request: HttpRequest, project: Project) -> HttpResponse:
 def compare(request: HttpRequest, project: Project) -> HttpResponse:
     """What each connector can do, side by side."""
     return render(request, "sources/compare.html", {"capabilities": matrix.capabilities(), "rows": matrix.rows()})
-
-
-@require_http_methods(["GET", "POST"])
-@project_page("manage")
-def add(request: HttpRequest, project: Project, connector: str) -> HttpResponse:
-    """The form; its answers come as parts of the page, so that an entered password never travels back."""
-    kind = _connector(connector)
-    if request.method == "GET":
-        return render(request, "sources/add.html", {"connector": forms.shown(kind), "entries": forms.entries(kind)})
-    params = forms.entered(kind, request.POST)
-    slug, title = request.POST.get("slug", "").strip(), request.POST.get("title", "").strip()
-    slug = slug or _slug(title)
-    do = request.POST.get("do", "test")
-    try:
-        checked(kind, params)
-    except InvalidFields as error:
-        return _wrong(request, kind, params, error)
-    stages = [] if do == "anyway" else _try(project, connector, params)
-    failed = any(not each.ok for each in stages)
-    if do == "test" or failed:
-        context = {
-            "stages": stages,
-            "failed": failed,
-            "total": sum(each.seconds for each in stages),
-            "saving": do == "save",
-        }
-        return render(request, "sources/parts/tried.html", context)
-    actor = actor_of(request.user)
-    try:
-        source = services.create_source(
-            project=project, slug=slug, title=title, connector=connector, params=params, actor=actor
-        )
-    except InvalidFields as error:
-        return _wrong(request, kind, params, error)
-    services.test_source(source=source, actor=actor)
-    if kind.takes_uploads:
-        url = reverse("console:source", args=[project.slug, source.slug])
-        return go(request, url, f"The source {source.slug} is added. Give it its first files.")
-    url = reverse("console:source-choose", args=[project.slug, source.slug])
-    return go(request, url, f"The source {source.slug} is added. Choose what to read from it.")
 
 
 @require_http_methods(["GET", "POST"])
@@ -118,7 +68,7 @@ def _change(request: HttpRequest, source: Source, kind: type[Connector]) -> Http
             drift=request.POST.get("drift"),
         )
     except InvalidFields as error:
-        return _wrong(request, kind, params, error, source)
+        return refused(request, kind, error, source)
     if source.credential is not None and last_day != before:
         source.credential = services.set_expiry(source.credential, expires_on=last_day, actor=actor)
     check = services.test_source(source=source, actor=actor)
@@ -140,23 +90,12 @@ def _connector(key: str) -> type[Connector]:
     return registry.get(key)
 
 
-def _try(project: Project, connector: str, params: dict[str, Any]) -> list[Stage]:
-    """The stages of a test of what was entered; nothing is stored."""
-    try:
-        return list(services.connector_of(Source(project=project, connector=connector, params=params)).test())
-    except ManifoldError as error:
-        return [Stage("settings", False, 0.0, error.message, error)]
-
-
-def _wrong(
-    request: HttpRequest,
-    kind: type[Connector],
-    params: dict[str, Any],
-    error: InvalidFields,
-    source: Source | None = None,
+def refused(
+    request: HttpRequest, kind: type[Connector], error: InvalidFields, source: Source | None = None
 ) -> HttpResponse:
     """What is wrong with which field, beside the form that the browser still holds."""
     named = {each.name: each.title for each in forms.entries(kind)} | {"slug": "Name", "title": "Title"}
+    named |= {"streams": "Streams"}
     named |= {"expires_on": "Secrets expire on", "check_every": "Test it every"}
     faults = [
         (path, named.get(path.partition(".")[0], path), text.removeprefix("Value error, "))
@@ -166,13 +105,7 @@ def _wrong(
     return render(request, "sources/parts/wrong.html", {"faults": faults, "source": source})
 
 
-def _slug(title: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:63].strip("-")
-
-
 urlpatterns = [
     path("p/<slug:project>/connectors/", compare, name="connectors"),
-    path("p/<slug:project>/new-source/", pick, name="source-new"),
-    path("p/<slug:project>/new-source/<slug:connector>/", add, name="source-add"),
     path("p/<slug:project>/sources/<slug:slug>/edit/", edit, name="source-edit"),
 ]

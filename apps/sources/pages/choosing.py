@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
@@ -45,10 +46,15 @@ def choose(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     except ManifoldError as error:
         return render(request, "sources/parts/offers.html", {"source": source, "error": error.as_json()})
     known = {each.name: each.config.get("cursor") or "" for each in source.streams.all()}
-    few = len(found) <= _PRESELECTED
-    offers = [Offer(info, info.name in known, few or info.name in known, known.get(info.name, "")) for info in found]
+    offers = offers_of(found, known)
     by_cursor = connector.needs_cursor()
     return render(request, "sources/parts/offers.html", {"source": source, "offers": offers, "by_cursor": by_cursor})
+
+
+def offers_of(found: Sequence[StreamInfo], known: Mapping[str, str]) -> list[Offer]:
+    """What is offered of what was found; of a few all is wanted. known: what was chosen before, with its cursor."""
+    few = len(found) <= _PRESELECTED
+    return [Offer(info, info.name in known, few or info.name in known, known.get(info.name, "")) for info in found]
 
 
 def _keep(request: HttpRequest, project: Project, slug: str) -> HttpResponse:

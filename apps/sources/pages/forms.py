@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ class Entry:
     value: Any
     errors: tuple[str, ...]
     kept: bool = False
+    told: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,12 @@ def entries(
     errors: Mapping[str, list[str]] | None = None,
     *,
     kept: bool = False,
+    told: Collection[str] = (),
 ) -> list[Entry]:
-    """The fields of a connector. `kept`: a secret is stored already, and an empty field leaves it as it is."""
+    """The fields of a connector. `kept`: a secret is stored already, and an empty field leaves it as it is.
+
+    told: the secrets that are known from what was pasted, and are not filled in either.
+    """
     schema = connector.Params.model_json_schema()
     secrets = secret_names(connector.Params)
     found = []
@@ -70,6 +75,7 @@ def entries(
                 value=_shown(value, kind),
                 errors=tuple(_said((errors or {}), name)),
                 kept=kept,
+                told=name in told,
             )
         )
     return found

@@ -6,6 +6,14 @@ pipeline still reads a source is asked upstairs, before `delete_source` or `dele
 
 from __future__ import annotations
 
+from apps.sources.services.adding import (
+    Chosen,
+    add_source,
+    draft_source,
+    offered_streams,
+    sample_stream,
+    try_source,
+)
 from apps.sources.services.asking import discover_streams, preview_stream
 from apps.sources.services.connectors import binding, connector_class, connector_of
 from apps.sources.services.credentials import (
@@ -21,7 +29,7 @@ from apps.sources.services.drift import accept_drift, mark_seen, note_drift, pol
 from apps.sources.services.files import ignore_file, record_files, record_read
 from apps.sources.services.sources import LONGEST, create_source, delete_source, update_source
 from apps.sources.services.streams import declare_stream, delete_stream, note_schema, update_stream
-from apps.sources.services.testing import KEPT, test_source
+from apps.sources.services.testing import KEPT, Answer, stage_json, test_source
 from apps.sources.services.trying import fits, try_stream
 from apps.sources.services.uploads import keep_upload, remove_upload
 
@@ -44,12 +52,14 @@ __all__ = [
     "delete_stream",
     "detect",
     "discover_streams",
+    "draft_source",
     "fits",
     "ignore_file",
     "keep_upload",
     "mark_seen",
     "note_drift",
     "note_schema",
+    "offered_streams",
     "opened",
     "policy_of",
     "preview_stream",
@@ -58,10 +68,13 @@ __all__ = [
     "refuse_drift",
     "remove_upload",
     "rotate_credentials",
+    "sample_stream",
     "set_expiry",
     "set_secrets",
+    "stage_json",
     "test_source",
     "told",
+    "try_source",
     "try_stream",
     "update_source",
     "update_stream",

@@ -16,7 +16,7 @@ from apps.sources.services.files import record_files
 from apps.sources.services.streams import note_schema
 from apps.sources.streams import config_json, configured, refreshed
 from dataplane.cells import rows_of
-from dataplane.connectors.base import Mark, StreamInfo
+from dataplane.connectors.base import Connector, Mark, StreamConfig, StreamInfo
 
 
 def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | None = None) -> list[Stream]:
@@ -27,6 +27,15 @@ def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | Non
     """
     connector = connector_of(source)
     found = connector.discover() if names is None else connector.discover_named(names)
+    kept = keep_found(source, found, actor=actor)
+    if connector.family == "file":
+        for stream in kept:
+            record_files(stream, connector.plan(configured(stream), "incremental", Mark()).listed)
+    return kept
+
+
+def keep_found(source: Source, found: Sequence[StreamInfo], *, actor: Actor) -> list[Stream]:
+    """Keep what a look at a source has found as its streams."""
     kept = []
     with acting(actor):
         Source.objects.select_for_update().get(pk=source.pk)
@@ -41,9 +50,6 @@ def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | Non
             project=source.project_id,
             data={"streams": len(kept)},
         )
-    if connector.family == "file":
-        for stream in kept:
-            record_files(stream, connector.plan(configured(stream), "incremental", Mark()).listed)
     return kept
 
 
@@ -64,8 +70,12 @@ def _keep_stream(source: Source, stream: Stream | None, info: StreamInfo, actor:
 
 def preview_stream(stream: Stream, *, limit: int = 50) -> dict[str, Any]:
     """The first rows of a stream as they would arrive, in the shape `query`. Raises ManifoldError."""
+    return shown_rows(*binding(stream), limit)
+
+
+def shown_rows(connector: Connector, config: StreamConfig, limit: int) -> dict[str, Any]:
+    """The first rows that a connector reads of a stream, in the shape `query`. Raises ManifoldError."""
     began = time.monotonic()
-    connector, config = binding(stream)
     table = connector.preview(config, limit)
     columns, rows = rows_of(table)
     columns = [{**each, "name": config.names.get(each["name"], each["name"])} for each in columns]

@@ -7,6 +7,7 @@ from typing import Any
 
 from apps.sources.services.connectors import connector_class
 from dataplane.connectors import detection
+from dataplane.connectors.base import secret_names
 from dataplane.connectors.clues import Clue
 from dataplane.connectors.detection import Candidate
 
@@ -25,9 +26,11 @@ def detect(text: str = "", *, sample: bytes = b"", name: str = "") -> Detected:
     return Detected(detection.is_clear(found), found)
 
 
-def told(connector: str, text: str) -> dict[str, Any]:
+def told(connector: str, text: str, *, secrets_only: bool = False) -> dict[str, Any]:
     """What a text tells of the parameters of one connector, secrets among them: never for an answer.
 
     Raises InvalidFields for a connector that is not installed.
     """
-    return detection.told(connector_class(connector), Clue(text)) if text else {}
+    kind = connector_class(connector)
+    found = detection.told(kind, Clue(text)) if text else {}
+    return {name: found[name] for name in secret_names(kind.Params) if name in found} if secrets_only else found

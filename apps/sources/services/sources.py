@@ -50,7 +50,7 @@ def create_source(
     _check_interval(check_every)
     if writable and not kind.capabilities.writable:
         raise InvalidFields({"writable": [f"{kind.title} cannot be written to."]})
-    clear, secrets = parted(kind, checked(kind, _with_credential(params, credential, kind)))
+    clear, secrets = parted(kind, checked(kind, with_credential(params, credential, kind)))
     source = Source(
         project=project,
         slug=slug,
@@ -142,7 +142,8 @@ def _change_params(source: Source, kind: type[Connector], params: Mapping[str, A
         source.credential.save()
 
 
-def _with_credential(params: Mapping[str, Any], credential: Credential | None, kind: type[Connector]) -> dict[str, Any]:
+def with_credential(params: Mapping[str, Any], credential: Credential | None, kind: type[Connector]) -> dict[str, Any]:
+    """The parameters with the secrets of a credential. Raises InvalidFields where it is of another kind."""
     if credential is None:
         return dict(params)
     if credential.connector != kind.key:

@@ -103,7 +103,7 @@ def keep_check(source: Source, answer: Answer, *, actor: Actor) -> ConnectionChe
             source=source,
             ok=all(each.ok for each in answer.stages),
             seconds=round(answer.seconds, 4),
-            stages=[_stage_json(each) for each in answer.stages],
+            stages=[stage_json(each) for each in answer.stages],
             actor_name=actor.name[:200],
         )
         source.checks.filter(at__lt=check.at - KEPT).delete()
@@ -162,7 +162,8 @@ def _too_long(waited: float) -> Stage:
     return Stage("time", False, max(0.0, waited), message, TransientError(message, code="answer_timeout"))
 
 
-def _stage_json(stage: Stage) -> dict[str, Any]:
+def stage_json(stage: Stage) -> dict[str, Any]:
+    """A stage as it is kept, and answered."""
     return {
         "name": stage.name,
         "ok": stage.ok,

@@ -9,6 +9,7 @@ from apps.sources.models import Stream
 from apps.sources.services.connectors import connector_of
 from apps.sources.streams import configured, merged
 from dataplane import sampling
+from dataplane.connectors.base import Connector, StreamConfig
 from dataplane.errors import DataError
 
 
@@ -18,9 +19,13 @@ def try_stream(stream: Stream, *, config: Mapping[str, Any]) -> dict[str, Any]:
     `error` says why a run would fail; else `rows` would arrive and `rejected` would be set aside. Raises InvalidFields,
     and ManifoldError where the source cannot be asked.
     """
-    wanted = merged(configured(stream), config)
+    return tried_json(connector_of(stream.source), merged(configured(stream), config))
+
+
+def tried_json(connector: Connector, config: StreamConfig) -> dict[str, Any]:
+    """What a run would make of a sample of a stream that is declared so, or the `error` that it would fail with."""
     try:
-        found = sampling.tried(connector_of(stream.source), wanted)
+        found = sampling.tried(connector, config)
     except DataError as error:
         return {"rows": 0, "rejected": 0, "samples": [], "warnings": [], "file": None, "error": error.as_json()}
     return {**found.as_json(), "error": None}

@@ -26,6 +26,13 @@
     tick();
   });
 
+  // The next step of a wizard is read from its beginning.
+  document.addEventListener("htmx:afterSwap", (event) => {
+    if (!event.detail.target.matches("[data-step]")) return;
+    window.scrollTo(0, 0);
+    event.detail.target.querySelector("h2")?.focus({ preventScroll: true });
+  });
+
   // Nobody looks at a hidden page, so it does not ask.
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (document.hidden && event.detail.elt.matches("[data-live]")) event.preventDefault();
@@ -103,6 +110,8 @@
     document.querySelectorAll("details[data-menu][open]").forEach((menu) => {
       if (!menu.contains(event.target)) menu.removeAttribute("open");
     });
+    const back = event.target.closest("[data-back]");
+    if (back) back.closest("[data-step]").replaceChildren();
     const copy = event.target.closest("[data-copy]");
     if (copy) copyText(copy);
     const all = event.target.closest("[data-check-all]");

@@ -1,0 +1,142 @@
+"""Adding a source: tried, looked into and sampled while nothing is stored; then it is stored whole, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from apps.accounts.models import Project
+from apps.audit.context import Actor, acting
+from apps.sources.models import Credential, Source
+from apps.sources.parameters import InvalidFields, checked
+from apps.sources.services.asking import keep_found, shown_rows
+from apps.sources.services.connectors import connector_class, connector_of
+from apps.sources.services.files import record_files
+from apps.sources.services.sources import create_source, with_credential
+from apps.sources.services.streams import update_stream
+from apps.sources.services.testing import Answer, Asking, keep_check
+from apps.sources.services.trying import tried_json
+from apps.sources.streams import merged, refreshed
+from dataplane.connectors.base import Connector, Mark, StreamConfig, StreamInfo
+from dataplane.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A stream that is wanted. config: parts of its declaration; types: of single columns, by their names."""
+
+    name: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
+
+
+def draft_source(
+    project: Project, *, connector: str, params: Mapping[str, Any], credential: Credential | None = None
+) -> Source:
+    """A source that is stored nowhere, for the functions below. Raises InvalidFields."""
+    kind = connector_class(connector)
+    whole = with_credential(params, credential, kind)
+    checked(kind, whole)
+    return Source(project=project, connector=connector, params=dict(whole))
+
+
+def try_source(draft: Source) -> Answer:
+    """The stages of a test of a draft. Never raises ManifoldError."""
+    return Asking(draft).answer()
+
+
+def offered_streams(draft: Source, names: Sequence[str] | None = None) -> list[StreamInfo]:
+    """What a draft holds now, or only these streams of it. Raises ManifoldError."""
+    connector = connector_of(draft)
+    return connector.discover() if names is None else _named(connector, names)
+
+
+def sample_stream(draft: Source, chosen: Chosen, *, limit: int = 20) -> dict[str, Any]:
+    """A stream of a draft as it would be declared, its first rows, and what a run would make of a larger sample.
+
+    Raises InvalidFields, and ManifoldError where the place cannot be asked.
+    """
+    connector = connector_of(draft)
+    config = _declared(_named(connector, [chosen.name])[0], chosen)
+    tried = tried_json(connector, config)
+    rows = None if tried["error"] else shown_rows(connector, config, limit)
+    return {"columns": [vars(each) for each in config.columns], "rows": rows, "tried": tried}
+
+
+def add_source(
+    project: Project,
+    *,
+    slug: str,
+    title: str,
+    connector: str,
+    params: Mapping[str, Any],
+    streams: Sequence[Chosen],
+    actor: Actor,
+    credential: Credential | None = None,
+    **options: Any,
+) -> Source:
+    """Test a source, look for its streams, and store it with them in one transaction. options: of `create_source`.
+
+    Raises ManifoldError where the test fails, InvalidFields, or Conflict; then nothing is stored.
+    """
+    draft = draft_source(project, connector=connector, params=params, credential=credential)
+    answer = try_source(draft)
+    _refuse_failed(answer)
+    reader = connector_of(draft)
+    wanted = {each.name: each for each in streams}
+    found = _named(reader, list(wanted))
+    configs = {each.name: _declared(each, wanted[each.name]) for each in found}
+    listed = {
+        name: reader.plan(config, "incremental", Mark()).listed
+        for name, config in configs.items()
+        if reader.family == "file"
+    }
+    with acting(actor):
+        source = create_source(
+            project,
+            slug=slug,
+            title=title,
+            connector=connector,
+            params=params,
+            credential=credential,
+            actor=actor,
+            **options,
+        )
+        keep_check(source, answer, actor=actor)
+        for stream in keep_found(source, found, actor=actor):
+            changes = _changes(configs[stream.name], wanted[stream.name])
+            kept = update_stream(stream, config=changes, actor=actor) if changes else stream
+            record_files(kept, listed.get(stream.name, ()))
+    return source
+
+
+def _refuse_failed(answer: Answer) -> None:
+    failed = next((each for each in answer.stages if not each.ok), None)
+    if failed is not None:
+        raise failed.error or ConfigurationError(failed.detail, code="test_failed")
+
+
+def _named(connector: Connector, names: Sequence[str]) -> list[StreamInfo]:
+    """These streams. Raises InvalidFields for one that is not there."""
+    found = connector.discover_named(names)
+    missing = [name for name in names if name not in {each.name for each in found}]
+    if missing:
+        raise InvalidFields({"streams": [f"There is no stream {', '.join(missing)} now."]})
+    return found
+
+
+def _declared(info: StreamInfo, chosen: Chosen) -> StreamConfig:
+    """A discovered stream with what was chosen for it. Raises InvalidFields."""
+    found = merged(refreshed(StreamConfig(info.name), info), chosen.config)
+    unknown = sorted(set(chosen.types) - {each.name for each in found.columns})
+    if unknown:
+        raise InvalidFields({"streams": [f"{info.name} has no column {', '.join(unknown)}."]})
+    columns = [vars(replace(each, type=chosen.types.get(each.name, each.type))) for each in found.columns]
+    return merged(found, {"columns": columns}) if chosen.types else found
+
+
+def _changes(config: StreamConfig, chosen: Chosen) -> dict[str, Any]:
+    """What of a declaration was chosen, whole."""
+    columns = {"columns": [vars(each) for each in config.columns]} if chosen.types else {}
+    return {**chosen.config, **columns}

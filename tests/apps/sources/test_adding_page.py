@@ -1,0 +1,110 @@
+"""The steps of adding a source, as the browser asks for them: only the last stores anything, no secret comes back."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.test import Client
+
+from apps.accounts.models import Project, User
+from apps.sources.models import Credential, Source, Stream
+from tests.apps.sources.conftest import CANARY
+
+pytestmark = pytest.mark.django_db
+NEW = "/p/flights/new-source/"
+
+
+@pytest.fixture
+def client(client: Client, admin: User, project: Project) -> Client:
+    client.force_login(admin)
+    return client
+
+
+def said(answer: Any) -> str:
+    assert answer.status_code == 200
+    return str(answer.content.decode())
+
+
+@pytest.fixture
+def entered(params: dict[str, Any]) -> dict[str, Any]:
+    """What the browser sends: the password stands in what was pasted, its field is empty."""
+    given = {f"param-{name}": value for name, value in params.items() if name != "password"}
+    text = f"postgresql://x:{quote(params['password'], safe='')}@y/z"
+    return {"title": "Reference", "slug": "", "text": text, "param-password": "", **given}
+
+
+def test_what_is_pasted_becomes_a_form_without_its_password(client: Client) -> None:
+    answer = client.post(NEW, {"text": f"postgresql://reader:{CANARY}@db.example.org/sales"})
+    assert answer.headers["HX-Retarget"] == "#connection"
+    assert 'value="db.example.org"' in said(answer) and "known from what you pasted" in said(answer)
+    assert CANARY not in said(answer)
+
+
+def test_what_is_not_clear_is_asked_and_what_nobody_knows_is_said(client: Client) -> None:
+    asked = said(client.post(NEW, {"text": "https://example.org/export"}))
+    assert "Take REST API" in asked and "Take Downloads" in asked
+    form = said(client.post(f"{NEW}rest/", {"do": "form", "text": "https://example.org/export"}))
+    assert 'value="https://example.org"' in form
+    assert "No connector knows" in said(client.post(NEW, {"text": "hello", "sample": "%"}))
+    assert "SQLite" in said(client.post(NEW, {"sample": "U1FMaXRlIGZvcm1hdCAzAA==", "name": "shop.db"}))
+
+
+def test_each_step_leads_to_the_next_and_the_last_one_stores(client: Client, entered: dict[str, Any]) -> None:
+    address = f"{NEW}postgresql/"
+    assert "it works" in said(client.post(address, {**entered, "do": "test"}))
+    streams = client.post(address, {**entered, "do": "next"})
+    assert streams.headers["HX-Retarget"] == "#streams"
+    assert 'value="public.flights"' in said(streams) and "new by id" in said(streams)
+    chosen = {**entered, "stream": ["public.flights"], "cursor-public.flights": "id"}
+    types = client.post(address, {**chosen, "do": "types"})
+    assert types.headers["HX-Retarget"] == "#types"
+    assert 'value="DECIMAL(10,2)"' in said(types)
+    columns = {"chosen-0": "public.flights", "column-0-1": "fare", "found-0-1": "DECIMAL(10,2)", "type-0-1": "DOUBLE"}
+    assert "All 2 rows" in said(client.post(address, {**chosen, **columns, "do": "sample", "at": "0"}))
+    assert not Source.objects.exists() and not Credential.objects.exists()
+    saved = client.post(address, {**chosen, **columns, "do": "save"}, headers={"HX-Request": "true"})
+    assert saved.headers["HX-Redirect"] == "/p/flights/sources/reference/"
+    stream = Stream.objects.get()
+    assert stream.config["cursor"] == "id"
+    assert {each["name"]: each["type"] for each in stream.config["columns"]}["fare"] == "DOUBLE"
+    assert Source.objects.get().health == "healthy"
+
+
+def test_a_wrong_password_stops_it_and_may_be_stored_all_the_same(client: Client, entered: dict[str, Any]) -> None:
+    address, wrong = f"{NEW}postgresql/", {**entered, "param-password": CANARY}
+    answer = said(client.post(address, {**wrong, "do": "next"}))
+    assert "Authenticate" in answer and "Nothing has been saved" in answer and CANARY not in answer
+    assert "does not accept the password" in said(client.post(address, {**wrong, "do": "save"}))
+    assert not Source.objects.exists()
+    client.post(address, {**wrong, "do": "anyway"})
+    assert Source.objects.get().health == "error"
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"title": ""}, "Give it a title."),
+        ({"param-host": ""}, "Host"),
+        ({"do": "types"}, "Choose at least one"),
+        ({"do": "sample", "at": "7"}, "There is no stream"),
+        ({"do": "save", "chosen-0": "public.gone"}, "There is no stream public.gone"),
+    ],
+    ids=["title", "host", "no stream", "no place", "gone"],
+)
+def test_what_is_wrong_is_said_where_it_was_entered(
+    changed: dict[str, str], words: str, client: Client, entered: dict[str, Any]
+) -> None:
+    assert words in said(client.post(f"{NEW}postgresql/", {**entered, "do": "next", **changed}))
+    assert not Source.objects.exists()
+
+
+def test_a_name_that_is_taken_is_told_before_anybody_waits(client: Client, entered: dict[str, Any]) -> None:
+    client.post(f"{NEW}postgresql/", {**entered, "do": "save"})
+    assert "There is a source reference already" in said(client.post(f"{NEW}postgresql/", {**entered, "do": "next"}))
+
+
+def test_a_source_of_uploads_is_stored_at_once(client: Client) -> None:
+    answer = client.post(f"{NEW}uploads/", {"title": "Given", "do": "next"}, headers={"HX-Request": "true"})
+    assert answer.headers["HX-Redirect"] == "/p/flights/sources/given/"

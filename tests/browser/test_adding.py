@@ -1,0 +1,85 @@
+"""Adding a source by its pages: pasted, tried with a wrong and the right password, streams, types; only then stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.axe import serious_faults
+from tests.browser.conftest import Open
+from tests.browser.installation import Installation
+
+pytestmark = pytest.mark.all
+
+
+def _paste(page: Page, text: str) -> None:
+    page.get_by_label("Address, connection string").fill(text)
+    page.get_by_role("button", name="Find the connector").click()
+
+
+def _sound(page: Page) -> None:
+    assert serious_faults(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (390, "dark")])
+def test_from_a_pasted_address_to_a_source(
+    *, width: int, theme: str, open_page: Open, signed_in: Path, installation: Installation, outside: dict[str, str]
+) -> None:
+    client = installation.client()
+    page = open_page(signed_in, width=width, height=844, theme=theme)
+    page.goto("/p/default/new-source/")
+    _paste(page, "https://example.org/export?id=7")
+    expect(page.get_by_role("button", name="Take REST API")).to_be_visible()
+    _sound(page)
+    wrong = "postgresql://{user}:wrong-{password}@{host}:{port}/{database}"
+    given = {name: quote(value, safe="") for name, value in outside.items()}
+    _paste(page, wrong.format(**given))
+    expect(page.locator("[name=param-database]")).to_have_value(outside["database"])
+    expect(page.locator("[name=param-password]")).to_have_value("")
+    page.get_by_label("Title").fill(f"Shop at {width}")
+    page.get_by_role("button", name="Test and go on").click()
+    tried = page.locator("#tried")
+    expect(tried.locator("li.failed")).to_contain_text("Authenticate")
+    expect(tried).to_contain_text("Nothing has been saved")
+    _sound(page)
+    page.locator("[name=param-password]").fill(outside["password"])
+    page.get_by_role("button", name="Test and go on").click()
+    for other in page.locator("input[name=stream]:not([value='public.customers'])").all():
+        other.uncheck()
+    page.get_by_label("Cursor of public.customers").select_option("since")
+    _sound(page)
+    page.get_by_role("button", name="Look at the types").click()
+    expect(page.get_by_role("region", name="Rows")).to_contain_text("2020-02-02")
+    page.get_by_label("Type of name").fill("BIGINT")
+    page.get_by_role("button", name="Try these types").click()
+    expect(page.locator("#sample-0").get_by_role("alert")).to_be_visible()
+    _sound(page)
+    page.get_by_role("button", name="Back").click()
+    expect(page.get_by_label("Cursor of public.customers")).to_have_value("since")
+    page.get_by_role("button", name="Look at the types").click()
+    expect(page.get_by_role("region", name="Rows")).to_be_visible()
+    assert not [each for each in client.each("sources/") if each["slug"] == f"shop-at-{width}"]
+    assert outside["password"] not in page.content()
+    page.get_by_role("button", name="Save the source").click()
+    expect(page.get_by_role("heading", name=f"Shop at {width}")).to_be_visible()
+    expect(page.locator(".head-facts")).to_contain_text("healthy")
+    stream = client.in_project("GET", f"sources/shop-at-{width}/streams/public.customers/")
+    assert stream["config"]["cursor"] == "since"
+
+
+def test_a_file_is_told_by_its_beginning_and_left_where_it_is(
+    open_page: Open, signed_in: Path, installation: Installation, tmp_path: Path
+) -> None:
+    (tmp_path / "shop.db").write_bytes(b"SQLite format 3\0" + bytes(100_000))
+    page = open_page(signed_in)
+    page.goto("/p/default/new-source/")
+    with page.expect_request(lambda each: each.method == "POST") as sent:
+        page.locator("input[type=file]").set_input_files(tmp_path / "shop.db")
+    assert len(sent.value.post_data or "") < 200_000
+    expect(page.locator("#connection")).to_contain_text("It begins as files of SQLite do.")
+    page.get_by_role("button", name="Back").click()
+    expect(page.get_by_role("button", name="Find the connector")).to_be_visible()
