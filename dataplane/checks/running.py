@@ -6,9 +6,10 @@ and the rows themselves are read at the end, all rules' samples at once.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -32,6 +33,8 @@ SEGMENTS = "segments"
 AT = "__file, __ordinal"
 LONGEST = 200
 
+# The fields of a `Segment`, as lists.
+_SEGMENT = {"staged": ["VARCHAR"], "first": ["BIGINT"], "file": ["VARCHAR"], "shift": ["BIGINT"]}
 _OURS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
 _ROWS = (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException)
 
@@ -128,11 +131,11 @@ class Check:
             f"CREATE OR REPLACE TEMP TABLE {SEGMENTS} (__file VARCHAR, __ordinal BIGINT, file VARCHAR, shift BIGINT)"
         )
         found = self._where.segments()
-        columns = [list(each) for each in zip(*(astuple(each) for each in found), strict=True)]
+        columns = {name: [getattr(each, name) for each in found] for name in _SEGMENT}
+        # No parameters: for the first one in a process DuckDB imports pandas where that is installed.
         self.connection.execute(
-            f"INSERT INTO {SEGMENTS} SELECT unnest($1::VARCHAR[]), unnest($2::BIGINT[]), unnest($3::VARCHAR[]), "
-            "unnest($4::BIGINT[])",
-            columns,
+            f"INSERT INTO {SEGMENTS} SELECT {', '.join(f'unnest(found.{name})' for name in _SEGMENT)} "
+            f"FROM (SELECT from_json({literal(json.dumps(columns))}, {literal(json.dumps(_SEGMENT))}) AS found)"
         )
 
     def _asked(self, rule: Rule, position: int) -> Asked:
