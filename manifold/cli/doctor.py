@@ -64,8 +64,8 @@ def examine(home: Home) -> list[Finding]:
 
 def _print(findings: list[Finding]) -> None:
     output.table(
-        ([each.name, "well" if each.up else "error", each.detail, f"{each.seconds:.3f} s"] for each in findings),
-        ["what", "", "found", "took"],
+        ([each.name, "well" if each.up else "error", f"{each.seconds:.3f} s", each.detail] for each in findings),
+        ["what", "", "took", "found"],
         "",
     )
     for each in findings:

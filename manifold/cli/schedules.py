@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
+from apps.pipelines import text as texts
 from manifold.cli import output
 from manifold.client import Client, at
 
@@ -44,6 +46,24 @@ def show(client: Client, *, pipeline: str, zone: str | None, as_json: bool) -> N
     output.print_json(found) if as_json else _show(found, zone)
 
 
+@schedules.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--zone", help="The time zone for the second column; this terminal's if none is named.")
+@output.command
+def preview(client: Client, *, file: Path, zone: str | None, as_json: bool) -> None:
+    """What the schedule of a document in FILE would do: in words, and its next five moments. Nothing is written."""
+    value, _, _ = texts.read(output.document(file))
+    if not isinstance(value, dict) or "schedule" not in value:
+        output.stop(f"{file} has no `schedule:` that can be read. `manifold validate {file}` says more.", output.USAGE)
+    asked = {"schedule": value["schedule"]} | ({"zone": zone} if zone else {})
+    found = client.in_project("POST", "schedules/preview/", json=asked)
+    if as_json:
+        output.print_json(found)
+        return
+    click.echo(found["says"])
+    _show_moments(found["next"], found["definition"].get("timezone", "UTC"), zone)
+
+
 @schedules.command("on")
 @click.argument("pipeline")
 @output.command
@@ -70,14 +90,18 @@ def _show(found: dict[str, Any], zone: str | None) -> None:
         click.echo("The published document has no schedule.")
         return
     click.echo(f"{found['pipeline']}: {_state(found)}. {found['says']}")
-    output.table(
-        ((_clock(each["local"]), _clock(each["yours"]) if zone else output.when(each["at"])) for each in found["next"]),
-        [found["timezone"], zone or time.tzname[0]],
-        "It does not fire any more.",
-    )
+    _show_moments(found["next"], found["timezone"], zone)
     for each in found["fires"]:
         missed = f", {each['left_out']} missed before it" if each["left_out"] else ""
         click.echo(f"fired for {output.when(each['scheduled_for'])}: run {each['run']} {each['state']}{missed}")
+
+
+def _show_moments(moments: list[dict[str, Any]], own: str, zone: str | None) -> None:
+    output.table(
+        ((_clock(each["local"]), _clock(each["yours"]) if zone else output.when(each["at"])) for each in moments),
+        [own, zone or time.tzname[0]],
+        "It does not fire any more.",
+    )
 
 
 def _state(found: dict[str, Any]) -> str:

@@ -338,6 +338,7 @@ hooks rotate orders HOOK                        4        2         2      4     
 hooks remove orders HOOK                        4        2         2      4        4     0
 schedules list                                  4        2         2      0        0     0
 schedules show orders                           4        2         2      0        0     0
+schedules preview DOCUMENT                      4        2         2      0        0     0
 schedules on orders                             4        2         2      4        4     0
 schedules off orders                            4        2         2      4        4     0
 sources list                                    4        2         2      0        0     0
