@@ -8,8 +8,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from manifold.environment import SettingError
 
 
-def django_database(url: str, *, application_name: str = "manifold") -> dict[str, Any]:
-    """One entry of Django's DATABASES. Raises SettingError for an address that is not PostgreSQL's."""
+def django_database(url: str, *, pooled: bool = False, application_name: str = "manifold") -> dict[str, Any]:
+    """One entry of Django's DATABASES. Raises SettingError for an address that is not PostgreSQL's.
+
+    pooled: the next transaction may be in another session, so nothing is left in one for it to find.
+    """
     parts = urlsplit(url)
     try:
         port = parts.port
@@ -23,7 +26,7 @@ def django_database(url: str, *, application_name: str = "manifold") -> dict[str
         "application_name": application_name,
         "connect_timeout": 5,
         # psycopg's own default: statements of ours that ask for it are prepared. Django's own never are.
-        "prepare_threshold": 5,
+        "prepare_threshold": None if pooled else 5,
         **dict(parse_qsl(parts.query)),
     }
     return {
@@ -34,6 +37,7 @@ def django_database(url: str, *, application_name: str = "manifold") -> dict[str
         "HOST": parts.hostname or "",
         "PORT": str(port or ""),
         "OPTIONS": options,
+        "DISABLE_SERVER_SIDE_CURSORS": pooled,
         # Threads keep their connection; a restart of the database is noticed at the next request.
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,

@@ -177,6 +177,12 @@ DATABASE_ADMIN_URL = _text(
     "audit table.",
     secret=True,
 )
+DATABASE_POOLER = _flag(
+    "MANIFOLD_DATABASE_POOLER",
+    False,
+    "A pooler that gives each transaction another session, such as PgBouncer with `pool_mode = transaction`, stands "
+    "before PostgreSQL: no statement is prepared.",
+)
 REDIS_URL = _text(
     "REDIS_URL",
     "",

@@ -116,10 +116,11 @@ WHITENOISE_AUTOREFRESH = False
 # --- Database -------------------------------------------------------------------------------------------------------
 _ADMIN_URL = environment.DATABASE_ADMIN_URL.read()
 _URL = environment.DATABASE_URL.read() or "postgresql://manifold@127.0.0.1:5432/manifold"
-DATABASES = {"default": django_database(_URL)}
+_POOLED = environment.DATABASE_POOLER.read()
+DATABASES = {"default": django_database(_URL, pooled=_POOLED)}
 if _ADMIN_URL:
     # Only for migrations: `manage.py migrate --database admin`.
-    DATABASES["admin"] = django_database(_ADMIN_URL, application_name="manifold admin") | {
+    DATABASES["admin"] = django_database(_ADMIN_URL, pooled=_POOLED, application_name="manifold admin") | {
         "TEST": {"MIRROR": "default"}
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

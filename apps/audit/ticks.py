@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
+import psycopg
 import structlog
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
 log = structlog.get_logger(__name__)
 
@@ -24,18 +25,21 @@ def lock_number(name: str) -> int:
 
 @contextmanager
 def alone(name: str) -> Iterator[bool]:
-    """Whether this process holds the advisory lock of that name, until the end of the block or of the connection."""
-    number = lock_number(name)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [number])
-        held = bool(cursor.fetchone()[0])
+    """Whether this process holds the advisory lock of that name, until the end of the block.
+
+    A transaction of its own holds it, not a session: a pooler before the database gives each transaction another one.
+    """
+    with connection.wrap_database_errors:
+        own = psycopg.connect(**connection.get_connection_params())
     try:
+        with connection.wrap_database_errors:
+            (held,) = own.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock_number(name)]).fetchone() or (False,)
         yield held
     finally:
-        if held:
-            # A connection that broke has let go of the lock already.
-            with suppress(OperationalError, InterfaceError), connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [number])
+        # A connection that broke has let go of the lock already. Closing alone would let go of it a moment later.
+        with suppress(psycopg.Error):
+            own.rollback()
+        own.close()
 
 
 def tick(work: Callable[[], None]) -> Callable[[], None]:

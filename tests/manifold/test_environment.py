@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
+import psycopg
 import pytest
+from django.db import connection
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from manifold import environment
 from manifold.database import django_database
@@ -119,6 +123,23 @@ def test_a_database_address_becomes_djangos() -> None:
     database = django_database("postgresql://us%40er:p%2Fw@db.example:6543/name?sslmode=require")
     assert (database["USER"], database["PASSWORD"], database["HOST"]) == ("us@er", "p/w", "db.example")
     assert (database["PORT"], database["NAME"], database["OPTIONS"]["sslmode"]) == ("6543", "name", "require")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("pooled", "prepared"), [(False, 1), (True, 0)])
+def test_behind_a_pooler_no_session_keeps_anything(pooled: bool, prepared: int) -> None:
+    entry = django_database(os.environ["DATABASE_URL"], pooled=pooled)
+    assert entry["DISABLE_SERVER_SIDE_CURSORS"] is pooled
+    other = DatabaseWrapper({**connection.settings_dict, "OPTIONS": entry["OPTIONS"]})
+    try:
+        other.ensure_connection()
+        with psycopg.Cursor(other.connection) as cursor:
+            # As the run engine does it for what every step costs.
+            cursor.execute("SELECT 1 + %s", [1], prepare=True)
+            cursor.execute("SELECT count(*) FROM pg_prepared_statements", prepare=False)
+            assert cursor.fetchone() == (prepared,)
+    finally:
+        other.close()
 
 
 @pytest.mark.parametrize("url", ["mysql://a@b/c", "postgresql://host", "postgresql://host:port/name", "nonsense"])
