@@ -18,7 +18,7 @@ from dataplane.connectors.base import Window as Bounds
 from dataplane.connectors.slices import Slice
 from dataplane.errors import ConfigurationError
 from dataplane.steps.extract import narrowed
-from dataplane.steps.plan import Ask
+from dataplane.steps.plan import Ask, Picked
 
 Bindings = dict[str, tuple[Connector, StreamConfig]]
 
@@ -61,6 +61,7 @@ def questions(
     bindings: Bindings,
     part: Part | None,
     reserved: tuple[Slice, ...],
+    picked: Picked | None = None,
 ) -> dict[str, Ask]:
     """What has to be asked, by step."""
     if base.way == "overtaken":
@@ -97,6 +98,7 @@ def questions(
             part=part.slice if part and base.way == "slice" else None,
             reserved=reserved,
             watch=watch,
+            picked=picked if connector.family == "file" else None,
         )
     return asks
 

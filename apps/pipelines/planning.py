@@ -17,11 +17,11 @@ from apps.pipelines import document as documents
 from apps.pipelines import windows as w
 from apps.pipelines.backfills import Part
 from apps.pipelines.document import Document
-from apps.pipelines.models import Pipeline, PipelineVersion, Window
+from apps.pipelines.models import Pipeline, PipelineVersion, Run, Window
 from apps.pipelines.plans import SEED, Plan, Survey, conclude
 from apps.sources.models import Stream
 from dataplane.errors import ConfigurationError, DataError
-from dataplane.steps.plan import answer
+from dataplane.steps.plan import Picked, answer
 
 
 def survey(
@@ -34,12 +34,14 @@ def survey(
     reused: frozenset[str] = frozenset(),
     only: Sequence[str] = (),
     part: Part | None = None,
+    picked: Picked | None = None,
 ) -> Survey:
     """Choose the way, and what to ask. Opens credentials but no connection.
 
     `batch` is the one that a retry has to repeat, `reused` are the extracts whose files it takes over. Of a run of
-    `only` some steps the windows of all others stay as they are. `part` is what it reads for a backfill. Raises
-    ConfigurationError for a stream that is gone, a cursor that was changed, or an incremental run that has no mark.
+    `only` some steps the windows of all others stay as they are. `part` is what it reads for a backfill, `picked` the
+    files that it is to read where not all that are new. Raises ConfigurationError for a stream that is gone, a cursor
+    that was changed, or an incremental run that has no mark.
     """
     left_out = set(document.steps) - set(document.only(only).steps)
     document = document.only(only)
@@ -60,6 +62,8 @@ def survey(
         base = _by_windows(base, mode)
     if base.way == "repeat" and part is None:
         _refuse_late_rows(base)
+    if base.way == "repeat" and batch is None and picked is not None:
+        raise _unfinished(base)
     if part is not None or batch is not None:
         # A slice is read by the version that its backfill began with, and a retry by that of the run that it repeats:
         # what a newer one has added is not stale.
@@ -68,7 +72,12 @@ def survey(
     if base.way == "slice" and part is not None and not part.again:
         base = replace(base, covered=frozenset(asking.covered(base, bindings, part)))
     reserved = backfills.reserved(pipeline_id) if base.way in ("new", "repeat") and part is None else ()
-    return replace(base, asks=asking.questions(base, bindings, part, reserved))
+    return replace(base, asks=asking.questions(base, bindings, part, reserved, picked if base.way == "new" else None))
+
+
+def picked_by(run: Run) -> Picked | None:
+    """The files that a run was started for, where not for all."""
+    return Picked(tuple(run.files), run.again) if run.files else None
 
 
 def whole(document: Document, pipeline_id: uuid.UUID, project_id: uuid.UUID) -> Survey:
@@ -83,9 +92,15 @@ def whole(document: Document, pipeline_id: uuid.UUID, project_id: uuid.UUID) -> 
     return replace(base, asks=asking.questions(base, asking.bindings_of(document, streams), None, ()))
 
 
-def dry_run(pipeline: Pipeline, version: PipelineVersion, mode: str, only: Sequence[str] = ()) -> dict[str, Any]:
+def dry_run(
+    pipeline: Pipeline,
+    version: PipelineVersion,
+    mode: str,
+    only: Sequence[str] = (),
+    picked: Picked | None = None,
+) -> dict[str, Any]:
     """What a run would do, in the shape `plan`. Asks the sources now, and writes nothing. Raises ManifoldError."""
-    found = survey(documents.load(version.document), pipeline.pk, pipeline.project_id, mode, only=only)
+    found = survey(documents.load(version.document), pipeline.pk, pipeline.project_id, mode, only=only, picked=picked)
     plan = conclude(found, {key: answer(ask) for key, ask in found.asks.items()})
     if stops := drifting.stopped(plan):
         raise stops
@@ -201,6 +216,14 @@ def _by_windows(base: Survey, mode: str) -> Survey:
             evidence={"steps": never},
         )
     return replace(base, way="new")
+
+
+def _unfinished(base: Survey) -> ConfigurationError:
+    return ConfigurationError(
+        f"A run for picked files has to wait: {base.reason} Start a run that picks none first, and then this one.",
+        code="unfinished_batch",
+        evidence={"batch": str(base.batch)},
+    )
 
 
 def _refuse_late_rows(base: Survey) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from apps.sources.models import Stream
 from dataplane.connectors.base import FileRef
 from dataplane.connectors.base import Window as Bounds
 from dataplane.drift import Drift
-from dataplane.errors import DataError, Suggestion
+from dataplane.errors import ConfigurationError, DataError, Suggestion
 from dataplane.steps.plan import Answer, Ask
 
 Way = Literal["full", "new", "seed", "repeat", "verify", "overtaken", "slice"]
@@ -79,6 +80,7 @@ class Reading:
     bytes: int | None = None
     warnings: tuple[str, ...] = ()
     listed: tuple[FileRef, ...] = ()
+    changed: tuple[str, ...] = ()
     window: Window | None = None
     failed: dict[str, Any] | None = None
     drift: Drift | None = None
@@ -166,6 +168,8 @@ def _fresh(survey: Survey, key: str, answers: dict[str, Answer]) -> Reading:
         failed = answer.failed.as_json() if answer.failed and survey.asks[key].may_fail else None
         why = answer.failed.message if answer.drift and answer.failed else "Its source does not answer."
         return Reading(key, stream, incremental, None, why, failed=failed, drift=answer.drift)
+    if survey.way == "new" and incremental and planned.window is not None:
+        _refuse_doubles(survey, key, planned.window.files)
     return Reading(
         key,
         stream,
@@ -176,8 +180,24 @@ def _fresh(survey: Survey, key: str, answers: dict[str, Answer]) -> Reading:
         bytes=planned.bytes,
         warnings=planned.warnings,
         listed=planned.listed,
+        changed=planned.changed,
         drift=answer.drift,
     )
+
+
+def _refuse_doubles(survey: Survey, key: str, files: Iterable[FileRef]) -> None:
+    """Rows of a file that is read once more come twice where a load adds them. Raises ConfigurationError."""
+    read = {each.path for each in survey.asks[key].mark.files}
+    again = [each.path for each in files if each.path in read]
+    adds = [each for each in survey.graph.loads_fed_by(key) if survey.document.steps[each].spec.mode == "append"]
+    if again and adds:
+        raise ConfigurationError(
+            f"The load `{adds[0]}` adds what it is given, so the rows of {again[0]}, which was read before, would come "
+            "twice. Let it merge by a key, or read everything again with mode seed.",
+            code="would_double",
+            evidence={"step": key, "load": adds[0], "files": again[:100]},
+            suggestions=[SEED],
+        )
 
 
 def _emptied(reading: Reading) -> Reading:
@@ -241,9 +261,7 @@ def _verify(survey: Survey, key: str, answer: Answer) -> None:
 
 
 def _difference(kept: list[Window], answer: Answer) -> dict[str, Any] | None:
-    read = w.mark_of(kept, frozenset())
-    there = {each.path: each for each in (answer.planned.listed if answer.planned else ())}
-    changed = [each.path for each in read.files if each.path in there and there[each.path] != each]
+    changed = list(answer.planned.changed) if answer.planned else []
     if changed:
         return {"said": f"{len(changed)} files have changed, the first is {changed[0]}", "files": changed[:100]}
     then = sum(each.rows or 0 for each in kept)

@@ -6,7 +6,7 @@ import uuid
 
 from apps.audit.context import Actor
 from apps.audit.refusals import Conflict
-from apps.pipelines import starting, windows
+from apps.pipelines import planning, starting, windows
 from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Decision, Pipeline, Run, StepRun, Window
 from apps.pipelines.states import RUN_TERMINAL, STEP_DONE
@@ -38,6 +38,7 @@ def create_retry(run: Run, pipeline: Pipeline, *, actor: Actor, trigger_key: str
         trigger_key=trigger_key,
         retry_of=run,
         only=run.only,
+        picked=planning.picked_by(run),
     )
     # A slice of a backfill is read anew: live runs may have loaded newer rows since.
     standing = _standing(list(run.steps.all())) if run.backfill_id is None else {}

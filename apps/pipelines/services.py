@@ -22,6 +22,7 @@ from apps.pipelines.models import Pipeline, PipelineVersion, Run
 from apps.pipelines.problems import DocumentError, Problem
 from apps.pipelines.states import RUN_ACTIVE, RUN_TERMINAL
 from apps.snapshots import services as snapshots
+from dataplane.steps.plan import Picked
 
 MODES = ("auto", "seed", "incremental", "repair")
 
@@ -134,13 +135,18 @@ def start_run(
     start_before: datetime | None = None,
     if_running: Literal["queue", "skip"] | None = None,
     only: Sequence[str] = (),
+    files: Sequence[str] = (),
+    again: bool = False,
 ) -> Run:
     """A new run of the published version, started at once or when its turn comes.
 
-    `only`: these steps, with everything that they need; the others are skipped. `if_running` stands above what the
+    `only`: these steps, with everything that they need; the others are skipped. `files`: of new files only these, by
+    path or with `*` and `?`; with `again` also such as were read before. `if_running` stands above what the
     document says for every run. The same `trigger_key` in the same project gives the same run again. Raises Conflict
-    when nothing is published, or when the key was used for another request; Invalid for a step that is not there.
+    when nothing is published, or when the key was used for another request; Invalid for a step that is not there, or
+    files that do not go with the mode.
     """
+    picked = _picked(mode, files, again=again)
     with acting(actor):
         locked = starting.lock_pipeline(pipeline.pk)
         if trigger_key is not None:
@@ -148,7 +154,7 @@ def start_run(
             starting.lock_trigger_key(locked.project_id, trigger_key)
             known = Run.objects.filter(project_id=locked.project_id, trigger_key=trigger_key).first()
             if known is not None:
-                return _same_request(known, locked, mode, only)
+                return _same_request(known, locked, mode, only, files)
         if locked.published is None:
             raise Conflict(
                 f"The pipeline `{locked.slug}` has no published version. Publish its draft first.", code="not_published"
@@ -165,6 +171,7 @@ def start_run(
             trigger_key=trigger_key,
             start_before=start_before,
             only=only,
+            picked=picked,
         )
         if busy and (if_running or documents.load(locked.published.document).header.if_running) == "skip":
             closing.skip_pending(run, "Another run of this pipeline had not ended, and it says `if_running: skip`.")
@@ -197,20 +204,37 @@ def retry_run(run: Run, *, actor: Actor, trigger_key: str | None = None) -> Run:
             starting.lock_trigger_key(locked.project_id, trigger_key)
             known = Run.objects.filter(project_id=locked.project_id, trigger_key=trigger_key).first()
             if known is not None:
-                return _same_request(known, locked, known.requested_mode, known.only)
+                return _same_request(known, locked, known.requested_mode, known.only, known.files)
         again = retrying.create_retry(run, locked, actor=actor, trigger_key=trigger_key)
         _admit(locked.pk)
         again.refresh_from_db()
         return again
 
 
-def plan_run(pipeline: Pipeline, *, mode: str = "auto", only: Sequence[str] = ()) -> dict[str, Any]:
+def plan_run(
+    pipeline: Pipeline,
+    *,
+    mode: str = "auto",
+    only: Sequence[str] = (),
+    files: Sequence[str] = (),
+    again: bool = False,
+) -> dict[str, Any]:
     """What a run would read and why, in the shape `plan`; asks the sources and writes nothing."""
     if pipeline.published is None:
         raise Conflict(
             f"The pipeline `{pipeline.slug}` has no published version. Publish its draft first.", code="not_published"
         )
-    return planning.dry_run(pipeline, pipeline.published, mode, _known_steps(pipeline.published, only))
+    picked = _picked(mode, files, again=again)
+    return planning.dry_run(pipeline, pipeline.published, mode, _known_steps(pipeline.published, only), picked)
+
+
+def _picked(mode: str, files: Sequence[str], *, again: bool) -> Picked | None:
+    """Raises Invalid."""
+    if files and mode not in ("auto", "incremental"):
+        raise Invalid("files", f"A run with mode {mode} picks no files. Use auto.", code="files_and_mode")
+    if again and not files:
+        raise Invalid("again", "Say which files are to be read again.", code="no_files")
+    return Picked(tuple(files), again) if files else None
 
 
 def _known_steps(version: PipelineVersion, only: Sequence[str]) -> list[str]:
@@ -228,8 +252,9 @@ def _admit(pipeline_id: uuid.UUID) -> None:
         transaction.on_commit(partial(dispatch.send, ready), robust=True)
 
 
-def _same_request(known: Run, pipeline: Pipeline, mode: str, only: Sequence[str]) -> Run:
-    if known.pipeline_id != pipeline.pk or known.requested_mode != mode or set(known.only) != set(only):
+def _same_request(known: Run, pipeline: Pipeline, mode: str, only: Sequence[str], files: Sequence[str]) -> Run:
+    same = known.pipeline_id == pipeline.pk and known.requested_mode == mode
+    if not same or set(known.only) != set(only) or set(known.files) != set(files):
         raise Conflict("This key was used for another request. Send a new one.", code="key_used")
     return known
 

@@ -24,6 +24,7 @@ from apps.pipelines.execution.dispatch import Ready
 from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Backfill, Pipeline, PipelineVersion, Run, StepRun
 from apps.pipelines.states import RUN_ACTIVE, STEP_DONE
+from dataplane.steps.plan import Picked
 
 
 def lock_pipeline(pipeline_id: uuid.UUID) -> Pipeline:
@@ -42,12 +43,13 @@ def create_run(
     start_before: datetime | None = None,
     retry_of: Run | None = None,
     only: Sequence[str] = (),
+    picked: Picked | None = None,
     turn: Turn | None = None,
 ) -> Run:
     """A pending run with all its steps, and the event. The caller holds the pipeline's lock.
 
-    Of a run of `only` these steps and what they need the others are skipped from the start. `turn` is what it reads for
-    a backfill.
+    Of a run of `only` these steps and what they need the others are skipped from the start. `picked` are the files that
+    it reads where not all that are new. `turn` is what it reads for a backfill.
     """
     document = documents.load(version.document)
     header = document.header
@@ -69,11 +71,14 @@ def create_run(
         retry_of=retry_of,
         root=retry_of.root if retry_of else run_id,
         only=list(only),
+        files=list(picked.files) if picked else [],
+        again=picked is not None and picked.again,
         **_place(turn, retry_of),
     )
     StepRun.objects.bulk_create(_steps(run, document, only))
     data: dict[str, Any] = {"trigger": trigger, "mode": mode, "version": version.number}
     data |= {"only": list(only)} if only else {}
+    data |= {"files": list(picked.files), "again": picked.again} if picked else {}
     _record("run created", run, pipeline, data | ({"retry_of": str(retry_of.pk)} if retry_of else {}))
     return run
 

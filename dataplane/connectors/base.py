@@ -58,6 +58,7 @@ class FileRef:
     """A file as it was seen: `path` relative to the source, `size` in bytes, `modified` in RFC 3339 UTC.
 
     version: what its place calls this state of it (the ETag of a download); empty where time and size have to tell.
+    digest: of its bytes (XXH3, 128 bits), once it was read.
     """
 
     path: str
@@ -65,11 +66,16 @@ class FileRef:
     modified: str
     file_date: str | None = None
     version: str = ""
+    digest: str = field(default="", compare=False)
 
     @property
     def state(self) -> tuple[int, str, str]:
         """What differs when the file has changed."""
         return self.size, self.modified, self.version
+
+    def as_json(self) -> dict[str, Any]:
+        """As windows keep it; the digest, where it was read."""
+        return {name: value for name, value in vars(self).items() if name != "digest" or value}
 
 
 @dataclass(frozen=True)
@@ -191,7 +197,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Planned:
-    """What an extract would read now. `window` None: nothing new, and `reason` says so in a sentence."""
+    """What an extract would read now. `window` None: nothing new, and `reason` says so in a sentence.
+
+    changed: files that are not as they were when they were read, whether they are read again or not.
+    """
 
     window: Window | None
     reason: str
@@ -199,6 +208,7 @@ class Planned:
     bytes: int | None = None
     warnings: tuple[str, ...] = ()
     listed: tuple[FileRef, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ other share no file and no row, and leave none out between them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -102,6 +102,15 @@ def without(planned: Planned, reserved: Sequence[Slice]) -> Planned:
         return planned
     waiting = f"{len(files) - len(left)} new files are left for a backfill."
     return _of(planned, left, f"{len(left)} others are new; {waiting}" if left else waiting)
+
+
+def only(planned: Planned, wanted: Callable[[FileRef], bool]) -> Planned:
+    """Of the new files those that are wanted."""
+    found = planned.window.files if planned.window else ()
+    chosen = tuple(each for each in found if wanted(each))
+    if not chosen:
+        return _of(planned, (), "None of the files that were picked waits to be read.")
+    return _of(planned, chosen, f"{len(chosen)} of {len(found)} new files were picked.")
 
 
 def _of(planned: Planned, files: tuple[FileRef, ...], reason: str) -> Planned:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from dataplane.connectors import slices
@@ -15,11 +16,24 @@ from dataplane.steps.base import Spec, StepContext, StepKind, StepResult
 
 
 @dataclass(frozen=True)
+class Picked:
+    """Files that somebody has picked by hand, by path or with `*` and `?`; no other is read. again: also such as were
+    read before."""
+
+    files: tuple[str, ...]
+    again: bool = False
+
+    def holds(self, file: FileRef) -> bool:
+        return any(fnmatchcase(file.path, each) for each in self.files)
+
+
+@dataclass(frozen=True)
 class Ask:
     """A question to one source: what would be read now, and, with `verify`, how many rows a window holds by now.
 
     part: ask for this slice of time alone. reserved: slices whose files are left for another run. watch: what the
-    columns were when they were last looked at; None where nobody wants to know whether they have changed.
+    columns were when they were last looked at; None where nobody wants to know whether they have changed. picked: the
+    only files that are wanted.
     """
 
     connector: Connector
@@ -31,6 +45,7 @@ class Ask:
     part: Slice | None = None
     reserved: tuple[Slice, ...] = ()
     watch: Watch | None = None
+    picked: Picked | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,11 @@ class PlanStep(StepKind):
         for position, (key, ask) in enumerate(asks.items()):
             context.progress.detail = f"asking for {key}"
             context.progress.fraction = position / len(asks)
-            answers[key] = answer(ask)
+            try:
+                answers[key] = answer(ask)
+            except ManifoldError as error:
+                error.evidence.setdefault("step", key)
+                raise
         return StepResult(facts={"answers": answers})
 
 
@@ -109,4 +128,8 @@ def _following(ask: Ask, drift: Drift | None) -> Ask:
 def _planned(ask: Ask) -> Planned:
     if ask.part is not None:
         return slices.plan(ask.connector, ask.stream, ask.part, ask.mark)
-    return slices.without(ask.connector.plan(ask.stream, ask.mode, ask.mark), ask.reserved)
+    mark, picked = ask.mark, ask.picked
+    if picked is not None and picked.again:
+        mark = replace(mark, files=tuple(each for each in mark.files if not picked.holds(each)))
+    planned = slices.without(ask.connector.plan(ask.stream, ask.mode, mark), ask.reserved)
+    return planned if picked is None else slices.only(planned, picked.holds)

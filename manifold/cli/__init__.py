@@ -29,6 +29,7 @@ COMMANDS = {
     "clone": "manifold.cli.pipelines:clone",
     "pause": "manifold.cli.pipelines:pause",
     "resume": "manifold.cli.pipelines:resume",
+    "files": "manifold.cli.files:files",
     "schedules": "manifold.cli.schedules:schedules",
     "hooks": "manifold.cli.hooks:hooks",
     "sources": "manifold.cli.sources:sources",

@@ -26,12 +26,23 @@ reason = click.option("--reason", default="", help="Why; it is shown with the ru
 @click.option("--dry-run", is_flag=True, help="Print what would be read and why; start nothing.")
 @click.option("--wait", is_flag=True, help="Wait for the end and leave with status 1 if it failed.")
 @click.option("--step", "steps", multiple=True, help="Only this step, with everything that it needs; may be repeated.")
+@click.option("--files", multiple=True, metavar="PATH", help="Of new files only these; `*` and `?`; may be repeated.")
+@click.option("--again", is_flag=True, help="With --files: also such as were read before.")
 @output.command
 def run(
-    client: Client, *, pipeline: str, mode: str, dry_run: bool, wait: bool, steps: tuple[str, ...], as_json: bool
+    client: Client,
+    *,
+    pipeline: str,
+    mode: str,
+    dry_run: bool,
+    wait: bool,
+    steps: tuple[str, ...],
+    files: tuple[str, ...],
+    again: bool,
+    as_json: bool,
 ) -> None:
     """Start a run of PIPELINE."""
-    body = {"mode": mode, "steps": list(steps)}
+    body = {"mode": mode, "steps": list(steps), "files": list(files), "again": again}
     if dry_run:
         plan = client.in_project("POST", at("pipelines", pipeline, "plan"), json=body)
         output.print_json(plan) if as_json else show_plan(plan)

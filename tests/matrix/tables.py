@@ -63,12 +63,17 @@ get     P/sources/                                              401      404    
 get     P/sources/<slug>/                                       401      404       404    yes      yes   yes
 get     P/sources/<slug>/checks/                                401      404       404    yes      yes   yes
 get     P/sources/<slug>/health/                                401      404       404    yes      yes   yes
+get     P/sources/<slug>/cost/                                  401      404       404    yes      yes   yes
+put     P/sources/<slug>/cost/                                  401      404       404    403      403   yes
 get     P/sources/<slug>/impact/                                401      404       404    yes      yes   yes
 get     P/datasets/<slug>/upstream/                             401      404       404    yes      yes   yes
 get     P/sources/<source>/history/                             401      404       404    yes      yes   yes
 get     P/sources/<source>/history/export/                      401      404       404    yes      yes   yes
 get     P/history/                                              401      404       404    yes      yes   yes
 get     P/history/export/                                       401      404       404    yes      yes   yes
+get     P/sources/<slug>/inbox/                                 401      404       404    409      409   409
+post    P/sources/<slug>/inbox/secret/                          401      404       404    403      403   409
+delete  P/sources/<slug>/inbox/secret/                          401      404       404    403      403   409
 get     P/sources/<slug>/files/                                 401      404       404    yes      yes   yes
 get     P/sources/<slug>/drift/                                 401      404       404    yes      yes   yes
 post    P/sources/<slug>/test/                                  401      404       404    403      yes   yes
@@ -84,6 +89,7 @@ delete  P/sources/<slug>/                                       401      404    
 get     P/sources/<source>/streams/                             401      404       404    yes      yes   yes
 get     P/sources/<source>/streams/<name>/                      401      404       404    yes      yes   yes
 get     P/sources/<source>/streams/<name>/preview/              401      404       404    yes      yes   yes
+get     P/sources/<source>/streams/<name>/lag/                  401      404       404    409      409   409
 get     P/sources/<source>/streams/<name>/schemas/              401      404       404    yes      yes   yes
 get     P/sources/<source>/streams/<name>/drift/                401      404       404    yes      yes   yes
 post    P/sources/<source>/streams/<name>/drift/seen/           401      404       404    403      yes   yes
@@ -107,6 +113,7 @@ post    P/pipelines/validate/                                   401      404    
 get     P/pipelines/<slug>/export/                              401      404       404    yes      yes   yes
 get     P/pipelines/<slug>/versions/                            401      404       404    yes      yes   yes
 get     P/pipelines/<slug>/versions/<number>/                   401      404       404    yes      yes   yes
+get     P/pipelines/<slug>/files/                               401      404       404    yes      yes   yes
 get     P/pipelines/<slug>/runs/                                401      404       404    yes      yes   yes
 post    P/pipelines/                                            401      404       404    403      yes   yes
 post    P/pipelines/apply/                                      401      404       404    403      yes   yes
@@ -231,13 +238,16 @@ post    audit-verify     sign-in      403       yes    403      403   403
 get     sources          sign-in      404       404    yes      yes   yes
 get     source           sign-in      404       404    yes      yes   yes
 post    source-test      sign-in      404       404    403      yes   yes
+post    source-card      sign-in      404       404    403      yes   yes
 get     history          sign-in      404       404    yes      yes   yes
 get     history-export   sign-in      404       404    yes      yes   yes
+get     source-cost      sign-in      404       404    yes      yes   yes
+post    source-cost      sign-in      404       404    403      403   yes
+get     source-impact    sign-in      404       404    yes      yes   yes
+get     dataset-upstream sign-in      404       404    yes      yes   yes
 get     source-history   sign-in      404       404    yes      yes   yes
 get     source-history-export sign-in 404       404    yes      yes   yes
 get     connectors       sign-in      404       404    yes      yes   yes
-get     source-impact    sign-in      404       404    yes      yes   yes
-get     dataset-upstream sign-in      404       404    yes      yes   yes
 get     source-new       sign-in      404       404    403      403   yes
 post    source-new       sign-in      404       404    403      403   yes
 get     source-add       sign-in      404       404    403      403   yes
@@ -254,7 +264,9 @@ post    stream-try       sign-in      404       404    403      403   yes
 post    stream-drift-seen sign-in     404       404    403      yes   yes
 post    stream-drift-accept sign-in   404       404    403      yes   yes
 get     stream-preview   sign-in      404       404    yes      yes   yes
+get     stream-lag       sign-in      404       404    409      409   409
 get     stream-files     sign-in      404       404    yes      yes   yes
+post    source-inbox     sign-in      404       404    403      403   409
 post    stream-files     sign-in      404       404    403      yes   yes
 get     pipelines        sign-in      404       404    yes      yes   yes
 get     pipeline         sign-in      404       404    yes      yes   yes
@@ -264,6 +276,7 @@ post    pipeline-new     sign-in      404       404    403      yes   yes
 get     pipeline-edit    sign-in      404       404    403      yes   yes
 post    pipeline-edit    sign-in      404       404    403      yes   yes
 post    pipeline-validate sign-in     404       404    yes      yes   yes
+get     pipeline-files   sign-in      404       404    yes      yes   yes
 get     pipeline-plan    sign-in      404       404    403      yes   yes
 post    pipeline-run     sign-in      404       404    403      yes   yes
 get     pipeline-clone   sign-in      404       404    403      yes   yes
@@ -322,6 +335,8 @@ runs skip RUNNING                               4        2         2      4     
 runs fix SUCCEEDED seed                         4        2         2      4        1     1
 apply -f DOCUMENT                               4        2         2      4        0     0
 apply -f DOCUMENT --publish                     4        2         2      4        4     0
+files orders                                    4        2         2      0        0     0
+run orders --files orders-2026-01.csv           4        2         2      4        0     0
 export orders                                   4        2         2      0        0     0
 clone orders COPY                               4        2         2      4        0     0
 pause orders                                    4        2         2      4        0     0
@@ -349,6 +364,8 @@ sources connectors                              4        0         0      0     
 sources health drop                             4        2         2      3        3     3
 sources drift drop                              4        2         2      0        0     0
 sources drift drop orders --accept              4        2         2      4        0     1
+sources cost drop                               4        2         2      0        0     0
+sources cost drop --budget 5                    4        2         2      4        4     0
 sources impact drop                             4        2         2      0        0     0
 sources history                                 4        2         2      0        0     0
 sources history drop                            4        2         2      0        0     0
@@ -356,6 +373,9 @@ sources history -o FILE                         4        2         2      0     
 sources test drop                               4        2         2      4        0     0
 sources discover drop                           4        2         2      4        0     0
 sources preview drop orders                     4        2         2      0        0     0
+sources lag drop orders                         4        2         2      1        1     1
+sources inbox drop                              4        2         2      1        1     1
+sources inbox drop --new-secret                 4        2         2      4        4     1
 sources files drop                              4        2         2      0        0     0
 datasets                                        4        2         2      0        0     0
 freshness list                                  4        2         2      0        0     0

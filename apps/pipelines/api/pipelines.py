@@ -14,9 +14,9 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.accounts.api_base import ProjectViewSet
+from apps.accounts.api_base import ProjectViewSet, WholeList
 from apps.accounts.models import Project
-from apps.pipelines import cloning, control, queries, services
+from apps.pipelines import cloning, control, filestates, queries, services
 from apps.pipelines import document as documents
 from apps.pipelines.api import shapes
 from apps.pipelines.api.bodies import body, trigger_key
@@ -43,6 +43,7 @@ class PipelineViewSet(ProjectViewSet):
         "draft": "operate",
         "publish": "manage",
         "versions": "see",
+        "files": "see",
         "version": "see",
         "export": "see",
         "plan": "operate",
@@ -143,7 +144,8 @@ class PipelineViewSet(ProjectViewSet):
     def plan(self, request: Request, **kwargs: Any) -> Response:
         """What a run would read now, and why; starts nothing."""
         given = body(shapes.PlanBody, request)
-        return Response(services.plan_run(self.get_object(), mode=given["mode"], only=given["steps"]))
+        chosen = {"mode": given["mode"], "only": given["steps"], "files": given["files"], "again": given["again"]}
+        return Response(services.plan_run(self.get_object(), **chosen))
 
     @extend_schema(responses=shapes.RunRow(many=True))
     @action(detail=True, methods=["get"])
@@ -168,10 +170,23 @@ class PipelineViewSet(ProjectViewSet):
             trigger="api",
             mode=given["mode"],
             only=given["steps"],
+            files=given["files"],
+            again=given["again"],
             if_running=given["if_running"],
             trigger_key=trigger_key(request),
         )
         return Response(queries.run_detail(run), status=status.HTTP_201_CREATED)
+
+    @extend_schema(parameters=[shapes.FileParameters], responses=shapes.FileState(many=True), filters=False)
+    @action(detail=True, methods=["get"], pagination_class=WholeList)
+    def files(self, request: Request, **kwargs: Any) -> Response:
+        """What has become of each file, for every step that reads only what is new."""
+        given = shapes.FileParameters(data=request.query_params)
+        given.is_valid(raise_exception=True)
+        wanted = given.validated_data
+        found = filestates.of_pipeline(self.get_object(), wanted["step"])
+        chosen = [each.as_json() for each in found if wanted["state"] in ("", each.state)]
+        return self.get_paginated_response(chosen[: wanted["limit"]])
 
     @extend_schema(request=shapes.CloneBody, responses={201: shapes.PipelineDetail})
     @action(detail=True, methods=["post"])

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers as s
 
-from apps.pipelines import states
+from apps.pipelines import filestates, states
 from apps.pipelines.control import ANSWERS
 from apps.pipelines.services import MODES
 from apps.pipelines.text import LARGEST
@@ -44,6 +44,37 @@ class PlanBody(Shape):
     steps = s.ListField(
         child=s.CharField(max_length=63), default=list, max_length=500, help_text="Only these, with what they need."
     )
+
+    files = s.ListField(
+        child=s.CharField(max_length=1000),
+        default=list,
+        max_length=500,
+        help_text="Of new files only these, by path or with `*` and `?`.",
+    )
+    again = s.BooleanField(default=False, help_text="Read these files also where they were read before.")
+
+
+class FileParameters(Shape):
+    step = s.CharField(default="", allow_blank=True, max_length=63, help_text="Only of this step.")
+    state = s.ChoiceField(["", *filestates.STATES], default="", allow_blank=True)
+    limit = s.IntegerField(default=200, min_value=1, max_value=10_000)
+
+
+# `source` is also the name of a field's own attribute.
+FileState: Any = type(
+    "FileState",
+    (Shape,),
+    {
+        "step": s.CharField(),
+        "source": s.CharField(),
+        "stream": s.CharField(),
+        "path": s.CharField(),
+        "state": s.ChoiceField(list(filestates.STATES)),
+        "size": s.IntegerField(),
+        "modified": s.DateTimeField(),
+        "file_date": s.DateField(allow_null=True),
+    },
+)
 
 
 class RunBody(PlanBody):

@@ -86,5 +86,6 @@ def _as_read(bounds: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
         return dict(facts["settled"])
     if bounds["kind"] != "files":
         return {**bounds, **{name: facts.get(name) for name in ("seen_from", "hashed", "late")}}
-    paths = {each["path"] for each in facts["files"]}
-    return {"kind": "files", "files": [each for each in bounds["files"] if each["path"] in paths]}
+    digests = {each["path"]: each["digest"] for each in facts["files"]}
+    read = [each for each in bounds["files"] if each["path"] in digests]
+    return {"kind": "files", "files": [{**each, "digest": digests[each["path"]]} for each in read]}

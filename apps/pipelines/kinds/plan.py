@@ -34,6 +34,7 @@ class PlanAdapter(KindAdapter):
             reused=reused,
             only=run.only,
             part=backfills.part_of(run),
+            picked=planning.picked_by(run),
         )
         return new_context(step, {}, {"asks": survey.asks, "survey": survey}), PlanSpec()
 
@@ -59,7 +60,7 @@ class PlanAdapter(KindAdapter):
         output = planning.summary(plan, document.only(run.only))
         run.mode, run.mode_reason = plan.mode, plan.reason[:500]
         for each in plan.readings:
-            sources.record_files(each.stream, each.listed)
+            sources.record_files(each.stream, each.listed, each.changed)
         drifting.note(run, plan)
         if stops := drifting.stopped(plan):
             return Refused(stops, output)

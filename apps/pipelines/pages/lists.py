@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
+from typing import Any, Literal
 
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.urls import path, reverse
 from django.views.decorators.http import require_GET, require_POST
@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, is_polling, project_page
-from apps.pipelines import backfilling, queries, services
+from apps.pipelines import backfilling, filestates, queries, services
 from apps.pipelines import document as documents
 from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.pages import board, history, ranges, schedule_card
@@ -87,6 +87,7 @@ def overview(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         graph = board.graph_of(document)
         context |= {"graph": graph, "height": board.height_of(graph), "step_keys": list(document.steps)}
         context["ranges"] = bool(document.incremental())
+        context["files_step"] = filestates.reads_files(pipeline)
     context["schedule"] = schedule_card.card(pipeline)
     return render(request, "pipelines/overview.html", context)
 
@@ -123,7 +124,8 @@ def _plan_in_dialog(request: HttpRequest, pipeline: Pipeline, mode: str) -> Http
         if mode == RANGE:
             context = ranges.previewed(pipeline, ranges.at_once(request.GET))
             return render(request, "pipelines/parts/backfill_preview.html", context)
-        planned = services.plan_run(pipeline, mode=mode, only=request.GET.getlist("steps"))
+        chosen = _files(request.GET)
+        planned = services.plan_run(pipeline, mode=mode, only=request.GET.getlist("steps"), **chosen)
     except ManifoldError as error:
         return render(request, "console/parts/error.html", {"error": error.as_json()})
     return render(request, "pipelines/parts/plan.html", {"plan": planned, "polled": True})
@@ -145,9 +147,16 @@ def start(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         mode=mode,
         only=request.POST.getlist("steps"),
         if_running=busy.get(request.POST.get("if_running", "")),
+        **_files(request.POST),
     )
     said = "The run has started." if run.state == "running" else queries.waits_for(run) or f"The run is {run.state}."
     return go(request, reverse("console:run", args=[project.slug, run.pk]), said)
+
+
+def _files(data: QueryDict) -> dict[str, Any]:
+    """The files that were picked, one a line where they were written."""
+    picked = [line.strip() for each in data.getlist("files") for line in each.splitlines() if line.strip()]
+    return {"files": picked, "again": data.get("again") == "yes"}
 
 
 def _read_range(request: HttpRequest, project: Project, pipeline: Pipeline) -> HttpResponse:

@@ -22,6 +22,11 @@ from dataplane.drift import POLICIES, Policy
 from dataplane.errors import ManifoldError
 
 _DRIFTS = 5
+_CHANGED_FILES = {
+    "": "Leave it, and say so",
+    "read_again": "Read it again, into loads that merge",
+    "stop": "Stop the run",
+}
 TYPES = (
     "VARCHAR", "BIGINT", "INTEGER", "DOUBLE", "DECIMAL(18,2)", "BOOLEAN", "DATE", "TIME", "TIMESTAMP",
     "TIMESTAMP WITH TIME ZONE", "UUID", "JSON", "BLOB",
@@ -96,6 +101,7 @@ def _shown(stream: Stream, entered: dict[str, Any]) -> dict[str, Any]:
         "versions": stream.schema_versions.all()[:5],
         "drifts": list(stream.drifts.all()[:_DRIFTS]),
         "policies": POLICIES,
+        "changed_files": _CHANGED_FILES,
         "policy_of_source": POLICIES[cast(Policy, stream.source.drift)],
         "has_files": connector.family == "file",
         "by_cursor": connector.needs_cursor(),
@@ -150,7 +156,7 @@ def _scalars(stream: Stream, settings: dict[str, Any]) -> list[tuple[str, str, A
     return [
         (name, name.replace("_", " ").capitalize(), value)
         for name, value in settings.items()
-        if isinstance(value, str | int | float | bool)
+        if isinstance(value, str | int | float | bool) and name not in ("when_changed", "by_pattern")
     ]
 
 
@@ -167,6 +173,9 @@ def _declared(stream: Stream, data: QueryDict) -> dict[str, Any]:
     if data.get("lookback", "").strip():
         config["lookback"] = data["lookback"]
     settings: dict[str, Any] = {}
+    if data.get("when_changed", "-") in _CHANGED_FILES:
+        settings["when_changed"] = data["when_changed"] or None
+        settings["by_pattern"] = data.get("by_pattern") == "on"
     if "pattern" in data:
         settings["pattern"] = [line.strip() for line in data.get("pattern", "").splitlines() if line.strip()]
     for name, _, value in _scalars(stream, stream.config.get("settings", {})):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -15,10 +15,11 @@ from apps.sources.models import SourceFile, Stream
 from dataplane.connectors.base import FileRef
 
 
-def record_files(stream: Stream, listed: Iterable[FileRef]) -> None:
+def record_files(stream: Stream, listed: Iterable[FileRef], changed: Collection[str] = ()) -> None:
     """Keep which files there are now, in a few statements whatever their number; those that are gone are marked.
 
-    An empty listing says nothing: a stream may have no files, or nobody asked. Belongs to the caller's transaction.
+    changed: those that are not as they were read; what is known of their content is forgotten. An empty listing says
+    nothing: a stream may have no files, or nobody asked. Belongs to the caller's transaction.
     """
     files = list(listed)
     if not files:
@@ -46,6 +47,8 @@ def record_files(stream: Stream, listed: Iterable[FileRef]) -> None:
         )
         gone = SourceFile.objects.filter(stream=stream, gone_at__isnull=True).exclude(last_seen_at=now)
         gone.update(gone_at=now)
+        if changed:
+            SourceFile.objects.filter(stream=stream, path__in=changed).update(digest="")
 
 
 def record_read(stream: Stream, files: Iterable[Mapping[str, Any]]) -> None:

@@ -30,6 +30,7 @@ from dataplane.connectors.base import (
     StreamInfo,
     Window,
 )
+from dataplane.connectors.files import changed as changes
 from dataplane.connectors.files.encodings import head
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.listing import Listing, list_stream
@@ -147,17 +148,21 @@ class FileConnector(Connector):
                     raise _missing(stream, settings, listing)
                 return _planned(place, listing, listing.files, f"All {len(listing.files)} files are read.")
             read = {each.path: each for each in mark.files}
-            new = [each for each in listing.files if each.path not in read]
-            changed = [each for each in listing.files if each.path in read and read[each.path].state != each.state]
-            if self._reads_changed:
-                new = [each for each in listing.files if each in new or each in changed]
-            else:
-                listing.warnings += [_not_again(each) for each in changed]
+            changed = changes.changed(place, listing.files, read)
+            policy = settings.when_changed or ("read_again" if self._reads_changed else "ignore")
+            if changed and policy == "stop":
+                raise changes.stopped(stream.name, changed)
+            if policy == "ignore":
+                listing.warnings += [changes.told(each) for each in changed]
+            again = {each.path for each in changed} if policy == "read_again" else set()
+            new = [each for each in listing.files if each.path not in read or each.path in again]
             if not new:
                 known = f"; {len(read)} were read before" if read else ""
                 reason = f"No new file fits {', '.join(settings.pattern)}{known}."
-                return Planned(None, reason, warnings=tuple(listing.warnings), listed=listing.present)
-            return _planned(place, listing, new, _names(new, len(listing.files)))
+                planned = Planned(None, reason, warnings=tuple(listing.warnings), listed=listing.present)
+            else:
+                planned = _planned(place, listing, new, _names(new, len(listing.files)))
+            return replace(planned, changed=tuple(each.path for each in changed))
 
     def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...] | None:
         with self._opened(sample=True) as place:
@@ -284,13 +289,6 @@ class FileConnector(Connector):
             return sniff(connection, here, format_, declared=declared, sheet=sheet)
         finally:
             place.release(each.path for each in here)
-
-
-def _not_again(file: FileRef) -> str:
-    return (
-        f"{file.path} has changed since it was read and is not read again: its rows would come twice. "
-        "Run with mode seed to read everything anew."
-    )
 
 
 def _planned(place: Place, listing: Listing, files: Sequence[FileRef], reason: str) -> Planned:

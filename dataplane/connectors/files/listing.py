@@ -19,8 +19,11 @@ _COUNTED = 200
 
 @dataclass
 class Listing:
-    """What there is. files: those to read, by date then path. left: fitting files that are ignored or still change.
-    others: paths that do not fit. warnings: what was left out, and why."""
+    """What there is.
+
+    files: those to read, by date then path, perhaps by pattern before that. left: fitting files that are ignored or
+    still change. others: paths that do not fit. warnings: what was left out, and why.
+    """
 
     files: list[FileRef]
     left: list[FileRef] = field(default_factory=list)
@@ -61,11 +64,15 @@ def _whole(settings: FileSettings, refused: Mapping[str, DataError]) -> None:
 def list_stream(place: Place, settings: FileSettings, ignored: frozenset[str], *, now: float) -> Listing:
     """What fits the stream's patterns; ignored files and such as were changed a moment ago are left out."""
     patterns = [FilePattern(each) for each in settings.pattern]
+    places: dict[str, int] = {}
     found, warnings = place.files()
     _whole(settings, place.refused())
     listing = Listing([], warnings=warnings)
     for each in found:
-        match = next((match for pattern in patterns if (match := pattern.match(each.path))), None)
+        turn, match = next(
+            ((turn, match) for turn, pattern in enumerate(patterns) if (match := pattern.match(each.path))), (0, None)
+        )
+        places[each.path] = turn if settings.by_pattern else 0
         if match is None:
             listing.others.append(each.path)
             if any(pattern.nearly(each.path) for pattern in patterns):
@@ -77,5 +84,5 @@ def list_stream(place: Place, settings: FileSettings, ignored: frozenset[str], *
             listing.left.append(each.ref(match.date))
         else:
             listing.files.append(each.ref(match.date))
-    listing.files.sort(key=lambda each: (each.file_date or "", each.path))
+    listing.files.sort(key=lambda each: (places[each.path], each.file_date or "", each.path))
     return listing

@@ -57,6 +57,10 @@ class FileSettings(BaseModel):
     cells: str | None = Field(
         None, title="Cells", description="Of the sheet, with the header, such as B3:H; empty: all"
     )
+    when_changed: Literal["ignore", "read_again", "stop"] | None = Field(
+        None, title="When a file has changed since it was read", description="Empty: leave it, and say so"
+    )
+    by_pattern: bool = Field(False, title="Read all files of the first pattern before those of the next")
     settle_seconds: float = Field(0, ge=0, title="Leave a file alone until it has not changed for so many seconds")
 
     @field_validator("pattern", mode="before")

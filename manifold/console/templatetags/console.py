@@ -20,7 +20,7 @@ register = template.Library()
 
 _TONES = {
     "ok": {"succeeded", "healthy", "passed", "done", "processed", "clean", "published", "fresh"},
-    "warn": {"warned", "partial", "waiting", "paused", "retry_wait", "draft", "late", "warning"},
+    "warn": {"warned", "partial", "waiting", "paused", "retry_wait", "draft", "late", "warning", "changed"},
     "bad": {"failed", "timed_out", "error", "lost", "failing", "stale"},
     "live": {"running", "stopping"},
 }

@@ -1,0 +1,36 @@
+"""The files of a pipeline: what has become of each, step by step; some are picked for a run, or read once more."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import path
+from django.views.decorators.http import require_GET
+
+from apps.accounts.models import Project
+from apps.accounts.page_base import project_page
+from apps.pipelines import filestates
+from apps.pipelines.pages.lists import pipeline_of
+
+_SHOWN = 300
+
+
+@require_GET
+@project_page()
+def files(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
+    pipeline = pipeline_of(request, project, slug)
+    found = filestates.of_pipeline(pipeline)
+    chosen = request.GET.get("state", "")
+    shown = [each for each in found if chosen in ("", each.state)]
+    context = {
+        "pipeline": pipeline,
+        "files": shown[:_SHOWN],
+        "total": len(found),
+        "cut": len(shown) > _SHOWN,
+        "chosen": chosen,
+        "counts": [(state, count, filestates.STATES[state]) for state, count in filestates.counted(found).items()],
+    }
+    return render(request, "pipelines/files.html", context)
+
+
+urlpatterns = [path("p/<slug:project>/pipelines/<slug:slug>/files/", files, name="pipeline-files")]

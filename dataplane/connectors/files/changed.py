@@ -1,0 +1,74 @@
+"""Files that are not as they were when they were read, and what the stream says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import xxhash
+
+from dataplane.connectors.base import FileRef
+from dataplane.connectors.files.place import Place
+from dataplane.errors import DataError, ManifoldError, Suggestion
+
+_CHUNK = 1 << 20
+_NAMED = 100
+
+
+def changed(place: Place, files: Sequence[FileRef], read: Mapping[str, FileRef]) -> list[FileRef]:
+    """The files that have changed since they were read.
+
+    A file of this machine is known again by its bytes, if it was only touched; elsewhere its time, size and version
+    have to do.
+    """
+    suspects = [each for each in files if each.path in read and read[each.path].state != each.state]
+    return [each for each in suspects if not (place.local and _same(place, each, read[each.path]))]
+
+
+def stopped(stream: str, files: Sequence[FileRef]) -> DataError:
+    """The error of a stream whose files may not change."""
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return DataError(
+        f"{files[0].path}{more} of {stream} has changed since it was read, and the stream says to stop then. Put it "
+        "back as it was, set it aside, or read everything again with mode seed.",
+        code="file_changed_since",
+        evidence={"stream": stream, "files": [each.path for each in files[:_NAMED]]},
+        suggestions=[
+            Suggestion("ignore_files", "Set these files aside", "The run goes on without them.", applicable=True),
+            Suggestion(
+                "seed",
+                "Read everything again",
+                "Replaces the datasets with what the sources hold now.",
+                applicable=True,
+            ),
+        ],
+    )
+
+
+def told(file: FileRef) -> str:
+    """What is said of a file that has changed and is left as it was read."""
+    return (
+        f"{file.path} has changed since it was read and is not read again: its rows would come twice. "
+        "Run with mode seed to read everything anew."
+    )
+
+
+def _same(place: Place, now: FileRef, before: FileRef) -> bool:
+    """Whether a file has the bytes that it had. One that cannot be read has not: reading it tells why."""
+    if not before.digest or now.size != before.size:
+        return False
+    try:
+        here = place.fetch(place.find(now.path))
+        try:
+            return _digest(here.absolute) == before.digest
+        finally:
+            place.release([now.path])
+    except (ManifoldError, OSError):
+        return False
+
+
+def _digest(absolute: str) -> str:
+    digest = xxhash.xxh3_128()
+    with open(absolute, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,185 @@
+"""What becomes of files: told step by step, picked by hand, read once more, changed behind one's back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from apps.accounts.models import Project, Role
+from apps.audit.refusals import Invalid
+from apps.pipelines import filestates, fixing, services
+from apps.pipelines.models import Pipeline, Run
+from apps.sources import services as sources
+from apps.sources.models import SourceFile, Stream
+from dataplane.errors import ConfigurationError
+from tests.apps.pipelines import workshop as ws
+from tests.people import Api, member
+
+TEXT = """
+manifold: 1
+pipeline: sales
+steps:
+  sales: {extract: {source: drop, stream: sales, mode: incremental}}
+  kept: {load: {input: sales, dataset: sales}}
+"""
+MERGED = TEXT.replace("dataset: sales}", "dataset: sales, mode: merge, key: [id]}")
+
+
+@pytest.fixture
+def drop(project: Project, workshop: Path) -> Path:
+    for month in "123":
+        put(workshop, month, f"{month},{month}0")
+    ws.files_source(project, workshop)
+    return workshop
+
+
+def put(folder: Path, month: str, *rows: str) -> Path:
+    return ws.write(folder, f"sales_2026-0{month}.csv", ["id,amount", *rows])
+
+
+def run(pipeline: Pipeline, *files: str, again: bool = False) -> Run:
+    started = services.start_run(pipeline, actor=ws.ACTOR, files=files, again=again)
+    ws.work()
+    started.refresh_from_db()
+    return started
+
+
+def states(pipeline: Pipeline) -> dict[str, str]:
+    return {each.file.path.removesuffix(".csv")[-1]: each.state for each in filestates.of_pipeline(pipeline)}
+
+
+def policy(what: str) -> None:
+    sources.update_stream(Stream.objects.get(), config={"settings": {"when_changed": what}}, actor=ws.ACTOR)
+
+
+def amounts(project: Project) -> set[int]:
+    return {int(amount) for (amount,) in ws.rows(project, "sales", "amount").elements()}
+
+
+def test_it_works(project: Project, drop: Path):
+    """Files are picked for a run; those that were not picked wait for the next."""
+    pipeline = ws.published(project, TEXT)
+    assert states(pipeline) == {"1": "pending", "2": "pending", "3": "pending"}
+    plan = services.plan_run(pipeline, files=["*-02.csv"])
+    assert [each["path"] for each in plan["steps"][0]["reads"]] == ["sales_2026-02.csv"]
+    assert run(pipeline, "sales_2026-02.csv").state == "succeeded"
+    assert states(pipeline) == {"1": "pending", "2": "processed", "3": "pending"}
+    nothing = run(pipeline, "sales_2026-02.csv")
+    assert (nothing.state, "None of the files that were picked" in nothing.mode_reason) == ("skipped", True)
+    sources.ignore_file(SourceFile.objects.get(path="sales_2026-03.csv"), ignored=True, actor=ws.ACTOR)
+    assert ws.run(pipeline).state == "succeeded"
+    assert states(pipeline) == {"1": "processed", "2": "processed", "3": "ignored"}
+    assert amounts(project) == {10, 20}
+
+
+def test_a_file_is_read_once_more_where_a_load_knows_its_rows_again(project: Project, drop: Path):
+    pipeline = ws.published(project, MERGED)
+    ws.run(pipeline)
+    put(drop, "2", "2,21")
+    assert ws.run(pipeline).state == "skipped"
+    assert states(pipeline)["2"] == "changed"
+    ended = run(pipeline, "sales_2026-02.csv", again=True)
+    assert ended.state == "succeeded", ws.error_of(ended)
+    assert amounts(project) == {10, 21, 30}
+    assert states(pipeline)["2"] == "processed"
+
+
+def test_a_load_that_adds_does_not_take_rows_twice(project: Project, drop: Path):
+    pipeline = ws.published(project, TEXT)
+    ws.run(pipeline)
+    failed = run(pipeline, "*", again=True)
+    assert ws.failure(failed)["code"] == "would_double"
+    with pytest.raises(ConfigurationError, match="would come twice"):
+        services.plan_run(pipeline, files=["*"], again=True)
+
+
+def test_picked_files_wait_for_what_is_unfinished(project: Project, drop: Path):
+    pipeline = ws.published(project, TEXT)
+    ws.run_cut_off(pipeline, "kept")
+    assert ws.failure(run(pipeline, "*-01.csv"))["code"] == "unfinished_batch"
+    assert ws.run(pipeline).state == "succeeded"
+
+
+def test_a_retry_reads_the_same_files(project: Project, drop: Path):
+    pipeline = ws.published(project, TEXT)
+    put(drop, "2")
+    (drop / "sales_2026-02.csv").write_text("")
+    failed = run(pipeline, "*-02.csv")
+    assert failed.state == "failed"
+    put(drop, "2", "2,20")
+    again = ws.retry(failed)
+    assert again.state == "succeeded", ws.error_of(again)
+    assert [each["path"] for each in ws.output(again, "plan")["steps"][0]["reads"]] == ["sales_2026-02.csv"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "files", "again", "said"),
+    [("seed", ["a"], False, "picks no files"), ("auto", [], True, "Say which files")],
+)
+def test_what_is_refused(project: Project, drop: Path, *, mode: str, files: list[str], again: bool, said: str):
+    pipeline = ws.published(project, TEXT)
+    with pytest.raises(Invalid, match=said):
+        services.start_run(pipeline, actor=ws.ACTOR, mode=mode, files=files, again=again)
+
+
+def test_a_file_that_was_only_touched_has_not_changed(project: Project, drop: Path):
+    pipeline = ws.published(project, MERGED)
+    ws.run(pipeline)
+    policy("read_again")
+    put(drop, "2", "2,20")
+    assert ws.run(pipeline).state == "skipped"
+    assert states(pipeline)["2"] == "processed"
+    put(drop, "2", "2,22")
+    ended = ws.run(pipeline)
+    assert ended.state == "succeeded", ws.error_of(ended)
+    assert amounts(project) == {10, 22, 30}
+
+
+def test_a_changed_file_stops_the_run_and_can_be_set_aside(project: Project, drop: Path):
+    pipeline = ws.published(project, TEXT)
+    ws.run(pipeline)
+    policy("stop")
+    put(drop, "2", "2,22")
+    put(drop, "4", "4,40")
+    failed = ws.run(pipeline)
+    assert ws.failure(failed)["code"] == "file_changed_since"
+    assert "sales_2026-02.csv" in ws.failure(failed)["message"]
+    assert fixing.fixable(failed) == {"ignore_files", "seed"}
+    again = fixing.apply(failed, "ignore_files", actor=ws.ACTOR)
+    ws.work()
+    again.refresh_from_db()
+    assert again.state == "succeeded", ws.error_of(again)
+    assert amounts(project) == {10, 20, 30, 40}
+
+
+def test_reading_again_needs_a_load_that_merges(project: Project, drop: Path):
+    pipeline = ws.published(project, TEXT)
+    ws.run(pipeline)
+    policy("read_again")
+    put(drop, "2", "2,22")
+    assert ws.failure(ws.run(pipeline))["code"] == "would_double"
+    assert ws.run(ws.published(project, MERGED)).state == "succeeded"
+    assert amounts(project) == {10, 22, 30}
+
+
+def test_through_the_api_and_the_page(project: Project, drop: Path, api: Api):
+    pipeline = ws.published(project, TEXT)
+    olga = member("olga", project, Role.OPERATOR)
+    base = f"/api/v1/projects/{project.slug}/pipelines/sales/"
+    answer = api(olga).post(f"{base}runs/", {"files": ["*-01.csv"]})
+    assert answer.status_code == 201, answer.content
+    ws.work()
+    found = api(olga).get(f"{base}files/?state=processed").json()["results"]
+    assert [(each["path"], each["step"], each["source"]) for each in found] == [("sales_2026-01.csv", "sales", "drop")]
+    assert api(olga).get(f"{base}files/?state=nonsense").status_code == 400
+    assert api(olga).post(f"{base}runs/", {"files": ["x"], "mode": "seed"}).status_code == 400
+    client = Client()
+    client.force_login(olga)
+    page = client.get(f"/p/{project.slug}/pipelines/sales/files/").content.decode()
+    assert "Read the picked ones" in page and page.count("sales_2026-0") >= 3
+    sent = client.post(f"/p/{project.slug}/pipelines/sales/run/", {"mode": "auto", "files": ["*-02.csv\n*-03.csv"]})
+    assert sent.status_code == 302
+    ws.work()
+    assert states(pipeline) == dict.fromkeys("123", "processed")
