@@ -93,21 +93,22 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
     sources = list(Source.objects.visible_to(request.user).filter(project=project))
     kept = _kept(request, project, [each for each in lines if each.health == "failing"])
     runs = Run.objects.visible_to(request.user).filter(project=project)
-    pending = runs.filter(state="pending").select_related("pipeline").order_by("id")
     going = _running(runs, lines)
     context = {
         "lines": lines[:CARDS],
         "more_lines": max(0, len(lines) - CARDS),
         "count": len(lines),
         **_needs_somebody(lines, sources, going),
-        "sources": sources,
+        "sources": sorted(sources, key=lambda each: each.health not in _SICK)[:LISTED],
+        "source_count": len(sources),
         "kept": kept[:LISTED],
         "kept_count": len(kept),
         "stale": [each for each in kept if each.stale],
         "next": _next(lines),
         "recent": queries.with_totals(runs).order_by("-id")[:LISTED],
-        "running": going,
-        "waiting": pending[:LISTED],
+        "running": going[:LISTED],
+        "running_count": len(going),
+        "waiting": runs.filter(state="pending").count(),
         "first": _first_steps(project, bool(sources), lines),
     }
     return render(request, "console/parts/home.html" if is_polling(request) else "console/home.html", context)
@@ -123,7 +124,7 @@ def _needs_somebody(lines: list[board.Line], sources: list[Source], going: list[
     return {
         "failing": _with_errors(failing[:URGENT]),
         "failed_count": len(failing),
-        "asking": asking,
+        "asking": asking[:URGENT],
         "late": late[:URGENT],
         "late_count": len(late),
         "sick": sick[:URGENT],

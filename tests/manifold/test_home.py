@@ -10,6 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.accounts.models import Project, User
+from apps.audit.context import SYSTEM
+from apps.pipelines import services
 from apps.pipelines.models import Pipeline, Run, Schedule
 from apps.pipelines.pages import board
 from apps.sources.models import Source
@@ -89,6 +91,17 @@ def test_a_source_with_a_warning_is_listed_with_its_reason(filled: Project, clie
     Run.objects.filter(project=filled, state="failed").delete()
     Run.objects.filter(project=filled).exclude(state="succeeded").delete()
     assert "1 source worth a look." in client.get("/p/flights/").content.decode()
+
+
+def test_however_many_run_and_wait_they_are_counted_and_a_few_listed(project: Project, client: Client) -> None:
+    furnish_scale(project, pipelines=110, runs=110)
+    busy = Pipeline.objects.get(slug="pipeline-010")
+    for _ in range(9):
+        assert services.start_run(busy, actor=SYSTEM).state == "pending"
+    assert answers(client)["Running"] == ("11", "9 wait behind")
+    listed = client.get("/p/flights/").content.decode().partition('id="running"')[2].partition("</section>")[0]
+    assert listed.count('role="progressbar"') == 8
+    assert "All 11" in listed
 
 
 def test_what_needs_somebody_comes_first(filled: Project) -> None:
