@@ -218,6 +218,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "SourceHealth": "apps.sources.models.Health",
         "RuleAction": "apps.quality.api.ACTIONS",
         "FreshnessState": "apps.pipelines.states.FRESHNESS",
+        "BudgetState": "apps.pipelines.states.SPENDING",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -299,6 +300,8 @@ CELERY_BEAT_SCHEDULE = {
     "watch": _tick("apps.pipelines.tasks.watch", 10),
     "connections": _tick("apps.sources.tasks.watch_connections", 5),
     "freshness": _tick("apps.pipelines.tasks.watch_freshness", 30),
+    "inboxes": _tick("apps.pipelines.tasks.prune_inboxes", 300),
+    "spending": _tick("apps.pipelines.tasks.watch_spending", 300),
     "seal": _tick("apps.audit.tasks.seal", 60),
 }
 

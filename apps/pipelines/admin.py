@@ -15,6 +15,7 @@ from apps.pipelines.models import (
     PipelineVersion,
     Run,
     Schedule,
+    Spending,
     StepRun,
     Window,
 )
@@ -76,6 +77,13 @@ class StepRunAdmin(ConsoleAdmin):
 class FreshnessAdmin(ConsoleAdmin):
     list_display = ("dataset", "expected", "state", "state_at")
     list_select_related = ("dataset",)
+    list_filter = ("state",)
+
+
+@admin.register(Spending, site=site)
+class SpendingAdmin(ConsoleAdmin):
+    list_display = ("source", "budget", "currency", "state", "spent", "state_at")
+    list_select_related = ("source",)
     list_filter = ("state",)
 
 

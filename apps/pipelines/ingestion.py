@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from apps.audit.ticks import tick
-from apps.pipelines.graph import Graph, Node
+from apps.pipelines.graph import PLAN, Graph, Node
 from apps.pipelines.models import Ingestion, Run, StepRun
 from apps.pipelines.states import STEP_DONE
 from apps.sources.models import Source
@@ -108,8 +108,11 @@ def keep(run: Run) -> None:
     found = Source.objects.filter(project_id=run.project_id, slug__in=slugs)
     sources = dict(found.values_list("slug", "pk"))
     errors = [each.error for each in steps if each.state == "failed"]
+    asked = next((each.output or {} for each in steps if each.key == PLAN and each.state == "succeeded"), {})
     Ingestion.objects.bulk_create(
-        _row(run, ways, sources, errors) for ways in by_extract.values() if not _done_before(ways)
+        _row(run, ways, sources, errors, asked.get("calls", {}))
+        for ways in by_extract.values()
+        if not _done_before(ways)
     )
 
 
@@ -181,13 +184,14 @@ def _main(ways: list[Way]) -> Way:
     return min(ways, key=rank)
 
 
-def _row(run: Run, ways: list[Way], sources: dict[str, Any], errors: list[Any]) -> Ingestion:
+def _row(run: Run, ways: list[Way], sources: dict[str, Any], errors: list[Any], asked: dict[str, int]) -> Ingestion:
+    """The row of one stream. asked: how many requests the plan has sent for each extract."""
     way = _main(ways)
     extract, account = way.extract, way.account
     state, error = _ended(run, way, errors)
     if state == "succeeded" and not account.balanced:
         state, error = "failed", _unaccounted(way).as_json()
-    anew = extract.state != "reused"
+    read = (extract.output or {}) if extract.state != "reused" else {}
     return Ingestion(
         project_id=run.project_id,
         run=run,
@@ -197,7 +201,9 @@ def _row(run: Run, ways: list[Way], sources: dict[str, Any], errors: list[Any]) 
         stream=extract.spec["stream"],
         state=state,
         **asdict(account),
-        bytes=(extract.output or {}).get("bytes", 0) if anew else 0,
+        bytes=read.get("bytes", 0),
+        calls=read.get("calls", 0) + asked.get(extract.key, 0),
+        stored=way.load.bytes_out if way.load is not None and way.load.state == "succeeded" else 0,
         seconds=sum(_seconds(each) for each in way.steps),
         error=error,
         loads=[_load(each) for each in ways if each.load is not None],

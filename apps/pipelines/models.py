@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pgtrigger
 from django.db import models
 from django.db.models import F, Q
@@ -12,6 +14,7 @@ from apps.audit.triggers import audited, frozen_when
 from apps.audit.visibility import ProjectRow
 from apps.pipelines import states
 from apps.snapshots.models import Dataset
+from apps.sources.models import Source
 
 
 def legal(table: dict[str, frozenset[str]]) -> pgtrigger.Trigger:
@@ -289,7 +292,8 @@ class Ingestion(ProjectRow):
     """What became of the rows of one stream in one run, see `ingestion`; written once, when the run ends.
 
     source: its id, as long as it was there. bytes: of files as they lie in the source, else as they were staged; 0 of
-    what a retry has taken over. seconds: that its steps worked. loads: every load that the rows reach.
+    what a retry has taken over. calls: requests over HTTP. stored: bytes that the load has added to its dataset.
+    seconds: that its steps worked. loads: every load that the rows reach.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -308,6 +312,8 @@ class Ingestion(ProjectRow):
     quarantined = models.BigIntegerField()
     used = models.BigIntegerField()
     bytes = models.BigIntegerField()
+    calls = models.BigIntegerField(default=0)
+    stored = models.BigIntegerField(default=0)
     seconds = models.FloatField()
     error = models.JSONField(null=True, blank=True)
     loads = models.JSONField(default=list)
@@ -354,6 +360,34 @@ class Freshness(ProjectRow):
 
     def __str__(self) -> str:
         return f"freshness of {self.dataset}"
+
+
+class Spending(ProjectRow):
+    """What a source costs: its prices, the budget for a month, and how that stood when a tick looked last."""
+
+    project_path = "source__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    source = models.OneToOneField(Source, on_delete=models.CASCADE, related_name="spending")
+    currency = models.CharField(max_length=3, default="EUR")
+    per_call = models.DecimalField(max_digits=14, decimal_places=6, default=Decimal(0))
+    per_gb_read = models.DecimalField(max_digits=14, decimal_places=6, default=Decimal(0))
+    per_gb_month = models.DecimalField(max_digits=14, decimal_places=6, default=Decimal(0))
+    budget = models.DecimalField(max_digits=12, decimal_places=2, null=True, blank=True)
+    state = models.CharField(max_length=8, default="within")
+    state_at = models.DateTimeField(auto_now_add=True)
+    spent = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
+
+    class Meta:
+        ordering = ["source__slug"]
+        verbose_name_plural = "spending"
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=states.SPENDING), name="spending_state_known"),
+        ]
+        triggers = audited(name=["source__slug"], skip=["state", "state_at", "spent"])
+
+    def __str__(self) -> str:
+        return f"spending of {self.source}"
 
 
 class Decision(ProjectRow):

@@ -38,6 +38,7 @@ STEP_DONE: Final = frozenset({"succeeded", "reused"})
 OUTCOMES: Final = ("clean", "warned", "partial")
 STOP_REASONS: Final = ("cancelled", "timed_out", "failed")
 LOST_AT_MOST: Final = 3
+SPENDING: Final = ("within", "near", "over")
 FRESHNESS: Final = ("fresh", "late", "stale")
 # How a stream's part of a run may end.
 INGESTION: Final = ("succeeded", "failed", "cancelled", "timed_out", "skipped")

@@ -11,7 +11,7 @@ from celery import Task, shared_task
 from celery.signals import task_failure
 from django.db import connection
 
-from apps.pipelines import collecting, freshness, ingestion, scheduling, watching
+from apps.pipelines import collecting, costs, freshness, inboxes, ingestion, scheduling, watching
 from apps.pipelines.execution import leftovers, reaper, sweeps, turns
 from apps.pipelines.execution.dispatch import TASK
 
@@ -42,6 +42,16 @@ def schedules() -> None:
 @shared_task
 def watch_freshness() -> None:
     freshness.watch()
+
+
+@shared_task
+def prune_inboxes() -> None:
+    inboxes.prune()
+
+
+@shared_task
+def watch_spending() -> None:
+    costs.watch()
 
 
 @shared_task

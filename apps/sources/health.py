@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -34,13 +34,24 @@ def judged(source: Source, checks: Sequence[ConnectionCheck], now: datetime) -> 
     """What these tests of a source, the newest first and at least one, and the changes of its columns say.
 
     error: the newest failed. warning: it works, and came and went in its last ten tests, or has become slow, or its
-    secrets end within two weeks, or the columns of a stream have changed and nobody has seen it yet.
+    secrets end within two weeks, or the columns of a stream have changed and nobody has seen it yet, or whoever was
+    registered with `also_look` says so.
     """
     newest = checks[0]
     if not newest.ok:
         return Verdict(Health.ERROR, _failure(newest))
     reason = _unsteady(checks[:_RECENT]) or _slow(checks) or _expiring(source, now) or _reshaped(source)
+    reason = reason or next((said for look in _others if (said := look(source))), "")
     return Verdict(Health.WARNING, reason) if reason else Verdict(Health.HEALTHY)
+
+
+_others: list[Callable[[Source], str]] = []
+
+
+def also_look(look: Callable[[Source], str]) -> None:
+    """Let what stands upstairs warn, too: `look` answers why, or nothing. `judge_again` is called when that changes."""
+    if look not in _others:
+        _others.append(look)
 
 
 def _failure(check: ConnectionCheck) -> str:

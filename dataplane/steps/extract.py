@@ -14,6 +14,7 @@ from dataplane.engine import connector_instance, write_parquet
 from dataplane.errors import DataError
 from dataplane.failures import duckdb_errors
 from dataplane.fingerprints import Fingerprints, unusable
+from dataplane.http import TRAFFIC
 from dataplane.provenance import Origin
 from dataplane.relations import identifier, literal, path_list
 from dataplane.steps import boundary
@@ -79,6 +80,7 @@ class ExtractStep(StepKind):
             columns = _types(arriving(_chosen(stream), stream.names))
             return StepResult(table=Table(columns), facts={"files": [], "warnings": []})
         context.storage.new_folder(context.output)
+        before = TRAFFIC.calls
         with (
             connector_instance(
                 extensions=connector.extensions,
@@ -92,7 +94,9 @@ class ExtractStep(StepKind):
             Fingerprints(counted=context.extras.get("positions", True)) as fingerprints,
         ):
             staging = Staging(context, share=share, filtered=stream.row_filter is not None)
-            return _extract(staging, connection, renamed(reading, stream.names), window, fingerprints)
+            result = _extract(staging, connection, renamed(reading, stream.names), window, fingerprints)
+        result.facts["calls"] = TRAFFIC.calls - before
+        return result
 
 
 def narrowed(stream: StreamConfig, spec: ExtractSpec) -> StreamConfig:

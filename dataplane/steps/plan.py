@@ -12,6 +12,7 @@ from dataplane.connectors.base import Connector, FileRef, Mark, Planned, ReadMod
 from dataplane.connectors.slices import Slice
 from dataplane.drift import Drift, Watch, followed, judged
 from dataplane.errors import ManifoldError
+from dataplane.http import TRAFFIC
 from dataplane.steps.base import Spec, StepContext, StepKind, StepResult
 
 
@@ -64,7 +65,10 @@ class PlanSpec(Spec):
 
 
 class PlanStep(StepKind):
-    """Asks what `extras["asks"]` holds (by step key) and answers in `facts["answers"]`."""
+    """Asks what `extras["asks"]` holds (by step key) and answers in `facts["answers"]`.
+
+    `facts["calls"]` counts the requests over HTTP that each answer took.
+    """
 
     kind = "plan"
     Spec = PlanSpec
@@ -76,16 +80,18 @@ class PlanStep(StepKind):
     @classmethod
     def run(cls, context: StepContext, spec: Any) -> StepResult:
         asks: dict[str, Ask] = context.extras["asks"]
-        answers = {}
+        answers, calls = {}, {}
         for position, (key, ask) in enumerate(asks.items()):
             context.progress.detail = f"asking for {key}"
             context.progress.fraction = position / len(asks)
+            before = TRAFFIC.calls
             try:
                 answers[key] = answer(ask)
             except ManifoldError as error:
                 error.evidence.setdefault("step", key)
                 raise
-        return StepResult(facts={"answers": answers})
+            calls[key] = TRAFFIC.calls - before
+        return StepResult(facts={"answers": answers, "calls": calls})
 
 
 def answer(ask: Ask) -> Answer:

@@ -11,6 +11,7 @@ import click
 
 from dataplane.drift import POLICIES
 from manifold.cli import output
+from manifold.cli.costs import cost
 from manifold.cli.datasets import show_rows
 from manifold.cli.detecting import detect
 from manifold.cli.drift import drift
@@ -29,6 +30,7 @@ sources.add_command(types)
 sources.add_command(drift)
 sources.add_command(history)
 sources.add_command(impact)
+sources.add_command(cost)
 sources.add_command(detect)
 
 

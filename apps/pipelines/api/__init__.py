@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from apps.accounts.api_base import project_router
 from apps.pipelines.api.backfills import urlpatterns as backfills
+from apps.pipelines.api.costs import urlpatterns as costs
 from apps.pipelines.api.freshness import urlpatterns as freshness
 from apps.pipelines.api.history import urlpatterns as history
 from apps.pipelines.api.hooks import urlpatterns as hooks
@@ -22,5 +23,6 @@ urlpatterns = [
     *history,
     *freshness,
     *lineage,
+    *costs,
     *sources,
 ]

@@ -37,6 +37,8 @@ COLUMNS = {
     "quarantined": "quarantined",
     "used": "used",
     "bytes": "bytes",
+    "calls": "calls",
+    "stored": "stored",
     "seconds": "seconds",
     "error": "error__message",
 }
@@ -83,7 +85,7 @@ class IngestionShape(s.ModelSerializer[Ingestion]):
     class Meta:
         model = Ingestion
         fields = ["id", "at", "source", "stream", "pipeline", "run", "step", "state", "fetched", "inserted", "updated"]
-        fields += ["skipped", "quarantined", "used", "bytes", "seconds", "error", "loads"]
+        fields += ["skipped", "quarantined", "used", "bytes", "calls", "stored", "seconds", "error", "loads"]
         read_only_fields = fields
 
 

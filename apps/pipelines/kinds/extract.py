@@ -63,6 +63,7 @@ class ExtractAdapter(KindAdapter):
         if result.facts.get("files"):
             sources.record_read(planning.stream_of(spec, run.project_id, step.key), result.facts["files"])
         output = {"rows": rows, "rejected": rejected, "known": known, "bytes": result.facts.get("bytes", 0)}
+        output["calls"] = result.facts.get("calls", 0)
         if result.facts.get("settled"):
             output |= {name: result.facts["settled"][name] for name in ("behind", "gone")}
         return Done(output | {"warnings": result.facts.get("warnings", [])})

@@ -41,7 +41,7 @@ class PlanAdapter(KindAdapter):
     def execute(self, context: StepContext, spec: Any) -> StepResult:
         result = super().execute(context, spec)
         plan = conclude(context.extras["survey"], result.facts["answers"])
-        return StepResult(facts={"plan": plan})
+        return StepResult(facts={"plan": plan, "calls": result.facts["calls"]})
 
     def tell(self, step: StepRun, result: StepResult, verdict: Verdict) -> list[Line]:
         plan: Plan = result.facts["plan"]
@@ -57,7 +57,7 @@ class PlanAdapter(KindAdapter):
     def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
         plan: Plan = result.facts["plan"]
         document = documents.load(run.version.document)
-        output = planning.summary(plan, document.only(run.only))
+        output = planning.summary(plan, document.only(run.only)) | {"calls": result.facts["calls"]}
         run.mode, run.mode_reason = plan.mode, plan.reason[:500]
         for each in plan.readings:
             sources.record_files(each.stream, each.listed, each.changed)

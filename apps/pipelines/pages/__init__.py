@@ -5,6 +5,7 @@ from __future__ import annotations
 from apps.pipelines.pages import (
     backfills,
     control,
+    costs,
     documents,
     files,
     freshness,
@@ -32,4 +33,5 @@ urlpatterns = [
     *ingestion.urlpatterns,
     *freshness.urlpatterns,
     *lineage.urlpatterns,
+    *costs.urlpatterns,
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from django.utils import timezone
 from apps.accounts.models import Project
 from apps.pipelines import ingestion, services
 from apps.pipelines.models import Ingestion, Run, StepRun
-from apps.snapshots.models import Dataset
+from apps.snapshots.models import DataFile, Dataset
 from apps.sources import services as sources
 from apps.sources.models import Source
 from tests.apps.pipelines import workshop as ws
+from tests.dataplane.connectors.rest.api import Api, serving_orders
+from tests.dataplane.connectors.rest.reading import WAYS
 
 TEXT = """
 manifold: 1
@@ -37,6 +40,13 @@ manifold: 1
 pipeline: orders
 steps:
   orders: {extract: {source: drop, stream: orders, mode: incremental}}
+  kept: {load: {input: orders, dataset: orders}}
+"""
+SHOP = """
+manifold: 1
+pipeline: shop
+steps:
+  orders: {extract: {source: shop, stream: orders, mode: incremental}}
   kept: {load: {input: orders, dataset: orders}}
 """
 COUNTS = ("fetched", "inserted", "updated", "skipped", "quarantined", "used")
@@ -165,3 +175,30 @@ def test_rows_are_kept_as_long_as_the_setting_says(project: Project, people: str
     Ingestion.objects.filter(run=old).update(at=timezone.now() - timedelta(days=31))
     ingestion.forget_old()
     assert [each.run_id for each in Ingestion.objects.all()] == [new.pk]
+
+
+@pytest.fixture
+def shop() -> Iterator[Api]:
+    with serving_orders() as served:
+        yield served
+
+
+def test_requests_of_the_plan_and_of_the_read_are_counted(
+    project: Project, shop: Api, workshop: Path, settings: Any
+) -> None:
+    settings.NET_ALLOW = ["127.0.0.0/8"]
+    params = {"base_url": shop.base, "streams": [WAYS["page"]], "records": "data.orders"}
+    source = sources.create_source(project, slug="shop", title="Shop", connector="rest", params=params, actor=ws.ACTOR)
+    sources.discover_streams(source, actor=ws.ACTOR)
+    ws.cursor(source, "orders", "at")
+    pipeline = ws.published(project, SHOP)
+    before = len(shop.asked)
+    run = ws.run(pipeline)
+    assert run.state == "succeeded", ws.error_of(run)
+    row = Ingestion.objects.get(run=run)
+    assert row.calls == len(shop.asked) - before > 2
+    assert row.stored == DataFile.objects.get().bytes
+    before = len(shop.asked)
+    nothing = ws.run(pipeline)
+    assert nothing.state == "skipped"
+    assert Ingestion.objects.get(run=nothing).calls == len(shop.asked) - before > 0

@@ -20,6 +20,13 @@
     return new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(number);
   }
 
+  function bytes(size) {
+    const units = ["B", "kB", "MB", "GB", "TB"];
+    let unit = 0;
+    for (; size >= 1000 && unit < 4; unit += 1) size /= 1000;
+    return `${Number(size.toFixed(1))} ${units[unit]}`;
+  }
+
   // Round steps in seconds, so that an axis says 30 s and not 33.3 s.
   function step(longest) {
     const round = [.01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200];
@@ -36,7 +43,7 @@
     }
     return [{
       data: data[kind],
-      backgroundColor: kind === "rows" ? token("--accent") : data.state.map((each) => colours[each]),
+      backgroundColor: ["rows", "bytes", "calls"].includes(kind) ? token("--accent") : data.state.map((each) => colours[each]),
       maxBarThickness: 14,
       minBarLength: 2,
       borderRadius: 2,
@@ -45,7 +52,8 @@
 
   function options(kind, data, link) {
     const text = { color: token("--muted"), font: { family: "Inter, system-ui, sans-serif", size: 11 } };
-    const shown = kind === "seconds" ? duration : compact;
+    const shown = { seconds: duration, bytes }[kind] || compact;
+    const units = { rows: " rows", calls: " requests" };
     return {
       maintainAspectRatio: false,
       animation: false,
@@ -69,7 +77,7 @@
         legend: { display: false },
         tooltip: {
           callbacks: kind === "days" ? {} : {
-            label: (item) => (kind === "seconds" ? duration(item.raw) : `${item.raw.toLocaleString("en")} rows`),
+            label: (item) => (units[kind] ? item.raw.toLocaleString("en") + units[kind] : shown(item.raw)),
           },
         },
       },
