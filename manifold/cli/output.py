@@ -53,6 +53,8 @@ def command(function: Command) -> Command:
             refuse(error, options.get("as_json", False))
         except environment.SettingError as error:
             stop(str(error), USAGE)
+        except BrokenPipeError:
+            raise  # Whoever reads has seen enough, as `head` does: click leaves without a word.
         except OSError as error:
             stop(f"{error.filename or 'a file'}: {error.strerror}", USAGE)
 

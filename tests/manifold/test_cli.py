@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from manifold.cli import COMMANDS, main
+from manifold.cli import COMMANDS, main, output
+from manifold.client import Client
 
 
 def test_it_works() -> None:
@@ -45,3 +48,14 @@ def test_every_command_is_tested(name: str) -> None:
     folder = Path(__file__).parent.parent
     spoken = re.compile(rf'(\(|\[)"{name}"')
     assert any(spoken.search(each.read_text()) for each in folder.rglob("test_*.py")), f"`manifold {name}` has no test"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    @click.command()
+    @output.command
+    def endless(client: Client, *, as_json: bool) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    said = CliRunner().invoke(endless, env={"MANIFOLD_URL": "http://127.0.0.1:1", "MANIFOLD_TOKEN": "mf_x"})
+    assert said.exit_code == 1
+    assert said.output == ""
