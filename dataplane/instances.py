@@ -79,6 +79,9 @@ def _connected(size: Size) -> duckdb.DuckDBPyConnection:
         # Without it a table name that is missing is looked up among the variables of the calling Python function.
         "python_enable_replacements": False,
         "temp_directory": "",
+        # Threads give back what they have freed more often than DuckDB would have them: 30 MB less at the peak of a read
+        # of 5 million lines of CSV, in the same time.
+        "allocator_flush_threshold": "1MB",
     }
     if size.memory is not None:
         settings["memory_limit"] = f"{size.memory}B"
