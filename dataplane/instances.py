@@ -79,8 +79,8 @@ def _connected(size: Size) -> duckdb.DuckDBPyConnection:
         # Without it a table name that is missing is looked up among the variables of the calling Python function.
         "python_enable_replacements": False,
         "temp_directory": "",
-        # Threads give back what they have freed more often than DuckDB would have them: 30 MB less at the peak of a read
-        # of 5 million lines of CSV, in the same time.
+        # Threads give back what they have freed more often than DuckDB would have them: that is 30 MB less at the peak
+        # of a read of 5 million lines of CSV, in the same time.
         "allocator_flush_threshold": "1MB",
     }
     if size.memory is not None:
