@@ -29,7 +29,7 @@ PAGES = {
     "runs/": 7,
     "runs/?state=failed&pipeline=pipeline-007": 7,
     "datasets/": 5,
-    "sources/": 5,
+    "sources/": 9,
     "sources/source-1/": 8,
     "connectors/": 4,
     "audit/": 7,

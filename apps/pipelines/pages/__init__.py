@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from apps.pipelines.pages import (
     backfills,
+    cards,
     control,
     costs,
     documents,
@@ -28,6 +29,7 @@ urlpatterns = [
     *schedules.urlpatterns,
     *hooks.urlpatterns,
     *backfills.urlpatterns,
+    *cards.urlpatterns,
     *sources.urlpatterns,
     *files.urlpatterns,
     *ingestion.urlpatterns,

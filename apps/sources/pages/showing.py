@@ -1,4 +1,4 @@
-"""The list of sources, and the page of one: its streams, its parameters, its health."""
+"""The page of a source: its streams, its parameters, its health."""
 
 from __future__ import annotations
 
@@ -32,15 +32,6 @@ def source_of(request: HttpRequest, project: Project, slug: str, action: Action 
     """A source of the project that the person may do `action` with, or not found."""
     visible = Source.objects.visible_to(request.user, action).filter(project=project).select_related("credential")
     return get_object_or_404(visible, slug=slug)
-
-
-@require_GET
-@project_page()
-def index(request: HttpRequest, project: Project) -> HttpResponse:
-    found = Source.objects.visible_to(request.user).filter(project=project)
-    sources = found.annotate(stream_count=Count("streams"))
-    connectors = {key: forms.shown(each) for key, each in registry.connectors().items()}
-    return render(request, "sources/index.html", {"sources": sources, "connectors": connectors})
 
 
 @require_GET
@@ -99,7 +90,6 @@ def remove_upload(request: HttpRequest, project: Project, slug: str) -> HttpResp
 
 
 urlpatterns = [
-    path("p/<slug:project>/sources/", index, name="sources"),
     path("p/<slug:project>/sources/<slug:slug>/", show, name="source"),
     path("p/<slug:project>/sources/<slug:slug>/test/", test, name="source-test"),
     path("p/<slug:project>/sources/<slug:slug>/remove-upload/", remove_upload, name="source-upload-remove"),

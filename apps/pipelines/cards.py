@@ -1,0 +1,202 @@
+"""The figures of each source that matter for its kind, in as many queries as there are kinds of rows, and no more."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from django.db import connection
+from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
+
+from apps.accounts.models import Project
+from apps.pipelines.models import Pipeline
+from apps.sources.models import ConnectionCheck, Drift, Source
+from dataplane.connectors import registry
+
+DAY = timedelta(days=1)
+_LEFT = re.compile(r"[\d,]+(?: of [\d,]+)? requests are left")
+
+# A file is pending until a window that holds it is done. The newest window that names a file says how it went.
+_FILES = """
+    WITH taken AS (
+        SELECT DISTINCT ON (w.source, w.stream, f ->> 'path') w.source, w.stream, f ->> 'path' AS path, w.state
+        FROM pipelines_window w, jsonb_array_elements(w.bounds -> 'files') f
+        WHERE w.source = ANY (%(sources)s) AND w.bounds ? 'files' AND w.state <> 'forgotten'
+        ORDER BY 1, 2, 3, w.id DESC
+    )
+    SELECT s.source_id, count(*) FILTER (WHERE t.state = 'done'), count(*) FILTER (WHERE t.state = 'failed'),
+           count(*) FILTER (WHERE t.state IS NULL OR t.state NOT IN ('done', 'failed')),
+           (array_agg(x.path ORDER BY x.modified DESC, x.path DESC))[1], max(x.modified)
+    FROM sources_sourcefile x JOIN sources_stream s ON s.id = x.stream_id
+    LEFT JOIN taken t ON t.source = s.source_id AND t.stream = s.name AND t.path = x.path
+    WHERE s.source_id = ANY (%(sources)s) AND NOT x.ignored AND (x.gone_at IS NULL OR t.state IS NOT NULL)
+    GROUP BY s.source_id
+"""
+# The last reading of each source, the last that went well, and what the last day came to.
+_READ = """
+    SELECT s.id, last.at, last.state, last.fetched, last.seconds, good.at, day.fetched, day.failed
+    FROM unnest(%(sources)s) s(id)
+    LEFT JOIN LATERAL (
+        SELECT * FROM pipelines_ingestion i WHERE i.source = s.id ORDER BY i.id DESC LIMIT 1
+    ) last ON true
+    LEFT JOIN LATERAL (
+        SELECT i.at FROM pipelines_ingestion i
+        WHERE i.source = s.id AND i.state = 'succeeded' ORDER BY i.id DESC LIMIT 1
+    ) good ON true
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(i.fetched), 0)::bigint AS fetched,
+               count(*) FILTER (WHERE i.state = 'failed') AS failed
+        FROM pipelines_ingestion i WHERE i.source = s.id AND i.id >= %(since)s
+    ) day
+"""
+# How many messages the newest window of each reader has left for the next one.
+_BEHIND = """
+    SELECT source, sum(behind)::bigint FROM (
+        SELECT DISTINCT ON (w.source, w.stream, w.pipeline_id, w.step_key)
+               w.source, (w.bounds ->> 'behind')::bigint AS behind
+        FROM pipelines_window w
+        WHERE w.source = ANY (%(sources)s) AND w.bounds ->> 'kind' = 'offsets' AND w.state = 'done'
+        ORDER BY w.source, w.stream, w.pipeline_id, w.step_key, w.id DESC
+    ) newest GROUP BY source
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number and what it counts; `form` says how a page writes it."""
+
+    label: str
+    value: Any
+    form: Literal["amount", "size", "ago", "text"] = "amount"
+    bad: bool = False
+
+
+@dataclass(frozen=True)
+class Read:
+    """How a source was read: last of all, last with success, and over a day."""
+
+    at: datetime | None = None
+    state: str = ""
+    rows: int | None = None
+    seconds: float | None = None
+    good_at: datetime | None = None
+    day_rows: int = 0
+    day_failed: int = 0
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a source by what became of them; the newest by its time."""
+
+    processed: int = 0
+    failed: int = 0
+    pending: int = 0
+    newest: str = ""
+    newest_at: datetime | None = None
+
+
+@dataclass
+class Card:
+    """A source as the list shows it. changed: streams whose columns have changed and nobody has looked yet."""
+
+    source: Any
+    read: Read
+    next_at: datetime | None
+    changed: int
+    figures: list[Figure] = field(default_factory=list)
+
+
+def cards(sources: QuerySet[Source], project: Project, now: datetime) -> list[Card]:
+    """Every source with its figures, in five queries."""
+    newest = ConnectionCheck.objects.filter(source=OuterRef("pk")).order_by("-at").values("stages")[:1]
+    news = Drift.objects.filter(stream__source=OuterRef("pk"), seen_at=None).order_by().values("stream__source")
+    rows = sources.annotate(
+        stream_count=Count("streams"),
+        row_count=Sum("streams__rows"),
+        byte_count=Sum("streams__bytes"),
+        stages=Subquery(newest),
+        changed=Subquery(news.annotate(found=Count("stream", distinct=True)).values("found")),
+    )
+    found: list[Any] = list(rows)
+    ids = [each.pk for each in found]
+    files = {row[0]: Files(*row[1:]) for row in _asked(_FILES, ids)}
+    reads = {row[0]: Read(*row[1:]) for row in _asked(_READ, ids, since=_first_id(now - DAY))}
+    behind = dict(_asked(_BEHIND, ids))
+    starts = _next_starts(project)
+    return [
+        Card(
+            each,
+            read := reads.get(each.pk, Read()),
+            starts.get(each.slug),
+            each.changed or 0,
+            _figures(each, read, files.get(each.pk, Files()), behind.get(each.pk)),
+        )
+        for each in found
+    ]
+
+
+def _figures(source: Any, read: Read, files: Files, behind: int | None) -> list[Figure]:
+    family = registry.get(source.connector).family
+    if family == "file":
+        failed = [Figure("failed", files.failed, bad=True)] if files.failed else []
+        return [
+            Figure("pending", files.pending),
+            Figure("processed", files.processed),
+            *failed,
+            Figure("last file", files.newest_at, "ago"),
+        ]
+    if family == "database":
+        return [
+            Figure("streams", source.stream_count),
+            Figure("rows, about", source.row_count),
+            Figure("last good read", read.good_at, "ago"),
+        ]
+    if family == "api":
+        return [
+            Figure("records in a day", read.day_rows),
+            Figure("requests left", _left(source.stages), "text"),
+            Figure("failures in a day", read.day_failed, bad=bool(read.day_failed)),
+        ]
+    return [
+        Figure("behind", behind),
+        Figure("messages in a day", read.day_rows),
+        Figure("a second, last time", _rate(read), "text"),
+    ]
+
+
+def _left(stages: Iterable[dict[str, Any]] | None) -> str | None:
+    """What the server said last of how many requests are left."""
+    details = (str(each.get("detail", "")) for each in stages or ())
+    said = next((match for detail in details if (match := _LEFT.search(detail))), None)
+    return said[0].removesuffix(" requests are left") if said else None
+
+
+def _rate(read: Read) -> str | None:
+    return f"{read.rows / read.seconds:,.0f}" if read.rows and read.seconds else None
+
+
+def _next_starts(project: Project) -> dict[str, datetime]:
+    """When a schedule reads each source next, by its slug."""
+    found: dict[str, list[datetime]] = defaultdict(list)
+    rows = Pipeline.objects.filter(project=project, paused_at=None, schedule__enabled=True, published__isnull=False)
+    for document, at in rows.values_list("published__document", "schedule__next_at"):
+        for step in document["steps"].values():
+            if at is not None and "extract" in step:
+                found[step["extract"]["source"]].append(at)
+    return {slug: min(starts) for slug, starts in found.items()}
+
+
+def _asked(statement: str, sources: Sequence[uuid.UUID], **values: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"sources": list(sources), **values})
+        return list(cursor.fetchall())
+
+
+def _first_id(at: datetime) -> uuid.UUID:
+    """The first id of rows that are made from a moment on: ids begin with their milliseconds."""
+    return uuid.UUID(int=int(at.timestamp() * 1000) << 80)

@@ -1,0 +1,139 @@
+"""The cards of sources: the figures of each kind, with data, without, and in error; the test from the card."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from apps.accounts.models import Project
+from apps.pipelines.cards import Card, cards
+from apps.pipelines.models import Ingestion, Run, Schedule, Window
+from apps.sources.models import ConnectionCheck, Drift, Health, Source, SourceFile, Stream
+from tests.furnished import Furnished, furnished  # noqa: F401  a fixture
+
+pytestmark = pytest.mark.django_db
+
+
+def card_of(source: Source) -> Card:
+    return cards(Source.objects.filter(pk=source.pk), source.project, timezone.now())[0]
+
+
+def figures(source: Source) -> dict[str, Any]:
+    return {each.label: each.value for each in card_of(source).figures}
+
+
+def made(project: Project, connector: str, **values: Any) -> Source:
+    return Source.objects.create(project=project, slug=f"a-{connector}", title=connector, connector=connector, **values)
+
+
+def read(run: Run, source: Source, **values: Any) -> Ingestion:
+    counts = {"fetched": 0, "inserted": 0, "updated": 0, "skipped": 0, "quarantined": 0, "used": 0, "bytes": 0}
+    counts |= values
+    counts["inserted"] = counts["fetched"]
+    count = Ingestion.objects.filter(run=run).count()
+    return Ingestion.objects.create(
+        project=run.project,
+        run=run,
+        step_key=f"s{count}",
+        source=source.pk,
+        source_slug=source.slug,
+        stream="x",
+        **{"state": "succeeded", "seconds": 2.0, **counts},
+    )
+
+
+def test_files_are_told_by_what_became_of_them(furnished: Furnished) -> None:  # noqa: F811
+    source = Source.objects.get(slug="drop")
+    stream = Stream.objects.get(source=source, name="orders")
+    now = timezone.now()
+    kinds: dict[str, dict[str, Any]] = {"new.csv": {}, "aside.csv": {"ignored": True}, "went.csv": {"gone_at": now}}
+    for name, values in kinds.items():
+        SourceFile.objects.create(stream=stream, path=name, size=1, modified=now, last_seen_at=now, **values)
+    found = figures(source)
+    assert (found["pending"], found["processed"]) == (1, 1)
+    assert found["last file"] == now
+    Window.objects.filter(source=source.pk, state="done").update(state="failed")
+    assert figures(source) | {"last file": None} == {"pending": 1, "processed": 0, "failed": 1, "last file": None}
+    Window.objects.filter(source=source.pk).update(state="forgotten")
+    assert figures(source)["pending"] == 2
+
+
+def test_a_database_shows_its_streams_rows_and_how_long_ago_it_was_read(furnished: Furnished) -> None:  # noqa: F811
+    source = made(furnished.project, "postgresql")
+    assert figures(source) == {"streams": 0, "rows, about": None, "last good read": None}
+    for name, rows in {"a": 100, "b": 20, "c": None}.items():
+        Stream.objects.create(source=source, name=name, rows=rows)
+    good = read(furnished.succeeded, source, fetched=5)
+    read(furnished.succeeded, source, state="failed")
+    assert figures(source) == {"streams": 3, "rows, about": 120, "last good read": good.at}
+    assert (card_of(source).read.state, card_of(source).read.rows) == ("failed", 0)
+
+
+def test_an_api_shows_its_records_what_is_left_and_what_failed(furnished: Furnished) -> None:  # noqa: F811
+    source = made(furnished.project, "rest")
+    assert figures(source) == {"records in a day": 0, "requests left": None, "failures in a day": 0}
+    stages = [{"name": "list", "ok": True, "detail": "2 streams; 4,200 of 5,000 requests are left."}]
+    ConnectionCheck.objects.create(source=source, ok=True, seconds=1, stages=stages)
+    read(furnished.succeeded, source, fetched=9)
+    read(furnished.succeeded, source, state="failed")
+    old = read(furnished.succeeded, source, fetched=100)
+    Ingestion.objects.filter(pk=old.pk).update(id="01800000-0000-7000-8000-000000000000")
+    assert figures(source) == {"records in a day": 9, "requests left": "4,200 of 5,000", "failures in a day": 1}
+
+
+def test_a_stream_of_messages_shows_how_far_behind_and_how_fast_it_is(furnished: Furnished) -> None:  # noqa: F811
+    source = made(furnished.project, "kafka")
+    assert figures(source) == {"behind": None, "messages in a day": 0, "a second, last time": None}
+    for place, behind in enumerate((500, 42)):
+        Window.objects.create(
+            pipeline=furnished.pipeline,
+            step_key="events",
+            source=source.pk,
+            stream="events",
+            batch=furnished.succeeded.pk if place else furnished.cancelled.pk,
+            bounds={"kind": "offsets", "behind": behind},
+            state="done",
+        )
+    read(furnished.succeeded, source, fetched=3000)
+    assert figures(source) == {"behind": 42, "messages in a day": 3000, "a second, last time": "1,500"}
+
+
+def test_it_says_when_a_schedule_reads_it_next_and_which_columns_have_changed(
+    furnished: Furnished,  # noqa: F811
+) -> None:
+    source = Source.objects.get(slug="drop")
+    soon = timezone.now() + timedelta(hours=2)
+    Schedule.objects.update_or_create(pipeline=furnished.pipeline, defaults={"enabled": True, "next_at": soon})
+    stream = source.streams.get(name="orders")
+    for _ in range(2):
+        Drift.objects.create(stream=stream, now=[], changes=[], state="followed")
+    assert (card_of(source).next_at, card_of(source).changed) == (soon, 1)
+    Drift.objects.update(seen_at=timezone.now())
+    Schedule.objects.update(enabled=False)
+    assert (card_of(source).next_at, card_of(source).changed) == (None, 0)
+
+
+@pytest.fixture
+def client(client: Client, furnished: Furnished) -> Client:  # noqa: F811
+    client.force_login(furnished.people["operator"])
+    return client
+
+
+def test_each_card_is_on_the_page_whatever_its_health(client: Client, furnished: Furnished) -> None:  # noqa: F811
+    for connector, health in zip(("rest", "kafka", "sqlite", "s3"), Health, strict=True):
+        made(furnished.project, connector, health=health, health_reason="Nothing listens." if health == "error" else "")
+    page = client.get("/p/flights/sources/").content.decode()
+    assert all(f">{each}<" in page for each in Health.values)
+    assert page.count("Nothing listens.") == 1
+    assert page.count('class="card pipe source') == Source.objects.count()
+
+
+def test_a_source_is_tested_from_its_card(client: Client, furnished: Furnished) -> None:  # noqa: F811
+    answer = client.post("/p/flights/sources/drop/card/").content.decode()
+    assert 'id="card-drop"' in answer and '<span class="state ok">healthy</span>' in answer
+    assert "<html" not in answer
+    assert ConnectionCheck.objects.filter(source__slug="drop", actor_name="olga").exists()
