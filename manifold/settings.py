@@ -78,11 +78,12 @@ MIDDLEWARE = [
     "manifold.middleware.RequestId",
     "django.middleware.security.SecurityMiddleware",
     "manifold.middleware.ContentSecurityPolicy",
-    "manifold.middleware.NotAPage",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "manifold.middleware.IdleTimeout",
     "django.middleware.common.CommonMiddleware",
+    # Within the one that says how long an answer is.
+    "manifold.middleware.NotAPage",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

@@ -97,7 +97,7 @@ def administrator_page(view: PersonView[P]) -> Callable[..., HttpResponseBase]:
     @wraps(view)
     def inner(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if not signed_in(request).administers_platform():
-            raise PermissionDenied("Only superusers see this page.")
+            raise PermissionDenied("Only superusers see this page. Ask one of them.")
         return view(request, *args, **kwargs)
 
     return person_page(inner)

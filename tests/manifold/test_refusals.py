@@ -61,6 +61,7 @@ def test_a_page_that_only_takes_forms(viewer: User) -> None:
     answer = visitor(viewer).get("/account/sessions/end-others/")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
     assert "cannot be opened like this" in answer.content.decode()
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
     # A program reads a problem, not a page.
     assert visitor(viewer).delete("/api/v1/me/").headers["Content-Type"] == "application/problem+json"
 

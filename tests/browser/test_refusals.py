@@ -1,0 +1,101 @@
+"""What a person sees who is refused, comes too late or finds a service away: the console's look, and what to do."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from manifold.supervisor.home import Home
+from tests.browser.axe import serious_faults
+from tests.browser.conftest import Open, sign_in
+from tests.browser.installation import Installation
+from tests.people import PASSWORD
+
+pytestmark = [pytest.mark.all, pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (390, "dark")])]
+
+
+@pytest.fixture(scope="module")
+def viewer(browser: Browser, installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cookies of somebody who sees the project `default`, and may do no more there."""
+    client = installation.client()
+    client.call("POST", "users/", json={"username": "vera", "password": PASSWORD})
+    client.in_project("PUT", "members/vera/", json={"role": "viewer"})
+    return sign_in(browser, installation, "vera", PASSWORD, tmp_path_factory.mktemp("viewer"))
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """A process that takes connections and answers nothing."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_what_is_refused(open_page: Open, viewer: Path, width: int, theme: str) -> None:
+    page = open_page(viewer, width=width, theme=theme, refused=(403, 404, 405))
+    for address, status, said in (
+        ("/platform/people/", 403, "Only superusers"),
+        ("/p/default/new-source/", 403, "An administrator of the project can do it"),
+        ("/p/nowhere/", 404, "Check the address"),
+        ("/account/sessions/end-others/", 405, "cannot be opened like this"),
+    ):
+        answer = page.goto(address)
+        assert answer is not None and answer.status == status, address
+        page.get_by_text(said).wait_for()
+        looks_right(page, theme)
+
+
+def test_a_form_that_is_out_of_date(open_page: Open, viewer: Path, width: int, theme: str) -> None:
+    page = open_page(viewer, width=width, theme=theme, refused=(403,))
+    page.goto("/account/")
+    page.locator("[name=csrfmiddlewaretoken]").evaluate_all(
+        "all => all.forEach(each => { each.value = 'x'.repeat(64) })"
+    )
+    page.locator('button[aria-label="Sign out"]').dispatch_event("click")
+    page.get_by_role("heading", name="This form is out of date").wait_for()
+    looks_right(page, theme)
+
+
+def test_a_session_that_has_ended_meanwhile(open_page: Open, viewer: Path, width: int, theme: str) -> None:
+    page = open_page(viewer, width=width, theme=theme)
+    page.goto("/account/")
+    page.context.clear_cookies(name="manifold_session")
+    page.get_by_label("The one you have").fill(PASSWORD)
+    page.get_by_label("A new one", exact=True).fill(PASSWORD + "-new")
+    page.get_by_label("The new one again").fill(PASSWORD + "-new")
+    page.get_by_role("button", name="Change the password").click()
+    page.get_by_text("Your session has ended, and nothing was changed.").wait_for()
+    looks_right(page, theme)
+    page.get_by_label("User name").fill("vera")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.wait_for_url("**/account/")
+
+
+def test_a_service_that_is_away(
+    *, open_page: Open, installation: Installation, signed_in: Path, width: int, theme: str
+) -> None:
+    page = open_page(signed_in, width=width, theme=theme, refused=(503,))
+    with frozen(Home(installation.home).platform()["processes"]["flower"]["pid"]):
+        answer = page.goto("/flower/")
+        assert answer is not None and answer.status == 503
+        page.get_by_role("heading", name="Flower does not answer").wait_for()
+        looks_right(page, theme)
+        page.goto("about:blank")
+
+
+def looks_right(page: Page, theme: str) -> None:
+    """One heading, the theme that was asked for, nothing that sticks out, no serious fault for axe-core."""
+    assert page.locator("h1").count() == 1, page.url
+    assert page.evaluate("document.documentElement.classList.contains('dark')") == (theme == "dark"), page.url
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
+    # A page of a service that is away asks again by itself: it says so, and holds nothing that could be lost.
+    assert [each for each in serious_faults(page) if not each.startswith("meta-refresh ")] == [], page.url
