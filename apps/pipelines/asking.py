@@ -18,7 +18,7 @@ from dataplane.connectors.base import Window as Bounds
 from dataplane.connectors.slices import Slice
 from dataplane.errors import ConfigurationError
 from dataplane.steps.extract import narrowed
-from dataplane.steps.plan import Ask, Picked
+from dataplane.steps.plan import Ask, Picked, ReadBefore, Verify
 
 Bindings = dict[str, tuple[Connector, StreamConfig]]
 
@@ -86,7 +86,7 @@ def questions(
         verify = None
         # Where a backfill has read, or is to read, nobody knows how many rows before the mark were read.
         if base.way == "verify" and last is not None and not _backfilled(base, key):
-            verify = Bounds("cursor", column=last["column"], lower=None, upper=last["upper"])
+            verify = _verify(base, key, skip)
         mark = w.mark_of([*kept, *([] if base.way == "seed" else base.sliced[key])], skip)
         asks[key] = Ask(
             connector,
@@ -101,6 +101,18 @@ def questions(
             picked=picked if connector.family == "file" else None,
         )
     return asks
+
+
+def _verify(base: Survey, key: str, skip: frozenset[str]) -> Verify:
+    """What was read of a cursor; window by window, where its loads know rows again."""
+    kept = base.windows[key]
+    last = kept[-1].bounds
+    whole = Bounds("cursor", column=last["column"], lower=None, upper=last["upper"])
+    parts = [
+        ReadBefore(Bounds.from_json(each.bounds), each.rows or 0, w.mark_of(kept[:place][-1:], skip))
+        for place, each in enumerate(kept)
+    ]
+    return Verify(whole, sum(each.rows or 0 for each in kept), tuple(parts) if base.merges(key) else ())
 
 
 def _backfilled(base: Survey, key: str) -> bool:

@@ -61,6 +61,10 @@ class Survey:
         """Everything that was read by an extract, or is being read."""
         return self.windows[key] + self.sliced[key]
 
+    def merges(self, key: str) -> bool:
+        """Whether every load that the rows of an extract reach knows them again by a key."""
+        return all(self.document.steps[each].spec.mode == "merge" for each in self.graph.loads_fed_by(key))
+
     def repeated(self) -> dict[str, Window]:
         """The windows of the batch that is repeated, by step."""
         return {key: each for key in self.windows for each in self.all_of(key) if each.batch == self.batch}
@@ -120,11 +124,9 @@ def conclude(survey: Survey, answers: dict[str, Answer]) -> Plan:
     """What the run does. Raises DataError where files of an open batch have vanished, or a closed window differs."""
     if survey.way == "overtaken":
         return Plan("repair", survey.reason, skip=survey.reason)
-    if survey.way == "verify":
-        for key in survey.windows:
-            _verify(survey, key, answers[key])
-        return Plan("repair", survey.reason, skip="Every window was loaded, and the sources still hold what was read.")
     fresh = tuple(_fresh(survey, key, answers) for key in survey.streams)
+    if survey.way == "verify":
+        return _verified(survey, fresh, answers)
     if survey.way == "repeat":
         readings = tuple(_again(survey, each, answers[each.key]) for each in fresh)
         if survey.retry or any(each.window and each.window.state != "done" for each in readings):
@@ -240,28 +242,64 @@ def _bounds_now(survey: Survey, key: str, window: Window, answer: Answer) -> dic
     return Bounds("files", files=tuple(there[path] for path in wanted)).as_json() if wanted else None
 
 
-def _verify(survey: Survey, key: str, answer: Answer) -> None:
-    """Compare what a step has read with what its source holds now. Raises DataError where they differ.
+def _verified(survey: Survey, fresh: tuple[Reading, ...], answers: dict[str, Answer]) -> Plan:
+    """Nothing, where the sources still hold what was read; else what differs is read again.
 
-    A closed window is not read again on its own: which of its rows were loaded cannot be told from rows that went
-    through checks and SQL since, so a second read would double some or lose some. A seed is exact.
+    Raises DataError where that would double rows or lose some.
     """
+    found = {each.key: _difference(survey, each.key, answers[each.key]) for each in fresh if each.incremental}
+    differing = {key: said for key, said in found.items() if said}
+    readings = tuple(_repaired(survey, each, answers[each.key], differing.get(each.key)) for each in fresh)
+    if not differing:
+        holds = "Every window was loaded, and the sources still hold what was read."
+        return Plan("repair", survey.reason, readings, skip=holds)
+    stale = list(survey.stale)
+    for key in differing:
+        place = answers[key].differs
+        stale += [each.pk for each in survey.windows[key][place:]] if place is not None else []
+    waits = any(each.incremental and each.bounds for each in fresh if answers[each.key].differs is None)
+    reason = " ".join(each.reason for each in readings if each.key in differing)
+    then = "auto" if waits else None
+    return Plan("repair", reason, readings, stale=tuple(stale), renamed=survey.renamed, then=then)
+
+
+def _repaired(survey: Survey, fresh: Reading, answer: Answer, differing: dict[str, Any] | None) -> Reading:
+    """What is read again of one extract: files that have changed, or all from the first window on that differs."""
+    if not fresh.incremental:
+        return fresh
+    if differing is None:
+        return replace(fresh, bounds=None, reason="Its source still holds what was read.", rows=None, bytes=None)
+    bounds = fresh.bounds if answer.differs is not None else None
+    if answer.planned is not None and answer.planned.changed:
+        changed = set(answer.planned.changed)
+        bounds = Bounds("files", files=tuple(x for x in answer.planned.listed if x.path in changed)).as_json()
+    if bounds is None or not survey.merges(fresh.key):
+        raise _cannot_repair(survey, fresh.key, differing)
+    start = ""
+    if bounds["kind"] != "files":
+        start = f" from {bounds['column']} {bounds['lower']} on" if bounds["lower"] else " from the beginning"
+    return replace(fresh, bounds=bounds, reason=f"{fresh.key} reads again{start}: {differing['said']}.")
+
+
+def _cannot_repair(survey: Survey, key: str, differing: dict[str, Any]) -> DataError:
+    """A load that adds cannot tell rows that it has from others: a second read would double some or lose some."""
+    evidence = {name: value for name, value in differing.items() if name != "said"}
+    return DataError(
+        f"What the step `{key}` has read differs from what its source holds now: {differing['said']}. Rows that were "
+        "loaded cannot be told apart where a load adds them; let it merge by a key, or read everything again with mode "
+        "seed.",
+        code="closed_window_differs",
+        evidence={"step": key, "stream": survey.streams[key].name, **evidence},
+        suggestions=[SEED],
+    )
+
+
+def _difference(survey: Survey, key: str, answer: Answer) -> dict[str, Any] | None:
+    """How what a step has read differs from what its source holds now; None where it does not, or nobody can tell."""
     kept = survey.all_of(key)
     if not kept or answer.planned is None:
-        return
-    evidence = _difference(kept, answer)
-    if evidence:
-        raise DataError(
-            f"What the step `{key}` has read differs from what its source holds now: {evidence.pop('said')}. Rows that "
-            "were loaded cannot be told apart any more; read everything again with mode seed.",
-            code="closed_window_differs",
-            evidence={"step": key, "stream": survey.streams[key].name, **evidence},
-            suggestions=[SEED],
-        )
-
-
-def _difference(kept: list[Window], answer: Answer) -> dict[str, Any] | None:
-    changed = list(answer.planned.changed) if answer.planned else []
+        return None
+    changed = list(answer.planned.changed)
     if changed:
         return {"said": f"{len(changed)} files have changed, the first is {changed[0]}", "files": changed[:100]}
     then = sum(each.rows or 0 for each in kept)

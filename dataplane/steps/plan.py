@@ -29,8 +29,27 @@ class Picked:
 
 
 @dataclass(frozen=True)
+class ReadBefore:
+    """A window that was read, how many rows it brought, and the mark that it began with."""
+
+    window: Window
+    rows: int
+    before: Mark
+
+
+@dataclass(frozen=True)
+class Verify:
+    """What was read of a cursor: all of it as one window, and its rows. parts: the windows one by one, where they may
+    be read again."""
+
+    whole: Window
+    rows: int
+    parts: tuple[ReadBefore, ...] = ()
+
+
+@dataclass(frozen=True)
 class Ask:
-    """A question to one source: what would be read now, and, with `verify`, how many rows a window holds by now.
+    """A question to one source: what would be read now, and, with `verify`, whether it still holds what was read.
 
     part: ask for this slice of time alone. reserved: slices whose files are left for another run. watch: what the
     columns were when they were last looked at; None where nobody wants to know whether they have changed. picked: the
@@ -41,7 +60,7 @@ class Ask:
     stream: StreamConfig
     mode: ReadMode
     mark: Mark
-    verify: Window | None = None
+    verify: Verify | None = None
     may_fail: bool = False
     part: Slice | None = None
     reserved: tuple[Slice, ...] = ()
@@ -52,10 +71,15 @@ class Ask:
 @dataclass(frozen=True)
 class Answer:
     """What the source said; `failed` instead of it where the step may fail and the source does not answer, or where
-    `drift` stops it: its columns are not what they were."""
+    `drift` stops it: its columns are not what they were.
+
+    count: the rows that `verify` holds by now. differs: the first of its parts that holds others than were read;
+    `planned` goes on from the mark before it.
+    """
 
     planned: Planned | None
     count: int | None = None
+    differs: int | None = None
     failed: ManifoldError | None = None
     drift: Drift | None = None
 
@@ -107,12 +131,27 @@ def answer(ask: Ask) -> Answer:
             drift = _drift(ask, planned.window.files)
             if drift is not None and drift.stops is not None:
                 return Answer(None, failed=drift.stops, drift=drift)
-        count = None if ask.verify is None else ask.connector.count(ask.stream, ask.verify)
+        count, differs = _counted(ask)
+        if differs is not None and ask.verify is not None:
+            planned = _planned(replace(ask, mark=ask.verify.parts[differs].before))
     except ManifoldError as error:
         if not ask.may_fail:
             raise
         return Answer(None, failed=error)
-    return Answer(planned, count, drift=drift)
+    return Answer(planned, count, differs, drift=drift)
+
+
+def _counted(ask: Ask) -> tuple[int | None, int | None]:
+    """The rows that are there of what was read; and the first part that differs, where the whole does."""
+    verify = ask.verify
+    if verify is None:
+        return None, None
+    count = ask.connector.count(ask.stream, verify.whole)
+    if count is None or count == verify.rows or not verify.parts:
+        return count, None
+    counts = (ask.connector.count(ask.stream, each.window) for each in verify.parts)
+    first = (at for at, (there, each) in enumerate(zip(counts, verify.parts, strict=True)) if there != each.rows)
+    return count, next(first, 0)
 
 
 def _drift(ask: Ask, files: Sequence[FileRef]) -> Drift | None:

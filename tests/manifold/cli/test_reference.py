@@ -10,7 +10,8 @@ from tests.cluster import ROOT
 def test_it_works() -> None:
     table = as_markdown()
     assert all(f"| `manifold {name}" in table for name in COMMANDS)
-    run = "`manifold run PIPELINE [--mode auto\\|seed\\|incremental\\|repair] [--dry-run] [--wait] [--step TEXT …]`"
+    run = "`manifold run PIPELINE [--mode auto\\|seed\\|incremental\\|repair] [--dry-run] [--wait] [--step TEXT …] "
+    run += "[--files PATH …] [--again]`"
     assert run in table
 
 
