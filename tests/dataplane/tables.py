@@ -8,11 +8,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from dataplane.relations import literal
 from dataplane.steps.base import ColumnType, StagedFile, StepContext, Table
 from dataplane.storage import Storage
+from tests.looking import looking
 
 _numbers = count()
 
@@ -27,7 +26,7 @@ class Staging:
     def table(self, *selects: str) -> Table:
         """A table whose files hold the rows of these SELECTs, one file each; its schema is that of the first."""
         files = [self._file(each) for each in selects]
-        with duckdb.connect() as connection:
+        with looking() as connection:
             described = connection.execute(f"DESCRIBE {selects[0]}").fetchall()
         columns = tuple(ColumnType(row[0], row[1]) for row in described)
         return Table(columns, tuple(each for each in files if each.rows))
@@ -40,7 +39,7 @@ class Staging:
         if not files:
             return []
         paths = [self.storage.absolute(each.path) for each in files]
-        with duckdb.connect() as connection:
+        with looking() as connection:
             return connection.execute(f"FROM read_parquet($1) ORDER BY {order}", [paths]).fetchall()
 
     def context(self, inputs: dict[str, Table], *, key: str = "step", **extras: Any) -> StepContext:
@@ -60,6 +59,6 @@ class Staging:
         path = f"staged/{next(_numbers)}.parquet"
         absolute = self.storage.absolute(path)
         os.makedirs(os.path.dirname(absolute), exist_ok=True)
-        with duckdb.connect() as connection:
+        with looking() as connection:
             rows = connection.execute(f"COPY ({select}) TO {literal(absolute)} (FORMAT parquet)").fetchall()[0][0]
         return StagedFile(path, rows, os.path.getsize(absolute))

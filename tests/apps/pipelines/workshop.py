@@ -21,6 +21,7 @@ from apps.snapshots import queries as snapshots
 from apps.snapshots.models import Dataset
 from apps.sources import services as sources
 from apps.sources.models import Source, Stream
+from tests.looking import shown
 
 ACTOR = Actor("command", None, "tests")
 
@@ -125,9 +126,7 @@ def rows(project: Project, slug: str, columns: str = "*", number: int | None = N
     if not dataset.head:
         return Counter()
     table = snapshots.table_of(snapshots.snapshot(dataset, number or dataset.head))
-    found = snapshots.ask(f'SELECT {columns} FROM "t"', {"t": table}, rows=1_000_000)
-    assert not found.truncated
-    return Counter(tuple(each) for each in found.rows)
+    return Counter(shown(table, snapshots.storage(), columns))
 
 
 def write(folder: Path, name: str, lines: Iterable[str]) -> Path:

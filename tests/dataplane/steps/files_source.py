@@ -7,8 +7,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from dataplane.connectors.base import Connector, Mark, Planned, StreamConfig, Window
 from dataplane.connectors.registry import build
 from dataplane.provenance import locate
@@ -16,6 +14,7 @@ from dataplane.relations import relation_sql
 from dataplane.steps.base import StepContext, StepResult
 from dataplane.steps.extract import ExtractSpec, ExtractStep
 from dataplane.storage import Storage
+from tests.looking import looking
 
 _numbers = count()
 
@@ -41,7 +40,7 @@ def rows(root: Path, result: StepResult) -> list[tuple[Any, ...]]:
     storage = Storage(f"file://{root}/storage")
     names = ", ".join(f'"{each.name}"' for each in result.table.columns)
     query = f"SELECT {names} FROM ({relation_sql(result.table, storage, positions=True)}) ORDER BY __file, __ordinal"
-    with duckdb.connect() as connection:
+    with looking() as connection:
         return connection.execute(query).fetchall()
 
 
@@ -50,7 +49,7 @@ def rejects(root: Path, result: StepResult) -> list[tuple[str, int, str, str]]:
     assert result.table is not None
     storage = Storage(f"file://{root}/storage")
     found: list[tuple[str, int, str, str]] = []
-    with duckdb.connect() as connection:
+    with looking() as connection:
         for each in result.table.rejected:
             found += connection.execute(
                 f"SELECT file, row, reason, raw FROM '{storage.absolute(each.path)}'"
