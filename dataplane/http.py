@@ -148,8 +148,21 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname, port
 
 
+def following(url: str, told: str) -> str:
+    """The address that a server sends on to. Raises ConfigurationError for one that is none."""
+    try:
+        return urljoin(url, told)
+    except ValueError:
+        raise ConfigurationError(
+            f"{shown(url)} sends on to {told[:200]!r}, which is no address. Have the server mended, or name the "
+            "address that it should send on to.",
+            code="redirect_unreadable",
+            evidence={"url": shown(url), "told": told[:200]},
+        ) from None
+
+
 def _followed(url: str, location: str) -> str:
-    target = urljoin(url, location)
+    target = following(url, location)
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
         raise ConfigurationError(
             f"{shown(url)} sends on to an address without encryption. Name the address that holds the file.",

@@ -20,6 +20,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _METADATA = frozenset(
     ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")
 )
+# Where networks of only IPv6 reach IPv4: the one of everybody, and those that somebody has chosen (RFC 8215).
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NAT64_OWN = ipaddress.ip_network("64:ff9b:1::/48")
 _TEMPORARY = frozenset({socket.EAI_AGAIN})
 
 
@@ -101,6 +104,6 @@ def _unmapped(address: Address) -> Address:
         return address.ipv4_mapped
     if address.sixtofour is not None:
         return address.sixtofour
-    if address in ipaddress.ip_network("64:ff9b::/96"):
+    if address in _NAT64 or address in _NAT64_OWN:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address

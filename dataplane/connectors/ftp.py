@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
 import certifi
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from dataplane.connectors import recognising
 from dataplane.connectors.base import Capabilities, FileRef
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.connector import FileConnector
-from dataplane.connectors.files.found import Found, gone
+from dataplane.connectors.files.found import Found, gone, size_told
 from dataplane.connectors.files.place import Place, Work
 from dataplane.connectors.files.remote import Remote, Spool, bounded, changed
 from dataplane.connectors.files.server import (
@@ -55,6 +55,13 @@ class FtpParams(ServerParams):
         description="The SHA-256 fingerprint of a certificate that no authority has signed; no other is accepted then.",
         pattern="^(?:[0-9A-Fa-f]{2}:?){32}$",
     )
+
+    @field_validator("user", "password", "path")
+    @classmethod
+    def _one_line(cls, value: str | None) -> str | None:
+        if value is not None and any(ord(each) < ord(" ") for each in value):
+            raise ValueError("Write it without line breaks and other control characters: FTP cannot be told them.")
+        return value
 
 
 class FtpSession(Remote):
@@ -254,9 +261,9 @@ def _found(path: str, size: str, modified: str) -> Found:
         seconds, _, part = modified.strip().partition(".")
         moment = datetime.strptime(seconds, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
         changed_at = int(moment.timestamp()) * 1_000_000_000 + int(part.ljust(6, "0")[:6] or 0) * 1_000
-    except ValueError:
+    except (ValueError, OverflowError):
         changed_at = 0
-    return Found(path, "", int(size) if size.strip().isdecimal() else 0, changed_at)
+    return Found(path, "", size_told(size), changed_at)
 
 
 def _no_tls(host: str, why: str) -> ConfigurationError:

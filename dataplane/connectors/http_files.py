@@ -17,7 +17,7 @@ from dataplane.connectors import web
 from dataplane.connectors.base import Capabilities, FileRef, secret_field
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.connector import FileConnector
-from dataplane.connectors.files.found import Found, gone
+from dataplane.connectors.files.found import Found, gone, size_told
 from dataplane.connectors.files.place import Place, Work
 from dataplane.connectors.files.remote import Remote, Spool, changed, resuming, sound, too_large
 from dataplane.connectors.files.settings import format_of
@@ -260,7 +260,7 @@ def _told(path: str, answer: Answer) -> Found | None:
     length, version, modified = answer.headers.get("content-length", ""), _version(answer), _modified(answer.headers)
     if not length.isdecimal() or not (version or modified):
         return None
-    return Found(path, "", int(length), modified, version)
+    return Found(path, "", size_told(length), modified, version)
 
 
 def _same(found: Found, answer: Answer, done: int) -> None:

@@ -181,6 +181,10 @@ class SftpSession(Remote):
             raise forbidden(path) from None
         except UnicodeError:
             raise names_encoding() from None
+        except paramiko.ssh_exception.IncompatiblePeer as error:
+            raise _no_common_cipher(self._params.host, str(error)) from None
+        except paramiko.ChannelException:
+            raise _no_files(self._params.host) from None
         except (paramiko.SSHException, paramiko.SFTPError, OSError, EOFError):
             raise lost(self._params.host) from None
 
@@ -239,6 +243,23 @@ def _key(text: str, passphrase: str | None) -> Any:
 
 def _bad_key(why: str) -> ConfigurationError:
     return ConfigurationError(f"The private key cannot be read. {why}.", code="private_key")
+
+
+def _no_common_cipher(host: str, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{host} and this machine know no common way to encrypt ({why[:200]}). Have the server's SSH renewed, or the "
+        "files delivered another way.",
+        code="server_unsupported",
+        evidence={"host": host},
+    )
+
+
+def _no_files(host: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{host} lets this user in, but opens no channel for files. Have SFTP allowed for the user there.",
+        code="permission_denied",
+        evidence={"host": host},
+    )
 
 
 def _unknown(host: str, kind: str, shown: str) -> ConfigurationError:

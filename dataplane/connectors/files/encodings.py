@@ -11,6 +11,7 @@ import pyarrow as pa
 from charset_normalizer import from_bytes
 
 from dataplane.connectors.files.found import Found
+from dataplane.connectors.files.place import require_room
 from dataplane.connectors.files.roots import unreadable
 from dataplane.errors import DataError
 
@@ -98,6 +99,8 @@ def as_utf8(found: Found, encoding: str, folder: str) -> str:
     try:
         with open_bytes(found.absolute) as source, open(target, "wb") as out:
             while chunk := source.read(_CHUNK):
+                # What a compressed file unpacks to, it does not say beforehand; a character takes four bytes at most.
+                require_room(folder, 4 * len(chunk))
                 out.write(decoder.decode(chunk).encode("utf-8"))
                 done += len(chunk)
             out.write(decoder.decode(b"", final=True).encode("utf-8"))

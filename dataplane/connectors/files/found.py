@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from dataplane.connectors.base import FileRef
 from dataplane.errors import DataError, Suggestion
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# More digits than any size has: what a server writes is not believed to be a number because it looks like one.
+_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,18 @@ class Found:
 
 
 def rfc3339(nanoseconds: int) -> str:
-    """A time of change in UTC, to the microsecond."""
-    moment = datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC).replace(
-        microsecond=nanoseconds // 1000 % 1_000_000
-    )
+    """A time of change in UTC, to the microsecond; one that no calendar holds is the end of it."""
+    try:
+        moment = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    except OverflowError:
+        moment = datetime.max.replace(tzinfo=UTC) if nanoseconds > 0 else datetime.min.replace(tzinfo=UTC)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def size_told(text: str) -> int:
+    """A size as a server writes it; 0 for what is none."""
+    digits = text.strip()
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= _DIGITS else 0
 
 
 def gone(path: str) -> DataError:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from dataplane.connectors.files.found import Found
 from dataplane.errors import ConfigurationError, DataError
+from dataplane.failures import disk_full
 
 MAX_FILES = 200_000
+_RESERVE = 64 << 20
 
 # A stage of a connection test: its name, and what it does; it answers in a sentence or raises ManifoldError.
 Work = tuple[str, Callable[[], str]]
@@ -75,3 +78,9 @@ def too_many(shown: str) -> ConfigurationError:
     return ConfigurationError(
         f"The folder {shown} holds more than {MAX_FILES:,} files. Choose a folder further down.", code="too_many_files"
     )
+
+
+def require_room(folder: str, size: int) -> None:
+    """Raises InfrastructureError where so many bytes would fill the disk up: others write to it, too."""
+    if shutil.disk_usage(folder).free < size + _RESERVE:
+        raise disk_full()

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from dataplane.connectors.files.found import Found
-from dataplane.connectors.files.place import MAX_FILES, Place, Work, too_many
+from dataplane.connectors.files.place import MAX_FILES, Place, Work, require_room, too_many
 from dataplane.connectors.files.settings import COMPRESSED, format_of
 from dataplane.engine import disk_error
 from dataplane.errors import ConfigurationError, DataError, Suggestion, TransientError
-from dataplane.failures import disk_full
 
 # So much of a file of lines is enough to see what it holds.
 SAMPLE = 8 << 20
-RESERVE = 64 << 20
 _RESUMED = 5
 _BY_LINES = ("csv", "tsv", "ndjson")
 
@@ -91,8 +88,7 @@ class Spool(Place):
         part = self._sample and found.size > SAMPLE and by_lines(found.path)
         try:
             target = self._target()
-            if shutil.disk_usage(os.path.dirname(target)).free < (SAMPLE if part else found.size) + RESERVE:
-                raise disk_full()
+            require_room(os.path.dirname(target), SAMPLE if part else found.size)
             with open(target, "xb") as file:
                 size = 0
                 for chunk in self._remote.read(found):

@@ -6,9 +6,9 @@ looked into as an archive, and nothing is unpacked to more than it promised.
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
-import shutil
 import stat
 import tempfile
 import zipfile
@@ -20,14 +20,13 @@ from datetime import UTC, datetime
 
 from dataplane.connectors.files.encodings import broken
 from dataplane.connectors.files.found import Found, gone
-from dataplane.connectors.files.place import Near, Place, Work
-from dataplane.connectors.files.remote import RESERVE, SAMPLE, bounded, by_lines, sound, whole_lines
+from dataplane.connectors.files.place import Near, Place, Work, require_room
+from dataplane.connectors.files.remote import SAMPLE, bounded, by_lines, sound, whole_lines
 from dataplane.connectors.files.roots import unreadable
 from dataplane.connectors.files.settings import ARCHIVE
 from dataplane.connectors.files.workbooks import bomb, bounded_directory
 from dataplane.engine import disk_error
 from dataplane.errors import DataError
-from dataplane.failures import disk_full
 
 MOST_MEMBERS = 10_000
 LARGEST = 64 << 30
@@ -131,8 +130,7 @@ class Unzipped(Near):
             self._number += 1
             target = os.path.join(self._folder.name, f"{self._number:06d}")
             needed = SAMPLE if part else member.file_size
-            if shutil.disk_usage(self._folder.name).free < needed + RESERVE:
-                raise disk_full()
+            require_room(self._folder.name, needed)
             # It ends at the promised size, and the checksum is compared there.
             with open(target, "xb") as out, archive.open(member) as source:
                 while (chunk := source.read(_CHUNK)) and not (part and out.tell() >= SAMPLE):
@@ -140,6 +138,9 @@ class Unzipped(Near):
             if part:
                 whole_lines(target)
         except OSError as error:
+            # What bzip2 cannot unpack is told as one, without a number.
+            if error.errno is None:
+                raise broken(found.path, error) from error
             raise disk_error(error) from error
         return target
 
@@ -155,7 +156,7 @@ def _opened(found: Found, shown: str = "") -> Iterator[zipfile.ZipFile]:
                 yield archive
     except FileNotFoundError:
         raise gone(shown) from None
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, zlib.error, ValueError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
         raise broken(shown, error) from error
     except NotImplementedError as error:
         raise DataError(

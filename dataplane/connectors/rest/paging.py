@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urljoin
+from urllib.parse import urlsplit
 
 import duckdb
 import xxhash
@@ -14,6 +14,7 @@ from dataplane.connectors.rest.client import Answered, Client, refused, with_par
 from dataplane.connectors.rest.params import Endpoint, RestParams
 from dataplane.connectors.rest.records import Page, page_of
 from dataplane.errors import ConfigurationError, DataError
+from dataplane.http import following
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w!#$&+.^`|~*-]+(?:\s*=\s*(?:"[^"]*"|[^\s",;]+))?)*)')
@@ -93,12 +94,12 @@ class Pages:
             return with_parameters(url, {endpoint.parameter: str(received)})
         if endpoint.pagination == "cursor" and page.cursor not in (None, "false"):
             told = str(page.cursor)
-            if told.startswith(("http://", "https://", "/")):
-                return urljoin(url, told)
+            if _leads(url, told):
+                return following(url, told)
             return with_parameters(url, {endpoint.parameter: told})
         if endpoint.pagination == "link":
             told = linked(answered.headers.get("link", ""))
-            return urljoin(url, told) if told else None
+            return following(url, told) if told else None
         return None
 
     def _again(self, why: str) -> DataError:
@@ -108,6 +109,13 @@ class Pages:
             code="pages_repeat",
             evidence={"stream": name, "pagination": self._endpoint.pagination},
         )
+
+
+def _leads(url: str, told: str) -> bool:
+    """Whether what stands for the next page is its address: a cursor in base64 may begin with a slash, too."""
+    if told.startswith("/"):
+        return "?" in told or told.split("/")[1] == urlsplit(url).path.split("/")[1]
+    return told.startswith(("http://", "https://"))
 
 
 def linked(header: str) -> str:

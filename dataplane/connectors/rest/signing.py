@@ -87,7 +87,7 @@ def _token(url: str, answer: Answer, body: bytes) -> tuple[str, float]:
     try:
         found = json.loads(body)
         token, lasts = str(found["access_token"]), float(found.get("expires_in") or 3600)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         token, lasts = "", 0.0
     if answer.status != 200 or not token.isascii() or not token.isprintable() or not token:
         raise ConfigurationError(

@@ -17,7 +17,7 @@ from dataplane.connectors import web
 from dataplane.connectors.base import Capabilities, FileRef, secret_field
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.connector import FileConnector
-from dataplane.connectors.files.found import Found, gone
+from dataplane.connectors.files.found import Found, gone, size_told
 from dataplane.connectors.files.place import Place, Work
 from dataplane.connectors.files.remote import Remote, Spool, bounded, changed, resuming
 from dataplane.connectors.files.server import fit
@@ -29,6 +29,7 @@ from dataplane.net import resolve_public
 _LOOK_SECONDS = 60
 _READ_SECONDS = 6 * 3600
 _LARGEST_ANSWER = 16 << 20
+_MOST_PAGES = 10_000
 _BAD_KEYS = (
     "SignatureDoesNotMatch",
     "InvalidAccessKeyId",
@@ -115,7 +116,7 @@ class Bucket(Remote):
                 # What ends in a slash is what consoles show as an empty folder.
                 if path and not path.endswith("/") and fit(path, warnings):
                     changed_at = _seconds(_text(each, "LastModified"))
-                    found.append(Found(path, "", _number(_text(each, "Size")), changed_at, _text(each, "ETag")))
+                    found.append(Found(path, "", size_told(_text(each, "Size")), changed_at, _text(each, "ETag")))
             bounded(found, self._params.prefix or self._params.bucket)
         return found, warnings
 
@@ -163,15 +164,23 @@ class Bucket(Remote):
     def _pages(self, most: int = 1000) -> Iterator[ElementTree.Element]:
         """The pages of the listing."""
         asked = {"list-type": "2", "encoding-type": "url", "max-keys": str(most), "prefix": self._folder}
-        while True:
+        for _ in range(_MOST_PAGES):
             with self._got(f"{self._params.base}/?{query(asked)}") as answer:
                 self._good("", answer)
                 page = _parsed(answer)
             yield page
             token = _text(page, "NextContinuationToken")
-            if _text(page, "IsTruncated") != "true" or not token:
+            if _text(page, "IsTruncated") != "true":
                 return
+            if not token or asked.get("continuation-token") == token:
+                break
             asked["continuation-token"] = token
+        raise ConfigurationError(
+            f"The listing of {self._params.bucket} does not come to an end: the store says that there is more, and not "
+            "where. Name a *Folder* of the source, or have the store mended.",
+            code="pages_repeat",
+            evidence={"bucket": self._params.bucket, "most_pages": _MOST_PAGES},
+        )
 
     @contextmanager
     def _got(
@@ -296,16 +305,12 @@ def _of_headers(path: str, headers: Mapping[str, str]) -> Found:
         changed_at = int(parsedate_to_datetime(headers.get("last-modified", "")).timestamp()) * 1_000_000_000
     except (ValueError, TypeError, OverflowError):
         changed_at = 0
-    return Found(path, "", _number(headers.get("content-length", "")), changed_at, headers.get("etag", ""))
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
+    return Found(path, "", size_told(headers.get("content-length", "")), changed_at, headers.get("etag", ""))
 
 
 def _seconds(text: str) -> int:
     """Nanoseconds of a listed time, to the second: an object's own headers tell no more."""
     try:
         return int(datetime.fromisoformat(text).timestamp()) * 1_000_000_000
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0

@@ -151,6 +151,19 @@ def listing(size: int) -> bytes:
     return out.getvalue()
 
 
+def damaged(method: int) -> bytes:
+    """A member whose bytes have changed in the middle."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as file:
+        file.writestr(
+            zipfile.ZipInfo("a.csv", (2013, 2, 1, 0, 0, 0)), "id\n" + "".join(f"{n}\n" for n in range(5_000)), method
+        )
+    content = bytearray(out.getvalue())
+    middle = content.find(b"PK\x01\x02") // 2
+    content[middle : middle + 64] = bytes(64)
+    return bytes(content)
+
+
 GOOD = archive(("a.csv", "id\n1\n"))
 
 
@@ -164,6 +177,9 @@ GOOD = archive(("a.csv", "id\n1\n"))
         (b"id\n1\n", "file_damaged"),
         (b"", "file_damaged"),
         (lying(100), "file_damaged"),
+        (damaged(zipfile.ZIP_DEFLATED), "file_damaged"),
+        (damaged(zipfile.ZIP_BZIP2), "file_damaged"),
+        (damaged(zipfile.ZIP_LZMA), "file_damaged"),
         (GOOD[:36] + bytes([GOOD[36] ^ 1]) + GOOD[37:], "file_damaged"),
     ],
 )

@@ -41,6 +41,12 @@ class Server:
         return StreamConfig(info.name, settings={**info.settings, "settle_seconds": 0}, columns=info.columns)
 
 
+def served(server: ssh.Ssh) -> Server:
+    """What such a server serves, to a user whom it lets in."""
+    params = {"host": "127.0.0.1", "port": server.port, "user": ssh.USER, "password": ssh.PASSWORD}
+    return Server("sftp", {**params, "host_key": server.host_key}, server.folder)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "served").mkdir()
@@ -50,8 +56,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def sftp(folder: Path) -> Iterator[Server]:
     with ssh.serving(folder, HOST_KEY, USER_KEY) as server:
-        params = {"host": "127.0.0.1", "port": server.port, "user": ssh.USER, "password": ssh.PASSWORD}
-        yield Server("sftp", {**params, "host_key": server.host_key}, folder)
+        yield served(server)
 
 
 @pytest.fixture

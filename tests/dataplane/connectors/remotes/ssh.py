@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +28,23 @@ class Ssh:
 
 @contextmanager
 def serving(
-    folder: Path, key: paramiko.PKey, admitted: paramiko.PKey, silent_until: threading.Event | None = None
+    folder: Path,
+    key: paramiko.PKey,
+    admitted: paramiko.PKey,
+    silent_until: threading.Event | None = None,
+    *,
+    ciphers: Sequence[str] = (),
+    closed: bool = False,
 ) -> Iterator[Ssh]:
-    """The server while the block lasts. silent_until: it lets in, and answers nothing more before that."""
+    """The server while the block lasts.
+
+    silent_until: it lets in, and answers nothing more before that. ciphers: the only ones it knows. closed: it opens no
+    channel.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listening:
         transports: list[paramiko.Transport] = []
         thread = threading.Thread(
-            target=_accept, args=(listening, folder, key, _Door(admitted, silent_until), transports)
+            target=_accept, args=(listening, folder, key, _Door(admitted, silent_until, closed, ciphers), transports)
         )
         thread.start()
         try:
@@ -56,6 +66,8 @@ def _accept(listening: socket.socket, folder: Path, key: paramiko.PKey, door: _D
         transport = paramiko.Transport(connection)
         transports.append(transport)
         transport.add_server_key(key)
+        if door.ciphers:
+            transport.get_security_options().ciphers = door.ciphers
         transport.set_subsystem_handler("sftp", paramiko.SFTPServer, sftp_si=_Files, folder=folder)
         # Whoever only looks at the key goes away in the middle of it.
         with suppress(paramiko.SSHException, EOFError, OSError):
@@ -63,7 +75,11 @@ def _accept(listening: socket.socket, folder: Path, key: paramiko.PKey, door: _D
 
 
 class _Door(paramiko.ServerInterface):
-    def __init__(self, admitted: paramiko.PKey, silent_until: threading.Event | None) -> None:
+    def __init__(
+        self, admitted: paramiko.PKey, silent_until: threading.Event | None, closed: bool, ciphers: Sequence[str]
+    ) -> None:
+        self.ciphers = ciphers
+        self._closed = closed
         self._admitted = admitted
         self._silent_until = silent_until
 
@@ -79,7 +95,7 @@ class _Door(paramiko.ServerInterface):
         return paramiko.AUTH_SUCCESSFUL if fits else paramiko.AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
-        return paramiko.OPEN_SUCCEEDED
+        return paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED if self._closed else paramiko.OPEN_SUCCEEDED
 
     def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:
         if self._silent_until is not None:

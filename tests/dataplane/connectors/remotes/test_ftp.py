@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from dataplane.connectors import ftp as connector
 from dataplane.connectors.base import Stage
+from dataplane.connectors.registry import build
 from dataplane.errors import ConfigurationError, TransientError
 from tests.dataplane.connectors.remotes import ftp
 from tests.dataplane.connectors.remotes.conftest import Server
@@ -64,3 +67,19 @@ def test_a_server_that_cannot_tell_size_and_time_is_refused_and_not_for_its_encr
         with pytest.raises(ConfigurationError) as caught:
             server.connector().discover()
     assert caught.value.code == "server_unsupported"
+
+
+@pytest.mark.parametrize("name", ["user", "password", "path"])
+def test_what_would_end_a_command_of_ftp_is_refused(name: str) -> None:
+    params = {"host": "ftp.example.org", "user": "ann", "password": "x", name: "in\r\nDELE orders.csv"}
+    with pytest.raises(ValidationError) as caught:
+        build("ftp", params)
+    assert "without line breaks" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("size", "modified"), [("9" * 5_000, "20130101000000"), ("12", "99999999999999"), ("٣", "20130101000000.x")]
+)
+def test_sizes_and_times_that_are_none_count_as_nothing(size: str, modified: str) -> None:
+    found = connector._found("a.csv", size, modified)
+    assert 0 in (found.size, found.changed) and found.ref().modified

@@ -162,6 +162,8 @@ def test_an_address_may_be_given_a_name(web: Web) -> None:
         ("10.0.0.1", "address_private"),
         ("100.64.0.1", "address_private"),
         ("[64:ff9b::7f00:1]", "address_private"),
+        ("[64:ff9b:1::7f00:1]", "address_private"),
+        ("[64:ff9b:1::a9fe:a9fe]", "address_refused"),
         ("169.254.169.254", "address_refused"),
         ("0.0.0.0", "address_refused"),
         ("[fd00:ec2::254]", "address_refused"),
@@ -186,6 +188,7 @@ def test_addresses_that_are_not_public_are_refused(web: Web, host: str, code: st
         ("file:///etc/passwd", "url"),
         ("ftp://127.0.0.1/x", "url"),
         ("/loop.csv", "too_many_redirects"),
+        ("http://[half", "redirect_unreadable"),
     ],
 )
 def test_redirects_are_looked_at_like_the_first_address(web: Web, target: str, code: str) -> None:
@@ -331,3 +334,19 @@ def test_a_server_that_hangs_up_while_encryption_is_agreed_on_is_tried_again() -
             thread.join()
     assert isinstance(error, TransientError), error.as_json()
     assert error.code == "connection_lost"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"Last-Modified": "Fri, 31 Dec 9999 23:59:59 -2359"},
+        {"Last-Modified": "Mon, 01 Jan 0001 00:00:00 +2359"},
+        {"Last-Modified": "Fri, 99 Foo 99999999999999 25:61:61 GMT"},
+        {"ETag": '"' + "e" * 10_000 + '"'},
+    ],
+)
+def test_dates_that_no_calendar_holds_stop_nobody(web: Web, told: dict[str, str]) -> None:
+    web.bad["/orders.csv"] = lambda request: request.answer(200, ORDERS, told)
+    connector = downloads(web, "/orders.csv")
+    window = connector.plan(stream_of(connector), "incremental", Mark()).window
+    assert window is not None and window.files[0].size == len(ORDERS)

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from dataplane.connectors.base import Connector, Mark, Stage, StreamConfig
 from dataplane.connectors.registry import build
 from dataplane.connectors.s3 import signing
-from dataplane.errors import DataError
+from dataplane.errors import ConfigurationError, DataError
 from tests.dataplane.connectors.remotes import web as webs
 from tests.dataplane.steps.files_source import extracted, rows
 
@@ -245,3 +245,33 @@ def test_requests_are_signed_as_amazon_signs_them(key: str, prefix: str, token: 
         theirs.headers["X-Amz-Security-Token"] = token
     expected = signer.signature(signer.string_to_sign(theirs, signer.canonical_request(theirs)), theirs)
     assert ours["Authorization"].endswith(f"Signature={expected}")
+
+
+def listing(*keys: str, more: str) -> bytes:
+    """A page of a listing. more: what says how it goes on."""
+    contents = "".join(
+        f"<Contents><Key>{each}</Key><Size>{'9' * 5_000}</Size><LastModified>0001-01-01T00:00:00+23:59</LastModified>"
+        "<ETag>x</ETag></Contents>"
+        for each in keys
+    )
+    return f"<ListBucketResult>{contents}<IsTruncated>true</IsTruncated>{more}</ListBucketResult>".encode()
+
+
+@pytest.mark.parametrize("more", ["", "<NextContinuationToken>again</NextContinuationToken>"])
+def test_a_listing_that_does_not_say_where_it_goes_on_is_not_taken_for_the_whole(more: str) -> None:
+    with webs.serving() as web:
+        web.bad["/drop/"] = lambda request: request.answer(200, listing("a.csv", more=more))
+        connector = build("s3", {"bucket": "drop", "endpoint": web.url("")}, networks=LOOPBACK)
+        with pytest.raises(ConfigurationError) as caught:
+            connector.discover()
+    assert caught.value.code == "pages_repeat"
+
+
+def test_sizes_and_times_that_are_none_stop_nobody() -> None:
+    with webs.serving() as web:
+        page = listing("a.csv", more="").replace(b">true<", b">false<")
+        web.bad["/drop/"] = lambda request: request.answer(200, page)
+        connector = build("s3", {"bucket": "drop", "endpoint": web.url("")}, networks=LOOPBACK)
+        planned = connector.plan(StreamConfig("a", {"pattern": ["a.csv"], "format": "csv"}), "incremental", Mark())
+    assert planned.window is not None
+    assert [(each.path, each.size) for each in planned.window.files] == [("a.csv", 0)]

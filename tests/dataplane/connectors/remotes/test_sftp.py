@@ -16,10 +16,11 @@ from pydantic import ValidationError
 
 from dataplane.connectors import sftp as connector
 from dataplane.connectors.base import Stage
+from dataplane.connectors.files.found import rfc3339
 from dataplane.connectors.registry import build
 from dataplane.errors import ConfigurationError
 from tests.dataplane.connectors.remotes import ssh
-from tests.dataplane.connectors.remotes.conftest import HOST_KEY, USER_KEY, Server
+from tests.dataplane.connectors.remotes.conftest import HOST_KEY, USER_KEY, Server, served
 
 
 def last(server: Server, **changes: object) -> Stage:
@@ -91,8 +92,7 @@ def test_a_server_that_lets_in_and_then_says_nothing_is_given_up(folder: Path, m
     monkeypatch.setattr(connector, "IDLE_SECONDS", 0.5)
     given_up = threading.Event()
     with ssh.serving(folder, HOST_KEY, USER_KEY, silent_until=given_up) as silent:
-        params = {"host": "127.0.0.1", "port": silent.port, "user": ssh.USER, "password": ssh.PASSWORD}
-        stage = last(Server("sftp", {**params, "host_key": silent.host_key}, folder))
+        stage = last(served(silent))
         given_up.set()
     assert stage.error is not None
     assert (stage.name, stage.error.code) == ("authenticate", "connection_lost")
@@ -115,3 +115,20 @@ def test_a_damaged_key_is_told() -> None:
     with pytest.raises(ConfigurationError) as caught:
         connector._key(damaged, None)
     assert caught.value.code == "private_key"
+
+
+def test_a_server_without_a_common_cipher_is_not_tried_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paramiko.Transport, "_preferred_ciphers", ("aes256-ctr",))
+    with ssh.serving(folder, HOST_KEY, USER_KEY, ciphers=["aes128-ctr"]) as old:
+        stage = last(served(old))
+    assert stage.error is not None and (stage.error.code, stage.error.retryable) == ("server_unsupported", False)
+
+
+def test_a_user_without_a_channel_for_files_is_told(folder: Path) -> None:
+    with ssh.serving(folder, HOST_KEY, USER_KEY, closed=True) as other:
+        stage = last(served(other))
+    assert stage.error is not None and (stage.error.code, stage.error.retryable) == ("permission_denied", False)
+
+
+def test_a_time_that_no_calendar_holds_is_the_end_of_it() -> None:
+    assert rfc3339(2**63 * 1_000_000_000).startswith("9999-12-31") and rfc3339(-(2**70)).startswith("0001-01-01")

@@ -207,3 +207,27 @@ def test_addresses_that_are_not_public_are_refused(api: Api, host: str, code: st
 def test_a_network_that_is_allowed_is_reached(api: Api) -> None:
     connector = build("rest", {"base_url": api.base, "streams": ["orders /all records=data.orders"]}, networks=LOOPBACK)
     assert planned(connector) == 7
+
+
+@pytest.mark.parametrize("way", ["address", "link"])
+def test_a_next_page_at_no_address_is_told(api: Api, way: str) -> None:
+    body = b'{"data": {"orders": [{"id": 1}]}, "next": "http://[half"}'
+    link = {"Link": '<http://[half>; rel="next"'} if way == "link" else {}
+    api.web.bad[f"/v1/{way}"] = lambda request: request.answer(200, body, link)
+    with pytest.raises(ConfigurationError) as caught:
+        planned(source(api, way))
+    assert caught.value.code == "redirect_unreadable"
+
+
+def test_a_cursor_may_begin_with_a_slash(api: Api) -> None:
+    """As every 64th does that is written in base64."""
+
+    def answer(request: Request) -> None:
+        first = "cursor=" not in request.path
+        body = (
+            b'{"data": {"orders": [{"id": 1}]}, "next": "/9j+Zg=="}' if first else b'{"data": {"orders": [{"id": 2}]}}'
+        )
+        request.answer(200, body)
+
+    api.web.bad["/v1/cursor"] = answer
+    assert planned(source(api, "cursor")) == 2
