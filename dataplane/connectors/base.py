@@ -142,7 +142,7 @@ class Window:
         if self.kind == "full":
             return {"kind": "full"}
         if self.kind == "files":
-            return {"kind": "files", "files": [vars(each) for each in self.files]}
+            return {"kind": "files", "files": [each.as_json() for each in self.files]}
         if self.kind == "offsets":
             return {
                 "kind": "offsets",
@@ -182,9 +182,10 @@ class Window:
 class Mark:
     """What earlier windows of a pipeline's extract step have read: files for file sources, `upper` for cursors.
 
-    spans: of messages the last span of each partition. boundary_rows: how many rows the last window's `seen` counts, so that rows which came late are noticed although
-    `upper` has not moved; None where nobody counted. seen_from: from which cursor on `seen` knows the rows; nothing
-    before it may be read again, or rows would come twice when a lookback was made longer.
+    spans: of messages the last span of each partition. boundary_rows: how many rows the last window's `seen` counts, so
+    that rows which came late are noticed although `upper` has not moved; None where nobody counted. seen_from: from
+    which cursor on `seen` knows the rows; nothing before it may be read again, or rows would come twice when a lookback
+    was made longer.
     """
 
     files: tuple[FileRef, ...] = ()
