@@ -366,6 +366,9 @@ HOOK_MESSAGES = _count(
     120,
     "Rightly signed messages to one inbound trigger in a minute, and others from one address to `/hooks/`; then 429.",
 )
+INBOX_EVENTS = _count(
+    "MANIFOLD_INBOX_EVENTS", 6000, "Rightly signed events to one source of inbound webhooks in a minute; more get 429."
+)
 PROXIES = Setting(
     "MANIFOLD_PROXIES",
     "a whole number, zero for none",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import uuid
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from apps.accounts import signed
 from apps.accounts.addresses import network_of
 from apps.audit.refusals import Busy, Conflict
 from apps.pipelines import hooks
@@ -29,34 +31,36 @@ def receive(request: HttpRequest, hook_id: uuid.UUID) -> HttpResponse:
     """
     hook = Hook.objects.select_related("pipeline").filter(pk=hook_id).first()
     if hook is None:
-        return _unsigned(request, 404, "There is no inbound trigger at this address.")
+        return unsigned(request, 404, "There is no inbound trigger at this address.")
     if not hook.enabled:
         return problem(request, 410, "This inbound trigger is switched off.")
     if int(request.headers.get("Content-Length") or 0) > LARGEST:
-        return _unsigned(request, 413, f"A message has at most {LARGEST // 1024} KB.")
+        return unsigned(request, 413, f"A message has at most {LARGEST // 1024} KB.")
     headers = {name.lower(): value for name, value in request.headers.items()}
     try:
         run, fresh = hooks.receive(hook, body=request.body, headers=headers)
-    except hooks.NotSigned as error:
-        return _unsigned(request, 401, error.message)
+    except signed.NotSigned as error:
+        return unsigned(request, 401, error.message)
     except Busy as error:
-        return _too_many(request, error)
+        return too_many(request, error)
     except Conflict as error:
         return problem(request, 409, error.message)
     answer = {"run": str(run.pk) if run else None, "state": run.state if run else None}
     return JsonResponse(answer, status=202 if fresh else 200)
 
 
-def _unsigned(request: HttpRequest, status: int, said: str) -> HttpResponse:
+def unsigned(request: HttpRequest, status: int, said: str) -> HttpResponse:
     """What is not rightly signed counts for where it comes from; who signs rightly there does not suffer for it."""
     try:
-        hooks.slow_down(f"hooks:{network_of(request)}", "without a right signature from your address")
+        where = f"hooks:{network_of(request)}"
+        signed.slow_down(where, "without a right signature from your address", settings.HOOK_MESSAGES)
     except Busy as error:
-        return _too_many(request, error)
+        return too_many(request, error)
     return problem(request, status, said)
 
 
-def _too_many(request: HttpRequest, error: Busy) -> HttpResponse:
+def too_many(request: HttpRequest, error: Busy) -> HttpResponse:
+    """429 with the seconds to wait."""
     answer = problem(request, 429, error.message)
     answer.headers["Retry-After"] = str(error.evidence["seconds"])
     return answer

@@ -167,6 +167,7 @@ OIDC_GROUPS_CLAIM = environment.OIDC_GROUPS_CLAIM.read()
 OIDC_GROUPS = environment.OIDC_GROUPS.read()
 TOKEN_GUESSES = environment.TOKEN_GUESSES.read()
 HOOK_MESSAGES = environment.HOOK_MESSAGES.read()
+INBOX_EVENTS = environment.INBOX_EVENTS.read()
 FLOWER_OPERATORS = environment.FLOWER_OPERATORS.read()
 
 # --- Language and time ----------------------------------------------------------------------------------------------
@@ -303,6 +304,7 @@ CELERY_BEAT_SCHEDULE = {
     "freshness": _tick("apps.pipelines.tasks.watch_freshness", 30),
     "inboxes": _tick("apps.pipelines.tasks.prune_inboxes", 300),
     "spending": _tick("apps.pipelines.tasks.watch_spending", 300),
+    "inboxes": _tick("apps.pipelines.tasks.prune_inboxes", 300),
     "seal": _tick("apps.audit.tasks.seal", 60),
 }
 

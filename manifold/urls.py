@@ -23,6 +23,7 @@ urlpatterns = [
     path("api/v1/", include("apps.pipelines.api")),
     path("api/v1/", include("manifold.status")),
     path("", include("manifold.hooks")),
+    path("", include("manifold.inbound")),
     path("admin/", console.site.urls),
     path("", include("manifold.console.urls")),
 ]

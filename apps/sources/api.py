@@ -23,6 +23,7 @@ from apps.sources import queries, services
 from apps.sources import shapes as s
 from apps.sources.api_adding import Adding
 from apps.sources.api_drift import SourceDrift, StreamDrift
+from apps.sources.api_inbox import SourceInbox
 from apps.sources.models import ConnectionCheck, Credential, Source, SourceFile, Stream, Upload
 from apps.sources.parameters import InvalidFields
 from dataplane.connectors import registry
@@ -117,7 +118,14 @@ class SourceFilter(filters.FilterSet):
 
 
 class SourceViewSet(
-    Adding, SourceDrift, AsksReaders, RefusesFields, mixins.ListModelMixin, mixins.RetrieveModelMixin, ProjectViewSet
+    Adding,
+    SourceDrift,
+    SourceInbox,
+    AsksReaders,
+    RefusesFields,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    ProjectViewSet,
 ):
     """Sources: where data comes from."""
 
@@ -137,6 +145,9 @@ class SourceViewSet(
         "checks": "see",
         "health": "see",
         "drift": "see",
+        "inbox": "see",
+        "inbox_secret": "manage",
+        "inbox_previous": "manage",
         "files": "see",
     }
     fields_below = "params"

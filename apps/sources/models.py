@@ -133,6 +133,44 @@ class Stream(ProjectRow):
         return f"{self.source}/{self.name}"
 
 
+class Inbox(ProjectRow):
+    """How many events a source of inbound webhooks was ever given: the newest one has this position."""
+
+    project_path = "source__project_id"
+
+    source = models.OneToOneField(Source, on_delete=models.CASCADE, primary_key=True, related_name="inbox")
+    position = models.BigIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "inboxes"
+
+    def __str__(self) -> str:
+        return f"inbox of {self.source}"
+
+
+class InboxEvent(ProjectRow):
+    """An event that was taken, once for each id that its sender gave it. Positions have no gap and follow time."""
+
+    project_path = "source__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="events")
+    position = models.BigIntegerField()
+    message_id = models.CharField(max_length=150)
+    received_at = models.DateTimeField(auto_now_add=True)
+    body = models.BinaryField()
+
+    class Meta:
+        ordering = ["-position"]
+        constraints = [
+            models.UniqueConstraint(fields=["source", "position"], name="inbox_event_position"),
+            models.UniqueConstraint(fields=["source", "message_id"], name="inbox_event_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.message_id}"
+
+
 class SourceFile(ProjectRow):
     """A file that was seen: its size, time, digest (XXH3, 128 bits) once it was read, and whether it is ignored.
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Aggregate, Count, FloatField, Q
+from django.db.models.functions import Length
 
 from apps.sources.models import Source
 
@@ -32,6 +33,22 @@ class Connection:
     success_rate: float | None
     latency_p50_s: float | None
     latency_p95_s: float | None
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event that was sent to a source; its size in bytes."""
+
+    position: int
+    message_id: str
+    received_at: datetime
+    size: int
+
+
+def newest_events(source: Source, count: int = 20) -> list[Event]:
+    """The events that came last and are still kept, the newest first."""
+    rows = source.events.annotate(size=Length("body")).order_by("-position")
+    return [Event(*each) for each in rows.values_list("position", "message_id", "received_at", "size")[:count]]
 
 
 def connection_of(source: Source, now: datetime, days: int) -> Connection:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from pydantic import BaseModel, Field
 
 from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.streams.inbox import Inbox
 from dataplane.errors import ManifoldError
 
 Family = Literal["file", "database", "api", "stream"]
@@ -356,16 +357,18 @@ class Connector(ABC):
         roots: Sequence[str] = (),
         networks: Sequence[str] = (),
         uploads: Sequence[Uploaded] = (),
+        inbox: Inbox | None = None,
     ) -> None:
         """What an installation adds to the parameters; each connector looks at what concerns it.
 
         roots: the folders that file sources may read. networks: private networks that may be reached over HTTP.
-        uploads: the files that were given to the source.
+        uploads: the files that were given to the source. inbox: the events that were sent to it.
         """
         self.params = params
         self.roots = tuple(roots)
         self.networks = tuple(networks)
         self.uploads = tuple(uploads)
+        self.inbox = inbox
 
     @classmethod
     def recognise(cls, clue: Clue) -> Guess | None:

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from dataplane.connectors.base import Connector, Uploaded
+from dataplane.connectors.streams.inbox import Inbox
 from dataplane.errors import ConfigurationError
 
 _CONNECTORS = {
@@ -20,6 +21,7 @@ _CONNECTORS = {
     "rest": "dataplane.connectors.rest.Rest",
     "kafka": "dataplane.connectors.kafka.Kafka",
     "redis_streams": "dataplane.connectors.redis_streams.RedisStreams",
+    "webhooks": "dataplane.connectors.webhooks.Webhooks",
     "postgresql": "dataplane.connectors.postgresql.PostgreSQL",
     "mysql": "dataplane.connectors.mysql.MySQL",
     "sqlite": "dataplane.connectors.sqlite.SQLite",
@@ -54,16 +56,17 @@ def build(
     roots: Sequence[str] = (),
     networks: Sequence[str] = (),
     uploads: Sequence[Uploaded] = (),
+    inbox: Inbox | None = None,
 ) -> Connector:
     """A connector with its parameters, secrets already opened.
 
     roots: the folders that file sources may read (MANIFOLD_FILE_ROOTS). networks: the private networks that HTTP may
-    reach (MANIFOLD_NET_ALLOW). uploads: the files that were given to the source. Raises ConfigurationError for an
-    unknown key and pydantic's ValidationError for wrong parameters.
+    reach (MANIFOLD_NET_ALLOW). uploads, inbox: the files and the events that were given to the source. Raises
+    ConfigurationError for an unknown key and pydantic's ValidationError for wrong parameters.
     """
     connector = get(key)
     checked = connector.Params.model_validate(dict(params))
-    return connector(checked, roots=roots, networks=networks, uploads=uploads)
+    return connector(checked, roots=roots, networks=networks, uploads=uploads, inbox=inbox)
 
 
 @cache

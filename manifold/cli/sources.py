@@ -17,6 +17,7 @@ from manifold.cli.detecting import detect
 from manifold.cli.drift import drift
 from manifold.cli.ingestion import history
 from manifold.cli.lineage import impact
+from manifold.cli.messages import inbox, lag
 from manifold.cli.streams import types
 from manifold.client import Client, at
 
@@ -27,6 +28,8 @@ def sources() -> None:
 
 
 sources.add_command(types)
+sources.add_command(lag)
+sources.add_command(inbox)
 sources.add_command(drift)
 sources.add_command(history)
 sources.add_command(impact)

@@ -264,7 +264,7 @@ post    stream-try       sign-in      404       404    403      403   yes
 post    stream-drift-seen sign-in     404       404    403      yes   yes
 post    stream-drift-accept sign-in   404       404    403      yes   yes
 get     stream-preview   sign-in      404       404    yes      yes   yes
-get     stream-lag       sign-in      404       404    409      409   409
+get     stream-lag       sign-in      404       404    yes      yes   yes
 get     stream-files     sign-in      404       404    yes      yes   yes
 post    source-inbox     sign-in      404       404    403      403   409
 post    stream-files     sign-in      404       404    403      yes   yes

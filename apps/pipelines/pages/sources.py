@@ -9,15 +9,16 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import path, reverse
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, project_page, require
-from apps.pipelines import queries
+from apps.pipelines import lag, queries
 from apps.pipelines.models import Pipeline
 from apps.sources import services
 from apps.sources.models import Source, SourceFile, Stream
+from dataplane.errors import ManifoldError
 
 _SHOWN = 300
 _STATES = ("", "pending", "processed", "failed", "ignored", "gone")
@@ -48,6 +49,19 @@ def files(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUI
         "counts": [(each, counted[each] if each else len(rows)) for each in _STATES if not each or counted[each]],
     }
     return render(request, "pipelines/parts/files.html", context)
+
+
+@require_GET
+@project_page()
+def stream_lag(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID) -> HttpResponse:
+    """How far behind the pipelines are that read a stream of messages; the source is asked now."""
+    visible = Stream.objects.visible_to(request.user).filter(source__project=project, source__slug=slug)
+    stream = get_object_or_404(visible.select_related("source__credential"), pk=stream_id)
+    try:
+        found = lag.lag_of(stream)
+    except ManifoldError as error:
+        return render(request, "console/parts/error.html", {"error": error.as_json()})
+    return render(request, "pipelines/parts/lag.html", {"lag": found})
 
 
 @require_POST
@@ -81,5 +95,6 @@ def _read_by(document: dict[str, Any]) -> set[str]:
 _SOURCE = "p/<slug:project>/sources/<slug:slug>/"
 urlpatterns = [
     path(_SOURCE + "streams/<uuid:stream_id>/files/", files, name="stream-files"),
+    path(_SOURCE + "streams/<uuid:stream_id>/lag/", stream_lag, name="stream-lag"),
     path(_SOURCE + "delete/", delete, name="source-delete"),
 ]

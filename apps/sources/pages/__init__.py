@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from apps.sources.pages import adding, choosing, showing, streams, wizard
+from apps.sources.pages import adding, choosing, inbox, showing, streams, wizard
 
 urlpatterns = [
     *adding.urlpatterns,
     *wizard.urlpatterns,
     *choosing.urlpatterns,
+    *inbox.urlpatterns,
     *showing.urlpatterns,
     *streams.urlpatterns,
 ]

@@ -20,7 +20,7 @@ from apps.audit.visibility import Action
 from apps.sources import queries, services
 from apps.sources.health import LAST
 from apps.sources.models import ConnectionCheck, Source
-from apps.sources.pages import forms
+from apps.sources.pages import forms, inbox
 from dataplane.connectors import registry
 from dataplane.connectors.base import secret_names
 
@@ -57,6 +57,7 @@ def show(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         "takes_uploads": connector.takes_uploads,
         "uploads": source.uploads.all()[:_UPLOADS] if connector.takes_uploads else [],
         "largest": settings.UPLOAD_SIZE,
+        **inbox.shown(request, source),
     }
     return render(request, "sources/show.html", context)
 

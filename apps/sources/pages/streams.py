@@ -104,6 +104,7 @@ def _shown(stream: Stream, entered: dict[str, Any]) -> dict[str, Any]:
         "changed_files": _CHANGED_FILES,
         "policy_of_source": POLICIES[cast(Policy, stream.source.drift)],
         "has_files": connector.family == "file",
+        "has_messages": connector.family == "stream",
         "by_cursor": connector.needs_cursor(),
     }
 

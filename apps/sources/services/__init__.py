@@ -27,6 +27,8 @@ from apps.sources.services.credentials import (
 from apps.sources.services.detecting import Detected, detect, told
 from apps.sources.services.drift import accept_drift, mark_seen, note_drift, policy_of, refuse_drift
 from apps.sources.services.files import ignore_file, record_files, record_read
+from apps.sources.services.inbox import must_take_events, prune_events, receive_event, standing_of
+from apps.sources.services.inbox_secrets import drop_previous_secret, rotate_secret
 from apps.sources.services.sources import LONGEST, create_source, delete_source, update_source
 from apps.sources.services.streams import declare_stream, delete_stream, note_schema, update_stream
 from apps.sources.services.testing import KEPT, Answer, stage_json, test_source
@@ -53,25 +55,31 @@ __all__ = [
     "detect",
     "discover_streams",
     "draft_source",
+    "drop_previous_secret",
     "fits",
     "ignore_file",
     "keep_upload",
     "mark_seen",
+    "must_take_events",
     "note_drift",
     "note_schema",
     "offered_streams",
     "opened",
     "policy_of",
     "preview_stream",
+    "prune_events",
+    "receive_event",
     "record_files",
     "record_read",
     "refuse_drift",
     "remove_upload",
     "rotate_credentials",
+    "rotate_secret",
     "sample_stream",
     "set_expiry",
     "set_secrets",
     "stage_json",
+    "standing_of",
     "test_source",
     "told",
     "try_source",

@@ -7,6 +7,7 @@ from django.conf import settings
 from apps.sources.models import Source, Stream
 from apps.sources.parameters import InvalidFields, checked
 from apps.sources.services.credentials import opened
+from apps.sources.services.inbox import inbox_of
 from apps.sources.services.uploads import uploaded
 from apps.sources.streams import configured
 from dataplane.connectors import registry
@@ -32,6 +33,7 @@ def connector_of(source: Source) -> Connector:
         roots=[str(each) for each in settings.FILE_ROOTS],
         networks=settings.NET_ALLOW,
         uploads=uploaded(source),
+        inbox=inbox_of(source),
     )
 
 
