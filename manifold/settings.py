@@ -304,7 +304,6 @@ CELERY_BEAT_SCHEDULE = {
     "freshness": _tick("apps.pipelines.tasks.watch_freshness", 30),
     "inboxes": _tick("apps.pipelines.tasks.prune_inboxes", 300),
     "spending": _tick("apps.pipelines.tasks.watch_spending", 300),
-    "inboxes": _tick("apps.pipelines.tasks.prune_inboxes", 300),
     "seal": _tick("apps.audit.tasks.seal", 60),
 }
 

@@ -55,11 +55,6 @@ def watch_spending() -> None:
 
 
 @shared_task
-def prune_inboxes() -> None:
-    inboxes.prune()
-
-
-@shared_task
 def watch() -> None:
     watching.watch()
 
