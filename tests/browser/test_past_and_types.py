@@ -32,11 +32,12 @@ steps:
   sound: {check: {input: odd, rules: [{not_null: id, action: stop}, {row_count: {max: 2}, action: stop}]}}
   kept: {load: {input: sound, dataset: strict, mode: replace}}
 """
+ASKS = STRICT.replace("strict", "asks").replace("row_count: {max: 2}, action: stop", "row_count: {max: 2}, action: ask")
 
 
 @pytest.fixture(scope="module")
 def project(installation: Installation) -> Client:
-    """Three files of days, one with a text among its numbers, and two pipelines that have not run."""
+    """Three files of days, one with a text among its numbers, and three pipelines that have not run."""
     folder = installation.drop / "days"
     folder.mkdir()
     for day in (1, 2, 3):
@@ -47,7 +48,7 @@ def project(installation: Installation) -> Client:
     body = {"slug": "day-drop", "title": "Days", "connector": "local_files", "params": {"path": str(folder)}}
     client.in_project("POST", "sources/", json=body)
     client.in_project("POST", "sources/day-drop/discover/")
-    for text in (DAYS, STRICT):
+    for text in (DAYS, STRICT, ASKS):
         client.in_project("POST", "pipelines/apply/", json={"text": text, "publish": True})
     return client
 
@@ -175,6 +176,33 @@ def test_a_retry_takes_what_stands(open_page: Open, signed_in: Path, project: Cl
     lines = saving.value.path().read_text().splitlines()
     assert lines
     assert all(each.split()[1] == "error" for each in lines)
+
+
+def test_a_run_waits_behind_another_or_is_skipped(open_page: Open, signed_in: Path, project: Client) -> None:
+    first = project.in_project("POST", "pipelines/asks/runs/", json={})["id"]
+    page = open_page(signed_in)
+    page.goto(f"/p/past/runs/{first}/")
+    state = page.locator("#run .head .state").first
+    expect(state).to_have_text("waiting", timeout=ENDED)
+    page.goto("/p/past/pipelines/asks/")
+    page.get_by_role("button", name="Choose how to run").click()
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url("**/runs/*/")
+    second = page.url
+    expect(state).to_have_text("pending")
+    expect(page.locator("#run .callout")).to_contain_text("another run of this pipeline has not ended")
+    page.goto("/p/past/pipelines/asks/")
+    page.get_by_role("button", name="Choose how to run").click()
+    page.get_by_label("Skip this one").check()
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url("**/runs/*/")
+    expect(state).to_have_text("skipped")
+    project.in_project("POST", f"runs/{first}/decide/", json={"answer": "stop"})
+    page.goto(second)
+    expect(state).to_have_text("waiting", timeout=ENDED)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel").click()
+    expect(state).to_have_text("cancelled", timeout=ENDED)
 
 
 def test_the_audit_log_is_narrowed_compared_and_exported(open_page: Open, signed_in: Path, project: Client) -> None:
