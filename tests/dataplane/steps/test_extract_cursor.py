@@ -12,7 +12,6 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -34,6 +33,7 @@ from dataplane.relations import literal
 from dataplane.steps.base import StepResult
 from dataplane.steps.extract import ExtractSpec, ExtractStep
 from tests.dataplane.steps.files_source import context, rows
+from tests.examples import examples, try_out
 
 
 class Anything(BaseModel):
@@ -102,40 +102,43 @@ def text_of(type_: str, tick: int) -> str:
     return (START + timedelta(seconds=tick)).isoformat(sep=" ")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    batches=st.lists(
-        st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["a", "b", None, "Ü;=1:"])), max_size=8),
-        min_size=2,
-        max_size=5,
-    ),
-    lookback=st.integers(0, 4),
-    type_=st.sampled_from(["BIGINT", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"]),
+BATCHES = st.lists(
+    st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["a", "b", None, "Ü;=1:"])), max_size=8),
+    min_size=2,
+    max_size=5,
 )
-def test_the_loaded_rows_are_the_sources_rows(tmp_path, batches, lookback, type_):
+TYPES = st.sampled_from(["BIGINT", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"])
+
+
+@examples(15, 60)
+def test_the_loaded_rows_are_the_sources_rows(tmp_path, examples):
     """Rows come with cursors at most `lookback` behind the mark, ties and twins among them; each is loaded once."""
-    source = TableSource(type_)
-    loaded: Counter[tuple[Any, ...]] = Counter()
-    mark: int | None = None
-    seen: str | None = None
-    for batch in batches:
-        floor = 0 if mark is None else max(mark - lookback, 0)
-        ticks = [(floor + tick, text) for tick, text in batch]
-        source.rows += [(text_of(type_, tick), text) for tick, text in ticks]
-        if not source.rows:
-            continue
-        upper = max([tick for tick, _ in ticks] + ([mark] if mark is not None else []), default=0)
-        lower = None if mark is None else text_of(type_, mark)
-        again = None if mark is None else text_of(type_, mark - lookback)
-        window = Window("cursor", column="moment", lower=lower, upper=text_of(type_, upper), reread_from=again)
-        result = read(tmp_path, source, window, seen=seen, lookback=lookback)
-        loaded.update(rows(tmp_path, result))
-        mark, seen = upper, result.facts["seen"]
-    with duckdb.connect() as connection:
-        connection.execute(f"SET TimeZone = 'UTC'; CREATE TABLE t (moment {type_}, text VARCHAR)")
-        if source.rows:
-            connection.executemany("INSERT INTO t VALUES (?, ?)", source.rows)
-        assert loaded == Counter(connection.execute("FROM t").fetchall())
+
+    def check(batches: Any, lookback: int, type_: str) -> None:
+        source = TableSource(type_)
+        loaded: Counter[tuple[Any, ...]] = Counter()
+        mark: int | None = None
+        seen: str | None = None
+        for batch in batches:
+            floor = 0 if mark is None else max(mark - lookback, 0)
+            ticks = [(floor + tick, text) for tick, text in batch]
+            source.rows += [(text_of(type_, tick), text) for tick, text in ticks]
+            if not source.rows:
+                continue
+            upper = max([tick for tick, _ in ticks] + ([mark] if mark is not None else []), default=0)
+            lower = None if mark is None else text_of(type_, mark)
+            again = None if mark is None else text_of(type_, mark - lookback)
+            window = Window("cursor", column="moment", lower=lower, upper=text_of(type_, upper), reread_from=again)
+            result = read(tmp_path, source, window, seen=seen, lookback=lookback)
+            loaded.update(rows(tmp_path, result))
+            mark, seen = upper, result.facts["seen"]
+        with duckdb.connect() as connection:
+            connection.execute(f"SET TimeZone = 'UTC'; CREATE TABLE t (moment {type_}, text VARCHAR)")
+            if source.rows:
+                connection.executemany("INSERT INTO t VALUES (?, ?)", source.rows)
+            assert loaded == Counter(connection.execute("FROM t").fetchall())
+
+    try_out(check, examples, batches=BATCHES, lookback=st.integers(0, 4), type_=TYPES)
 
 
 def test_the_first_read_remembers_the_rows_at_the_mark(tmp_path):

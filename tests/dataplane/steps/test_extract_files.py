@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from dataplane.connectors.base import Column, StreamConfig, Window
 from dataplane.errors import ConfigurationError, DataError
 from tests.dataplane.steps.files_source import Drop, places, rejects, rows, typed
+from tests.examples import examples, try_out
 
 
 @pytest.fixture
@@ -118,41 +119,44 @@ def test_lines_stay_right_behind_rejects_and_texts_over_several_lines(drop):
 RECORDS = st.lists(st.sampled_from(["row", "blank", "long", "ragged", "ragged and long"]), max_size=25)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(RECORDS, st.booleans())
-def test_every_row_and_every_reject_has_its_line(tmp_path, records, careful):
+@examples(25, 60)
+def test_every_row_and_every_reject_has_its_line(tmp_path, examples):
     """Whatever stands before it: the line is that of the source, in the fast read and in the careful one."""
-    drop = Drop(tmp_path)
-    texts = {
-        "row": "{n},a\n",
-        "blank": "\n",
-        "long": '{n},"a\n\nb"\n',
-        "ragged": "x\n",
-        "ragged and long": '1,"a\nb",3\n',
-    }
-    if careful:
-        # A blank line is only told apart from a gap by the fast read's own reader.
-        records = ["row" if each == "blank" else each for each in records]
-    content, staged, left = "id,note\n", [], []
-    for number, record in enumerate(records):
-        line = content.count("\n") + 1
-        if record in ("row", "long"):
-            staged.append(("t.csv", line))
-        elif record != "blank":
-            left.append(line)
-        content += texts[record].format(n=number)
-    if careful:
-        left.append(content.count("\n") + 1)
-        content += "1.5,last\n"
-    drop.write("t.csv", content)
-    columns = (Column("id", "BIGINT"), Column("note", "VARCHAR"))
-    stream = StreamConfig("t", settings={"pattern": "t.csv"}, columns=columns)
-    result = drop.extract(stream)
-    assert places(result) == staged
-    assert [row for _, row, _, _ in rejects(tmp_path, result)] == left
-    result = drop.extract(stream, positions=False)
-    assert places(result) == (staged if left else [("t.csv", number) for number in range(1, len(staged) + 1)])
-    assert [row for _, row, _, _ in rejects(tmp_path, result)] == left
+
+    def check(records: list[str], careful: bool) -> None:
+        drop = Drop(tmp_path)
+        texts = {
+            "row": "{n},a\n",
+            "blank": "\n",
+            "long": '{n},"a\n\nb"\n',
+            "ragged": "x\n",
+            "ragged and long": '1,"a\nb",3\n',
+        }
+        if careful:
+            # A blank line is only told apart from a gap by the fast read's own reader.
+            records = ["row" if each == "blank" else each for each in records]
+        content, staged, left = "id,note\n", [], []
+        for number, record in enumerate(records):
+            line = content.count("\n") + 1
+            if record in ("row", "long"):
+                staged.append(("t.csv", line))
+            elif record != "blank":
+                left.append(line)
+            content += texts[record].format(n=number)
+        if careful:
+            left.append(content.count("\n") + 1)
+            content += "1.5,last\n"
+        drop.write("t.csv", content)
+        columns = (Column("id", "BIGINT"), Column("note", "VARCHAR"))
+        stream = StreamConfig("t", settings={"pattern": "t.csv"}, columns=columns)
+        result = drop.extract(stream)
+        assert places(result) == staged
+        assert [row for _, row, _, _ in rejects(tmp_path, result)] == left
+        result = drop.extract(stream, positions=False)
+        assert places(result) == (staged if left else [("t.csv", number) for number in range(1, len(staged) + 1)])
+        assert [row for _, row, _, _ in rejects(tmp_path, result)] == left
+
+    try_out(check, examples, records=RECORDS, careful=st.booleans())
 
 
 def test_files_are_one_table_by_column_name(drop):
