@@ -20,6 +20,7 @@ _CONNECTORS = {
     "s3": "dataplane.connectors.s3.S3",
     "rest": "dataplane.connectors.rest.Rest",
     "kafka": "dataplane.connectors.kafka.Kafka",
+    "nats_jetstream": "dataplane.connectors.nats_jetstream.NatsJetStream",
     "redis_streams": "dataplane.connectors.redis_streams.RedisStreams",
     "webhooks": "dataplane.connectors.webhooks.Webhooks",
     "postgresql": "dataplane.connectors.postgresql.PostgreSQL",

@@ -1,0 +1,287 @@
+"""Streams of NATS JetStream, read by the sequence of their messages."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from dataplane.connectors import recognising
+from dataplane.connectors.base import Column, secret_field
+from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.databases.stages import reachable
+from dataplane.connectors.files.server import CONNECT_SECONDS, IDLE_SECONDS, lost, not_admitted
+from dataplane.connectors.streams.connector import Broker, StreamConnector, no_stream
+from dataplane.connectors.streams.extents import Extent
+from dataplane.connectors.streams.messages import Batch
+from dataplane.connectors.streams.params import MessageParams
+from dataplane.errors import ConfigurationError, ManifoldError, TransientError
+from dataplane.net import resolve
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+
+T = TypeVar("T")
+
+_AT_ONCE = 5_000
+_HURRIED_SECONDS = 10.0
+# So long the server keeps our place in a stream when nobody asks for the next messages.
+_FORGOTTEN_AFTER = 600.0
+_OF_THEIR_OWN = ("KV_", "OBJ_", "$")
+
+
+class NatsParams(MessageParams):
+    """Where the server is, how one is let in, and which streams are read."""
+
+    host: str = Field(min_length=1, title="Host", description="A name or an address.")
+    port: int = Field(4222, ge=1, le=65535, title="Port")
+    user: str | None = Field(None, title="User")
+    password: str | None = secret_field("Password")
+    token: str | None = secret_field("Token", "Instead of user and password.")
+    tls: bool = Field(False, title="TLS", description="The server's certificate is checked.")
+    certificate: str | None = Field(
+        None, title="Certificate of the issuer", description="As PEM; empty: whom this machine trusts."
+    )
+    streams: tuple[str, ...] = Field(
+        (), max_length=1_000, title="Streams", description="One a line. Empty: every stream that may be read."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> NatsParams:
+        if self.password and not self.user:
+            raise ValueError("Enter the user that the password belongs to.")
+        return self
+
+
+class NatsJetStream(StreamConnector):
+    """Messages of streams, in the order of their sequence."""
+
+    key = "nats_jetstream"
+    title = "NATS JetStream"
+    summary = "Messages of streams of NATS JetStream, each once, by their sequence; no consumer of yours is touched."
+    tested_with = "nats-server 2.15 on loopback"
+    Params: ClassVar[type[NatsParams]] = NatsParams
+    params: NatsParams
+    beside = (
+        Column("_offset", "BIGINT", False, "sequence in the stream"),
+        Column("_timestamp", "TIMESTAMP WITH TIME ZONE", False, "time of storing"),
+        Column("_subject", "VARCHAR", False, "subject"),
+        Column("_headers", "JSON", True, "headers"),
+    )
+
+    @classmethod
+    def recognise(cls, clue: Clue) -> Guess | None:
+        return recognising.broker(clue, product="NATS", schemes=("nats", "tls"), port=4222)
+
+    @contextmanager
+    def session(self, *, hurried: bool = False) -> Iterator[Broker]:
+        session = _Session(self.params, hurried=hurried)
+        try:
+            for _, step in session.steps():
+                step()
+            yield session
+        finally:
+            session.close()
+
+    @contextmanager
+    def stages(self) -> Iterator[Sequence[tuple[str, Callable[[], str]]]]:
+        session = _Session(self.params, hurried=True)
+        try:
+            yield [*session.steps(), ("list", session.listed), ("read a row", session.tasted)]
+        finally:
+            session.close()
+
+
+class _Session:
+    """One connection on an event loop of its own; nothing is opened before its steps."""
+
+    def __init__(self, params: NatsParams, *, hurried: bool) -> None:
+        self._params = params
+        self._seconds = _HURRIED_SECONDS if hurried else IDLE_SECONDS
+        self._loop = asyncio.new_event_loop()
+        self._address = ""
+        self._client: Client | None = None
+
+    def steps(self) -> list[tuple[str, Callable[[], str]]]:
+        return [("resolve", self._resolve), ("connect", self._connect), ("authenticate", self._authenticate)]
+
+    def close(self) -> None:
+        if self._client is not None:
+            with suppress(Exception):
+                self._loop.run_until_complete(self._client.close())
+        self._loop.close()
+
+    def names(self) -> list[str]:
+        if self._params.streams:
+            return list(self._params.streams)
+
+        async def all_of_them() -> list[str]:
+            found: list[str] = []
+            while page := await self._stream.streams_info(offset=len(found)):
+                found += [each.config.name or "" for each in page]
+            return found
+
+        return sorted(each for each in self._ask(all_of_them()) if not each.startswith(_OF_THEIR_OWN))
+
+    def extents(self, stream: str) -> list[Extent]:
+        state = self._ask(self._stream.stream_info(stream), stream).state
+        return [Extent("", max(state.first_seq - 1, 0), state.last_seq)]
+
+    def follow(self, stream: str, read: dict[str, int]) -> None:
+        """There is no group to tell."""
+
+    def messages(self, stream: str, spans: dict[str, tuple[int, int]], most: int) -> Iterator[Batch]:
+        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+        for lower, upper in spans.values():
+            if lower >= upper:
+                continue
+            config = ConsumerConfig(
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=lower + 1,
+                ack_policy=AckPolicy.NONE,
+                inactive_threshold=_FORGOTTEN_AFTER,
+                mem_storage=True,
+                num_replicas=1,
+            )
+            place = self._ask(self._stream.pull_subscribe("", stream=stream, config=config), stream)
+            left, more = most, True
+            while more and left > 0:
+                taken, more = self._taken(place, stream, upper, min(left, _AT_ONCE))
+                left -= len(taken)
+                if taken:
+                    yield _batch(taken)
+            self._ask(place.unsubscribe())
+
+    def _taken(self, place: Any, stream: str, upper: int, most: int) -> tuple[list[Msg], bool]:
+        """The next messages of a span, and whether there may be more."""
+        import nats.errors
+
+        async def fetch() -> list[Msg]:
+            try:
+                return list(await place.fetch(most, timeout=self._seconds))
+            except nats.errors.TimeoutError:
+                if (await place.consumer_info()).num_pending:
+                    raise
+                return []
+
+        found = self._ask(fetch(), stream)
+        taken = [each for each in found if each.metadata.sequence.stream <= upper]
+        if not found or len(taken) < len(found):
+            return taken, False
+        newest = found[-1].metadata
+        return taken, newest.sequence.stream < upper and newest.num_pending > 0
+
+    def listed(self) -> str:
+        names = self.names()
+        for each in names[:1]:
+            self.extents(each)
+        return f"{len(names)} streams: {', '.join(names[:5])}." if names else "It has no stream yet."
+
+    def tasted(self) -> str:
+        for name in self.names():
+            (extent,) = self.extents(name)
+            for batch in self.messages(name, {"": (extent.before, extent.newest)}, 1):
+                return f"The oldest message of {name} is {batch.last['']}."
+        return "No stream has a message yet."
+
+    @property
+    def _stream(self) -> JetStreamContext:
+        assert self._client is not None, "the session has not been opened"
+        return self._client.jetstream(timeout=self._seconds)
+
+    def _resolve(self) -> str:
+        return f"{self._params.host} is {', '.join(resolve(self._params.host, self._params.port))}."
+
+    def _connect(self) -> str:
+        self._address = reachable(self._params.host, self._params.port, "the NATS server")
+        return f"{self._params.host}:{self._params.port} answers."
+
+    def _authenticate(self) -> str:
+        import nats
+
+        params = self._params
+        host = f"[{self._address}]" if ":" in self._address else self._address
+        secure: dict[str, Any] = {}
+        if params.tls:
+            secure = {"tls": ssl.create_default_context(cadata=params.certificate), "tls_hostname": params.host}
+        self._client = self._ask(
+            nats.connect(
+                f"{'tls' if params.tls else 'nats'}://{host}:{params.port}",
+                name="manifold",
+                # The address was checked; others that the server tells of are not followed.
+                allow_reconnect=False,
+                max_reconnect_attempts=0,
+                connect_timeout=int(CONNECT_SECONDS),
+                user=params.user,
+                password=params.password,
+                token=params.token,
+                error_cb=_nothing,
+                **secure,
+            )
+        )
+        self._ask(self._stream.account_info())
+        return "The server lets us in, and its JetStream is on."
+
+    def _ask(self, question: Awaitable[T], stream: str = "") -> T:
+        """Ask on the session's loop, and tell failures in our words."""
+        import nats.errors
+
+        async def asked() -> T:
+            return await asyncio.wait_for(question, self._seconds + CONNECT_SECONDS)
+
+        try:
+            return self._loop.run_until_complete(asked())
+        except (nats.errors.Error, TimeoutError, OSError, ssl.SSLError) as error:
+            raise self._told(error, stream) from error
+
+    def _told(self, error: Exception, stream: str) -> ManifoldError:
+        import nats.errors
+        import nats.js.errors
+
+        if isinstance(error, nats.js.errors.NotFoundError):
+            return no_stream(stream, "stream")
+        if isinstance(error, nats.js.errors.ServiceUnavailableError | nats.errors.NoRespondersError):
+            return ConfigurationError(
+                "JetStream is not on, on this server or for this account. Switch it on, or enter another account.",
+                code="jetstream_off",
+            )
+        said = str(error)
+        if isinstance(error, nats.errors.AuthorizationError) or "authorization" in said.lower():
+            return not_admitted(self._params.user or "us", "password or token")
+        if isinstance(error, ssl.SSLError | nats.errors.SecureConnRequiredError | nats.errors.SecureConnWantedError):
+            return ConfigurationError(
+                f"The TLS connection to {self._params.host} does not come about: {said[:200]}. Correct the "
+                "certificate, or switch TLS on or off as the server has it.",
+                code="tls",
+            )
+        if isinstance(error, nats.js.errors.APIError):
+            return TransientError(f"The server answers: {said[:200]}. It is tried again.", code="server_error")
+        return lost(self._params.host)
+
+
+async def _nothing(error: Exception) -> None:
+    """What the client reports beside its answers is told by the next of them."""
+
+
+def _batch(taken: Sequence[Msg]) -> Batch:
+    known = [each.metadata for each in taken]
+    values = [each.data for each in taken]
+    beside = {
+        "_offset": pa.array([each.sequence.stream for each in known], pa.int64()),
+        "_timestamp": pa.array([each.timestamp for each in known], pa.timestamp("us", "UTC")),
+        "_subject": pa.array([each.subject for each in taken], pa.string()),
+        "_headers": pa.array(
+            [json.dumps(each.headers, ensure_ascii=False) if each.headers else None for each in taken], pa.string()
+        ),
+    }
+    last = {"": known[-1].sequence.stream}
+    return Batch(beside, values, last, {"": len(taken)}, sum(map(len, values)))

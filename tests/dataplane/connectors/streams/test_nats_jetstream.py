@@ -1,0 +1,134 @@
+"""NATS JetStream against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import nats
+import pytest
+
+from dataplane.connectors import registry
+from dataplane.connectors.base import Connector, Mark, StreamConfig
+from dataplane.errors import ManifoldError
+from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
+from tests.nats_server import PASSWORD, USER, nats_server
+
+Do = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with nats_server(tmp_path_factory.mktemp("nats")) as found:
+        yield found
+
+
+@pytest.fixture
+def do(port: int) -> Do:
+    """Calls a method of JetStream's client."""
+
+    def called(method: str, *given: Any, **named: Any) -> Any:
+        async def call() -> Any:
+            client = await nats.connect(f"nats://127.0.0.1:{port}", user=USER, password=PASSWORD)
+            try:
+                return await getattr(client.jetstream(), method)(*given, **named)
+            finally:
+                await client.close()
+
+        return asyncio.run(call())
+
+    return called
+
+
+@pytest.fixture
+def name(do: Do) -> str:
+    """A stream that takes what is published below its name."""
+    found = f"events-{uuid4().hex}"
+    do("add_stream", name=found, subjects=[f"{found}.>"])
+    return found
+
+
+def build(port: int, name: str, **changes: Any) -> Connector:
+    given = {"host": "127.0.0.1", "port": port, "user": USER, "password": PASSWORD, "streams": [name]}
+    return registry.build("nats_jetstream", {**given, **changes})
+
+
+def publish(do: Do, name: str, *values: bytes, **more: Any) -> None:
+    for each in values:
+        do("publish", f"{name}.new", each, **more)
+
+
+def test_it_works(port: int, name: str, do: Do):
+    publish(do, name, b'{"n": 1}', headers={"trace": "a"})
+    publish(do, name, b'{"n": 2}', b"odd")
+    connector = build(port, name)
+    stages = list(connector.test())
+    assert [each.name for each in stages] == ["resolve", "connect", "authenticate", "list", "read a row"]
+    assert all(each.ok for each in stages), stages
+    (info,) = connector.discover()
+    assert [each.name for each in info.columns] == ["_offset", "_timestamp", "_subject", "_headers", "n"]
+    stream = StreamConfig(name, columns=info.columns)
+    rows, rejected, settled = read(connector, stream, whole(connector, stream))
+    assert [(row[0], row[2], row[3], row[4]) for row in rows] == [
+        (1, f"{name}.new", '{"trace": "a"}', 1),
+        (2, f"{name}.new", None, 2),
+    ]
+    assert [each[:3] for each in rejected] == [(name, 3, "it is no JSON object")]
+    assert settled is not None and read(connector, stream, settled)[0] == rows
+    assert connector.preview(stream, 5).num_rows == 2
+
+
+def test_a_window_ends_where_it_was_planned_and_a_limit_cuts_it(port: int, name: str, do: Do):
+    stream = declared(name, n="INTEGER")
+    connector = build(port, name, most_messages=3)
+    publish(do, name, *(b'{"n": %d}' % n for n in range(5)))
+    window = whole(connector, stream)
+    publish(do, name, b'{"n": 5}')
+    rows, _, settled = read(connector, stream, window)
+    assert settled is not None
+    assert ([n for (n,) in rows], settled.behind) == ([0, 1, 2], 2)
+    following = connector.plan(stream, "incremental", Mark(spans=settled.spans)).window
+    assert following is not None
+    assert [n for (n,) in read(connector, stream, following)[0]] == [3, 4, 5]
+
+
+def test_messages_that_are_gone_are_told_and_deleted_ones_between_are_not_waited_for(port: int, name: str, do: Do):
+    stream = declared(name, n="INTEGER")
+    connector = build(port, name)
+    publish(do, name, *(b'{"n": %d}' % n for n in range(6)))
+    do("delete_msg", name, 3)
+    do("delete_msg", name, 6)
+    rows, _, settled = read(connector, stream, whole(connector, stream))
+    assert [n for (n,) in rows] == [0, 1, 3, 4]
+    assert settled is not None
+    publish(do, name, b'{"n": 6}', b'{"n": 7}')
+    do("purge_stream", name, seq=8)
+    with pytest.raises(ManifoldError) as refused:
+        connector.plan(stream, "incremental", Mark(spans=settled.spans))
+    assert (refused.value.code, refused.value.evidence["messages"]) == ("messages_gone", 1)
+    planned = build(port, name, when_gone="go on").plan(stream, "incremental", Mark(spans=settled.spans))
+    assert planned.window is not None and planned.window.gone == 1
+    assert read(connector, stream, planned.window)[0] == [(7,)]
+
+
+def test_an_empty_stream_has_no_row(port: int, name: str):
+    connector = build(port, name)
+    assert connector.plan(declared(name, n="INTEGER"), "incremental", Mark()).window is None
+    full = connector.plan(declared(name, n="INTEGER"), "full_refresh", Mark()).window
+    assert full is not None and read(connector, declared(name, n="INTEGER"), full)[0] == []
+
+
+def test_each_stage_fails_in_its_own_way(port: int, name: str):
+    assert failed(build(port, name, host="no-such-host.invalid")) == ("resolve", "host_unknown")
+    assert failed(build(port, name, host="169.254.169.254")) == ("resolve", "address_refused")
+    assert failed(build(1, name)) == ("connect", "connection_refused")
+    assert failed(build(port, name, password="wrong")) == ("authenticate", "authentication")
+    assert failed(build(port, "nothing-here")) == ("list", "stream_missing")
+
+
+def test_a_server_without_jetstream_says_so(tmp_path: Path):
+    with nats_server(tmp_path, jetstream=False) as port:
+        assert failed(build(port, "any")) == ("authenticate", "jetstream_off")
