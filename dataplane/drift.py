@@ -22,6 +22,7 @@ POLICIES: dict[Policy, str] = {
 }
 LIKELY = 0.6
 """From this score on a column that is new may be one that has gone, under another name."""
+_POSSIBLE = 0.3
 _CANDIDATES = 5
 
 
@@ -94,13 +95,14 @@ def compared(seen: Sequence[Column], now: Sequence[Column]) -> tuple[Change, ...
     gone = [each for each in seen if each.name not in after]
     new = [each for each in now if each.name not in before]
     renames = _renames(gone, new, seen, now)
-    taken = {each[0].column for each in renames.values()}
+    taken = {each[0].column for each in renames.values() if each[0].score >= LIKELY}
     changes = [Change("added", each.name, after=_shown(each)) for each in new if each.name not in taken]
     for each in seen:
         other = after.get(each.name)
         if other is None:
             candidates = renames.get(each.name, ())
-            changes.append(Change("renamed" if candidates else "removed", each.name, _shown(each), "", candidates))
+            likely = bool(candidates) and candidates[0].score >= LIKELY
+            changes.append(Change("renamed" if likely else "removed", each.name, _shown(each), "", candidates))
         elif _retyped(each, other):
             changes.append(Change("retyped", each.name, _shown(each), _shown(other)))
     return tuple(changes)
@@ -165,7 +167,10 @@ def followed(
 def _renames(
     gone: Sequence[Column], new: Sequence[Column], seen: Sequence[Column], now: Sequence[Column]
 ) -> dict[str, tuple[Candidate, ...]]:
-    """Column that has gone -> what it may be called now. Each new column is the first guess of one of them at most."""
+    """Column that has gone -> what it may be called now, the likeliest first, and the unlikely, too.
+
+    Each new column is the likely guess of one of them at most.
+    """
     old_places = {each.name: place for place, each in enumerate(seen)}
     new_places = {each.name: place for place, each in enumerate(now)}
     span = max(len(seen), len(now)) - 1 or 1
@@ -174,15 +179,22 @@ def _renames(
         for old in gone
         for each in new
     }
-    ranked = sorted(((score, *pair) for pair, score in scores.items() if score >= LIKELY), key=lambda x: (-x[0], x[1:]))
+    possible = ((score, *pair) for pair, score in scores.items() if score >= _POSSIBLE)
+    ranked = sorted(possible, key=lambda each: (-each[0], each[1:]))
     first: dict[str, str] = {}
-    for _, old_name, name in ranked:
-        if old_name not in first and name not in first.values():
+    for score, old_name, name in ranked:
+        if score >= LIKELY and old_name not in first and name not in first.values():
             first[old_name] = name
     found: dict[str, tuple[Candidate, ...]] = {}
-    for old_name, best in first.items():
-        others = [Candidate(name, score) for score, old, name in ranked if old == old_name and name != best]
-        found[old_name] = (Candidate(best, scores[old_name, best]), *others)[:_CANDIDATES]
+    for each in gone:
+        best = first.get(each.name)
+        others = [Candidate(name, score) for score, old, name in ranked if old == each.name and name != best]
+        if best is None:
+            # What is likely is another column under a new name already.
+            others = [replace(other, score=min(other.score, LIKELY - 0.001)) for other in others]
+        guess = [Candidate(best, scores[each.name, best])] if best is not None else []
+        if guess or others:
+            found[each.name] = (*guess, *others)[:_CANDIDATES]
     return found
 
 

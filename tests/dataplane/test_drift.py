@@ -63,6 +63,14 @@ def test_the_likeliest_stands_first_and_no_new_column_is_the_first_guess_of_two(
     assert found["last_name"][0] == "lastname"
 
 
+def test_who_is_asked_sees_unlikely_names_too():
+    seen = (ID, Column("customer", "VARCHAR"), FARE)
+    changes = drift.compared(seen, (ID, FARE, Column("x", "VARCHAR"), Column("y", "DATE")))
+    (gone,) = [each for each in changes if each.kind == "removed"]
+    assert [each.column for each in gone.candidates] == ["x"]
+    assert {each.column for each in changes if each.kind == "added"} == {"x", "y"}
+
+
 def test_a_column_of_another_kind_elsewhere_is_another_column():
     assert kinds((ID, NAME, Column("landed_at", "TIMESTAMP", native="timestamp"))) == {
         "landed_at": "added",

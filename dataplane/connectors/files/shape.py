@@ -36,6 +36,7 @@ class Shape:
     new: dict[str, Column] = field(default_factory=dict)
     lacking: set[str] = field(default_factory=set)
     types: dict[str, str] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
     looked: int = 0
 
     def columns(self) -> tuple[Column, ...] | None:
@@ -45,8 +46,10 @@ class Shape:
         """
         if not self.looked:
             return None
-        kept = [each for each in self.declared if each.name not in self.lacking]
-        return (*(self._typed(each) for each in kept), *self.new.values())
+        kept = {each.name: self._typed(each) for each in self.declared if each.name not in self.lacking}
+        known = kept | self.new
+        # Where a column stands tells whether it may be one that was called otherwise.
+        return tuple(known[name] for name in dict.fromkeys([*self.order, *known]) if name in known)
 
     def look(self, ref: FileRef) -> None:
         """Look at one file. One that cannot be read says nothing: reading it tells what is wrong."""
@@ -76,6 +79,7 @@ class Shape:
         if format_ not in ("json", "ndjson"):
             # An object may lack a key that the next one has, so JSON says nothing of what has gone.
             self.lacking = names - there
+            self.order = tuple(name for name, _ in layout)
         self.looked += 1
 
     def _layout(self, here: Found, format_: Format) -> Layout:
