@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from dataplane.drift import POLICIES
 from manifold.cli import output
+from manifold.cli.adding import add
 from manifold.cli.costs import cost
 from manifold.cli.datasets import show_rows
 from manifold.cli.detecting import detect
@@ -18,6 +18,7 @@ from manifold.cli.drift import drift
 from manifold.cli.ingestion import history
 from manifold.cli.lineage import impact
 from manifold.cli.messages import inbox, lag
+from manifold.cli.stages import setting, show_check, show_streams
 from manifold.cli.streams import types
 from manifold.client import Client, at
 
@@ -28,6 +29,7 @@ def sources() -> None:
 
 
 sources.add_command(types)
+sources.add_command(add)
 sources.add_command(lag)
 sources.add_command(inbox)
 sources.add_command(drift)
@@ -57,48 +59,6 @@ def list_sources(client: Client, *, as_json: bool) -> None:
 
 @sources.command()
 @click.argument("slug")
-@click.option("--connector", required=True, help="Its kind; `manifold sources connectors` lists them.")
-@click.option("--title", default="", help="A name for people.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter; may be repeated.")
-@click.option(
-    "--secret",
-    "secrets",
-    multiple=True,
-    metavar="NAME",
-    help="A secret parameter, asked for at a prompt or read from standard input.",
-)
-@output.command
-def add(
-    client: Client,
-    *,
-    slug: str,
-    connector: str,
-    title: str,
-    settings: tuple[str, ...],
-    secrets: tuple[str, ...],
-    as_json: bool,
-) -> None:
-    """Add a source, test it, and discover its streams; status 1 when the test fails (the source stays)."""
-    params: dict[str, Any] = dict(_setting(each) for each in settings)
-    for name in secrets:
-        params[name] = click.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    body = {"slug": slug, "title": title or slug, "connector": connector, "params": params}
-    created = client.in_project("POST", "sources/", json=body)
-    check = client.in_project("POST", at("sources", slug, "test"))
-    found = client.in_project("POST", at("sources", slug, "discover")) if check["ok"] else None
-    if as_json:
-        output.print_json({"source": created, "check": check, "streams": found})
-    else:
-        click.echo(f"{slug}: added")
-        _show_check(check)
-        if found:
-            _show_streams(found)
-    if not check["ok"]:
-        sys.exit(output.FAILED)
-
-
-@sources.command()
-@click.argument("slug")
 @click.option("--title", help="A name for people.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter; null takes it out.")
 @click.option("--writable/--read-only", default=None, help="Whether pipelines may load into its tables.")
@@ -124,7 +84,7 @@ def change(
         "writable": writable,
         "check_every": check_every,
         "drift": drift,
-        "params": dict(map(_setting, settings)) or None,
+        "params": dict(map(setting, settings)) or None,
     }
     body = {name: value for name, value in wanted.items() if value is not None}
     if not body and not secrets_expire:
@@ -164,7 +124,7 @@ def connectors(client: Client, *, as_json: bool) -> None:
 def test(client: Client, *, slug: str, as_json: bool) -> None:
     """Test a source stage by stage; status 1 if one fails."""
     check = client.in_project("POST", at("sources", slug, "test"))
-    output.print_json(check) if as_json else _show_check(check)
+    output.print_json(check) if as_json else show_check(check)
     if not check["ok"]:
         sys.exit(output.FAILED)
 
@@ -192,7 +152,7 @@ def discover(client: Client, *, slug: str, streams: tuple[str, ...], as_json: bo
     """Find a source's streams and their schemas."""
     body = {"streams": list(streams)} if streams else {}
     found = client.in_project("POST", at("sources", slug, "discover"), json=body)
-    output.print_json(found) if as_json else _show_streams(found)
+    output.print_json(found) if as_json else show_streams(found)
 
 
 @sources.command()
@@ -278,27 +238,6 @@ def discard(client: Client, *, slug: str, name: str, as_json: bool) -> None:
     output.print_json(None) if as_json else click.echo(f"{name}: removed")
 
 
-def _setting(text: str) -> tuple[str, Any]:
-    """`name=value`; a value that is JSON (a number, true, a list) is taken as such, everything else as text."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
-
-
-def _show_check(check: dict[str, Any]) -> None:
-    for stage in check["stages"]:
-        mark = click.style("ok    ", fg="green") if stage["ok"] else click.style("failed", fg="red")
-        error = stage.get("error")
-        detail = "" if error and error["message"] == stage["detail"] else stage["detail"]
-        click.echo(f"{mark}  {stage['name']:<14} {stage['seconds']:6.2f} s  {detail}".rstrip())
-        if error:
-            output.show_error(error)
-
-
 def _set_expiry(client: Client, source: dict[str, Any], day: str) -> None:
     if source["credential"] is None:
         output.stop(f"{source['slug']} has no secrets that could expire.", output.USAGE)
@@ -323,13 +262,3 @@ def _show_health(answer: dict[str, Any]) -> None:
         ]
     )
 
-
-def _show_streams(found: dict[str, Any]) -> None:
-    output.table(
-        (
-            (each["name"], len(each["columns"]), output.amount(each["rows"]), output.size(each["bytes"]))
-            for each in found["results"]
-        ),
-        ["stream", "columns", "rows", "size"],
-        "Nothing to read was found. Check the folder, pattern or schema of the source.",
-    )

@@ -1,0 +1,164 @@
+"""`manifold sources add`: by flags, or asked for one thing after the other. Nothing is stored until the test passes."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+import click
+
+from manifold.cli import output
+from manifold.cli.detecting import given, show
+from manifold.cli.stages import setting, show_check, show_streams
+from manifold.client import Client, at
+
+_TYPE = re.compile(r"(?P<stream>.+):(?P<column>[^:=]+)=(?P<type>.+)")
+
+
+@click.command()
+@click.argument("slug", required=False)
+@click.option("--connector", help="Its kind; `manifold sources connectors` lists them.")
+@click.option("--from", "text", help="An address or connection string that tells kind, parameters and secrets; - asks.")
+@click.option("--title", default="", help="A name for people.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter; may be repeated.")
+@click.option(
+    "--secret",
+    "secrets",
+    multiple=True,
+    metavar="NAME",
+    help="A secret parameter, asked for at a prompt or read from standard input.",
+)
+@click.option("--stream", "streams", multiple=True, metavar="NAME", help="Keep this stream only; may be repeated.")
+@click.option("--cursor", "cursors", multiple=True, metavar="STREAM=COLUMN", help="How new rows of a stream are known.")
+@click.option("--type", "types", multiple=True, metavar="STREAM:COLUMN=TYPE", help="The type of a column.")
+@click.option("--anyway", is_flag=True, help="Store it even if its test fails.")
+@click.option("--ask", is_flag=True, help="Ask for whatever is not given.")
+@output.command
+def add(client: Client, *, slug: str | None, text: str | None, ask: bool, as_json: bool, **flags: Any) -> None:
+    """Test a source, add it with its streams, or nothing of it; status 1 when the test fails."""
+    ask = ask or (slug is None and sys.stdin.isatty() and not as_json)
+    if slug is None and not ask:
+        output.stop("Give it a name: `manifold sources add NAME --connector …`, or say --ask.", output.USAGE)
+    if ask and text is None and flags["connector"] is None:
+        text = click.prompt("Address, connection string or path")
+    draft, called = _draft(client, text, flags, ask=ask)
+    check = client.in_project("POST", "sources/try/", json=draft)
+    if not as_json:
+        show_check(check)
+    if not check["ok"] and not flags["anyway"]:
+        if as_json:
+            output.print_json({"source": None, "check": check, "streams": None})
+        else:
+            click.echo("Nothing is stored. Mend it and try again, or say --anyway.")
+        sys.exit(output.FAILED)
+    chosen = _chosen(flags) if check["ok"] else []
+    if ask and check["ok"] and not chosen:
+        chosen = _asked_streams(client, draft)
+    title, slug = _named(slug, flags["title"], called, ask=ask)
+    body = {**draft, "slug": slug, "title": title}
+    created = client.in_project("POST", "sources/", json=body | ({"streams": chosen} if check["ok"] else {}))
+    found = _streams(client, slug, chosen) if check["ok"] else None
+    if as_json:
+        output.print_json({"source": created, "check": check, "streams": found})
+    else:
+        click.echo(f"{slug}: added")
+        if found:
+            show_streams(found)
+    if not check["ok"]:
+        sys.exit(output.FAILED)
+
+
+def _draft(client: Client, text: str | None, flags: dict[str, Any], *, ask: bool) -> tuple[dict[str, Any], str]:
+    """What the API is told of a source that is not there yet, and what it might be called."""
+    text = given(text) if text is not None else ""
+    params: dict[str, Any] = dict(setting(each) for each in flags["settings"])
+    candidate = _candidate(client, text, flags["connector"], ask=ask)
+    for name in flags["secrets"]:
+        params[name] = click.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    if ask:
+        _ask_missing(client, candidate, params)
+    draft = {"connector": candidate["connector"], "params": params, "text": text}
+    return draft, candidate["name"] or candidate["connector"]
+
+
+def _candidate(client: Client, text: str, connector: str | None, *, ask: bool) -> dict[str, Any]:
+    """The connector that is named, or that the text is for. Leaves with a sentence where that is not clear."""
+    if not text and connector is None:
+        output.stop("Say what it is: --connector, --from, or --ask to be asked.", output.USAGE)
+    answer = client.in_project("POST", "sources/detect/", json={"text": text}) if text else {"candidates": []}
+    found = [each for each in answer["candidates"] if connector in (None, each["connector"])]
+    if connector is not None:
+        return found[0] if found else {"connector": connector, "params": {}, "secrets": [], "name": ""}
+    if answer["clear"]:
+        return dict(found[0])
+    show(answer)
+    if not ask or not found:
+        output.stop("It is not clear what that is. Name one with --connector.", output.USAGE)
+    keys = [each["connector"] for each in found]
+    chosen = click.prompt("Which one", type=click.Choice(keys), default=keys[0])
+    return dict(found[keys.index(chosen)])
+
+
+def _ask_missing(client: Client, candidate: dict[str, Any], params: dict[str, Any]) -> None:
+    """Ask for the parameters that have to be given, and for the secrets that are not known; those may stay empty."""
+    kind = client.call("GET", at("connectors", candidate["connector"]))
+    properties = kind["schema"].get("properties", {})
+    known = {*params, *candidate["params"], *candidate["secrets"]}
+    for name in kind["schema"].get("required", []):
+        if name not in known:
+            params.update([setting(f"{name}={click.prompt(properties[name].get('title', name))}")])
+    for name in kind["secrets"]:
+        if name not in known:
+            entered = click.prompt(properties[name].get("title", name), default="", hide_input=True, show_default=False)
+            params.update({name: entered} if entered else {})
+
+
+def _asked_streams(client: Client, draft: dict[str, Any]) -> list[dict[str, Any]]:
+    offers = client.in_project("POST", "sources/offers/", json=draft)["results"]
+    show_streams({"results": offers})
+    if not offers:
+        return []
+    entered = click.prompt("Which streams, with commas between them", default="all")
+    names = [each["name"] for each in offers] if entered == "all" else [each.strip() for each in entered.split(",")]
+    cursors = {each["name"]: each["cursor_candidates"] for each in offers if each["cursor_candidates"]}
+    found = []
+    for name in names:
+        config = {}
+        if name in cursors:
+            said = click.prompt(f"New rows of {name} are known by ({', '.join(cursors[name])})", default="none")
+            config = {} if said == "none" else {"cursor": said}
+        found.append({"name": name, "config": config})
+    return found
+
+
+def _chosen(flags: dict[str, Any]) -> list[dict[str, Any]]:
+    """The streams that the flags name, with what they say of them."""
+    found: dict[str, dict[str, Any]] = {name: {"name": name, "config": {}, "types": {}} for name in flags["streams"]}
+    for each in flags["cursors"]:
+        stream, equals, column = each.rpartition("=")
+        if not equals or stream not in found:
+            raise click.BadParameter(f"{each!r} is not STREAM=COLUMN of a --stream", param_hint="--cursor")
+        found[stream]["config"]["cursor"] = column
+    for each in flags["types"]:
+        match = _TYPE.fullmatch(each)
+        if match is None or match["stream"] not in found:
+            raise click.BadParameter(f"{each!r} is not STREAM:COLUMN=TYPE of a --stream", param_hint="--type")
+        found[match["stream"]]["types"][match["column"]] = match["type"]
+    return list(found.values())
+
+
+def _named(slug: str | None, title: str, called: str, *, ask: bool) -> tuple[str, str]:
+    """Title and slug; where nobody says one, after what the source is called elsewhere."""
+    if slug is None:
+        title = title or click.prompt("Title", default=called)
+        plain = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:63]
+        slug = click.prompt("Name", default=plain or "source")
+    return title or slug, str(slug)
+
+
+def _streams(client: Client, slug: str, chosen: list[dict[str, Any]]) -> Any:
+    """The streams that were stored; where none was chosen, all that there are."""
+    if not chosen:
+        return client.in_project("POST", at("sources", slug, "discover"))
+    return client.page(at("sources", slug, "streams"), 500)

@@ -1,0 +1,44 @@
+"""What commands of sources share: how parameters are written, and how tests and streams are shown."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from manifold.cli import output
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """`name=value`; a value that is JSON (a number, true, a list) is taken as such, everything else as text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def show_check(check: dict[str, Any]) -> None:
+    """Each stage of a test with its time, and the error of the one that failed."""
+    for stage in check["stages"]:
+        mark = click.style("ok    ", fg="green") if stage["ok"] else click.style("failed", fg="red")
+        error = stage.get("error")
+        detail = "" if error and error["message"] == stage["detail"] else stage["detail"]
+        click.echo(f"{mark}  {stage['name']:<14} {stage['seconds']:6.2f} s  {detail}".rstrip())
+        if error:
+            output.show_error(error)
+
+
+def show_streams(found: dict[str, Any]) -> None:
+    """Streams with how much they hold."""
+    output.table(
+        (
+            (each["name"], len(each["columns"]), output.amount(each["rows"]), output.size(each["bytes"]))
+            for each in found["results"]
+        ),
+        ["stream", "columns", "rows", "size"],
+        "Nothing to read was found. Check the folder, pattern or schema of the source.",
+    )

@@ -1,0 +1,80 @@
+"""`manifold sources add`: from an address, of some streams, asked for one thing after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.served import Served
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def address(module_postgres_url: str) -> str:
+    return urlsplit(module_postgres_url)._replace(scheme="postgresql").geturl()
+
+
+def kept(served: Served) -> set[str]:
+    return {each["slug"] for each in served.json("sources", "list")["results"]}
+
+
+def test_an_address_is_enough_and_its_password_is_not_printed(served: Served, address: str) -> None:
+    secret = urlsplit(address).password or "none"
+    result = served.manifold("sources", "add", "from-address", "--from", "-", given=f"{address}\n")
+    assert result.exit_code == 0, result.output
+    assert "from-address: added" in result.stdout and "public.customers" in result.stdout
+    assert secret not in result.output
+    source = next(each for each in served.json("sources", "list")["results"] if each["slug"] == "from-address")
+    assert (source["connector"], source["secrets"], source["health"]) == ("postgresql", ["password"], "healthy")
+
+
+def test_only_the_named_streams_are_kept_with_their_cursor_and_types(served: Served, address: str) -> None:
+    stream = [
+        "--stream",
+        "public.customers",
+        "--cursor",
+        "public.customers=id",
+        "--type",
+        "public.customers:id=VARCHAR",
+    ]
+    answer = served.json("sources", "add", "few", "--from", "-", *stream, given=f"{address}\n")
+    assert answer["check"]["ok"] is True
+    found: list[dict[str, Any]] = answer["streams"]["results"]
+    assert [(each["name"], each["config"]["cursor"]) for each in found] == [("public.customers", "id")]
+
+
+def test_one_is_asked_for_what_is_missing(served: Served) -> None:
+    drop = str(served.made.folder / "drop")
+    answers = [drop, "orders", "Asked for", ""]
+    result = served.manifold("sources", "add", "--ask", given="\n".join(answers) + "\n")
+    assert "asked-for: added" in result.stdout, result.output
+    streams = served.json("sources", "discover", "asked-for", "--stream", "orders")["results"]
+    assert [each["name"] for each in streams] == ["orders"]
+
+
+def test_an_ambiguous_one_is_asked_about(served: Served) -> None:
+    result = served.manifold("sources", "add", "x", "--from", "https://example.org/export")
+    assert result.exit_code == 2 and "It is not clear what that is" in result.stderr
+    asked = served.manifold("sources", "add", "x", "--ask", "--from", "https://127.0.0.1:1/x", given="http_files\n\n\n")
+    assert asked.exit_code == 1 and "Nothing is stored" in asked.stdout
+    assert "x" not in kept(served)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["x"], "Say what it is"),
+        ([], "Give it a name"),
+        (["x", "--from", "hello"], "not clear"),
+        (["x", "--connector", "uploads", "--cursor", "a=b"], "STREAM=COLUMN"),
+        (["x", "--connector", "uploads", "--type", "a=b"], "STREAM:COLUMN=TYPE"),
+    ],
+    ids=["nothing", "no name", "unknown", "cursor", "type"],
+)
+def test_what_cannot_be_understood_is_said(served: Served, words: list[str], said: str) -> None:
+    result = served.manifold("sources", "add", *words)
+    assert result.exit_code == 2 and said in result.stderr, result.output
+    assert "x" not in kept(served)
