@@ -14,7 +14,6 @@ from apps.audit.refusals import Busy
 from apps.sources import services
 from apps.sources.models import Source
 from dataplane.connectors.webhooks import Webhooks
-from manifold.api import problem
 from manifold.hooks import too_many, unsigned
 
 
