@@ -14,10 +14,11 @@ from django.utils import timezone
 from apps.accounts.models import Project
 from apps.pipelines.models import Pipeline, Run, StepRun, Window
 from apps.pipelines.states import RUN_ACTIVE, RUN_TERMINAL, STEP_TERMINAL
+from apps.pipelines.waiting import pending_files
 from apps.quality import queries as quality
 from apps.snapshots import queries as snapshots
 from apps.snapshots.models import Dataset
-from apps.sources.models import Source, SourceFile
+from apps.sources.models import Source
 
 
 def with_totals(runs: QuerySet[Run]) -> QuerySet[Run]:
@@ -235,25 +236,6 @@ def windows_of_files(project: Project, stream: str, source: uuid.UUID) -> dict[s
     return states
 
 
-def pending_files(project: Project) -> int:
-    """Files that were seen and that a published pipeline reads incrementally, but no window of it has finished."""
-    waiting = 0
-    for source, stream, pipeline, key in _incremental_steps(project):
-        files = SourceFile.objects.filter(
-            stream__source__slug=source,
-            stream__source__project=project,
-            stream__name=stream,
-            ignored=False,
-            gone_at=None,
-        )
-        taken: set[str] = set()
-        rows = Window.objects.filter(pipeline_id=pipeline, step_key=key, state="done")
-        for bounds in rows.values_list("bounds", flat=True):
-            taken |= {each["path"] for each in bounds.get("files", ())}
-        waiting += files.exclude(path__in=taken).count()
-    return waiting
-
-
 def currency(project: Project) -> dict[str, Any]:
     """Whether a project's data is current: its last runs, what waits, and each dataset's age; advice in sentences."""
     pipelines = list(with_last_run(Pipeline.objects.filter(project=project)))
@@ -284,18 +266,6 @@ def currency(project: Project) -> dict[str, Any]:
 
 def _last_id(pipeline: Any) -> str:
     return str(pipeline.last_run_id)
-
-
-def _incremental_steps(project: Project) -> list[tuple[str, str, uuid.UUID, str]]:
-    """Source, stream, pipeline and step of every extract of a published document that reads only what is new."""
-    found = []
-    for pipeline in Pipeline.objects.filter(project=project, published__isnull=False).select_related("published"):
-        steps = pipeline.published.document["steps"] if pipeline.published else {}
-        for key, step in steps.items():
-            extract = step.get("extract")
-            if extract and extract.get("mode") == "incremental":
-                found.append((extract["source"], extract["stream"], pipeline.pk, key))
-    return found
 
 
 def _brief(run: Run | None) -> dict[str, Any] | None:

@@ -31,6 +31,7 @@ class LocalFiles(FileConnector):
     """A folder whose files are read as named streams, each a pattern with settings and columns of its own."""
 
     key = "local_files"
+    near = True
     title = "Local files"
     summary = "CSV, TSV, JSON, NDJSON, Parquet and Excel files in a folder, by name pattern, whole or only new ones."
     tested_with = "files on disk"

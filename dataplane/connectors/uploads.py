@@ -48,6 +48,7 @@ class Uploads(FileConnector):
     """A drop folder without a folder: it is filled through Manifold."""
 
     key = "uploads"
+    near = True
     title = "Uploaded files"
     summary = "Files that people or programs upload here, read like those of a folder: whole, or only new ones."
     tested_with = "files on disk"

@@ -63,6 +63,8 @@ class FileConnector(Connector):
     family = "file"
     ordered = True
     fills_missing = True
+    near: ClassVar[bool] = False
+    """Its files lie on this machine, so that listing them takes hardly any time."""
     suggested: ClassVar[dict[str, Any]] = {}
     """Settings that a discovered stream begins with."""
     patience: ClassVar[float] = 10.0
