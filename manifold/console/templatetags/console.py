@@ -25,6 +25,8 @@ _TONES = {
     "live": {"running", "stopping"},
 }
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL(\([\d, ]+\))?")
+# As `.scroll.tall` and `.table.cells` of the stylesheet make them.
+_SAMPLE_HEIGHT, _SAMPLE_HEAD, _SAMPLE_ROW = 468, 50, 29
 _CODE = re.compile(r"`([^`]+)`")
 _WORDS = {"timed_out": "timed out", "retry_wait": "waits to retry"}
 
@@ -215,3 +217,10 @@ def cells(columns: Sequence[Mapping[str, str]], row: Sequence[Any]) -> SafeStrin
     """A row of data under its columns."""
     pairs = zip(columns, row, strict=True)
     return format_html_join("", "<td{}>{}</td>", ((numeric(column["type"]), cell(value)) for column, value in pairs))
+
+
+@register.simple_tag
+def rows_to_come(rows: int | None) -> SafeString:
+    """What stands for a table of so many rows while it is read, as high as that will be: nothing below it jumps."""
+    height = _SAMPLE_HEIGHT if rows is None else min(_SAMPLE_HEIGHT, _SAMPLE_HEAD + _SAMPLE_ROW * rows)
+    return format_html('<div style="height: {}px"><div class="skeleton rows"></div></div>', height)
