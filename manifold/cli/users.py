@@ -62,6 +62,29 @@ def create(client: Client, *, username: str, email: str, superuser: bool, as_jso
 
 @users.command()
 @click.argument("username")
+@click.option("--email", help="E-mail address; an empty one takes it away.")
+@click.option("--superuser/--no-superuser", default=None, help="Whether they create projects and users.")
+@output.command
+def change(client: Client, *, username: str, email: str | None, superuser: bool | None, as_json: bool) -> None:
+    """Change somebody's address, or whether they administer the platform."""
+    given = {"email": email, "is_superuser": superuser}
+    body = {name: value for name, value in given.items() if value is not None}
+    if not body:
+        output.stop("Say what to change: --email, --superuser or --no-superuser.", output.USAGE)
+    _answer(client.call("PATCH", at("users", username), json=body), as_json, "changed")
+
+
+@users.command()
+@click.argument("username")
+@output.command
+def password(client: Client, *, username: str, as_json: bool) -> None:
+    """Make a new password for somebody who has lost theirs, shown once; they are signed out everywhere."""
+    made = client.call("POST", at("users", username, "password"))
+    output.print_json(made) if as_json else click.echo(f"{username}  password {made['password']}")
+
+
+@users.command()
+@click.argument("username")
 @output.command
 def deactivate(client: Client, *, username: str, as_json: bool) -> None:
     """Keep a person out: their sessions and tokens stop working at once."""

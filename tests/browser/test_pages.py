@@ -35,6 +35,7 @@ OWN = [
     "/account/",
     "/account/second-factor/",
     "/platform/people/",
+    "/platform/people/admin/",
     "/platform/projects/",
     "/platform/audit/",
     "/platform/audit/verify/",

@@ -30,6 +30,7 @@ post    users/                                                  401      403    
 get     users/<username>/                                       401      403       yes    403      403   403
 patch   users/<username>/                                       401      403       yes    403      403   403
 post    users/<username>/unlock/                                401      403       yes    403      403   403
+post    users/<username>/password/                              401      403       yes    403      403   403
 delete  users/<username>/second-factor/                         401      403       409    403      403   403
 post    users/<username>/end-sessions/                          401      403       yes    403      403   403
 get     events/                                                 401      yes       yes    yes      yes   yes
@@ -209,6 +210,8 @@ post    session-end      sign-in      yes       yes    yes      yes   yes
 post    sessions-end     sign-in      yes       yes    yes      yes   yes
 get     people           sign-in      403       yes    403      403   403
 post    people           sign-in      403       yes    403      403   403
+get     person           sign-in      403       yes    403      403   403
+post    person           sign-in      403       yes    403      403   403
 post    person-active    sign-in      403       yes    403      403   403
 post    person-unlock    sign-in      403       yes    403      403   403
 post    person-factor    sign-in      403       yes    403      403   403
@@ -406,6 +409,8 @@ members withdraw INVITATION                     4        2         2      4     
 members join nonsense                           4        1         1      1        1     1
 users list                                      4        4         0      4        4     4
 users create nina                               4        4         0      4        4     4
+users change olga --email=o@example.org         4        4         0      4        4     4
+users password olga                             4        4         0      4        4     4
 users deactivate olga                           4        4         0      4        4     4
 users activate olga                             4        4         0      4        4     4
 users unlock olga                               4        4         0      4        4     4

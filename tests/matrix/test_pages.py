@@ -24,6 +24,7 @@ FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
     "members": lambda _: {"name": "Nina", "role": "viewer", "days": "7"},
     "people": lambda _: {"username": "nina"},
     "projects": lambda _: {"slug": "third"},
+    "person": lambda _: {"do": "save", "email": "olga@example.org"},
     "person-active": lambda _: {"active": "yes"},
     "member-role": lambda _: {"role": "operator"},
     "join": lambda _: {"username": "nina", "password": PASSWORD},

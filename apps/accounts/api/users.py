@@ -77,7 +77,15 @@ class NewUserSerializer(serializers.Serializer[Any]):
 
 
 class ChangedUserSerializer(serializers.Serializer[Any]):
-    is_active = serializers.BooleanField()
+    """What is not given stays."""
+
+    is_active = serializers.BooleanField(required=False)
+    is_superuser = serializers.BooleanField(required=False)
+    email = serializers.EmailField(required=False, allow_blank=True, max_length=254)
+
+
+class MadePasswordSerializer(serializers.Serializer[Any]):
+    password = serializers.CharField(read_only=True)
 
 
 class UserViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, AdministratorViewSet):
@@ -103,11 +111,25 @@ class UserViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Administrato
 
     @extend_schema(request=ChangedUserSerializer, responses=UserSerializer)
     def partial_update(self, request: Request, username: str) -> Response:
-        """Deactivate a person, whose sessions and tokens stop working at once, or let them in again."""
+        """Change the address, or who administers; deactivate: sessions and tokens stop working at once."""
         given = ChangedUserSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        user = services.set_active(self.get_object(), active=given.validated_data["is_active"], actor=self.actor)
+        wanted = given.validated_data
+        user = services.change_user(
+            self.get_object(),
+            active=wanted.get("is_active"),
+            superuser=wanted.get("is_superuser"),
+            email=wanted.get("email"),
+            actor=self.actor,
+        )
         return Response(UserSerializer(user).data)
+
+    @extend_schema(request=None, responses=MadePasswordSerializer)
+    @action(detail=True, methods=["post"])
+    def password(self, request: Request, username: str) -> Response:
+        """Make a new password for somebody else who lost theirs. It is in this answer only; their sessions end."""
+        made = services.replace_password(self.get_object(), by=self.user, actor=self.actor)
+        return Response({"password": made})
 
     @extend_schema(request=None, responses=UserSerializer)
     @action(detail=True, methods=["post"])

@@ -11,8 +11,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 from apps.accounts import services
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Membership, User
-from apps.accounts.page_base import administrator_page, go, signed_in
+from apps.accounts.page_base import administrator_page, go, said, signed_in, status_of
 from apps.accounts.services.lockout import locks
+from apps.audit.refusals import Invalid
 from dataplane.errors import ManifoldError
 
 
@@ -39,6 +40,37 @@ def people(request: HttpRequest) -> HttpResponse:
     held = {each.user.pk: each for each in locks(found)}
     context["people"] = [(each, held.get(each.pk)) for each in found]
     return render(request, "accounts/people.html", context, status=422 if "refused" in context else 200)
+
+
+@sensitive_variables("password")
+@require_http_methods(["GET", "POST"])
+@administrator_page
+def person(request: HttpRequest, username: str) -> HttpResponse:
+    """One person. POST changes them, or makes a new password, which is shown in the answer and never again."""
+    found, status = _person(request, username), 200
+    context: dict[str, object] = {"email": found.email}
+    if request.method == "POST":
+        try:
+            answer = _change_person(request, found, context)
+        except ManifoldError as error:
+            context |= {"refused": said(error), "email": request.POST.get("email", found.email)}
+            answer, status = None, status_of(error, 422)
+        if answer is not None:
+            return answer
+    context |= {"person": found, "mine": found.pk == request.user.pk}
+    return render(request, "accounts/person.html", context, status=status)
+
+
+def _change_person(request: HttpRequest, person: User, context: dict[str, object]) -> HttpResponse | None:
+    actor, wanted = actor_of(request.user), request.POST.get("do")
+    if wanted == "password":
+        context["password"] = services.replace_password(person, by=signed_in(request), actor=actor)
+        return None
+    if wanted != "save":
+        raise Invalid("do", "Choose what is to be done.")
+    email, superuser = request.POST.get("email", "").strip()[:254], request.POST.get("superuser") == "yes"
+    services.change_user(person, email=email, superuser=superuser, actor=actor)
+    return go(request, reverse("console:people"), f"{person.username} is changed.")
 
 
 @require_POST
@@ -109,6 +141,7 @@ def _person(request: HttpRequest, username: str) -> User:
 
 urlpatterns = [
     path("platform/people/", people, name="people"),
+    path("platform/people/<str:username>/", person, name="person"),
     path("platform/people/<str:username>/active/", active, name="person-active"),
     path("platform/people/<str:username>/unlock/", unlock, name="person-unlock"),
     path("platform/people/<str:username>/sessions/end/", end_sessions, name="person-sessions"),

@@ -22,10 +22,12 @@ from apps.accounts.services.lockout import unlock
 from apps.accounts.services.people import (
     FirstAdmin,
     change_password,
+    change_user,
     confirm_password,
     create_user,
     ensure_first_admin,
     new_password,
+    replace_password,
     set_active,
 )
 from apps.accounts.services.projects import create_project, remove_membership, set_membership
@@ -36,6 +38,7 @@ __all__ = [
     "FirstAdmin",
     "admit",
     "change_password",
+    "change_user",
     "check_code",
     "confirm",
     "confirm_password",
@@ -59,6 +62,7 @@ __all__ = [
     "remove_factor",
     "remove_membership",
     "renew_recovery_codes",
+    "replace_password",
     "reset_factor",
     "revoke_token",
     "sessions_of",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import connection
 
 from apps.accounts import guesses
@@ -73,14 +74,44 @@ def change_password(user: User, *, password: str, actor: Actor, keep_session: st
     user.password = locked.password
 
 
+def replace_password(user: User, *, by: User, actor: Actor) -> str:
+    """A new password for somebody else who has lost theirs, to be shown once; they are signed out everywhere.
+
+    One's own is changed with the one there is: raises Conflict.
+    """
+    if user.pk == by.pk:
+        raise Conflict("Yours is changed under your account, with the one you have.", code="own_password")
+    password = new_password()
+    change_password(user, password=password, actor=actor)
+    return password
+
+
+def change_user(
+    user: User, *, active: bool | None = None, superuser: bool | None = None, email: str | None = None, actor: Actor
+) -> User:
+    """Change what is given, all or nothing. By the address the issuer's word opens the account.
+
+    Raises Invalid for an address that is none, Conflict for the last superuser.
+    """
+    with acting(actor):
+        if active is not None:
+            set_active(user, active=active, actor=actor)
+        if superuser is not None:
+            _set_superuser(user, superuser)
+        locked: User = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        if email is not None and email != locked.email:
+            locked.email = _checked(email)
+            locked.save(update_fields=["email"])
+        return locked
+
+
 def set_active(user: User, *, active: bool, actor: Actor) -> User:
     """Let a person in, or keep them out. Raises Conflict for the last one who administers the platform."""
     with acting(actor):
         _lock_superusers()
         locked: User = User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        others = User.objects.filter(is_superuser=True, is_active=True).exclude(pk=user.pk)
-        if not active and locked.is_superuser and not others.exists():
-            raise Conflict("This is the last superuser. Let somebody else administer first.", code="last_superuser")
+        if not active:
+            _keep_a_superuser(locked)
         if locked.is_active != active:
             locked.is_active = active
             locked.save(update_fields=["is_active"])
@@ -126,6 +157,30 @@ def _set_password(user: User, password: str) -> None:
     except ValidationError as error:
         raise Invalid("password", " ".join(error.messages), code="password_too_weak") from error
     user.set_password(password)
+
+
+def _set_superuser(user: User, superuser: bool) -> None:
+    _lock_superusers()
+    locked = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    if not superuser:
+        _keep_a_superuser(locked)
+    if locked.is_superuser != superuser:
+        locked.is_superuser = locked.is_staff = superuser
+        locked.save(update_fields=["is_superuser", "is_staff"])
+
+
+def _keep_a_superuser(user: User) -> None:
+    others = User.objects.filter(is_superuser=True, is_active=True).exclude(pk=user.pk)
+    if user.is_superuser and user.is_active and not others.exists():
+        raise Conflict("This is the last superuser. Let somebody else administer first.", code="last_superuser")
+
+
+def _checked(email: str) -> str:
+    try:
+        validate_email(email) if email else None
+    except ValidationError as error:
+        raise Invalid("email", f"{email} is no e-mail address.") from error
+    return email
 
 
 def _lock_superusers() -> None:

@@ -86,7 +86,14 @@ def test_superusers_add_people_and_projects(served: Served) -> None:
     assert "zoo" not in served.manifold("projects", "list", who="superuser").stdout
     assert served.manifold("users", "deactivate", "zoe", who="superuser").stdout == "deactivated\n"
     assert served.manifold("users", "activate", "zoe", who="superuser").stdout == "active\n"
-    assert "zoe@example.com" in served.manifold("users", "list", who="superuser").stdout
+    assert (
+        served.manifold("users", "change", "zoe", "--email", "zoe@zoo.example", who="superuser").stdout == "changed\n"
+    )
+    assert served.json("users", "change", "zoe", "--superuser", who="superuser")["is_superuser"] is True
+    assert served.manifold("users", "change", "zoe", who="superuser").exit_code == 2
+    assert served.manifold("users", "password", "zoe", who="superuser").stdout.startswith("zoe  password ")
+    assert served.manifold("users", "password", "root", who="superuser").exit_code == 1
+    assert "zoe@zoo.example" in served.manifold("users", "list", who="superuser").stdout
     assert served.manifold("users", "list").exit_code == 4
 
 
