@@ -34,7 +34,7 @@ class InboxShape(serializers.Serializer[Any]):
     events = InboxEventShape(many=True, help_text="The newest twenty that are kept.")
 
 
-class NewSecretShape(serializers.Serializer[Any]):
+class InboxSecretShape(serializers.Serializer[Any]):
     secret = serializers.CharField(help_text="Shown this once.")
 
 
@@ -58,12 +58,12 @@ class SourceInbox(Base):
         }
         return Response(InboxShape(shown).data)
 
-    @extend_schema(request=None, responses={201: NewSecretShape})
+    @extend_schema(request=None, responses={201: InboxSecretShape})
     @action(detail=True, methods=["post"], url_path="inbox/secret", filter_backends=[], pagination_class=None)
     def inbox_secret(self, request: Request, **_: Any) -> Response:
         """A new secret for its events, shown this once; the one before holds beside it until it is dropped."""
         text = services.rotate_secret(self.get_object(), actor=self.actor)
-        return Response(NewSecretShape({"secret": text}).data, status.HTTP_201_CREATED)
+        return Response(InboxSecretShape({"secret": text}).data, status.HTTP_201_CREATED)
 
     @extend_schema(request=None, responses={204: None})
     @inbox_secret.mapping.delete

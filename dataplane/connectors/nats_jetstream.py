@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_AT_ONCE = 5_000
+AT_ONCE = 5_000
 _HURRIED_SECONDS = 10.0
 # So long the server keeps our place in a stream when nobody asks for the next messages.
 _FORGOTTEN_AFTER = 600.0
@@ -155,7 +155,7 @@ class _Session:
             place = self._ask(self._stream.pull_subscribe("", stream=stream, config=config), stream)
             left, more = most, True
             while more and left > 0:
-                taken, more = self._taken(place, stream, upper, min(left, _AT_ONCE))
+                taken, more = self._taken(place, stream, upper, min(left, AT_ONCE))
                 left -= len(taken)
                 if taken:
                     yield _batch(taken)

@@ -19,7 +19,7 @@ from dataplane.net import resolve
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message
 
-_AT_ONCE = 20_000
+AT_ONCE = 20_000
 _MOST_BYTES = 16 << 20
 _HURRIED_SECONDS = 10.0
 _POLL_SECONDS = 0.5
@@ -114,7 +114,7 @@ class Session:
             self._opened.assign([kafka.TopicPartition(stream, each, starts[each]) for each in open_])
         try:
             while open_ and most > 0:
-                taken = self._taken(open_, min(most, _AT_ONCE))
+                taken = self._taken(open_, min(most, AT_ONCE))
                 if taken:
                     yield batch_of(taken)
                 most -= len(taken)

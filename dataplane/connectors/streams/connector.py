@@ -71,6 +71,7 @@ class StreamConnector(Connector):
     family = "stream"
     capabilities = Capabilities(full=True, incremental=True, streaming=True, schema_inference=True, resumable=True)
     ordered = True
+    fills_missing = True
     beside: ClassVar[tuple[Column, ...]]
     """The columns that stand beside every message; their names begin with an underscore."""
     place: ClassVar[tuple[str, str]] = ("''", "_offset")

@@ -1,10 +1,8 @@
-"""Messages, end to end: each arrives exactly once, whatever dies, however little a run reads, whatever is trimmed."""
+"""Messages, end to end: each arrives exactly once, however little a run reads, whatever is trimmed."""
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -14,13 +12,10 @@ import redis
 
 from apps.accounts.models import Project
 from apps.pipelines import services
-from apps.pipelines.execution import settling
-from apps.pipelines.models import Run, StepRun, Window
+from apps.pipelines.models import Run, Window
 from apps.sources import services as sources
 from apps.sources.models import Source
-from dataplane.connectors import redis_streams
 from tests.apps.pipelines import workshop as ws
-from tests.mortal import Mortals, mortals
 
 TEXT = """
 manifold: 1
@@ -183,42 +178,3 @@ def test_a_stream_that_was_made_anew_is_no_continuation(
     assert ws.failure(ws.run(pipeline))["code"] == "stream_restarted"
     assert ws.run(pipeline, "seed").state == "succeeded"
     assert numbers(project) == [10]
-
-
-@pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Iterator[Mortals]:
-    with mortals(tmp_path_factory.mktemp("orders")) as found:
-        yield found
-
-
-RUNS = (
-    ("plan in_commit", "plan committed", "orders part_1", "orders part_2", "orders part_3", "kept committed"),
-    ("orders written", "orders in_commit", "orders committed", "kept in_commit"),
-)
-
-
-@pytest.mark.all
-def test_whoever_dies_each_message_comes_once(project: Project, source: Source, key: str, add: Add, mortal: Mortals):
-    """kill -9 at each batch, and at each place of plan, extract and load, while messages come in."""
-    limited(source, most_messages=2 * redis_streams.AT_ONCE + 10)
-    pipeline = ws.published(project, TEXT.format(key=key))
-    sent = 3
-    for number, places in enumerate(RUNS):
-        many = 100 if number else 2 * redis_streams.AT_ONCE + 100
-        add(*range(sent + 1, sent + many + 1))
-        sent += many
-        services.start_run(pipeline, actor=ws.ACTOR)
-        for each in places:
-            step_key, place = each.split()
-            ws.work_before(step_key)
-            step = StepRun.objects.get(key=step_key, state="ready")
-            assert mortal.work(step.pk, die_at=place) == -signal.SIGKILL, each
-            left = StepRun.objects.filter(pk=step.pk, state="running")
-            if left.update(lease_until=datetime(2026, 1, 1, tzinfo=UTC)):
-                assert settling.lose(step.pk)
-            add(sent := sent + 1)
-        ws.work()
-    while ws.run(pipeline).state == "succeeded":
-        pass
-    found = ws.rows(project, "orders", "count(*), count(DISTINCT n), min(n), max(n)")
-    assert found == {(sent, sent, 1, sent): 1}
