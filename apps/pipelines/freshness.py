@@ -107,7 +107,7 @@ class Expected(Spec):
             long = timing.length(self.max_age)
             return f"Never older than {long if long[0].isdigit() else f'one {long}'}"
         days = " on weekdays" if self.business_days else " every day"
-        days += f" but holidays of {self.holidays}" if self.holidays else ""
+        days += f", but not on holidays of {self.holidays}" if self.holidays else ""
         return f"By {self.by}{days} ({self.timezone})"
 
 

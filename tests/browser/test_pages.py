@@ -21,6 +21,7 @@ pytestmark = pytest.mark.all
 EMPTY = [
     "",
     "sources/",
+    "history/",
     "new-source/",
     "pipelines/",
     "new-pipeline/",
@@ -85,6 +86,10 @@ def full(installation: Installation, outside: dict[str, str]) -> list[str]:
     return [
         *EMPTY,
         "sources/order-drop/",
+        "sources/order-drop/history/",
+        "sources/order-drop/impact/",
+        "sources/order-drop/cost/",
+        "datasets/orders/freshness/",
         "sources/shop/",
         "sources/shop/edit/",
         "sources/shop/choose/",

@@ -48,7 +48,7 @@ FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
     "pipeline-validate": lambda _: {"text": DOCUMENT},
     "pipeline-clone": lambda _: {"name": "copy"},
     "source-cost": lambda _: {"budget": "5.00"},
-    "dataset-freshness": lambda _: {"how": "by", "by": "09:00"},
+    "dataset-freshness": lambda _: {"when": "by", "by": "09:00"},
     "run-decide": lambda _: {"answer": "continue", "reason": "known"},
 }
 

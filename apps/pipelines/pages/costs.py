@@ -52,11 +52,11 @@ def cost(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
 
 
 def _chart(days: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the browser draws: one bar a day."""
+    """What the browser draws: one bar for each day that had something."""
     return {
         "at": [each["day"] for each in days],
-        "bytes": [each["bytes_read"] for each in days],
-        "calls": [each["calls"] for each in days],
+        "bytes": [each["bytes_read"] or None for each in days],
+        "calls": [each["calls"] or None for each in days],
         "state": ["ok"] * len(days),
     }
 

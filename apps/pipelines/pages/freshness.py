@@ -62,17 +62,17 @@ def _fields(shown: dict[str, Any] | None) -> dict[str, Any]:
     """What is expected as the form shows it: lengths in hours."""
     expected = shown["expected"] if shown else {}
     hours = {name: f"{expected[name] / 3600:g}" for name in _HOURS if name in expected}
-    how = "age" if "max_age" in expected else "by"
-    return {**expected, **hours, "how": how}
+    when = "age" if "max_age" in expected else "by"
+    return {**expected, **hours, "when": when}
 
 
 def _given(form: dict[str, str]) -> dict[str, Any] | None:
     """What the form says; None for nothing. What is no number is left for the refusal."""
-    how = form.get("how", "never")
-    if how == "never":
+    when = form.get("when", "never")
+    if when == "never":
         return None
     given: dict[str, Any] = {"grace": form.get("grace", "")}
-    if how == "age":
+    if when == "age":
         given["max_age"] = form.get("max_age", "") or "0"
     else:
         names = ("by", "timezone", "holidays", "window")

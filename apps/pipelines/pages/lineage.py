@@ -52,6 +52,7 @@ def _graph(found: dict[str, Any]) -> list[dict[str, Any]]:
     """
     nodes: dict[str, dict[str, str]] = {}
     edges: list[dict[str, str]] = []
+    behind: dict[str, set[str]] = {}
     for flow in found["flows"]:
         for each in flow["reads"]:
             if each["source"] == found["source"]:
@@ -61,7 +62,11 @@ def _graph(found: dict[str, Any]) -> list[dict[str, Any]]:
         above = [_name(each) for each in flow["reads"] if _name(each) in nodes]
         if name not in nodes:
             nodes[name] = {"id": name, "kind": "load", "what": f"by {flow['pipeline']}"}
-            edges += [{"id": f"{each}>{name}", "source": each, "target": name} for each in above]
+            # What is behind another input reaches it through that one.
+            further = set().union(*(behind.get(each, set()) for each in above))
+            behind[name] = further.union(above)
+            near = [each for each in above if each not in further]
+            edges += [{"id": f"{each}>{name}", "source": each, "target": name} for each in near]
     return [{"data": each} for each in (*nodes.values(), *edges)]
 
 

@@ -144,11 +144,12 @@ def test_the_form_says_hours_and_what_is_wrong(furnished: Furnished, client: Cli
     client.force_login(furnished.people["admin"])
     place = "/p/flights/datasets/orders/freshness/"
     assert "Never older than one day" in client.get(place, headers={"HX-Request": "true"}).content.decode()
-    sent = {"how": "by", "by": "09:00", "timezone": "Mars/Base", "window": "", "grace": "2.5"}
+    sent = {"when": "by", "by": "09:00", "timezone": "Mars/Base", "window": "", "grace": "2.5"}
     answer = client.post(place, sent)
     assert answer.status_code == 422 and "There is no time zone" in answer.content.decode()
     client.post(place, {**sent, "timezone": "UTC", "business_days": "on"})
     assert Freshness.objects.get().expected == {"by": "09:00", "business_days": True, "grace": 9000}
     assert 'value="2.5"' in client.get(place).content.decode()
-    client.post(place, {"how": "never"})
+    assert '<option value="by" selected>' in client.get(place).content.decode()
+    client.post(place, {"when": "never"})
     assert not Freshness.objects.exists()
