@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any
 
 from django import template
@@ -153,12 +154,33 @@ def _distance(value: Any, direction: str) -> SafeString | str:
         return "–"
     moment = moment.astimezone(UTC)
     title = f"{moment.day} {moment:%b %Y, %H:%M:%S} UTC"
+    gone = (timezone.now() - moment).total_seconds()
     return format_html(
-        '<time datetime="{0}" data-{2}="{0}" title="{1}" class="nowrap">{1}</time>',
+        '<time datetime="{0}" data-{2}="{0}" title="{1}" class="nowrap">{3}</time>',
         moment.isoformat(),
         title,
         direction,
+        _gone(gone) if direction == "ago" else _coming(-gone),
     )
+
+
+def _gone(lasted: float) -> str:
+    """As console.js writes it, so that nothing moves when that takes over: just now, 8 s ago, 3 h ago."""
+    if lasted < 10:
+        return "just now"
+    for unit, length, until in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 86400)):
+        if lasted < until:
+            return f"{lasted // length:.0f} {unit} ago"
+    return f"{lasted // 86400:.0f} d ago"
+
+
+def _coming(left: float) -> str:
+    """As console.js writes it: due now, in 8 s, in 3 h 5 min."""
+    if left <= 0:
+        return "due now"
+    if left < 3600:
+        return f"in {ceil(left)} s" if left < 60 else f"in {ceil(left / 60)} min"
+    return f"in {left // 3600:.0f} h {left % 3600 // 60:.0f} min" if left < 86400 else f"in {left // 86400:.0f} d"
 
 
 @register.filter
@@ -167,7 +189,10 @@ def since(value: Any) -> SafeString | str:
     moment = _moment(value)
     if moment is None:
         return "–"
-    return format_html('<span class="num nowrap" data-since="{}">…</span>', moment.astimezone(UTC).isoformat())
+    began = moment.astimezone(UTC).isoformat()
+    gone = max(0, int((timezone.now() - moment).total_seconds()))
+    shown = f"{gone} s" if gone < 60 else seconds(gone)
+    return format_html('<span class="num nowrap" data-since="{}">{}</span>', began, shown)
 
 
 @register.filter

@@ -2,9 +2,13 @@
 (function () {
   "use strict";
 
-  // A polled part is replaced only when it differs; the token in its forms changes with every answer and does not count.
+  // A polled part is replaced only when it differs. The token in its forms and how long ago a thing was change with every
+  // answer and do not count.
   const seen = new WeakMap();
-  const plain = (html) => html.replace(/name="csrfmiddlewaretoken" value="[^"]*"/g, "").trim();
+  const plain = (html) => html
+    .replace(/name="csrfmiddlewaretoken" value="[^"]*"/g, "")
+    .replace(/(<(?:time|span) [^>]*data-(?:ago|ahead|since)=[^>]*>)[^<]*/g, "$1")
+    .trim();
   let open = [];
 
   document.addEventListener("htmx:beforeSwap", (event) => {

@@ -1,0 +1,40 @@
+"""How the console writes moments: on the server as its script does afterwards, so that nothing moves."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from manifold.console.templatetags.console import ago, ahead, since
+
+
+def _text(html: Any) -> str:
+    return re.sub(r"<[^>]+>", "", html)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "just now"), (61, "1 min ago"), (3 * 3600 + 5, "3 h ago"), (90_000, "1 d ago")],
+)
+def test_how_long_ago(seconds: int, said: str) -> None:
+    moment = timezone.now() - timedelta(seconds=seconds)
+    shown = ago(moment)
+    assert _text(shown) == said
+    assert f"{moment:%H:%M:%S} UTC" in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-5, "due now"), (600, "in 10 min"), (2 * 3600 + 90, "in 2 h 1 min"), (200_000, "in 2 d")],
+)
+def test_how_far_ahead(seconds: int, said: str) -> None:
+    assert _text(ahead(timezone.now() + timedelta(seconds=seconds))) == said
+
+
+def test_a_running_clock_has_begun_when_the_page_comes() -> None:
+    assert re.fullmatch(r"4 min \d+ s", _text(since(timezone.now() - timedelta(minutes=4, seconds=10))))
+    assert re.fullmatch(r"\d+ s", _text(since(timezone.now())))
