@@ -1,8 +1,7 @@
 """DuckDB instances in memory, each for one piece of work, and one that is opened ahead of the next.
 
 Opening takes some 9 ms of a processor, for DuckDB enters each of its functions into the catalogue: more than a small
-query needs. A worker does that while it commits a step, so that the next finds its instance ready. Nobody has ever used
-it.
+query needs. A worker does that beside a step, so that the next finds its instance ready. Nobody has ever used it.
 """
 
 from __future__ import annotations
@@ -40,6 +39,9 @@ _ahead: dict[Size, Future[duckdb.DuckDBPyConnection]] = {}
 def fresh(size: Size) -> duckdb.DuckDBPyConnection:
     """An instance that nobody has used: no extension is loaded, and it has no folder to spill into."""
     coming = _ahead.pop(size, None)
+    if coming is not None:
+        # Where one was wanted ahead, one follows the next: it is opened while this one works and its step is committed.
+        open_ahead(size)
     try:
         if coming is not None and coming.exception(timeout=PATIENCE) is None:
             return coming.result()
@@ -51,7 +53,8 @@ def fresh(size: Size) -> duckdb.DuckDBPyConnection:
 def open_ahead(size: Size) -> bool:
     """Begin to open an instance in a thread; False when one of that size is waiting already.
 
-    Whoever asks this process for a `fresh` one of that size next gets it. It keeps about 3 MB until then.
+    Whoever asks this process for a `fresh` one of that size next gets it, and another is begun for whoever comes after.
+    It keeps about 3 MB until then.
     """
     coming: Future[duckdb.DuckDBPyConnection] = Future()
     if _ahead.setdefault(size, coming) is not coming:

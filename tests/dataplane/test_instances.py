@@ -28,9 +28,9 @@ SETTINGS = (
 @pytest.fixture(autouse=True)
 def _none_ahead() -> Iterator[None]:
     """No test finds an instance of another's, or leaves one."""
-    instances.fresh(SIZE).close()
+    instances._ahead.clear()
     yield
-    instances.fresh(SIZE).close()
+    instances._ahead.clear()
 
 
 def settings_of(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -46,6 +46,11 @@ def test_the_next_instance_is_opened_once_and_handed_out_once():
         first.execute("CREATE TABLE mine AS SELECT 1")
         with pytest.raises(duckdb.CatalogException):
             second.execute("FROM mine")
+    assert not instances.open_ahead(SIZE), "one follows the next"
+
+
+def test_where_none_was_wanted_ahead_none_follows():
+    instances.fresh(SIZE).close()
     assert instances.open_ahead(SIZE)
 
 
@@ -98,7 +103,7 @@ def test_an_instance_opened_ahead_gets_the_order_and_the_spill_folder_of_its_wor
 def test_an_operators_instance_opened_ahead_is_locked(tmp_path):
     instances.open_ahead(SIZE)
     with operator_instance([], f"{tmp_path}/out", spill=f"{tmp_path}/spill", memory=64 << 20, threads=1) as connection:
-        assert instances.open_ahead(SIZE), "it was the one that waited"
+        assert not instances.open_ahead(SIZE), "it was the one that waited, so the next is on its way"
         for statement in (
             "SET threads = 2",
             "FROM read_text('/etc/hostname')",

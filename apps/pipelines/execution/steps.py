@@ -46,7 +46,7 @@ def run_step(step: uuid.UUID, worker: str, *, may_exit: bool, hand_on: HandOn | 
         except Exception as error:
             failure = error
         if may_exit:
-            # Most of the time until the next step needs it goes into waiting for the database.
+            # The first one in this process; from then on each that is taken has the next one opened.
             instances.open_ahead(instances.Size(settings.STEP_MEMORY, settings.STEP_THREADS))
         heartbeat.stop()
         try:
