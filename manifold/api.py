@@ -23,6 +23,8 @@ from manifold import outage
 
 CONTENT_TYPE = "application/problem+json"
 API_PREFIX = "/api/"
+# Where programs come: what is wrong is a problem there, and a page elsewhere.
+_PROGRAMS = (API_PREFIX, "/hooks/", "/in/")
 # The first class that fits decides. A wrong body or setting is 400, what the data does not allow is 422.
 STATUS_OF: list[tuple[type[errors.ManifoldError], int]] = [
     (refusals.Conflict, 409),
@@ -100,37 +102,38 @@ def problem(request: HttpRequest, status: int, detail: str) -> JsonResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """handler404: a problem below /api/, a page elsewhere."""
-    if request.path.startswith(API_PREFIX):
+    """handler404: a problem for programs, a page elsewhere."""
+    if request.path.startswith(_PROGRAMS):
         return problem(request, 404, "There is nothing at this address. /api/v1/docs/ lists what there is.")
     return defaults.page_not_found(request, exception)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler400: a request that Django itself will not read."""
-    if request.path.startswith(API_PREFIX):
+    if request.path.startswith(_PROGRAMS):
         return problem(request, 400, "The request cannot be read.")
     return defaults.bad_request(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """handler500: never a trace. What failed because a service is down is no bug: 503, below /api/ and elsewhere.
+    """handler500: never a trace. What failed because a service is down is no bug: 503, for programs and for people.
 
     Nor is what says in words what is wrong, where a page did not foresee it.
     """
-    silent = outage.silent(sys.exc_info()[1])
-    if silent and request.path.startswith(API_PREFIX):
-        answer = problem(request, 503, f"{silent} does not answer. Try again in a moment.")
+    error = sys.exc_info()[1]
+    silent = outage.silent(error)
+    told = error if isinstance(error, errors.ManifoldError) and error.error_class != "bug" else None
+    if request.path.startswith(_PROGRAMS):
+        if not silent and not told:
+            return problem(request, 500, "This is a bug of ours. The log has the details under this request's id.")
+        # What a page would tell in more words may not be for whoever sends this.
+        said = f"{silent} does not answer" if silent else "This cannot be done as things stand"
+        answer = problem(request, 503, f"{said}. Try again in a moment.")
         answer.headers["Retry-After"] = outage.RETRY_AFTER_SECONDS
         return answer
     if silent:
         return outage.page(request, silent)
-    error = sys.exc_info()[1]
-    if isinstance(error, errors.ManifoldError) and error.error_class != "bug":
-        return outage.unable(request, error)
-    if request.path.startswith(API_PREFIX):
-        return problem(request, 500, "This is a bug of ours. The log has the details under this request's id.")
-    return defaults.server_error(request)
+    return outage.unable(told) if told else defaults.server_error(request)
 
 
 def _of_manifold(error: errors.ManifoldError, request_id: str) -> Response:

@@ -29,7 +29,7 @@ def page(request: HttpRequest, service: str) -> HttpResponse:
     return HttpResponse(text, status=503, headers={"Retry-After": RETRY_AFTER_SECONDS, "Cache-Control": "no-store"})
 
 
-def unable(request: HttpRequest, error: ManifoldError) -> HttpResponse:
+def unable(error: ManifoldError) -> HttpResponse:
     """A page with the words of an error that no other page has told."""
     text = render_to_string("console/unable.html", {"said": error.message})
     return HttpResponse(text, status=503, headers={"Retry-After": RETRY_AFTER_SECONDS, "Cache-Control": "no-store"})

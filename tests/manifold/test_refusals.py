@@ -9,6 +9,7 @@ from django.test import Client, RequestFactory
 
 from apps.accounts import guesses
 from apps.accounts.models import Project, User
+from apps.pipelines.models import Pipeline
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from manifold import api
 from tests.people import PASSWORD, quick
@@ -97,6 +98,18 @@ def test_what_no_page_foresaw(error: Exception, status: int, shown: bool) -> Non
     assert answer.status_code == status
     assert (str(error) in answer.content.decode()) == shown
     assert ("Retry-After" in answer.headers) == (status == 503)
+
+
+def test_a_message_whose_secret_cannot_be_opened_is_to_come_again(admin: User, project: Project, settings: Any) -> None:
+    pipeline = Pipeline.objects.create(project=project, slug="orders")
+    visitor(admin).post("/p/flights/pipelines/orders/hooks/", {"do": "add", "name": "shop"})
+    settings.MASTER_KEY = lambda: "1:" + "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="
+    answer = visitor(raise_request_exception=False).post(
+        f"/hooks/{pipeline.hooks.get().pk}", "{}", content_type="application/json"
+    )
+    assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
+    assert (answer.headers["Retry-After"], "Try again" in answer.json()["detail"]) == ("5", True)
+    assert visitor().get("/hooks/nowhere").headers["Content-Type"] == "application/problem+json"
 
 
 def test_too_much_at_once_on_a_page_is_429(viewer: User) -> None:
