@@ -71,6 +71,7 @@ def run_json(run: Run, *, steps: Sequence[dict[str, Any]] | None = None) -> dict
         "error": run.error,
         "retry_of": str(run.retry_of_id) if run.retry_of_id else None,
         "only": run.only,
+        "files": run.files,
         "backfill": str(run.backfill_id) if run.backfill_id else None,
         "waits_for": waits_for(run),
     }

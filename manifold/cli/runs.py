@@ -248,6 +248,7 @@ def show_run(run: dict[str, Any]) -> None:
             ("mode", run["mode"]),
             ("because", run["mode_reason"]),
             ("only", ", ".join(run["only"])),
+            ("files", ", ".join(run["files"][:SHOWN_READS])),
             ("waits for", run["waits_for"]),
             ("started", output.when(run["started_at"])),
             ("took", output.seconds(run["duration_s"])),

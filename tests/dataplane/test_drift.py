@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataplane import drift
@@ -162,6 +162,7 @@ def test_files_keep_a_column_that_some_of_them_lack():
     assert kept.columns == SEEN
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(columns, columns)
 def test_following_makes_the_next_look_find_nothing(seen: tuple[Column, ...], now: tuple[Column, ...]):
     kept = drift.followed(StreamConfig("f", columns=seen), seen, now, fills_missing=False)
@@ -169,6 +170,7 @@ def test_following_makes_the_next_look_find_nothing(seen: tuple[Column, ...], no
     assert drift.compared(now, now) == ()
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(columns, columns)
 def test_every_difference_is_told_once(seen: tuple[Column, ...], now: tuple[Column, ...]):
     changes = drift.compared(seen, now)

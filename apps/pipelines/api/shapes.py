@@ -252,6 +252,7 @@ class RunRow(Shape):
     error = Error(allow_null=True)
     retry_of = s.UUIDField(allow_null=True)
     only = s.ListField(child=s.CharField(), help_text="The steps that were asked for, where not all were.")
+    files = s.ListField(child=s.CharField(), help_text="The files that were picked, where not all new ones were.")
     backfill = s.UUIDField(allow_null=True, help_text="The backfill whose slice it reads.")
     waits_for = s.CharField(allow_null=True, help_text="Why it does not go on: its turn, a pause, a decision.")
 

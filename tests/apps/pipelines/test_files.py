@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from apps.accounts.models import Project, Role
+from apps.accounts.models import Project, Role, User
 from apps.audit.refusals import Invalid
 from apps.pipelines import filestates, fixing, services
 from apps.pipelines.models import Pipeline, Run
@@ -114,6 +114,12 @@ def test_a_retry_reads_the_same_files(project: Project, drop: Path):
     assert [each["path"] for each in ws.output(again, "plan")["steps"][0]["reads"]] == ["sales_2026-02.csv"]
 
 
+def page_of(project: Project, person: User, run: str) -> str:
+    client = Client()
+    client.force_login(person)
+    return client.get(f"/p/{project.slug}/runs/{run}/").content.decode()
+
+
 @pytest.mark.parametrize(
     ("mode", "files", "again", "said"),
     [("seed", ["a"], False, "picks no files"), ("auto", [], True, "Say which files")],
@@ -170,7 +176,9 @@ def test_through_the_api_and_the_page(project: Project, drop: Path, api: Api):
     base = f"/api/v1/projects/{project.slug}/pipelines/sales/"
     answer = api(olga).post(f"{base}runs/", {"files": ["*-01.csv"]})
     assert answer.status_code == 201, answer.content
+    assert answer.json()["files"] == ["*-01.csv"]
     ws.work()
+    assert "for picked files" in page_of(project, olga, answer.json()["id"])
     found = api(olga).get(f"{base}files/?state=processed").json()["results"]
     assert [(each["path"], each["step"], each["source"]) for each in found] == [("sales_2026-01.csv", "sales", "drop")]
     assert api(olga).get(f"{base}files/?state=nonsense").status_code == 400

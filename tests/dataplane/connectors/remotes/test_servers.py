@@ -44,6 +44,16 @@ def test_it_works(server: Server, tmp_path: Path) -> None:
     assert [each.path for each in new.files] == ["in/flights_2013-01-03.csv"]
 
 
+def test_columns_that_are_new_are_seen_before_a_file_is_read(server: Server) -> None:
+    days(server, 1)
+    stream, connector = server.stream(), server.connector()
+    server.write("in/flights_2013-01-02.csv", "id,day,fare\n2,2013-01-02,9.5\n")
+    window = connector.plan(stream, "incremental", Mark()).window
+    assert window is not None
+    now = connector.columns_now(stream, window.files)
+    assert now is not None and [each.name for each in now] == ["id", "day", "fare"]
+
+
 def test_a_folder_of_the_source_is_its_root(server: Server) -> None:
     days(server, 1)
     server.write("other.csv", "a\n1\n")
