@@ -46,6 +46,8 @@ class Strikes:
     kills: int = 0
     done: Counter[str] = field(default_factory=Counter)
     deaths: list[Death] = field(default_factory=list)
+    # Every process that was killed, stopped, asked to end, or cut off from the database.
+    struck: set[int] = field(default_factory=set)
     _frozen: list[tuple[float, int]] = field(default_factory=list)
     _number: int = 0
 
@@ -97,6 +99,7 @@ class Strikes:
     def kill_main(self) -> None:
         name = self.random.choice([*WORKERS, SYSTEM])
         for child in self.cluster.children(name):
+            self.struck.add(child.pid)
             self._note_death(self._held(child.pid))
         self.cluster.kill(name)
         self.kills += 1
@@ -123,6 +126,7 @@ class Strikes:
         self.done["broker killed"] += 1
 
     def restart_database(self) -> None:
+        self.struck.update(self._children())
         self.cluster.restart("postgres", signal.SIGQUIT)
         self.done["database restarted"] += 1
 
@@ -161,6 +165,7 @@ class Strikes:
 
     def _obeyed(self, taken: Path) -> None:
         pid, text, point = int(taken.suffix[1:]), taken.read_text(), taken.name.split("-")[0]
+        self.struck.add(pid)
         if text == "kill":
             self.kills += 1
         else:
@@ -191,6 +196,7 @@ class Strikes:
 
     def _signal(self, pid: int, number: signal.Signals) -> bool:
         """False for a process that has ended meanwhile: an order may have been quicker."""
+        self.struck.add(pid)
         try:
             os.kill(pid, number)
         except ProcessLookupError:
