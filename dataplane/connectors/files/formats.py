@@ -11,7 +11,7 @@ from dataplane.connectors.files.encodings import READERS_NAMES, Compression, hea
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.layouts import Layout
 from dataplane.connectors.files.settings import FileSettings, Format
-from dataplane.connectors.files.sheets import ROW, TABLE, Sheet
+from dataplane.connectors.files.texts import ROW, TABLE, Texts
 from dataplane.relations import identifier, literal, path_list
 
 # Measured: with 8 MB instead of 32 the read is as fast, and needs a third of the memory when order is kept.
@@ -32,11 +32,11 @@ class GroupFile:
     compression: Compression
     layout: Layout
     weight: int
-    sheet: Sheet | None = None
+    texts: Texts | None = None
 
     def alike(self, other: GroupFile) -> bool:
         """Whether one statement can read both."""
-        if self.sheet or other.sheet:
+        if self.texts or other.texts:
             return False
         mine, its = (self.format, self.compression, self.layout), (other.format, other.compression, other.layout)
         return mine == its
@@ -56,8 +56,8 @@ class Group:
         """The part, with its careful twin where a fast read may meet a value that does not fit."""
         sources = tuple(each.source for each in self.files)
         origin = ORIGIN if len(self.files) > 1 else None
-        if (sheet := self.files[0].sheet) is not None:
-            return self._sheet(sheet, check)
+        if (texts := self.files[0].texts) is not None:
+            return self._typed(texts, check)
         if self.format == "parquet":
             return Part(self._chosen(self._parquet()), files=sources, origin=origin, check=check)
         rejects = self._rejects("") if self._delimited else None
@@ -73,29 +73,29 @@ class Group:
         )
         return Part(fast, rejects=rejects, files=sources, origin=origin, careful=exact, fatal=fatal, check=check)
 
-    def _sheet(self, sheet: Sheet, check: Callable[[], None] | None) -> Part:
-        """The sheet's texts as a table of the instance, from which the rows are taken, and those that do not fit."""
+    def _typed(self, table: Texts, check: Callable[[], None] | None) -> Part:
+        """The file's texts as a table of the instance, from which the rows are taken, and those that do not fit."""
         file = self.files[0]
         there = [each for each in self.columns if each.name in self._there]
         unfit = {
-            each: f"({identifier(each.name)} IS NOT NULL AND ({sheet.value(each, self.settings)}) IS NULL)"
+            each: f"({identifier(each.name)} IS NOT NULL AND ({table.value(each, self.settings)}) IS NULL)"
             for each in there
         }
         bad = " OR ".join(unfit.values()) or "false"
-        items = self._items(lambda each: sheet.value(each, self.settings))
+        items = self._items(lambda each: table.value(each, self.settings))
         reasons = ", ".join(f"CASE WHEN {each} THEN {literal(_reason(column))} END" for column, each in unfit.items())
-        texts = ", ".join(f"coalesce({identifier(name)}, '')" for name in sheet.names)
+        texts = ", ".join(f"coalesce({identifier(name)}, '')" for name in table.names)
         rejects = (
             f"SELECT {literal(file.source.ref.path)} AS file, {ROW} AS row, "
             f"concat_ws('; ', {reasons or 'NULL'}) AS reason, concat_ws(', ', {texts}) AS raw "
             f"FROM {TABLE} WHERE {bad} ORDER BY {ROW}"
         )
-        texts_of_cells = sheet.texts(file.absolute, self.settings.null_values)
+        all_texts = table.texts(file.absolute, self.settings.null_values)
         return Part(
             self._chosen(f"SELECT {items} FROM {TABLE} WHERE NOT ({bad})"),
             rejects=rejects,
             files=(file.source,),
-            prepare=(f"CREATE OR REPLACE TEMP TABLE {TABLE} AS {texts_of_cells}",),
+            prepare=(f"CREATE OR REPLACE TEMP TABLE {TABLE} AS {all_texts}",),
             check=check,
         )
 

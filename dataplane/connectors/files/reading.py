@@ -11,12 +11,14 @@ from dataplane import statements
 from dataplane.connectors.base import Column, FileRef, Part, SourceFile, StreamConfig
 from dataplane.connectors.files import formats
 from dataplane.connectors.files.encodings import as_utf8, compression_of, head
+from dataplane.connectors.files.fixed import fixed_of
 from dataplane.connectors.files.formats import Group, GroupFile
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.layouts import Layout, delimited_layout, empty, json_layout, parquet_layout
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.settings import BINARY, FileSettings, Format, format_of
 from dataplane.connectors.files.sheets import sheet_of
+from dataplane.connectors.files.texts import Texts
 from dataplane.errors import ConfigurationError, DataError, Suggestion
 
 # Files up to this size together pass through memory as one part; larger ones are a part of their own.
@@ -74,19 +76,21 @@ class Files:
         try:
             compression = "none" if format_ in BINARY else compression_of(found.absolute)
             absolute = found.absolute
-            if format_ not in BINARY and self.settings.encoding != "utf-8":
+            if format_ == "fixed" or (format_ not in BINARY and self.settings.encoding != "utf-8"):
                 absolute, compression = as_utf8(found, self.settings.encoding, self.folder_for_copies), "none"
-            sheet = None
+            texts: Texts | None = None
             if format_ == "excel":
-                sheet = sheet_of(self.connection, found, self.settings, self.columns)
-                layout: Layout = tuple((name, "") for name in sheet.names)
-            else:
-                layout = self._layout(format_, found, absolute)
+                texts = sheet_of(self.connection, found, self.settings, self.columns)
+            elif format_ == "fixed":
+                texts = fixed_of(found, self.settings, formats.BUFFER)
+            layout = self._layout(format_, found, absolute, texts)
         except FileNotFoundError:
             raise gone(ref.path) from None
         first_line, longest_line = None, 0
         if format_ in ("csv", "tsv"):
             first_line = 1 + self.settings.skip + self.settings.header
+            longest_line = formats.BUFFER
+        elif format_ == "fixed":
             longest_line = formats.BUFFER
         elif format_ == "ndjson":
             first_line = 1
@@ -94,9 +98,11 @@ class Files:
         copy = "" if absolute == found.absolute else absolute
         source = SourceFile(ref, found.absolute, first_line, compressed, copy, longest_line)
         weight = found.size * (_UNPACKED if compressed else 1)
-        return GroupFile(source, absolute, format_, compression, layout, weight, sheet)
+        return GroupFile(source, absolute, format_, compression, layout, weight, texts)
 
-    def _layout(self, format_: Format, found: Found, absolute: str) -> Layout:
+    def _layout(self, format_: Format, found: Found, absolute: str, texts: Texts | None) -> Layout:
+        if texts is not None:
+            return tuple((name, "") for name in texts.names)
         if format_ == "parquet":
             return parquet_layout(self.connection, found)
         if format_ in ("json", "ndjson"):

@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from dataplane.connectors.base import StreamConfig
 from dataplane.connectors.files.cells import Cells
+from dataplane.connectors.files.spans import Span
 from dataplane.errors import ConfigurationError
 
-Format = Literal["csv", "tsv", "json", "ndjson", "parquet", "excel"]
+Format = Literal["csv", "tsv", "json", "ndjson", "parquet", "excel", "fixed"]
 OneCharacter = Annotated[str, StringConstraints(min_length=1, max_length=1)]
 
 SUFFIXES: dict[str, Format] = {
@@ -22,6 +23,7 @@ SUFFIXES: dict[str, Format] = {
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
     ".parquet": "parquet",
+    ".fwf": "fixed",
     ".xlsx": "excel",
     ".xlsm": "excel",
     # Told apart when they are opened, so that whoever delivers one is told what to do.
@@ -43,7 +45,7 @@ class FileSettings(BaseModel):
     pattern: tuple[str, ...] = Field(
         min_length=1, title="Files", description="Such as flights_{YYYY}-{MM}.csv or *.csv"
     )
-    format: Literal["auto", "csv", "tsv", "json", "ndjson", "parquet", "excel"] = Field("auto", title="Format")
+    format: Literal["auto", "csv", "tsv", "json", "ndjson", "parquet", "excel", "fixed"] = Field("auto", title="Format")
     encoding: str = Field("utf-8", title="Encoding")
     delimiter: OneCharacter | None = Field(None, title="Delimiter", description="Empty: comma, or tab for TSV")
     quote: OneCharacter | None = Field('"', title="Quote")
@@ -57,16 +59,29 @@ class FileSettings(BaseModel):
     cells: str | None = Field(
         None, title="Cells", description="Of the sheet, with the header, such as B3:H; empty: all"
     )
+    positions: tuple[str, ...] = Field(
+        (),
+        title="Columns by position",
+        description="Of the format fixed, one a line: a name, and its first and last letter, such as amount 11-20",
+    )
     when_changed: Literal["ignore", "read_again", "stop"] | None = Field(
         None, title="When a file has changed since it was read", description="Empty: leave it, and say so"
     )
     by_pattern: bool = Field(False, title="Read all files of the first pattern before those of the next")
     settle_seconds: float = Field(0, ge=0, title="Leave a file alone until it has not changed for so many seconds")
 
-    @field_validator("pattern", mode="before")
+    @field_validator("pattern", "positions", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return tuple(each.strip() for each in value.splitlines() if each.strip()) if isinstance(value, str) else value
+
+    @field_validator("positions")
+    @classmethod
+    def _apart(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = [Span.parse(each).name.casefold() for each in value]
+        if twice := sorted({each for each in names if names.count(each) > 1}):
+            raise ValueError(f"Two columns would be called {twice[0]}. Give each its own name.")
+        return value
 
     @field_validator("cells")
     @classmethod
@@ -87,6 +102,11 @@ class FileSettings(BaseModel):
     def area(self) -> Cells:
         """The cells of a sheet in which the table lies."""
         return Cells.parse(self.cells) if self.cells else Cells()
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The columns of a format of fixed width."""
+        return tuple(Span.parse(each) for each in self.positions)
 
     @property
     def separator(self) -> str:

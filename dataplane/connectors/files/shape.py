@@ -85,6 +85,8 @@ class Shape:
     def _layout(self, here: Found, format_: Format) -> Layout:
         if format_ in ("csv", "tsv"):
             return delimited_layout(here, self.settings, self.declared)
+        if format_ == "fixed":
+            return tuple((each.name, "") for each in self.settings.spans)
         if format_ == "excel":
             return tuple((name, "") for name in self._sniffed(here, format_))
         with self.instance() as connection:

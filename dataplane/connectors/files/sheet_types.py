@@ -14,7 +14,8 @@ from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.inference import infer
 from dataplane.connectors.files.layouts import empty
 from dataplane.connectors.files.settings import FileSettings
-from dataplane.connectors.files.sheets import ROW, Sheet, kinds_of, named, sheet_of, texts_of
+from dataplane.connectors.files.sheets import Sheet, kinds_of, named, sheet_of, texts_of
+from dataplane.connectors.files.texts import ROW
 from dataplane.connectors.files.workbooks import workbook_of
 from dataplane.relations import identifier
 

@@ -18,13 +18,12 @@ from dataplane.connectors.files.encodings import broken
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.layouts import declared_names, empty, unique
 from dataplane.connectors.files.settings import FileSettings
+from dataplane.connectors.files.texts import ROW
 from dataplane.connectors.files.workbooks import Workbook, workbook_of
 from dataplane.engine import load_extension
 from dataplane.errors import ConfigurationError
 from dataplane.relations import identifier, literal
 
-TABLE = "__sheet"
-ROW = "__row"
 _WITHOUT_HEADER = 100
 _BATCH = 4_096
 _NUMBER = "[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?"

@@ -14,6 +14,8 @@ import pyarrow as pa
 from dataplane.connectors.base import Column
 from dataplane.connectors.files.dialect import dialect_of
 from dataplane.connectors.files.encodings import as_utf8, compression_of, encoding_of, head, text_of
+from dataplane.connectors.files.fixed import beginning
+from dataplane.connectors.files.fixed import placed as placed_letters
 from dataplane.connectors.files.formats import json_shape
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.inference import infer
@@ -64,6 +66,8 @@ def sniff(
     if format_ == "excel":
         found = seen(connection, filled, declared or placed(connection, filled[0], sheet))
         return Sniffed(found.columns, found.settings, found.warnings)
+    if format_ == "fixed":
+        return _fixed(connection, filled, declared)
     return _delimited(connection, filled, format_)
 
 
@@ -136,6 +140,24 @@ def _delimited(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], fo
         "escape": dialect.escape,
         "header": dialect.header,
         "skip": dialect.skip,
+        "null_values": list(found.null_values),
+        "decimal_separator": found.decimal_separator,
+        "date_format": found.date_format,
+    }
+    return Sniffed(tuple(found.columns), values, found.warnings)
+
+
+def _fixed(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], declared: FileSettings | None) -> Sniffed:
+    settings = declared if declared is not None and declared.positions else placed_letters(files[0])
+    names = [each.name for each in settings.spans]
+    rows = [row for each in files for row in beginning(each, settings)[:_SAMPLE_ROWS]]
+    _as_table(connection, names, rows)
+    found = infer(connection, "__sample", names, comma=True)
+    values = {
+        "encoding": settings.encoding,
+        "header": settings.header,
+        "skip": settings.skip,
+        "positions": list(settings.positions),
         "null_values": list(found.null_values),
         "decimal_separator": found.decimal_separator,
         "date_format": found.date_format,

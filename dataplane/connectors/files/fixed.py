@@ -1,0 +1,108 @@
+"""Files of fixed width: each column stands at the same letters of every line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dataplane.connectors.base import Column
+from dataplane.connectors.files import casts
+from dataplane.connectors.files.encodings import encoding_of, head, text_of
+from dataplane.connectors.files.found import Found
+from dataplane.connectors.files.layouts import bounded_width, empty, unique
+from dataplane.connectors.files.settings import FileSettings
+from dataplane.connectors.files.spans import Span, spans_of
+from dataplane.connectors.files.texts import ROW
+from dataplane.errors import ConfigurationError
+from dataplane.relations import identifier, literal
+
+# Stands in no line: with it a whole line is one value.
+_NOWHERE = "\x1e\x1f\x1e\x1f"
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """The table of one file, read from a copy in UTF-8: letters are counted in it, so that each has to be one."""
+
+    spans: tuple[Span, ...]
+    before: int
+    buffer: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(each.name for each in self.spans)
+
+    def texts(self, absolute: str, null_values: Sequence[str], *, rows: int | None = None) -> str:
+        nothing = ", ".join(literal(each) for each in {"", *null_values})
+        items = ", ".join(
+            f"CASE WHEN {text} IN ({nothing}) THEN NULL ELSE {text} END AS {identifier(each.name)}"
+            for each in self.spans
+            for text in [f"trim(substr(line, {each.first}, {each.last - each.first + 1}))"]
+        )
+        options = (
+            f"columns = {{'line': 'VARCHAR'}}, auto_detect = false, header = false, delim = {literal(_NOWHERE)}, "
+            f"quote = '', escape = '', skip = {self.before}, buffer_size = {self.buffer}"
+            ", compression = 'uncompressed'"
+        )
+        limit = "" if rows is None else f" LIMIT {rows}"
+        return (
+            f"SELECT {ROW}, {items} FROM (SELECT row_number() OVER () + {self.before} AS {ROW}, line "
+            f"FROM read_csv({literal(absolute)}, {options})) WHERE trim(line) <> ''{limit}"
+        )
+
+    def value(self, column: Column, settings: FileSettings) -> str:
+        return casts.careful(
+            identifier(column.name),
+            column.type,
+            separator=settings.decimal_separator,
+            date_format=settings.date_format,
+        )
+
+
+def fixed_of(found: Found, settings: FileSettings, buffer: int) -> Fixed:
+    """The table of a file as the settings place its columns. Raises ManifoldError."""
+    if not settings.spans:
+        raise ConfigurationError(
+            f"Nothing tells where the columns of {found.path} stand. Write them as *Columns by position* of the "
+            "stream, one a line: amount 11-20",
+            code="positions_missing",
+            evidence={"file": found.path},
+        )
+    if not head(found, 4096).strip():
+        raise empty(found.path)
+    bounded_width(found.path, len(settings.spans))
+    return Fixed(settings.spans, settings.skip + settings.header, buffer)
+
+
+def placed(found: Found) -> FileSettings:
+    """Settings that say where the columns of a file seem to stand. Raises DataError."""
+    sample = head(found)
+    encoding = encoding_of(sample)
+    lines = text_of(sample, encoding).splitlines()[:-1] or text_of(sample, encoding).splitlines()
+    spans = spans_of(lines)
+    if not spans:
+        raise empty(found.path)
+    bounded_width(found.path, len(spans))
+    first, *others = (each for each in lines if each.strip())
+    header = bool(others) and not any(each.isdigit() for each in first) and _digits(others)
+    if header:
+        names = unique(each.of(first) for each in spans)
+        spans = [replace(each, name=name) for each, name in zip(spans, names, strict=True)]
+    return FileSettings(
+        pattern=("*",), format="fixed", encoding=encoding, header=header, positions=tuple(str(each) for each in spans)
+    )
+
+
+def beginning(found: Found, settings: FileSettings) -> list[list[str]]:
+    """The texts of the first whole lines of a file, column by column."""
+    start = head(found)
+    lines = text_of(start, settings.encoding).splitlines()
+    if len(start) < found.size and len(lines) > 1:
+        lines.pop()
+    below = lines[settings.skip + settings.header :]
+    return [[each.of(line) for each in settings.spans] for line in below if line.strip()]
+
+
+def _digits(lines: Sequence[str]) -> bool:
+    """Whether what stands below what may be a header differs from it: there are numbers."""
+    return any(letter.isdigit() for line in lines[:10] for letter in line)

@@ -1,0 +1,26 @@
+"""Files whose values arrive as texts first: what a file of such a kind tells of itself before its rows are typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from dataplane.connectors.base import Column
+from dataplane.connectors.files.settings import FileSettings
+
+TABLE = "__texts"
+ROW = "__row"
+
+
+class Texts(Protocol):
+    """The rows of one file as texts, each with its number in the file."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns, from left to right."""
+
+    def texts(self, absolute: str, null_values: Sequence[str], *, rows: int | None = None) -> str:
+        """A SELECT of the number of each row, as `ROW`, and of its texts. rows: no more than so many of the first."""
+
+    def value(self, column: Column, settings: FileSettings) -> str:
+        """The text of a column as its declared type; NULL when it does not fit exactly."""
