@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_files_that_are_none_are_told(drop: Drop, content: bytes, code: str) -> 
 @settings(max_examples=50)
 def test_guessed_columns_hold_every_letter_once(lines: list[str]) -> None:
     found = spans_of(lines)
-    assert all(one.last < other.first for one, other in zip(found, found[1:], strict=False))
+    assert all(one.last < other.first for one, other in pairwise(found))
     for line in lines:
         whole = "".join(each.of(line) for each in found)
         assert [each for each in whole if not each.isspace()] == [each for each in line if not each.isspace()]
