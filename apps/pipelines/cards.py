@@ -39,7 +39,7 @@ _FILES = """
 """
 # The last reading of each source, the last that went well, and what the last day came to.
 _READ = """
-    SELECT s.id, last.at, last.state, last.fetched, last.seconds, good.at, day.fetched, day.failed
+    SELECT s.id, last.at, last.state, last.fetched, last.seconds, good.at, day.fetched, day.calls, day.failed
     FROM unnest(%(sources)s) s(id)
     LEFT JOIN LATERAL (
         SELECT * FROM pipelines_ingestion i WHERE i.source = s.id ORDER BY i.id DESC LIMIT 1
@@ -49,7 +49,7 @@ _READ = """
         WHERE i.source = s.id AND i.state = 'succeeded' ORDER BY i.id DESC LIMIT 1
     ) good ON true
     CROSS JOIN LATERAL (
-        SELECT coalesce(sum(i.fetched), 0)::bigint AS fetched,
+        SELECT coalesce(sum(i.fetched), 0)::bigint AS fetched, coalesce(sum(i.calls), 0)::bigint AS calls,
                count(*) FILTER (WHERE i.state = 'failed') AS failed
         FROM pipelines_ingestion i WHERE i.source = s.id AND i.id >= %(since)s
     ) day
@@ -86,6 +86,7 @@ class Read:
     seconds: float | None = None
     good_at: datetime | None = None
     day_rows: int = 0
+    day_calls: int = 0
     day_failed: int = 0
 
 
@@ -158,7 +159,7 @@ def _figures(source: Any, read: Read, files: Files, behind: int | None) -> list[
         ]
     if family == "api":
         return [
-            Figure("records in a day", read.day_rows),
+            Figure("calls in a day", read.day_calls),
             Figure("requests left", _left(source.stages), "text"),
             Figure("failures in a day", read.day_failed, bad=bool(read.day_failed)),
         ]

@@ -142,6 +142,7 @@ class SourceViewSet(
         "sample": "manage",
         "test": "operate",
         "discover": "operate",
+        "preflight": "operate",
         "checks": "see",
         "health": "see",
         "drift": "see",
@@ -186,6 +187,13 @@ class SourceViewSet(
         body = s.valid(s.DiscoverBody, request)
         found = services.discover_streams(self.get_object(), actor=self.actor, names=body.get("streams"))
         return self.get_paginated_response(s.StreamShape(found, many=True).data)
+
+    @extend_schema(request=None, responses=s.FindingShape(many=True))
+    @action(detail=True, methods=["post"], filter_backends=[], pagination_class=WholeList)
+    def preflight(self, request: Request, **_: Any) -> Response:
+        """Look what stands against reading what is new by the cursors of its streams, with what mends it."""
+        found = services.preflight(self.get_object())
+        return self.get_paginated_response(s.FindingShape([vars(each) for each in found], many=True).data)
 
     @extend_schema(responses=s.CheckShape(many=True))
     @action(detail=True, filter_backends=[])

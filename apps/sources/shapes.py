@@ -247,6 +247,13 @@ class RejectedShape(serializers.Serializer[Any]):
     raw = serializers.CharField(allow_blank=True)
 
 
+class FindingShape(serializers.Serializer[Any]):
+    stream = serializers.CharField()
+    code = serializers.CharField(help_text="Such as missing_grant or cursor_unindexed.")
+    message = serializers.CharField()
+    remedy = serializers.CharField(allow_blank=True, help_text="The statement to run in the source.")
+
+
 @extend_schema_serializer(component_name="TriedStream")
 class TriedShape(serializers.Serializer[Any]):
     rows = serializers.IntegerField(help_text="So many rows of the sample would arrive.")
@@ -254,6 +261,7 @@ class TriedShape(serializers.Serializer[Any]):
     samples = RejectedShape(many=True, help_text="The first of them.")
     warnings = serializers.ListField(child=serializers.CharField())
     file = serializers.CharField(allow_null=True, help_text="The file that was read whole; of tables the first rows.")
+    findings = FindingShape(many=True, help_text="What stands against reading what is new by its cursor.")
     error = serializers.DictField(allow_null=True, help_text="Why a run would fail: the shape `error`.")
 
 

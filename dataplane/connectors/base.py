@@ -262,6 +262,16 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What stands against reading a stream by its cursor, and the statement that mends it in the source."""
+
+    stream: str
+    code: str
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
 class SourceFile:
     """A file behind a part of a reading: as it was planned, and where it lies now (absolute; never shown to anybody).
 
@@ -412,6 +422,10 @@ class Connector(ABC):
         None where nobody can tell without reading it. Raises ManifoldError.
         """
         return None
+
+    def preflight(self, streams: Sequence[StreamConfig]) -> list[Finding]:
+        """What would make incremental reading of these streams slow, or lose rows. Raises ManifoldError."""
+        return []
 
     def count(self, stream: StreamConfig, window: Window) -> int | None:
         """How many rows the source holds for a window now; None where asking is as dear as reading."""

@@ -157,6 +157,21 @@ def discover(client: Client, *, slug: str, streams: tuple[str, ...], as_json: bo
 
 @sources.command()
 @click.argument("slug")
+@output.command
+def preflight(client: Client, *, slug: str, as_json: bool) -> None:
+    """What stands against reading what is new by its cursors, and the statements that mend it; status 1 if anything."""
+    answer = client.in_project("POST", at("sources", slug, "preflight"))
+    if as_json:
+        output.print_json(answer)
+    else:
+        said = [f"{each['message']}\n  {each['remedy']}".rstrip() for each in answer["results"]]
+        click.echo("\n".join(said) or "Nothing stands against it.")
+    if answer["results"]:
+        sys.exit(output.FAILED)
+
+
+@sources.command()
+@click.argument("slug")
 @click.argument("stream")
 @output.command
 def preview(client: Client, *, slug: str, stream: str, as_json: bool) -> None:

@@ -79,6 +79,7 @@ get     P/sources/<slug>/files/                                 401      404    
 get     P/sources/<slug>/drift/                                 401      404       404    yes      yes   yes
 post    P/sources/<slug>/test/                                  401      404       404    403      yes   yes
 post    P/sources/<slug>/discover/                              401      404       404    403      yes   yes
+post    P/sources/<slug>/preflight/                             401      404       404    403      yes   yes
 post    P/sources/                                              401      404       404    403      403   yes
 post    P/sources/detect/                                       401      404       404    403      403   yes
 post    P/sources/try/                                          401      404       404    403      403   yes
@@ -375,6 +376,7 @@ sources history drop                            4        2         2      0     
 sources history -o FILE                         4        2         2      0        0     0
 sources test drop                               4        2         2      4        0     0
 sources discover drop                           4        2         2      4        0     0
+sources preflight drop                          4        2         2      4        0     0
 sources preview drop orders                     4        2         2      0        0     0
 sources lag drop orders                         4        2         2      1        1     1
 sources inbox drop                              4        2         2      1        1     1

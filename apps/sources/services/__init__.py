@@ -32,7 +32,7 @@ from apps.sources.services.inbox_secrets import drop_previous_secret, rotate_sec
 from apps.sources.services.sources import LONGEST, create_source, delete_source, update_source
 from apps.sources.services.streams import declare_stream, delete_stream, note_schema, update_stream
 from apps.sources.services.testing import KEPT, Answer, stage_json, test_source
-from apps.sources.services.trying import fits, try_stream
+from apps.sources.services.trying import fits, preflight, try_stream
 from apps.sources.services.uploads import keep_upload, remove_upload
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "offered_streams",
     "opened",
     "policy_of",
+    "preflight",
     "preview_stream",
     "prune_events",
     "receive_event",

@@ -1,15 +1,16 @@
-"""Trying a changed declaration on a sample of the source, before it is kept."""
+"""Trying a declaration on a sample of the source, before it is kept; and looking what stands against reading by it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from apps.sources.models import Stream
+from apps.sources.models import Source, Stream
 from apps.sources.services.connectors import connector_of
 from apps.sources.streams import configured, merged
 from dataplane import sampling
-from dataplane.connectors.base import Connector, StreamConfig
+from dataplane.connectors.base import Connector, Finding, StreamConfig
 from dataplane.errors import DataError
 
 
@@ -27,8 +28,15 @@ def tried_json(connector: Connector, config: StreamConfig) -> dict[str, Any]:
     try:
         found = sampling.tried(connector, config)
     except DataError as error:
-        return {"rows": 0, "rejected": 0, "samples": [], "warnings": [], "file": None, "error": error.as_json()}
-    return {**found.as_json(), "error": None}
+        nothing = {"rows": 0, "rejected": 0, "samples": [], "warnings": [], "file": None, "findings": []}
+        return {**nothing, "error": error.as_json()}
+    return {**found.as_json(), "findings": [asdict(each) for each in connector.preflight([config])], "error": None}
+
+
+def preflight(source: Source) -> list[Finding]:
+    """What would make reading what is new of a source's streams slow, or lose rows. Raises ManifoldError."""
+    streams = [configured(each) for each in source.streams.all()]
+    return connector_of(source).preflight([each for each in streams if each.cursor])
 
 
 def fits(tried: Mapping[str, Any]) -> bool:

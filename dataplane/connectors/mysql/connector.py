@@ -18,6 +18,7 @@ from dataplane.connectors.base import (
     Column,
     Connector,
     FileRef,
+    Finding,
     Mark,
     Planned,
     Reading,
@@ -31,7 +32,7 @@ from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import planning
 from dataplane.connectors.databases.stages import reachable, staged
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
-from dataplane.connectors.mysql import catalog, destination, faults, reading, session
+from dataplane.connectors.mysql import catalog, destination, faults, preflight, reading, session
 from dataplane.connectors.mysql.params import MySQLParams
 from dataplane.connectors.mysql.questions import Asking
 from dataplane.connectors.mysql.reading import Prepared
@@ -139,6 +140,15 @@ class MySQL(Connector, Destination):
 
     def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...]:
         return self.describe(StreamConfig(stream.name, settings=stream.settings, query=stream.query)).columns
+
+    def preflight(self, streams: Sequence[StreamConfig]) -> list[Finding]:
+        with session.connected(self.params, ASK_SECONDS) as connection:
+
+            def look() -> list[Finding]:
+                database = self.params.database
+                return [found for each in streams for found in preflight.findings(connection, database, each)]
+
+            return self._asked(look, "the catalogue")
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         with session.connected(self.params, READ_SECONDS) as connection:

@@ -17,6 +17,7 @@ from dataplane.connectors.base import (
     Column,
     Connector,
     FileRef,
+    Finding,
     Mark,
     Planned,
     Reading,
@@ -30,7 +31,7 @@ from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import planning
 from dataplane.connectors.databases.stages import reachable, staged
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
-from dataplane.connectors.postgresql import catalog, destination, faults, reading, session
+from dataplane.connectors.postgresql import catalog, destination, faults, preflight, reading, session
 from dataplane.connectors.postgresql.catalog import Connection
 from dataplane.connectors.postgresql.params import PostgreSQLParams
 from dataplane.connectors.postgresql.questions import Asking
@@ -152,6 +153,14 @@ class PostgreSQL(Connector, Destination):
         bare = StreamConfig(stream.name, settings=stream.settings, query=stream.query)
         with session.connected(self.params, ASK_SECONDS) as connection:
             return self._asked(lambda: reading.prepare(connection, self.params, bare), stream.name).columns
+
+    def preflight(self, streams: Sequence[StreamConfig]) -> list[Finding]:
+        with session.connected(self.params, ASK_SECONDS) as connection:
+
+            def look() -> list[Finding]:
+                return [found for each in streams for found in preflight.findings(connection, self.params.user, each)]
+
+            return self._asked(look, "the catalogue")
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         with session.connected(self.params, READ_SECONDS) as connection:

@@ -73,16 +73,16 @@ def test_a_database_shows_its_streams_rows_and_how_long_ago_it_was_read(furnishe
     assert (card_of(source).read.state, card_of(source).read.rows) == ("failed", 0)
 
 
-def test_an_api_shows_its_records_what_is_left_and_what_failed(furnished: Furnished) -> None:  # noqa: F811
+def test_an_api_shows_its_calls_what_is_left_and_what_failed(furnished: Furnished) -> None:  # noqa: F811
     source = made(furnished.project, "rest")
-    assert figures(source) == {"records in a day": 0, "requests left": None, "failures in a day": 0}
+    assert figures(source) == {"calls in a day": 0, "requests left": None, "failures in a day": 0}
     stages = [{"name": "list", "ok": True, "detail": "2 streams; 4,200 of 5,000 requests are left."}]
     ConnectionCheck.objects.create(source=source, ok=True, seconds=1, stages=stages)
-    read(furnished.succeeded, source, fetched=9)
-    read(furnished.succeeded, source, state="failed")
-    old = read(furnished.succeeded, source, fetched=100)
+    read(furnished.succeeded, source, calls=7, fetched=9)
+    read(furnished.succeeded, source, calls=2, state="failed")
+    old = read(furnished.succeeded, source, calls=100)
     Ingestion.objects.filter(pk=old.pk).update(id="01800000-0000-7000-8000-000000000000")
-    assert figures(source) == {"records in a day": 9, "requests left": "4,200 of 5,000", "failures in a day": 1}
+    assert figures(source) == {"calls in a day": 9, "requests left": "4,200 of 5,000", "failures in a day": 1}
 
 
 def test_a_stream_of_messages_shows_how_far_behind_and_how_fast_it_is(furnished: Furnished) -> None:  # noqa: F811

@@ -160,3 +160,19 @@ def test_an_empty_stream_can_be_sampled(
     body = {"connector": "postgresql", "params": params, "stream": {"name": "public.empty"}}
     sample = api(admin).post(f"{BASE}/sample/", body).json()
     assert sample["rows"]["rows"] == [] and sample["tried"]["rows"] == 0
+
+
+def test_what_stands_against_a_cursor_is_told_before_and_after_it_is_stored(
+    admin: User, project: Project, api: Api, params: dict[str, Any]
+) -> None:
+    stream = {"name": "public.flights", "config": {"cursor": "at"}}
+    body = {"connector": "postgresql", "params": params, "slug": "db", "streams": [stream]}
+    sample = api(admin).post(f"{BASE}/sample/", {"connector": "postgresql", "params": params, "stream": stream}).json()
+    codes = [each["code"] for each in sample["tried"]["findings"]]
+    assert codes == ["cursor_nullable", "cursor_unindexed"]
+    assert api(admin).post(f"{BASE}/", body).status_code == 201
+    found = api(admin).post(f"{BASE}/db/preflight/").json()["results"]
+    assert found == sample["tried"]["findings"]
+    assert found[1]["remedy"] == 'CREATE INDEX CONCURRENTLY ON "public"."flights" ("at");'
+    tried = api(admin).post(f"{BASE}/db/streams/public.flights/try/", {"config": {"cursor": "id"}}).json()
+    assert tried["findings"] == []

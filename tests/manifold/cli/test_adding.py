@@ -78,3 +78,13 @@ def test_what_cannot_be_understood_is_said(served: Served, words: list[str], sai
     result = served.manifold("sources", "add", *words)
     assert result.exit_code == 2 and said in result.stderr, result.output
     assert "x" not in kept(served)
+
+
+def test_what_stands_against_its_cursors_is_told(served: Served, address: str) -> None:
+    stream = ["--stream", "public.customers", "--cursor", "public.customers=name"]
+    served.manifold("sources", "add", "checked", "--from", "-", *stream, given=f"{address}\n")
+    result = served.manifold("sources", "preflight", "checked")
+    assert result.exit_code == 1
+    assert 'CREATE INDEX CONCURRENTLY ON "public"."customers" ("name");' in result.stdout
+    assert served.json("sources", "preflight", "checked", code=1)["results"][-1]["code"] == "cursor_unindexed"
+    assert "Nothing stands against it." in served.manifold("sources", "preflight", "drop").stdout

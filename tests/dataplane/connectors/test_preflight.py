@@ -1,0 +1,93 @@
+"""What stands against reading a table by its cursor, at real servers; and its remedies mend it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import psycopg
+import pytest
+
+from dataplane.connectors import registry
+from dataplane.connectors.base import Finding, StreamConfig
+from dataplane.connectors.mysql import MySQL
+from tests.dataplane.connectors.databases import params_of
+from tests.mariadb import Database
+
+
+def found(params: dict[str, Any], name: str, cursor: str | None = "at", **more: Any) -> list[Finding]:
+    return registry.build("postgresql", params).preflight([StreamConfig(name, cursor=cursor, **more)])
+
+
+@pytest.fixture
+def database(postgres_url: str) -> Any:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE good (id bigint PRIMARY KEY, at timestamptz NOT NULL)")
+        connection.execute("CREATE INDEX ON good (at, id)")
+        connection.execute('CREATE TABLE "Odd one" (id bigint, at timestamptz)')
+        connection.execute('CREATE INDEX half ON "Odd one" (at) WHERE id > 7')
+        connection.execute("CREATE TABLE many (at date NOT NULL) PARTITION BY RANGE (at)")
+        connection.execute("CREATE VIEW seen AS SELECT * FROM good")
+        yield connection
+
+
+def test_a_table_that_is_fit_has_nothing_against_it(database: Any, postgres_url: str) -> None:
+    params = params_of(postgres_url)
+    assert found(params, "public.good") == []
+    assert found(params, "public.good", "id") == []
+    assert found(params, "public.seen") == []
+    assert found(params, "public.Odd one", None) == []
+    assert found(params, "mine", query="SELECT 1 AS at") == []
+    assert found(params, "public.gone") == []
+
+
+def test_each_remedy_mends_what_it_is_told_for(database: Any, postgres_url: str) -> None:
+    params = params_of(postgres_url)
+    against = found(params, "public.Odd one")
+    assert [each.code for each in against] == ["cursor_nullable", "cursor_unindexed"]
+    assert against[1].remedy == 'CREATE INDEX CONCURRENTLY ON "public"."Odd one" ("at");'
+    against += found(params, "public.many")
+    assert against[2].remedy == 'CREATE INDEX ON "public"."many" ("at");'
+    for each in against:
+        database.execute(each.remedy)
+    assert found(params, "public.Odd one") == found(params, "public.many") == []
+
+
+def test_a_reader_without_rights_is_told_of_each_grant(database: Any, postgres_url: str, superuser_url: str) -> None:
+    role = f"reader_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(superuser_url, autocommit=True) as superuser:
+        superuser.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'p'")
+    try:
+        database.execute("CREATE SCHEMA own; CREATE TABLE own.t (id bigint PRIMARY KEY, at date, hidden text)")
+        database.execute("ALTER TABLE good ENABLE ROW LEVEL SECURITY")
+        database.execute(f"GRANT SELECT ON good TO {role}")
+        params = params_of(postgres_url) | {"user": role, "password": "p"}
+        secured = found(params, "public.good")
+        assert [each.code for each in secured] == ["row_security"]
+        missing = found(params, "own.t", "id")
+        assert [each.code for each in missing] == ["missing_grant"]
+        database.execute(f"GRANT USAGE ON SCHEMA own TO {role}; GRANT SELECT (id) ON own.t TO {role}")
+        some = found(params, "own.t", "id")
+        assert [each.message for each in some] == [f"{role} may not read at, hidden of own.t."]
+        for each in (*secured, *missing, *some):
+            database.execute(each.remedy)
+        assert found(params, "own.t", "id") == found(params, "public.good") == []
+    finally:
+        database.execute("DROP POLICY IF EXISTS manifold_reads ON good; DROP SCHEMA IF EXISTS own CASCADE")
+        database.execute(f"REVOKE ALL ON good FROM {role}")
+        with psycopg.connect(superuser_url, autocommit=True) as superuser:
+            superuser.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.all
+def test_mysql_is_looked_at_alike(mysql: Database) -> None:
+    mysql.do("CREATE TABLE good (id int PRIMARY KEY, at datetime NOT NULL, KEY (at))")
+    mysql.do("CREATE TABLE bad (id int, at datetime) ENGINE = MyISAM", "CREATE VIEW seen AS SELECT * FROM good")
+    source = MySQL(MySQL.Params(**mysql.params))
+    assert source.preflight([StreamConfig(each, cursor="at") for each in ("good", "seen")]) == []
+    against = source.preflight([StreamConfig("bad", cursor="at")])
+    assert [each.code for each in against] == ["cursor_nullable", "cursor_unindexed", "no_snapshot"]
+    mysql.do(*(each.remedy for each in against))
+    assert source.preflight([StreamConfig("bad", cursor="at")]) == []
+    gone = source.preflight([StreamConfig("bad", cursor="gone")])
+    assert [each.code for each in gone] == ["missing_grant"] and gone[0].remedy.startswith("GRANT SELECT ON ")
