@@ -78,7 +78,8 @@ def write(total: Report) -> str:
         ", ".join(f"{key} {value}" for key, value in bench.machine().items()) + ".",
         "",
         f"{total.kills} kills; {sum(total.runs.values())} runs with {total.steps} steps; {total.lost} times a step was "
-        f"taken from a dead or frozen worker, {total.unstruck} of these without a strike; {len(total.problems)} problems.",
+        f"taken from a dead or frozen worker, {total.unstruck} of them without a strike; "
+        f"{len(total.problems)} problems.",
         "",
         "| strike | times |",
         "|---|---|",
