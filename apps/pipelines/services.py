@@ -177,8 +177,9 @@ def start_run(
             closing.skip_pending(run, "Another run of this pipeline had not ended, and it says `if_running: skip`.")
         else:
             _admit(locked.pk)
-        run.refresh_from_db()
-        return run
+    # Behind the commit: its first step waits for nothing else.
+    run.refresh_from_db()
+    return run
 
 
 def cancel_run(run: Run, *, actor: Actor) -> Run:
