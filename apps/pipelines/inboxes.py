@@ -22,8 +22,8 @@ def prune() -> None:
 def prune_source(source: Source) -> int:
     """Remove events of one source; how many. What nobody reads, or somebody has not loaded yet, stays."""
     positions = []
-    for windows in lag.readings(source, STREAM).values():
-        span = lag.loaded(windows).get("")
+    for progress in lag.readings(source, STREAM).values():
+        span = progress.spans.get("")
         positions.append(int(span.upper) if span else 0)
     if not positions:
         return 0

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from django.db.models import BigIntegerField, QuerySet, Sum
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
+
 from apps.audit.refusals import Conflict
 from apps.pipelines.models import Pipeline, StepRun, Window
 from apps.sources import services as sources
@@ -54,44 +58,54 @@ def lag_of(stream: Stream) -> Lag:
     extents = connector.extents(stream.name)
     kept = sum(each.waiting(each.before, each.given_before) for each in extents)
     found = [
-        _behind(pipeline, step, windows, extents, connector)
-        for (pipeline, step), windows in readings(stream.source, stream.name).items()
+        _behind(pipeline, step, progress, extents, connector)
+        for (pipeline, step), progress in readings(stream.source, stream.name).items()
     ]
     return Lag(stream.name, kept, found)
 
 
-def readings(source: Source, stream: str) -> dict[tuple[str, str], list[Window]]:
-    """The windows of each extract that reads a stream by what is new in a published pipeline, the oldest first."""
+@dataclass(frozen=True)
+class Progress:
+    """The windows of one extract, as far as they matter: the last up to which all is loaded, and what was gone."""
+
+    loaded: Window | None
+    gone: int
+
+    @property
+    def spans(self) -> dict[str, Span]:
+        """How far each partition is loaded; a window names all of them."""
+        bounds = self.loaded.bounds if self.loaded else {"spans": ()}
+        return {each["partition"]: Span(**each) for each in bounds["spans"]}
+
+
+def readings(source: Source, stream: str) -> dict[tuple[str, str], Progress]:
+    """How far each extract has come that reads a stream by what is new in a published pipeline."""
     published = Pipeline.objects.filter(project_id=source.project_id, published__isnull=False).order_by("slug")
-    found: dict[tuple[str, str], list[Window]] = {}
-    for slug, document in published.values_list("slug", "published__document"):
+    found: dict[tuple[str, str], Progress] = {}
+    for pk, slug, document in published.values_list("pk", "slug", "published__document"):
         for key, step in document["steps"].items():
             extract = step.get("extract", {})
             read = (extract.get("source"), extract.get("stream"), extract.get("mode"))
             if read == (source.slug, stream, "incremental"):
-                found[slug, key] = []
-    rows = Window.objects.filter(pipeline__project=source.project_id, source=source.pk, stream=stream)
-    for each in rows.exclude(state="forgotten").select_related("pipeline").order_by("id"):
-        if each.bounds["kind"] == "offsets" and (each.pipeline.slug, each.step_key) in found:
-            found[each.pipeline.slug, each.step_key].append(each)
+                rows = Window.objects.filter(pipeline=pk, step_key=key, source=source.pk, stream=stream)
+                found[slug, key] = _progress(rows.filter(bounds__kind="offsets").exclude(state="forgotten"))
     return found
 
 
-def loaded(windows: Sequence[Window]) -> dict[str, Span]:
-    """The last span of each partition up to which everything is loaded."""
-    spans: dict[str, Span] = {}
-    for each in windows:
-        if each.state != "done":
-            break
-        spans |= {span["partition"]: Span(**span) for span in each.bounds["spans"]}
-    return spans
+def _progress(rows: QuerySet[Window]) -> Progress:
+    """The same number of queries however many windows there are."""
+    done = rows.filter(state="done")
+    unfinished = rows.exclude(state="done").order_by("id").values_list("pk", flat=True).first()
+    if unfinished is not None:
+        done = done.filter(pk__lt=unfinished)
+    gone = rows.aggregate(sum=Sum(Cast(KT("bounds__gone"), BigIntegerField())))["sum"]
+    return Progress(done.order_by("-id").first(), gone or 0)
 
 
 def _behind(
-    pipeline: str, step: str, windows: Sequence[Window], extents: Sequence[Extent], connector: StreamConnector
+    pipeline: str, step: str, progress: Progress, extents: Sequence[Extent], connector: StreamConnector
 ) -> Reader:
-    spans = loaded(windows)
-    partitions = []
+    spans, partitions = progress.spans, []
     for extent in extents:
         span = spans.get(extent.partition)
         if span is None:
@@ -100,14 +114,14 @@ def _behind(
             lower, count = connector.written.number(span.upper), span.count_upper
         waits = extent.waiting(lower, count)
         partitions.append(Partition(extent.partition, span.upper if span else None, waits))
-    done = [each for each in windows if each.state == "done"]
+    last = progress.loaded
     return Reader(
         pipeline,
         step,
         sum(each.behind for each in partitions),
-        sum(each.bounds["gone"] for each in windows),
-        done[-1].closed_at if done else None,
-        _rate(done[-1]) if done else None,
+        progress.gone,
+        last.closed_at if last else None,
+        _rate(last) if last else None,
         partitions,
     )
 

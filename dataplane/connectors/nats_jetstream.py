@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dataplane.connectors import recognising
 from dataplane.connectors.base import Column, secret_field
@@ -38,8 +38,10 @@ _FORGOTTEN_AFTER = 600.0
 _OF_THEIR_OWN = ("KV_", "OBJ_", "$")
 
 
-class NatsParams(MessageParams):
+class NatsAccess(BaseModel):
     """Where the server is, how one is let in, and which streams are read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = Field(min_length=1, title="Host", description="A name or an address.")
     port: int = Field(4222, ge=1, le=65535, title="Port")
@@ -55,10 +57,14 @@ class NatsParams(MessageParams):
     )
 
     @model_validator(mode="after")
-    def _complete(self) -> NatsParams:
+    def _complete(self) -> NatsAccess:
         if self.password and not self.user:
             raise ValueError("Enter the user that the password belongs to.")
         return self
+
+
+class NatsParams(MessageParams, NatsAccess):
+    """The parameters of a source. A form shows the fields of the last base first."""
 
 
 class NatsJetStream(StreamConnector):

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from dataplane.connectors import recognising
 from dataplane.connectors.base import Column, secret_field
@@ -47,8 +47,10 @@ def text(position: int) -> str:
     return f"{position >> _SHIFT}-{position & _LOW}"
 
 
-class RedisParams(MessageParams):
+class RedisAccess(BaseModel):
     """Where the server is, how one is let in, and which of its keys are read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = Field(min_length=1, title="Host", description="A name or an address.")
     port: int = Field(6379, ge=1, le=65535, title="Port")
@@ -67,6 +69,10 @@ class RedisParams(MessageParams):
         title="Field with JSON",
         description="The field of each entry that holds the whole message. Empty: the fields are the columns.",
     )
+
+
+class RedisParams(MessageParams, RedisAccess):
+    """The parameters of a source. A form shows the fields of the last base first."""
 
 
 class RedisStreams(StreamConnector):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dataplane.connectors.base import Column, secret_field
 from dataplane.connectors.streams.connector import Broker, StreamConnector, no_stream
@@ -22,8 +22,10 @@ STREAM = "events"
 _AT_ONCE = 5_000
 
 
-class WebhookParams(MessageParams):
+class WebhookAccess(BaseModel):
     """Which secrets events are signed with, and how long they are kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     secret: str | None = secret_field(
         "Secret", "The one that the sender has given you (whsec_…). Empty: have one made on the source's page."
@@ -53,6 +55,10 @@ class WebhookParams(MessageParams):
     def secrets(self) -> tuple[str, ...]:
         """Those that an event may be signed with."""
         return tuple(each for each in (self.secret, self.previous) if each)
+
+
+class WebhookParams(MessageParams, WebhookAccess):
+    """The parameters of a source. A form shows the fields of the last base first."""
 
 
 class Webhooks(StreamConnector):

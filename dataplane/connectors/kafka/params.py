@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dataplane.connectors.base import secret_field
 from dataplane.connectors.files.server import CONNECT_SECONDS
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
 
-class KafkaParams(MessageParams):
+class KafkaAccess(BaseModel):
     """Where the brokers are, how one is let in, and which topics are read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     servers: tuple[str, ...] = Field(
         min_length=1, max_length=20, title="Servers", description="Host and port, one a line, such as kafka-1:9092."
@@ -48,7 +50,7 @@ class KafkaParams(MessageParams):
         return value
 
     @model_validator(mode="after")
-    def _complete(self) -> KafkaParams:
+    def _complete(self) -> KafkaAccess:
         if self.sasl != "none" and not (self.user and self.password):
             raise ValueError(f"To sign in with {self.sasl}, fill in user and password.")
         return self
@@ -57,6 +59,10 @@ class KafkaParams(MessageParams):
     def addresses(self) -> list[tuple[str, int]]:
         parts = [each.rpartition(":") for each in self.servers]
         return [(host.strip("[]"), int(port)) for host, _, port in parts]
+
+
+class KafkaParams(MessageParams, KafkaAccess):
+    """The parameters of a source. A form shows the fields of the last base first."""
 
 
 def settings_of(params: KafkaParams, noted: Callable[[KafkaError], None]) -> dict[str, Any]:

@@ -147,6 +147,9 @@ class StreamConnector(Connector):
             return Taking.whole(extents.values(), self.written)
         gaps, spans = [], []
         for span in window.spans:
+            if span.lower == span.upper:
+                spans.append(span)
+                continue
             extent = extents.get(span.partition) or Extent(span.partition, -1, -1)
             gap = gap_of(extent, self.written.number(span.lower), span.count_lower)
             # Where nothing was read before, it begins with what is there when it is read.

@@ -88,7 +88,7 @@ def planned(
 ) -> Planned:
     """What is new since the marks. Raises DataError for messages that are gone, unless one may `go_on` without."""
     read = {each.partition: each for each in marks}
-    spans, gaps, rows = [], [], 0
+    spans, gaps, rows, new = [], [], 0, False
     for extent in extents:
         mark = read.get(extent.partition)
         lower = written.number(mark.upper) if mark else extent.before
@@ -98,13 +98,14 @@ def planned(
             gaps.append(gap)
             lower, count = extent.before, extent.given_before
         begins = mark is None or gap is not None
-        if extent.newest > lower:
-            spans.append(
-                Span(extent.partition, written.text(lower), written.text(extent.newest), count, extent.given, begins)
-            )
-            rows += extent.waiting(lower, count)
+        # A partition with nothing new has its span, too: the newest window alone says how far all of them are read.
+        spans.append(
+            Span(extent.partition, written.text(lower), written.text(extent.newest), count, extent.given, begins)
+        )
+        rows += extent.waiting(lower, count) if extent.newest > lower else 0
+        new = new or extent.newest > lower
     warnings = said(stream, gaps, written, go_on=go_on)
-    if not spans:
+    if not new:
         return Planned(None, f"{stream} has no new message.", 0, 0, warnings)
     window = Window("offsets", spans=tuple(spans), limits=limits, gone=sum(each.messages for each in gaps))
     first = "" if read else "First read: "

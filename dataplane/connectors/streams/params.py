@@ -10,7 +10,7 @@ from dataplane.connectors.base import Limits
 
 
 class MessageParams(BaseModel):
-    """The last fields of a source's form."""
+    """What every source of messages is told beside how it is reached."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,8 +26,8 @@ class MessageParams(BaseModel):
     most_seconds: int = Field(600, ge=1, le=86_400, title="Time of a run", description="In seconds of reading.")
     when_gone: Literal["stop", "go on"] = Field(
         "stop",
-        title="Messages that are gone before they were read",
-        description="Stop the run, or go on with those that are left and say how many are missing.",
+        title="If messages are gone",
+        description="Before they were read: stop the run, or go on with those that are left, and tell how many went.",
     )
 
     @property
