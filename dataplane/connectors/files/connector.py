@@ -310,7 +310,7 @@ def _planned(place: Place, listing: Listing, files: Sequence[FileRef], reason: s
 
 
 def _names(new: Sequence[FileRef], of: int) -> str:
-    shown = ", ".join(each.path for each in new[:3]) + (", …" if len(new) > 3 else "")
+    shown = ", ".join(each.path for each in new[:3]) + (" and others" if len(new) > 3 else "")
     return f"{len(new)} of {of} files {'is' if len(new) == 1 else 'are'} new: {shown}."
 
 
