@@ -20,6 +20,7 @@ POLICIES: dict[Policy, str] = {
     "ask": "Ask: the run waits for a decision",
     "stop": "Stop the run",
 }
+Values = tuple[Mapping[str, frozenset[str]], Mapping[str, frozenset[str]]]
 LIKELY = 0.6
 """From this score on a column that is new may be one that has gone, under another name."""
 _POSSIBLE = 0.3
@@ -89,12 +90,15 @@ class Drift:
         return [asdict(each) for each in self.changes]
 
 
-def compared(seen: Sequence[Column], now: Sequence[Column]) -> tuple[Change, ...]:
-    """What became of the columns, in the order of the source; nothing where all are the same."""
+def compared(seen: Sequence[Column], now: Sequence[Column], values: Values | None = None) -> tuple[Change, ...]:
+    """What became of the columns, in the order of the source; nothing where all are the same.
+
+    values: some values of the columns that were seen, and of those that are there now, where there is a sample.
+    """
     before, after = {each.name: each for each in seen}, {each.name: each for each in now}
     gone = [each for each in seen if each.name not in after]
     new = [each for each in now if each.name not in before]
-    renames = _renames(gone, new, seen, now)
+    renames = _renames(gone, new, (seen, now), values)
     taken = {each[0].column for each in renames.values() if each[0].score >= LIKELY}
     changes = [Change("added", each.name, after=_shown(each)) for each in new if each.name not in taken]
     for each in seen:
@@ -108,9 +112,9 @@ def compared(seen: Sequence[Column], now: Sequence[Column]) -> tuple[Change, ...
     return tuple(changes)
 
 
-def judged(stream: StreamConfig, watch: Watch, now: Sequence[Column]) -> Drift | None:
+def judged(stream: StreamConfig, watch: Watch, now: Sequence[Column], values: Values | None = None) -> Drift | None:
     """What these columns mean for a run under its policy; None where nothing has changed."""
-    changes = compared(watch.seen, now)
+    changes = compared(watch.seen, now, values)
     if not changes:
         return None
     drift = Drift(tuple(now), changes)
@@ -165,17 +169,21 @@ def followed(
 
 
 def _renames(
-    gone: Sequence[Column], new: Sequence[Column], seen: Sequence[Column], now: Sequence[Column]
+    gone: Sequence[Column],
+    new: Sequence[Column],
+    places: tuple[Sequence[Column], Sequence[Column]],
+    values: Values | None,
 ) -> dict[str, tuple[Candidate, ...]]:
     """Column that has gone -> what it may be called now, the likeliest first, and the unlikely, too.
 
     Each new column is the likely guess of one of them at most.
     """
-    old_places = {each.name: place for place, each in enumerate(seen)}
-    new_places = {each.name: place for place, each in enumerate(now)}
-    span = max(len(seen), len(now)) - 1 or 1
+    old_places, new_places = ({each.name: at for at, each in enumerate(columns)} for columns in places)
+    span = max(map(len, places)) - 1 or 1
     scores = {
-        (old.name, each.name): _likeness(old, each, abs(old_places[old.name] - new_places[each.name]) / span)
+        (old.name, each.name): _likeness(
+            old, each, abs(old_places[old.name] - new_places[each.name]) / span, _overlap(old, each, values)
+        )
         for old in gone
         for each in new
     }
@@ -198,12 +206,22 @@ def _renames(
     return found
 
 
-def _likeness(old: Column, new: Column, distance: float) -> float:
-    """How likely a new column is one that has gone: by its name, its type, and where it stands."""
+def _overlap(old: Column, new: Column, values: Values | None) -> float | None:
+    """Which share of the values of two columns both have; None where nobody knows."""
+    one, other = (values[0].get(old.name), values[1].get(new.name)) if values else (None, None)
+    return len(one & other) / min(len(one), len(other)) if one and other else None
+
+
+def _likeness(old: Column, new: Column, distance: float, overlap: float | None) -> float:
+    """How likely a new column is one that has gone: by its name, its type, where it stands, and what it holds.
+
+    Values that both have speak for it; others do not speak against it, as new files bring new values.
+    """
     one, other = (re.sub(r"[^0-9a-z]", "", each.name.casefold()) for each in (old, new))
     name = SequenceMatcher(None, one, other, autojunk=False).ratio()
     type_ = 1.0 if old.type == new.type or (old.native and old.native == new.native) else 0.0
-    return round(0.5 * name + 0.3 * type_ + 0.2 * (1 - distance), 3)
+    score = 0.5 * name + 0.3 * type_ + 0.2 * (1 - distance)
+    return round(max(score, 0.6 * score + 0.4 * overlap) if overlap is not None else score, 3)
 
 
 def _retyped(before: Column, after: Column) -> bool:

@@ -427,6 +427,10 @@ class Connector(ABC):
         """What would make incremental reading of these streams slow, or lose rows. Raises ManifoldError."""
         return []
 
+    def values(self, stream: StreamConfig, file: FileRef) -> dict[str, frozenset[str]]:
+        """Some values of each column of a file, as text; none where it cannot be looked into cheaply."""
+        return {}
+
     def count(self, stream: StreamConfig, window: Window) -> int | None:
         """How many rows the source holds for a window now; None where asking is as dear as reading."""
         return None

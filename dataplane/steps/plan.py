@@ -10,7 +10,7 @@ from typing import Any
 from dataplane.connectors import slices
 from dataplane.connectors.base import Connector, FileRef, Mark, Planned, ReadMode, StreamConfig, Window
 from dataplane.connectors.slices import Slice
-from dataplane.drift import Drift, Watch, followed, judged
+from dataplane.drift import Drift, Values, Watch, followed, judged
 from dataplane.errors import ManifoldError
 from dataplane.http import TRAFFIC
 from dataplane.steps.base import Spec, StepContext, StepKind, StepResult
@@ -159,7 +159,17 @@ def _drift(ask: Ask, files: Sequence[FileRef]) -> Drift | None:
     if ask.watch is None:
         return None
     now = ask.connector.columns_now(ask.stream, files)
-    return None if now is None else judged(ask.stream, ask.watch, now)
+    if now is None:
+        return None
+    return judged(ask.stream, ask.watch, now, _values(ask, files, {each.name for each in now}))
+
+
+def _values(ask: Ask, files: Sequence[FileRef], now: set[str]) -> Values | None:
+    """A sample of what was read last and of what comes, where columns have gone while others have come."""
+    seen = {each.name for each in ask.watch.seen} if ask.watch else set()
+    if not files or not ask.mark.files or not (seen - now and now - seen):
+        return None
+    return ask.connector.values(ask.stream, ask.mark.files[-1]), ask.connector.values(ask.stream, files[-1])
 
 
 def _following(ask: Ask, drift: Drift | None) -> Ask:

@@ -63,6 +63,16 @@ def test_the_likeliest_stands_first_and_no_new_column_is_the_first_guess_of_two(
     assert found["last_name"][0] == "lastname"
 
 
+def test_values_that_both_have_speak_for_a_column():
+    seen = (ID, Column("land", "VARCHAR"), FARE)
+    now = (ID, FARE, Column("x", "VARCHAR"), Column("region", "VARCHAR"))
+    assert "renamed" not in {each.kind for each in drift.compared(seen, now)}
+    places = frozenset({"no", "se", "dk"})
+    values = ({"land": places}, {"x": frozenset("abc"), "region": places | {"fi"}})
+    (change,) = [each for each in drift.compared(seen, now, values) if each.kind == "renamed"]
+    assert (change.column, change.candidates[0].column) == ("land", "region")
+
+
 def test_who_is_asked_sees_unlikely_names_too():
     seen = (ID, Column("customer", "VARCHAR"), FARE)
     changes = drift.compared(seen, (ID, FARE, Column("x", "VARCHAR"), Column("y", "DATE")))

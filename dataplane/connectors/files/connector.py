@@ -37,7 +37,7 @@ from dataplane.connectors.files.listing import Listing, list_stream
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.reading import Files
 from dataplane.connectors.files.settings import FileSettings, Format, format_of, settings_of
-from dataplane.connectors.files.shape import Shape, chosen
+from dataplane.connectors.files.shape import Shape, chosen, values_of
 from dataplane.connectors.files.sniff import Sniffed, sniff
 from dataplane.connectors.files.suggest import Suggestion, named_with, suggestions
 from dataplane.connectors.files.workbooks import workbook_of
@@ -173,6 +173,10 @@ class FileConnector(Connector):
             for each in chosen(files, settings, local=place.local):
                 shape.look(each)
             return shape.columns()
+
+    def values(self, stream: StreamConfig, file: FileRef) -> dict[str, frozenset[str]]:
+        with self._opened(sample=True) as place:
+            return values_of(place, file, settings_of(stream)) if place.local else {}
 
     @contextmanager
     def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:

@@ -9,9 +9,17 @@ from dataclasses import dataclass, field, replace
 import duckdb
 
 from dataplane.connectors.base import Column, FileRef
+from dataplane.connectors.files.encodings import head, text_of
 from dataplane.connectors.files.formats import json_shape
 from dataplane.connectors.files.found import Found
-from dataplane.connectors.files.layouts import Layout, delimited_layout, json_layout, parquet_layout
+from dataplane.connectors.files.layouts import (
+    Layout,
+    delimited_layout,
+    json_layout,
+    parquet_layout,
+    records,
+    unique,
+)
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.remote import SAMPLE, by_lines
 from dataplane.connectors.files.settings import FileSettings, Format, format_of
@@ -22,6 +30,7 @@ Instance = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 # The headers of so many files are looked at; of formats that have none, and of files elsewhere, the first and the last.
 _HEADERS = 500
+_SAMPLE_BYTES = 1 << 16
 _ENDS = ("json", "ndjson", "excel")
 
 
@@ -112,3 +121,26 @@ def chosen(refs: Sequence[FileRef], settings: FileSettings, *, local: bool) -> S
     if not local or any(format_of(each.path, settings) in _ENDS for each in refs):
         return [*refs[:1], *refs[1:][-1:]]
     return [*refs[: _HEADERS - 1], *refs[_HEADERS - 1 :][-1:]]
+
+
+def values_of(place: Place, ref: FileRef, settings: FileSettings) -> dict[str, frozenset[str]]:
+    """Some values of each column of a delimited file, by the names in its header; nothing of one that went away."""
+    if format_of(ref.path, settings) not in ("csv", "tsv"):
+        return {}
+    try:
+        here = place.fetch(place.find(ref.path))
+        try:
+            return _values(here, settings)
+        finally:
+            place.release([ref.path])
+    except (ManifoldError, OSError, UnicodeError):
+        return {}
+
+
+def _values(here: Found, settings: FileSettings) -> dict[str, frozenset[str]]:
+    text = text_of(head(here, _SAMPLE_BYTES), settings.encoding)
+    lines = text.splitlines(keepends=True)[settings.skip : -1 if len(text) >= _SAMPLE_BYTES else None]
+    rows = [each for each in records(lines, settings) if each]
+    names = unique(rows[0]) if rows else []
+    columns = zip(*(each for each in rows[1:] if len(each) == len(names)), strict=True)
+    return {name: frozenset(each) - {""} for name, each in zip(names, columns, strict=False)}

@@ -71,6 +71,17 @@ def test_a_type_of_a_new_column_is_found(drop: Drop) -> None:
     assert now is not None and [(each.name, each.type) for each in now] == [("id", "BIGINT"), ("at", "DATE")]
 
 
+def test_some_values_of_a_file_are_at_hand(drop: Drop) -> None:
+    drop.write("a_1.csv", "id,land\n1,no\n2,se\n3,\n")
+    stream = drop.stream()
+    window = drop.connector.plan(stream, "incremental", Mark()).window
+    assert window is not None
+    values = drop.connector.values(stream, window.files[0])
+    assert values == {"id": frozenset("123"), "land": frozenset({"no", "se"})}
+    (drop.folder / "a_1.csv").unlink()
+    assert drop.connector.values(stream, window.files[0]) == {}
+
+
 def test_schemas_of_parquet(drop: Drop) -> None:
     parquet(drop, "a_1.parquet", "SELECT 1::BIGINT AS id, 'x' AS name")
     stream = drop.stream()
