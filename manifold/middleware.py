@@ -107,6 +107,8 @@ class SecondFactorFirst:
         there = reverse("console:second-factor")
         if request.headers.get("HX-Request") == "true":
             return HttpResponse(status=204, headers={"HX-Redirect": there})
+        if request.method == "GET":
+            request.session[entering.ONWARD] = request.get_full_path()
         return HttpResponseRedirect(there)
 
     def _is_open(self, request: HttpRequest) -> bool:

@@ -20,6 +20,8 @@ SHOWN = "second_factor"
 # What a session was opened through, where that was no password.
 BY = "signed_in_by"
 _SECONDS = 300
+# Where somebody was going who had to set up a second factor first.
+ONWARD = "after_second_factor"
 # For so many seconds after signing in nobody is asked who they are again.
 _RECENT = 600
 _BACKEND = "apps.accounts.passwords.PasswordBackend"

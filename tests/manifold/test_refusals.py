@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -56,6 +57,12 @@ def test_a_form_sent_after_the_session_has_ended_leads_back_to_its_page(
     reading = client.get("/p/flights/members/")
     assert reading.headers["Location"] == "/login/?next=/p/flights/members/"
     assert "has ended" not in client.get(reading.headers["Location"]).content.decode()
+
+
+def test_a_token_revoked_after_the_session_has_ended_leads_back_to_the_tokens() -> None:
+    there = f"/tokens/{uuid.uuid4()}/revoke/"
+    answer = visitor().post(there, headers={"Referer": "http://testserver/tokens/"})
+    assert answer.headers["Location"] == "/login/?next=/tokens/"
 
 
 def test_a_page_that_only_takes_forms(viewer: User) -> None:

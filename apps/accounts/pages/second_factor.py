@@ -88,6 +88,7 @@ def _do(request: HttpRequest, context: dict[str, object]) -> HttpResponse | None
         context["codes"] = services.confirm(user, code=request.POST.get("code", ""), keep_session=key, actor=actor)
         request.session[entering.SHOWN] = "code"
         request.session.pop(_OFFERED)
+        context["onward"] = request.session.pop(entering.ONWARD, "/")
         return None
     if wanted not in ("offer", "renew", "remove"):
         raise Invalid("do", "Choose what is to be done.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import path, reverse
@@ -13,24 +12,24 @@ from django.views.decorators.http import require_http_methods, require_POST
 from apps.accounts import services
 from apps.accounts.actors import actor_of
 from apps.accounts.models import ApiToken, Role, User
-from apps.accounts.page_base import go, memberships, refuse_nul, signed_in
+from apps.accounts.page_base import go, memberships, person_page, said, signed_in
+from apps.audit.refusals import Invalid
 from dataplane.errors import ManifoldError
 
 LIFETIMES = {"30": "30 days", "90": "90 days", "365": "a year", "": "until it is revoked"}
 
 
 @require_http_methods(["GET", "POST"])
-@login_required
+@person_page
 def tokens(request: HttpRequest) -> HttpResponse:
     """One's own tokens. A new one is shown in the answer to the form that asked for it, and never again."""
     user = signed_in(request)
-    refuse_nul(request)
     context: dict[str, object] = {}
     if request.method == "POST":
         try:
             context["token"], context["text"] = _issue(request, user)
         except ManifoldError as error:
-            context["refused"] = str(error)
+            context["refused"] = said(error)
     context |= {
         "tokens": ApiToken.objects.filter(user=user).select_related("project"),
         "own_projects": [each.project for each in memberships(request)],
@@ -41,7 +40,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@person_page
 def revoke(request: HttpRequest, token_id: uuid.UUID) -> HttpResponse:
     token = get_object_or_404(ApiToken, user=signed_in(request), pk=token_id)
     services.revoke_token(token, actor=actor_of(request.user))
@@ -49,15 +48,19 @@ def revoke(request: HttpRequest, token_id: uuid.UUID) -> HttpResponse:
 
 
 def _issue(request: HttpRequest, user: User) -> tuple[ApiToken, str]:
-    days = request.POST.get("days", "90")
-    slug = request.POST.get("project", "")
+    """What is chosen and is not there is refused: it must not become a token for more, or for longer."""
+    days, slug, role = (request.POST.get(name, "") for name in ("days", "project", "role"))
     project = next((each.project for each in memberships(request) if each.project.slug == slug), None)
+    if slug and project is None:
+        raise Invalid("project", f"You are in no project {slug}. Choose another.")
+    if days not in LIFETIMES or role not in Role.values:
+        raise Invalid("days" if role in Role.values else "role", "Choose one of those that are offered.")
     return services.issue_token(
         user,
         name=request.POST.get("name", ""),
-        role=Role(request.POST["role"]) if request.POST.get("role") in Role.values else Role.VIEWER,
+        role=Role(role),
         project=project,
-        expires_at=services.expiry(int(days) if days in LIFETIMES and days else None),
+        expires_at=services.expiry(int(days) if days else None),
         actor=actor_of(user),
     )
 

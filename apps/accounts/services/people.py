@@ -12,7 +12,7 @@ from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 
 from apps.accounts import guesses
 from apps.accounts.models import Project, Role, User
@@ -36,14 +36,20 @@ def create_user(*, username: str, password: str | None, email: str = "", superus
     if not _USERNAME.fullmatch(username):
         raise Invalid("username", "Use letters, digits and @ . + - _ only, at most 150.")
     with acting(actor):
+        taken = Conflict(f"There is a user `{username}` already. Choose another name.", code="username_taken")
         if User.objects.filter(username__iexact=username).exists():
-            raise Conflict(f"There is a user `{username}` already. Choose another name.", code="username_taken")
+            raise taken
         user = User(username=username, email=email, is_superuser=superuser, is_staff=superuser)
         if password is None:
             user.set_unusable_password()
         else:
             _set_password(user, password)
-        user.save()
+        try:
+            with transaction.atomic():
+                user.save()
+        except IntegrityError:
+            # Somebody else has just taken it.
+            raise taken from None
         return user
 
 

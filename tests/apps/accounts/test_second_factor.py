@@ -14,7 +14,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from apps.accounts import services, totp
-from apps.accounts.models import SecondFactor, Session, User
+from apps.accounts.models import Project, Role, SecondFactor, Session, User
 from apps.audit.context import SYSTEM
 from apps.audit.models import Event
 from apps.audit.refusals import Busy, Invalid
@@ -301,6 +301,24 @@ def test_where_everybody_needs_one_it_comes_before_anything_else(bob: User, cloc
     kept = client.post("/account/second-factor/", {"do": "remove", "code": recovery[0]})
     assert (kept.status_code, "Set up another" in kept.content.decode()) == (422, True)
     assert quick(Client()).get("/login/").status_code == 200
+
+
+def test_afterwards_one_is_where_one_was_going(bob: User, clock: Any, settings: Any, project: Project) -> None:
+    _, text = services.invite(project, name="Bob", role=Role.VIEWER, actor=SYSTEM)
+    settings.REQUIRE_MFA = True
+    client = password_shown()
+    assert client.get(f"/join/{text}/?x=1").headers["Location"] == "/account/second-factor/"
+    client.get("/account/", headers={"HX-Request": "true"})
+    client.post("/account/sessions/end-others/")
+    client.post("/account/second-factor/", {"do": "offer"})
+    factor = services.factor_of(bob)
+    assert factor is not None
+    done = client.post("/account/second-factor/", {"do": "confirm", "code": code_now(services.offered(factor), clock)})
+    assert f'href="/join/{text}/?x=1">I have kept them' in done.content.decode()
+    # Made anew another day, they lead home.
+    recovery = re.findall(r"\b[a-z2-9]{6}-[a-z2-9]{6}\b", done.content.decode())
+    again = client.post("/account/second-factor/", {"do": "renew", "code": recovery[0]})
+    assert 'href="/">I have kept them' in again.content.decode()
 
 
 def test_a_session_that_never_showed_it_cannot_change_it(bob: User, clock: Any, settings: Any) -> None:

@@ -151,6 +151,28 @@ def test_the_last_superuser_stays(superuser: User) -> None:
     assert not services.set_active(superuser, active=False, actor=ANN).is_active
 
 
+@pytest.mark.django_db(transaction=True)
+def test_two_who_take_one_name_at_once_are_not_both_made() -> None:
+    both = threading.Barrier(2)
+    told: list[str] = []
+
+    def make() -> None:
+        try:
+            both.wait(10)
+            told.append(services.create_user(username="nina", password=None, actor=SYSTEM).username)
+        except Conflict as error:
+            told.append(error.code)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=make) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert sorted(told) == ["nina", "username_taken"]
+
+
 def test_a_changed_password_is_told_without_a_value(viewer: User) -> None:
     services.change_password(viewer, password=PASSWORD, actor=ANN)
     viewer.refresh_from_db()

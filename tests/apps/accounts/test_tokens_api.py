@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
@@ -15,7 +16,7 @@ from apps.accounts.models import ApiToken, Project, Role, User
 from apps.accounts.oidc.flow import Claims
 from apps.audit.context import SYSTEM
 from apps.audit.models import Event
-from tests.people import PASSWORD, Api
+from tests.people import PASSWORD, Api, quick
 
 pytestmark = pytest.mark.django_db
 
@@ -206,6 +207,25 @@ def test_what_is_refused(api: Api, viewer: User, stranger: User, body: dict[str,
     answer = api(viewer).post("/api/v1/tokens/", body)
     assert answer.status_code == 400
     assert [each["field"] for each in answer.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"project": "elsewhere"}, "in no project elsewhere"),
+        ({"days": "36500"}, "Choose one of those"),
+        ({"role": "god"}, "Choose one of those"),
+        ({"name": " "}, "Give the token a name"),
+    ],
+)
+def test_a_page_makes_no_token_for_more_than_was_asked(
+    viewer: User, stranger: User, form: dict[str, str], said: str
+) -> None:
+    client = quick(Client())
+    client.force_login(viewer)
+    answer = client.post("/tokens/", {"name": "t", "role": "viewer", "project": "flights", "days": "30", **form})
+    assert (answer.status_code, said in answer.content.decode()) == (422, True)
+    assert not ApiToken.objects.exists()
 
 
 def test_the_list_costs_one_query_however_long(
