@@ -47,7 +47,10 @@ def survey(
     document = document.only(only)
     streams = _streams(document, project_id)
     base = Survey("full", document, document.graph(), streams, reused=reused)
-    base = _with_windows(base, [each for each in w.kept(pipeline_id) if each.step_key not in left_out])
+    # To compare, or to say how much of a slice was read, takes every window there is.
+    whole = part is not None or mode == "repair"
+    kept = w.kept(pipeline_id) if whole else w.deciding(pipeline_id, batch)
+    base = _with_windows(base, [each for each in kept if each.step_key not in left_out])
     if not base.windows:
         base = replace(base, reason="Every extract reads its whole stream.")
     elif batch is not None:

@@ -53,9 +53,10 @@ class Survey:
         return tuple(each.pk for each in self.others if each.state in w.OPEN and each.backfill_id is None)
 
     @property
-    def renamed(self) -> dict[uuid.UUID, str]:
-        """Windows whose extract has another id by now."""
-        return {each.pk: key for key in self.windows for each in self.all_of(key) if each.step_key != key}
+    def renamed(self) -> dict[tuple[str, uuid.UUID, str], str]:
+        """Extracts that have another id by now: from the one they had, with source and stream, to the new one."""
+        found = [(each, key) for key in self.windows for each in self.all_of(key) if each.step_key != key]
+        return {(each.step_key, each.source, each.stream): key for each, key in found}
 
     def all_of(self, key: str) -> list[Window]:
         """Everything that was read by an extract, or is being read."""
@@ -111,7 +112,7 @@ class Plan:
     batch: uuid.UUID | None = None
     skip: str | None = None
     stale: tuple[uuid.UUID, ...] = ()
-    renamed: dict[uuid.UUID, str] = field(default_factory=dict)
+    renamed: dict[tuple[str, uuid.UUID, str], str] = field(default_factory=dict)
     replaces: bool = False
     then: str | None = None
 

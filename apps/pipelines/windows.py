@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from django.db.models import Q, Subquery
 from django.db.models.functions import Now
 
 from apps.pipelines.graph import PLAN, Graph, Node
@@ -43,6 +44,29 @@ def graph_of(run: Run) -> Graph:
 def kept(pipeline_id: uuid.UUID) -> list[Window]:
     """Every window of a pipeline that still counts, the oldest first."""
     return list(Window.objects.filter(pipeline_id=pipeline_id).exclude(state="forgotten").order_by("id"))
+
+
+def deciding(pipeline_id: uuid.UUID, batch: uuid.UUID | None = None) -> list[Window]:
+    """Those of the kept windows that decide what a run goes on with, the oldest first.
+
+    Of windows along a cursor that are done the first and the newest say all, of live runs as of each backfill; so their
+    number does not grow with every run. All that is unfinished is among them with the whole of its batch, as is this
+    `batch`, what came late since the oldest of these, and every window that names files or offsets.
+    """
+    rows = Window.objects.filter(pipeline_id=pipeline_id).exclude(state="forgotten")
+    unfinished = rows.exclude(state="done")
+    chain = ("step_key", "source", "stream", "backfill_id")
+    first, newest = (rows.order_by(*chain, way).distinct(*chain).values("pk") for way in ("id", "-id"))
+    oldest = Subquery(unfinished.order_by("id").values("pk")[:1])
+    wanted = (
+        ~Q(bounds__kind__in=["cursor", "slice"])
+        | Q(pk__in=first)
+        | Q(pk__in=newest)
+        | Q(batch__in=unfinished.values("batch"))
+        | Q(batch=batch)
+        | Q(pk__gt=oldest, bounds__late__gt=0)
+    )
+    return list(rows.filter(wanted).order_by("id"))
 
 
 def in_batch(batch: uuid.UUID | None) -> dict[str, Window]:

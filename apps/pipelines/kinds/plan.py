@@ -101,9 +101,9 @@ def _forget(run: Run, plan: Plan, left_out: set[str]) -> None:
     Where a source did not answer, or the run leaves a step out, the seed reads nothing, so what was read of it goes on
     counting.
     """
-    for window, key in plan.renamed.items():
-        Window.objects.filter(pk=window).update(step_key=key)
     rows = Window.objects.filter(pipeline_id=run.pipeline_id).exclude(state="forgotten")
+    for (before, source, stream), key in plan.renamed.items():
+        rows.filter(step_key=before, source=source, stream=stream).update(step_key=key)
     if plan.replaces:
         rows = rows.exclude(step_key__in=[*left_out, *(each.key for each in plan.readings if each.failed)])
     else:

@@ -6,7 +6,7 @@ import pytest
 
 from apps.accounts.models import Project
 from apps.audit.refusals import Conflict
-from apps.pipelines import services
+from apps.pipelines import services, windows
 from apps.pipelines.models import Pipeline, Window
 from apps.snapshots.models import Snapshot
 from apps.sources.models import Source
@@ -328,3 +328,29 @@ def test_full_refreshes_load_once_a_run(project: Project, add: Add, source: Sour
     assert ws.retry(cut).state == "succeeded"
     assert Snapshot.objects.filter(dataset__slug="kept").count() == 3
     assert Pipeline.objects.get(pk=pipeline.pk).runs.count() == 4
+
+
+def test_what_decides_does_not_grow_with_every_run(project: Project, add: Add, postgres_url: str):
+    pipeline = ws.published(project, HEAD + KEPT + BRANCH)
+    for at in range(1, 4):
+        add((at, at))
+        ws.run(pipeline)
+    add((4, -4))
+    assert ws.run(pipeline).outcome == "partial"
+    for at in range(5, 9):
+        add((at, at))
+        ws.run(pipeline)
+    every = windows.kept(pipeline.pk)
+    assert [each.state for each in every] == ["done"] * 3 + ["failed"] + ["done"] * 4
+    assert windows.deciding(pipeline.pk) == [every[0], every[3], every[-1]]
+    assert windows.deciding(pipeline.pk, every[5].batch) == [every[0], every[3], every[5], every[-1]]
+    every[6].bounds["late"] = 2
+    every[6].save(update_fields=["bounds"])
+    assert windows.deciding(pipeline.pk) == [every[0], every[3], every[6], every[-1]]
+
+    # An extract that is given another id takes all of them along, those that decide nothing, too.
+    renamed = (HEAD + KEPT + BRANCH).replace("  ticks: {", "  moments: {").replace("input: ticks", "input: moments")
+    add((9, 9))
+    assert ws.run(ws.published(project, renamed)).mode == "incremental"
+    assert set(Window.objects.values_list("step_key", flat=True)) == {"moments"}
+    assert ws.rows(project, "kept", "tick") == {(at,): 1 for at in range(1, 10)}
