@@ -124,12 +124,11 @@ def test_a_run_that_may_not_go_on_reads_nothing_until_the_change_is_taken_over(
     assert ws.rows(project, "kept", "tick, value, note") == {(1, 10, None): 1, (2, 20, "new"): 1}
 
 
-@pytest.mark.parametrize("policy", ["evolve", "ask"])
-def test_a_lost_cursor_stops_whatever_the_policy(project: Project, add: Add, postgres_url: str, policy: str):
+def test_a_lost_cursor_stops_whatever_the_policy(project: Project, add: Add, postgres_url: str):
     pipeline = ws.published(project, HEAD + KEPT)
     add((1, 10))
     ws.run(pipeline)
-    under(policy)
+    under("ask")
     ws.execute(postgres_url, "ALTER TABLE ticks RENAME COLUMN tick TO tick_no")
     error = ws.failure(ws.run(pipeline))
     assert error["code"] == "cursor_lost"
@@ -140,6 +139,7 @@ def test_a_lost_cursor_stops_whatever_the_policy(project: Project, add: Add, pos
     assert ws.run(pipeline).state == "succeeded"
 
 
+@pytest.mark.all
 def test_a_lost_key_stops(project: Project, add: Add, postgres_url: str):
     text = HEAD + "  sound: {check: {input: ticks, rules: [{not_null: [tick], action: stop}]}}\n"
     pipeline = ws.published(
@@ -198,6 +198,7 @@ def test_who_stops_is_asked_again_and_an_answer_can_be_remembered(project: Proje
     assert ws.run(pipeline).state == "waiting"
 
 
+@pytest.mark.all
 def test_a_run_with_nothing_to_read_asks_nothing(project: Project, add: Add, postgres_url: str):
     pipeline = ws.published(project, HEAD + KEPT)
     add((1, 10))
@@ -226,6 +227,7 @@ def test_files_may_have_more_columns_or_fewer(project: Project, drop: Path):
     assert said == ["added", "removed", "added"]
 
 
+@pytest.mark.all
 def test_files_with_either_name_of_a_column_bring_one_column(project: Project, drop: Path):
     pipeline = ws.published(project, FILES)
     ws.run(pipeline)

@@ -86,6 +86,7 @@ def test_a_file_is_read_once_more_where_a_load_knows_its_rows_again(project: Pro
     assert states(pipeline)["2"] == "processed"
 
 
+@pytest.mark.all
 def test_a_load_that_adds_does_not_take_rows_twice(project: Project, drop: Path):
     pipeline = ws.published(project, TEXT)
     ws.run(pipeline)
@@ -95,6 +96,7 @@ def test_a_load_that_adds_does_not_take_rows_twice(project: Project, drop: Path)
         services.plan_run(pipeline, files=["*"], again=True)
 
 
+@pytest.mark.all
 def test_picked_files_wait_for_what_is_unfinished(project: Project, drop: Path):
     pipeline = ws.published(project, TEXT)
     ws.run_cut_off(pipeline, "kept")
@@ -102,6 +104,7 @@ def test_picked_files_wait_for_what_is_unfinished(project: Project, drop: Path):
     assert ws.run(pipeline).state == "succeeded"
 
 
+@pytest.mark.all
 def test_a_retry_reads_the_same_files(project: Project, drop: Path):
     pipeline = ws.published(project, TEXT)
     put(drop, "2")
@@ -143,6 +146,7 @@ def test_a_file_that_was_only_touched_has_not_changed(project: Project, drop: Pa
     assert amounts(project) == {10, 22, 30}
 
 
+@pytest.mark.all
 def test_a_changed_file_stops_the_run_and_can_be_set_aside(project: Project, drop: Path):
     pipeline = ws.published(project, TEXT)
     ws.run(pipeline)

@@ -47,6 +47,7 @@ def test_it_works(project: Project, add: Add):
     assert ws.run(pipeline).state == "skipped"
 
 
+@pytest.mark.all
 def test_rows_at_the_end_of_the_window_before_do_not_come_twice(project: Project, add: Add, postgres_url: str):
     """They are remembered, as in any other window; so the counts fit afterwards."""
     pipeline = ws.published(project, MERGED)
@@ -60,6 +61,7 @@ def test_rows_at_the_end_of_the_window_before_do_not_come_twice(project: Project
     assert ws.run(pipeline, "repair").state == "skipped"
 
 
+@pytest.mark.all
 def test_what_is_behind_the_first_row_is_read_from_the_beginning(project: Project, add: Add):
     pipeline = ws.published(project, MERGED)
     add((5, 5))
@@ -70,6 +72,7 @@ def test_what_is_behind_the_first_row_is_read_from_the_beginning(project: Projec
     assert ws.rows(project, "kept", "tick") == {(1,): 1, (5,): 1}
 
 
+@pytest.mark.all
 def test_a_repair_that_was_cut_off_is_repeated(project: Project, add: Add):
     pipeline = ws.published(project, MERGED)
     add((1, 1))
