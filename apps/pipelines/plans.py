@@ -97,7 +97,8 @@ class Reading:
         if self.bounds["kind"] == "files":
             return [{"path": each["path"], "size": each["size"]} for each in self.bounds["files"]]
         if self.bounds["kind"] == "offsets":
-            return [{"stream": self.stream.name, **each} for each in map(_shown, self.bounds["spans"])]
+            new = [each for each in self.bounds["spans"] if each["lower"] != each["upper"]]
+            return [{"stream": self.stream.name, **_shown(each)} for each in new]
         shown = {name: self.bounds[name] for name in ("column", "lower", "upper") if name in self.bounds}
         return [{"stream": self.stream.name, **shown}]
 

@@ -17,7 +17,7 @@ class MessageParams(BaseModel):
     format: Literal["json", "raw"] = Field(
         "json",
         title="Messages are",
-        description="JSON objects, whose keys become columns; or raw: one column `value`.",
+        description="JSON objects, whose keys become columns; or raw: one column, value.",
     )
     most_messages: int = Field(
         1_000_000, ge=1, le=1_000_000_000, title="Messages of a run", description="Then it ends; the next one goes on."
