@@ -36,6 +36,11 @@ def _steps(page: Page) -> None:
     page.evaluate("document.getElementById('steps-title').closest('.card').scrollIntoView({block: 'start'})")
 
 
+def _log(page: Page) -> None:
+    page.locator("#log .log li").first.wait_for()
+    page.evaluate("document.getElementById('log').scrollIntoView({block: 'end'})")
+
+
 def _dialog(page: Page) -> None:
     page.get_by_role("button", name="Choose how to run").click()
 
@@ -64,6 +69,7 @@ PICTURES = [
     Picture("home-phone", "", NARROW),
     Picture("run-phone", "runs/{run}/", NARROW, before=_steps),
     Picture("run-steps", "runs/{run}/", before=_steps),
+    Picture("run-log", "runs/{run}/", before=_log),
     Picture("runs", "runs/"),
     Picture("pipelines", "pipelines/"),
     Picture("pipeline", "pipelines/flights/"),
