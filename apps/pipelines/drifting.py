@@ -33,7 +33,8 @@ def note(run: Run, plan: Plan) -> None:
     What a person has to decide is asked by the run that reads it, so one that is skipped leaves it be.
     """
     found = [each for each in plan.readings if each.drift is not None]
-    for each in sorted(found, key=lambda reading: reading.stream.pk):
+    # In one order for all runs, so that none waits for another that waits for it.
+    for each in sorted(found, key=lambda reading: (reading.stream.source_id, reading.stream.pk)):
         if each.drift is not None and not (plan.skip and each.drift.asks):
             sources.note_drift(each.stream, each.drift, run=run.pk, actor=SYSTEM)
 
@@ -53,7 +54,11 @@ def question(plan: Plan) -> str:
 
 def asked_by(run: Run) -> list[Drift]:
     """The changes about which a run waits for a decision."""
-    return list(Drift.objects.filter(run=run.pk, state="asked").select_related("stream__source").order_by("stream_id"))
+    return list(
+        Drift.objects.filter(run=run.pk, state="asked")
+        .select_related("stream__source")
+        .order_by("stream__source_id", "stream_id")
+    )
 
 
 def answer(run: Run, answered: str, *, renames: Mapping[str, str], remember: bool, actor: Actor) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict, Invalid
 from apps.audit.services import record
-from apps.sources.models import Drift, Stream
+from apps.sources.models import Drift, Source, Stream
 from apps.sources.services.connectors import connector_class
 from apps.sources.services.streams import note_schema
 from apps.sources.services.testing import judge_again
@@ -118,6 +118,8 @@ def note_look(stream: Stream, now: Iterable[Column], *, actor: Actor) -> None:
 
 
 def _locked(stream: uuid.UUID) -> Stream:
+    """The stream, locked behind its source: whoever looks at a source locks it first, and then its streams."""
+    Source.objects.select_for_update(no_key=True).get(streams=stream)
     rows = Stream.objects.select_for_update(no_key=True, of=("self",)).select_related("source__credential")
     return rows.get(pk=stream)
 
