@@ -60,9 +60,9 @@ def renamed(reading: Reading, names: Names) -> Reading:
             yield part(each)
 
     def check(rows: str) -> None:
-        under = ", ".join(f"{identifier(name)} AS {identifier(source)}" for source, name in wanted.items())
+        under = ", ".join(f"{identifier(wanted.get(each, each))} AS {identifier(each)}" for each in there)
         if reading.check is not None:
-            reading.check(f"SELECT *, {under} FROM ({rows})")
+            reading.check(f"SELECT {under} FROM ({rows})")
 
     return replace(
         reading,

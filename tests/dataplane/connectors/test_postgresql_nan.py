@@ -114,3 +114,14 @@ def test_of_a_window_only_its_own_rows_count_and_a_repeat_reads_them_all(postgre
     assert second is not None
     with pytest.raises(DataError, match=r"Column price of public\.t holds NaN"):
         extracted(source, second, tmp_path, "*", stream)
+
+
+def test_it_is_found_in_a_column_that_arrives_under_another_name(postgres_url: str, tmp_path: Path) -> None:
+    source = filled(
+        postgres_url, "CREATE TABLE t (id int, price numeric(12,2))", "INSERT INTO t VALUES (1, 0), (2, 'NaN')"
+    )
+    stream = StreamConfig("public.t", names={"id": "number", "price": "cost"})
+    with pytest.raises(DataError, match=r"Column price of public\.t holds NaN"):
+        extracted(source, FULL, tmp_path, "*", stream)
+    filled(postgres_url, "UPDATE t SET price = 2 WHERE id = 2")
+    assert extracted(source, FULL, tmp_path, "number, cost::INT", stream) == [(1, 0), (2, 2)]
