@@ -26,7 +26,7 @@ _FILES = """
     WITH taken AS (
         SELECT DISTINCT ON (w.source, w.stream, f ->> 'path') w.source, w.stream, f ->> 'path' AS path, w.state
         FROM pipelines_window w, jsonb_array_elements(w.bounds -> 'files') f
-        WHERE w.source = ANY (%(sources)s) AND w.bounds ? 'files' AND w.state <> 'forgotten'
+        WHERE w.source = ANY (%(sources)s::uuid[]) AND w.bounds ? 'files' AND w.state <> 'forgotten'
         ORDER BY 1, 2, 3, w.id DESC
     )
     SELECT s.source_id, count(*) FILTER (WHERE t.state = 'done'), count(*) FILTER (WHERE t.state = 'failed'),
@@ -34,13 +34,13 @@ _FILES = """
            (array_agg(x.path ORDER BY x.modified DESC, x.path DESC))[1], max(x.modified)
     FROM sources_sourcefile x JOIN sources_stream s ON s.id = x.stream_id
     LEFT JOIN taken t ON t.source = s.source_id AND t.stream = s.name AND t.path = x.path
-    WHERE s.source_id = ANY (%(sources)s) AND NOT x.ignored AND (x.gone_at IS NULL OR t.state IS NOT NULL)
+    WHERE s.source_id = ANY (%(sources)s::uuid[]) AND NOT x.ignored AND (x.gone_at IS NULL OR t.state IS NOT NULL)
     GROUP BY s.source_id
 """
 # The last reading of each source, the last that went well, and what the last day came to.
 _READ = """
     SELECT s.id, last.at, last.state, last.fetched, last.seconds, good.at, day.fetched, day.calls, day.failed
-    FROM unnest(%(sources)s) s(id)
+    FROM unnest(%(sources)s::uuid[]) s(id)
     LEFT JOIN LATERAL (
         SELECT * FROM pipelines_ingestion i WHERE i.source = s.id ORDER BY i.id DESC LIMIT 1
     ) last ON true
@@ -60,7 +60,7 @@ _BEHIND = """
         SELECT DISTINCT ON (w.source, w.stream, w.pipeline_id, w.step_key)
                w.source, (w.bounds ->> 'behind')::bigint AS behind
         FROM pipelines_window w
-        WHERE w.source = ANY (%(sources)s) AND w.bounds ->> 'kind' = 'offsets' AND w.state = 'done'
+        WHERE w.source = ANY (%(sources)s::uuid[]) AND w.bounds ->> 'kind' = 'offsets' AND w.state = 'done'
         ORDER BY w.source, w.stream, w.pipeline_id, w.step_key, w.id DESC
     ) newest GROUP BY source
 """

@@ -276,4 +276,3 @@ def _show_health(answer: dict[str, Any]) -> None:
             ("95 % within", output.seconds(figures["latency_p95_s"])),
         ]
     )
-

@@ -15,7 +15,7 @@ from apps.sources.services.connectors import connector_class, connector_of
 from apps.sources.services.files import record_files
 from apps.sources.services.sources import create_source, with_credential
 from apps.sources.services.streams import update_stream
-from apps.sources.services.testing import Answer, Asking, keep_check
+from apps.sources.services.testing import Answer, Asking, keep_tested
 from apps.sources.services.trying import tried_json
 from apps.sources.streams import merged, refreshed
 from dataplane.connectors.base import Connector, Mark, StreamConfig, StreamInfo
@@ -103,7 +103,7 @@ def add_source(
             actor=actor,
             **options,
         )
-        keep_check(source, answer, actor=actor)
+        keep_tested(source, answer, actor=actor)
         for stream in keep_found(source, found, actor=actor):
             changes = _changes(configs[stream.name], wanted[stream.name])
             kept = update_stream(stream, config=changes, actor=actor) if changes else stream

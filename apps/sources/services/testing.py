@@ -77,7 +77,11 @@ class Asking:
 
 def test_source(source: Source, *, actor: Actor) -> ConnectionCheck:
     """Test a source stage by stage, keep the outcome, and set the source's health by it. Never raises ManifoldError."""
-    answer = Asking(source).answer()
+    return keep_tested(source, Asking(source).answer(), actor=actor)
+
+
+def keep_tested(source: Source, answer: Answer, *, actor: Actor) -> ConnectionCheck:
+    """Keep what a test came to that somebody has asked for, which is an event."""
     with acting(actor):
         check = keep_check(source, answer, actor=actor)
         record(

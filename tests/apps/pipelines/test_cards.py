@@ -9,7 +9,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from apps.accounts import services
 from apps.accounts.models import Project
+from apps.audit.context import SYSTEM
 from apps.pipelines.cards import Card, cards
 from apps.pipelines.models import Ingestion, Run, Schedule, Window
 from apps.sources.models import ConnectionCheck, Drift, Health, Source, SourceFile, Stream
@@ -130,6 +132,15 @@ def test_each_card_is_on_the_page_whatever_its_health(client: Client, furnished:
     assert all(f">{each}<" in page for each in Health.values)
     assert page.count("Nothing listens.") == 1
     assert page.count('class="card pipe source') == Source.objects.count()
+
+
+def test_a_project_without_a_source_says_how_to_begin(client: Client, furnished: Furnished) -> None:  # noqa: F811
+    admin = furnished.people["admin"]
+    services.create_project(slug="empty", name="Empty", admin=admin, actor=SYSTEM)
+    client.force_login(admin)
+    page = client.get("/p/empty/sources/")
+    assert page.status_code == 200
+    assert "No source yet" in page.content.decode()
 
 
 def test_a_source_is_tested_from_its_card(client: Client, furnished: Furnished) -> None:  # noqa: F811
