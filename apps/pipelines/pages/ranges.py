@@ -27,9 +27,11 @@ def asked(form: QueryDict) -> Range:
 
 
 def at_once(form: QueryDict) -> Range:
-    """A range that is read in one run, as the dialog of a run asks for it. Raises Invalid where it names steps, too."""
+    """A range that is read in one run, as the dialog of a run asks for it. Raises Invalid where it names more."""
     if form.getlist("steps"):
         raise Invalid("steps", "A range is read for every load that it reaches. Choose no steps.")
+    if form.get("files", "").strip():
+        raise Invalid("files", "A range says by itself which files are read. Name none.")
     return Range(form.get("from", "").strip(), form.get("to", "").strip(), "range")
 
 

@@ -143,6 +143,7 @@ def test_a_range_is_read_in_one_run_from_the_dialog(operator: User, pipeline: Pi
     asked = {"HX-Request": "true"}
     assert "There is nothing to read" in client.get(f"{of}plan/", form, headers=asked).content.decode()
     assert "Choose no steps" in client.get(f"{of}plan/", form | {"steps": "kept"}, headers=asked).content.decode()
+    assert "Name none" in client.get(f"{of}plan/", form | {"files": "a.csv"}, headers=asked).content.decode()
     assert client.get(f"{of}plan/", form).status_code == 404
     assert not Backfill.objects.exists()
     shown = client.post(f"{of}run/", form, follow=True).content.decode()
