@@ -69,8 +69,8 @@ class Session:
             for each in self.extents(name):
                 if each.newest > each.before:
                     for batch in self.messages(name, {each.partition: (each.newest - 1, each.newest)}, 1):
-                        place = f"{name}, partition {each.partition}"
-                        return f"The newest message of {place}, is {batch.last[each.partition]}."
+                        place = f"partition {each.partition} of {name}"
+                        return f"The newest message of {place} is {batch.last[each.partition]}."
         return "No topic has a message yet."
 
     def close(self) -> None:
