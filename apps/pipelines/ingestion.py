@@ -20,7 +20,7 @@ from apps.pipelines.graph import PLAN, Graph, Node
 from apps.pipelines.models import Ingestion, Run, StepRun
 from apps.pipelines.states import STEP_DONE
 from apps.sources.models import Source
-from dataplane.errors import BugError
+from dataplane.errors import BugError, DataError, ManifoldError
 
 _AT_ONCE = 5_000
 
@@ -88,7 +88,7 @@ def prove_step(step: str, taken: int, left: int) -> None:
 
 
 def prove(run: Run, load: StepRun, output: dict[str, Any]) -> None:
-    """Raise BugError unless all rows that reach a load are accounted for. In its transaction; `output` is its own."""
+    """Raise ManifoldError unless all rows that reach a load are accounted for. In its transaction, with its output."""
     steps = _steps(run)
     for each in steps:
         if each.pk == load.pk:
@@ -197,8 +197,9 @@ def _row(run: Run, ways: list[Way], sources: dict[str, Any], errors: list[Any], 
         run=run,
         step_key=extract.key,
         source=sources.get(extract.spec["source"]),
-        source_slug=extract.spec["source"],
-        stream=extract.spec["stream"],
+        # Nothing may keep a run from ending, whatever its document names.
+        source_slug=extract.spec["source"][:63],
+        stream=extract.spec["stream"][:200],
         state=state,
         **asdict(account),
         bytes=read.get("bytes", 0),
@@ -247,12 +248,20 @@ def _seconds(step: StepRun) -> float:
     return (step.finished_at - step.started_at).total_seconds()
 
 
-def _unaccounted(way: Way) -> BugError:
+def _unaccounted(way: Way) -> ManifoldError:
     counts = asdict(way.account)
     others = ", ".join(f"{number} {name}" for name, number in counts.items() if name != "fetched")
+    said = f"The rows of `{way.extract.key}` do not add up: {counts['fetched']} were fetched, and {others}."
+    evidence = {"step": way.extract.key, **counts}
+    if way.load is not None and way.load.spec.get("destination"):
+        return DataError(
+            f"{said} What has arrived in {way.load.spec['table']} stays there: look whether a trigger or a rule of it "
+            "leaves rows out.",
+            code="rows_unaccounted",
+            evidence=evidence,
+        )
     return BugError(
-        f"The rows of `{way.extract.key}` do not add up: {counts['fetched']} were fetched, and {others}. Nothing of "
-        "this load counts. Run it again; if that does not help, report it with the run's log.",
+        f"{said} Nothing of this load counts. Run it again; if that does not help, report it with the run's log.",
         code="rows_unaccounted",
-        evidence={"step": way.extract.key, **counts},
+        evidence=evidence,
     )

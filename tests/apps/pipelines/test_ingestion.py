@@ -202,3 +202,15 @@ def test_requests_of_the_plan_and_of_the_read_are_counted(
     nothing = ws.run(pipeline)
     assert nothing.state == "skipped"
     assert Ingestion.objects.get(run=nothing).calls == len(shop.asked) - before > 0
+
+
+def test_a_table_that_leaves_rows_out_fails_the_run(project: Project, people: str) -> None:
+    ws.execute(people, "CREATE TABLE copies (id int, name text, changed int)")
+    body = "BEGIN IF NEW.id = 2 THEN RETURN NULL; END IF; RETURN NEW; END"
+    ws.execute(people, f"CREATE FUNCTION but_two() RETURNS trigger LANGUAGE plpgsql AS '{body}'")
+    ws.execute(people, "CREATE TRIGGER t BEFORE INSERT ON copies FOR EACH ROW EXECUTE FUNCTION but_two()")
+    sources.update_source(Source.objects.get(), writable=True, actor=ws.ACTOR)
+    steps = "  out: {load: {input: people, destination: db, table: public.copies, mode: append}}\n"
+    error = ws.failure(ws.run(ws.published(project, TEXT.partition("  sound:")[0] + steps)))
+    assert (error["class"], error["code"], error["evidence"]["inserted"]) == ("data", "rows_unaccounted", 2)
+    assert Ingestion.objects.get().state == "failed"
