@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from apps.sources.pages import adding, choosing, inbox, showing, streams, wizard
+from apps.sources.pages import adding, choosing, editing, inbox, showing, streams
 
 urlpatterns = [
     *adding.urlpatterns,
-    *wizard.urlpatterns,
+    *editing.urlpatterns,
     *choosing.urlpatterns,
     *inbox.urlpatterns,
     *showing.urlpatterns,

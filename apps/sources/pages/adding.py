@@ -1,8 +1,15 @@
-"""What each connector can do, and changing a source."""
+"""Adding a source: what it is, its connection, its streams, their types. Only the last step stores anything.
+
+The steps are parts of one page, which holds what was entered until then; no secret travels back to the browser.
+"""
 
 from __future__ import annotations
 
-from datetime import date
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -16,96 +23,215 @@ from apps.accounts.page_base import go, project_page
 from apps.sources import services
 from apps.sources.models import Source
 from apps.sources.pages import forms
-from apps.sources.pages.showing import source_of
+from apps.sources.pages.choosing import offers_of
+from apps.sources.pages.editing import refused
+from apps.sources.pages.streams import TYPES
 from apps.sources.parameters import InvalidFields
-from dataplane.connectors import matrix, registry
+from apps.sources.services import Answer, Chosen, Detected
+from dataplane.connectors import registry
 from dataplane.connectors.base import Connector
-from dataplane.drift import POLICIES
+from dataplane.connectors.clues import LONGEST
+from dataplane.errors import ManifoldError
 
-_INTERVALS = (0, 60, 300, 900, 3600, 6 * 3600, 86400)
-
-
-@require_http_methods(["GET"])
-@project_page()
-def compare(request: HttpRequest, project: Project) -> HttpResponse:
-    """What each connector can do, side by side."""
-    return render(request, "sources/compare.html", {"capabilities": matrix.capabilities(), "rows": matrix.rows()})
+Step = Callable[[HttpRequest, Project, type[Connector]], HttpResponse]
 
 
 @require_http_methods(["GET", "POST"])
 @project_page("manage")
-def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
-    source = source_of(request, project, slug, "manage")
-    kind = _connector(source.connector)
+def pick(request: HttpRequest, project: Project) -> HttpResponse:
+    """What is it? A POST answers with the connectors that it may be, or with the form of the one that it is."""
     if request.method == "GET":
-        context = {
-            "connector": forms.shown(kind),
-            "source": source,
-            "entries": forms.entries(kind, source.params, kept=True),
-            "intervals": sorted({*_INTERVALS, source.check_every}),
-            "policies": POLICIES,
-        }
-        return render(request, "sources/edit.html", context)
-    return _change(request, source, kind)
+        shown = [forms.shown(each) for each in registry.connectors().values()]
+        return render(request, "sources/pick.html", {"connectors": shown})
+    found = _detected(request)
+    if found.clear:
+        answer = _form(request, project, registry.get(found.candidates[0].connector))
+        answer.headers["HX-Retarget"] = "#connection"
+        return answer
+    candidates = [(forms.shown(registry.get(each.connector)), each) for each in found.candidates]
+    return render(request, "sources/parts/candidates.html", {"candidates": candidates})
 
 
-def _change(request: HttpRequest, source: Source, kind: type[Connector]) -> HttpResponse:
-    """Keep what was entered, and test the source as it is now."""
-    params: dict[str, Any] = {**forms.cleared(kind, request.POST), **forms.entered(kind, request.POST)}
-    every = request.POST.get("check_every", "")
-    # A day that merely stands in the form still is that of the secrets before, which new ones clear.
-    before = source.credential.expires_on if source.credential else None
-    actor = actor_of(request.user)
+@require_http_methods(["GET", "POST"])
+@project_page("manage")
+def add(request: HttpRequest, project: Project, connector: str) -> HttpResponse:
+    """The form of a connector, and the steps after it; each answers with a part of the page."""
+    if connector not in set(registry.keys()):
+        raise Http404(f"There is no connector {connector}.")
+    kind = registry.get(connector)
+    if request.method == "GET":
+        return render(request, "sources/add.html", {"connector": forms.shown(kind), "entries": forms.entries(kind)})
+    step = _STEPS.get(request.POST.get("do", "test"), _test)
     try:
-        last_day = _day(request.POST.get("expires_on", ""))
-        source = services.update_source(
-            source=source,
-            actor=actor,
-            title=request.POST.get("title", ""),
-            params=params,
-            writable=request.POST.get("writable") == "on" if kind.capabilities.writable else None,
-            check_every=int(every) if every.isdecimal() else None,
-            drift=request.POST.get("drift"),
-        )
+        return step(request, project, kind)
     except InvalidFields as error:
-        return refused(request, kind, error, source)
-    if source.credential is not None and last_day != before:
-        source.credential = services.set_expiry(source.credential, expires_on=last_day, actor=actor)
-    check = services.test_source(source=source, actor=actor)
-    said = "Saved, and the connection works." if check.ok else "Saved, but the connection fails its test: look below."
-    return go(request, reverse("console:source", args=[source.project.slug, source.slug]), said)
+        return refused(request, kind, error)
+    except ManifoldError as error:
+        return render(request, "console/parts/error.html", {"error": error.as_json()})
 
 
-def _day(entered: str) -> date | None:
-    """A day as a browser sends it; None where nothing was entered. Raises InvalidFields."""
+def _form(request: HttpRequest, project: Project, kind: type[Connector]) -> HttpResponse:
+    """The connection, filled with what the clue tells; of secrets only that they are known."""
+    guess = next((each for each in _detected(request).candidates if each.connector == kind.key), None)
+    known = frozenset(guess.secrets) if guess else frozenset()
+    context = {
+        "connector": forms.shown(kind),
+        "entries": forms.entries(kind, guess.params if guess else None, told=known),
+        "guess": guess,
+        "detected": True,
+    }
+    return render(request, "sources/parts/adding_connection.html", context)
+
+
+def _test(request: HttpRequest, project: Project, kind: type[Connector]) -> HttpResponse:
+    answer = services.try_source(_draft(request, project, kind))
+    return _tried(request, answer, going_on=False)
+
+
+def _go_on(request: HttpRequest, project: Project, kind: type[Connector]) -> HttpResponse:
+    """Test it, and show the streams that it holds; a source of uploads is stored at once, for it has none yet."""
+    draft = _draft(request, project, kind)
+    _named(request, project)
+    answer = services.try_source(draft)
+    if not all(each.ok for each in answer.stages):
+        return _tried(request, answer, going_on=True)
+    if kind.takes_uploads:
+        return _save(request, project, kind)
+    offers = offers_of(services.offered_streams(draft), {})
+    context = {
+        "connector": forms.shown(kind),
+        "offers": offers,
+        "by_cursor": kind.needs_cursor(),
+        "total": answer.seconds,
+    }
+    return _part(request, "streams", context)
+
+
+def _types(request: HttpRequest, project: Project, kind: type[Connector]) -> HttpResponse:
+    """The columns of the chosen streams, as they would be read."""
+    names = request.POST.getlist("stream")
+    if not names:
+        raise InvalidFields({"streams": ["Choose at least one, or save the source without streams."]})
+    found = services.offered_streams(_draft(request, project, kind), names)
+    cursors = {each.name: request.POST.get(f"cursor-{each.name}", "") for each in found}
+    context = {
+        "connector": forms.shown(kind),
+        "streams": [(asdict(each), cursors[each.name]) for each in found],
+        "types": TYPES,
+    }
+    return _part(request, "types", context)
+
+
+def _look(request: HttpRequest, project: Project, kind: type[Connector]) -> HttpResponse:
+    """The first rows of one of the chosen streams, and what a run would make of a sample."""
+    place = request.POST.get("at", "")
+    chosen = _chosen(request, place)
+    return render(
+        request,
+        "sources/parts/adding_sample.html",
+        services.sample_stream(_draft(request, project, kind), chosen),
+    )
+
+
+def _save(request: HttpRequest, project: Project, kind: type[Connector]) -> HttpResponse:
+    places = [name.removeprefix("chosen-") for name in request.POST if name.startswith("chosen-")]
+    slug, title = _named(request, project)
+    source = services.add_source(
+        project,
+        slug=slug,
+        title=title,
+        connector=kind.key,
+        params=_params(request, kind),
+        streams=[_chosen(request, each) for each in places],
+        actor=actor_of(request.user),
+    )
+    said = "Give it its first files." if kind.takes_uploads else "Pipelines may read it now."
+    return go(request, reverse("console:source", args=[project.slug, source.slug]), f"{source.slug} is added. {said}")
+
+
+def _save_anyway(request: HttpRequest, project: Project, kind: type[Connector]) -> HttpResponse:
+    """Store a source that fails its test: its place may come later."""
+    slug, title = _named(request, project)
+    actor = actor_of(request.user)
+    source = services.create_source(
+        project, slug=slug, title=title, connector=kind.key, params=_params(request, kind), actor=actor
+    )
+    services.test_source(source, actor=actor)
+    said = f"{source.slug} is added, and fails its test. Find its streams when it can be reached."
+    return go(request, reverse("console:source", args=[project.slug, source.slug]), said)
+
+
+_STEPS: dict[str, Step] = {
+    "form": _form,
+    "test": _test,
+    "next": _go_on,
+    "types": _types,
+    "sample": _look,
+    "save": _save,
+    "anyway": _save_anyway,
+}
+
+
+def _tried(request: HttpRequest, answer: Answer, *, going_on: bool) -> HttpResponse:
+    failed = any(not each.ok for each in answer.stages)
+    context = {"stages": answer.stages, "failed": failed, "total": answer.seconds, "saving": going_on}
+    return render(request, "sources/parts/tried.html", context)
+
+
+def _part(request: HttpRequest, step: str, context: dict[str, Any]) -> HttpResponse:
+    """The content of a later step, which takes the place of those before it."""
+    answer = render(request, f"sources/parts/adding_{step}.html", context)
+    answer.headers["HX-Retarget"] = f"#{step}"
+    return answer
+
+
+def _params(request: HttpRequest, kind: type[Connector]) -> dict[str, Any]:
+    """What was entered; secrets that were left empty are those of the clue."""
+    text = request.POST.get("text", "")[:LONGEST]
+    return {**services.told(kind.key, text, secrets_only=True), **forms.entered(kind, request.POST)}
+
+
+def _draft(request: HttpRequest, project: Project, kind: type[Connector]) -> Source:
+    return services.draft_source(project, connector=kind.key, params=_params(request, kind))
+
+
+def _named(request: HttpRequest, project: Project) -> tuple[str, str]:
+    """Name and title. Raises InvalidFields for a name that is taken, before anybody waits for the rest."""
+    title = request.POST.get("title", "").strip()[:200]
+    slug = request.POST.get("slug", "").strip() or re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:63].strip("-")
+    if not title:
+        raise InvalidFields({"title": ["Give it a title."]})
+    if Source.objects.filter(project=project, slug=slug).exists():
+        raise InvalidFields({"slug": [f"There is a source {slug} already. Choose another name."]})
+    return slug, title
+
+
+def _chosen(request: HttpRequest, place: str) -> Chosen:
+    """The stream at a place of the form, with its cursor and the types that were changed."""
+    data = request.POST
+    name = data.get(f"chosen-{place}", "")
+    cursor = data.get(f"cursor-{name}")
+    columns = [each.removeprefix(f"column-{place}-") for each in data if each.startswith(f"column-{place}-")]
+    types = {
+        data[f"column-{place}-{each}"]: data.get(f"type-{place}-{each}", "").strip()
+        for each in columns
+        if data.get(f"type-{place}-{each}", "").strip() not in ("", data.get(f"found-{place}-{each}"))
+    }
+    return Chosen(name, {"cursor": cursor} if cursor else {}, types)
+
+
+def _detected(request: HttpRequest) -> Detected:
+    """What was pasted, or the first bytes of a file, which a browser sends in base64."""
     try:
-        return date.fromisoformat(entered) if entered else None
-    except ValueError:
-        raise InvalidFields({"expires_on": ["Enter a day: 2027-01-31."]}) from None
-
-
-def _connector(key: str) -> type[Connector]:
-    if key not in set(registry.keys()):
-        raise Http404(f"There is no connector {key}.")
-    return registry.get(key)
-
-
-def refused(
-    request: HttpRequest, kind: type[Connector], error: InvalidFields, source: Source | None = None
-) -> HttpResponse:
-    """What is wrong with which field, beside the form that the browser still holds."""
-    named = {each.name: each.title for each in forms.entries(kind)} | {"slug": "Name", "title": "Title"}
-    named |= {"streams": "Streams"}
-    named |= {"expires_on": "Secrets expire on", "check_every": "Test it every"}
-    faults = [
-        (path, named.get(path.partition(".")[0], path), text.removeprefix("Value error, "))
-        for path, texts in error.fields.items()
-        for text in texts
-    ]
-    return render(request, "sources/parts/wrong.html", {"faults": faults, "source": source})
+        sample = base64.b64decode(request.POST.get("sample", ""), validate=True)[:LONGEST]
+    except (binascii.Error, ValueError):
+        sample = b""
+    return services.detect(
+        request.POST.get("text", "")[:LONGEST], sample=sample, name=request.POST.get("name", "")[:200]
+    )
 
 
 urlpatterns = [
-    path("p/<slug:project>/connectors/", compare, name="connectors"),
-    path("p/<slug:project>/sources/<slug:slug>/edit/", edit, name="source-edit"),
+    path("p/<slug:project>/new-source/", pick, name="source-new"),
+    path("p/<slug:project>/new-source/<slug:connector>/", add, name="source-add"),
 ]
