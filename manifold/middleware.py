@@ -83,7 +83,8 @@ class IdleTimeout:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         by_hand = request.headers.get("HX-Request") != "true" or request.method != "GET"
-        if by_hand and settings.SESSION_COOKIE_NAME in request.COOKIES and not request.session.is_empty():
+        # A cookie that nobody has signed in by is left alone: it would get a session of its own.
+        if by_hand and settings.SESSION_COOKIE_NAME in request.COOKIES and SESSION_KEY in request.session:
             now = int(time.time())
             if now - request.session.get("used_at", 0) >= _RENEW_EVERY:
                 request.session["used_at"] = now

@@ -97,8 +97,10 @@ class Schema(AutoSchema):
             found += [HTTPStatus.BAD_REQUEST]
         if writes or needed not in ("see", "read") or getattr(self.view, "only_administrators", False):
             found += [HTTPStatus.FORBIDDEN]
+        if writes or getattr(self.view, "action", "") in getattr(self.view, "only_for_some", ()):
+            found += [HTTPStatus.CONFLICT]
         if writes:
-            found += [HTTPStatus.CONFLICT, HTTPStatus.UNSUPPORTED_MEDIA_TYPE]
+            found += [HTTPStatus.UNSUPPORTED_MEDIA_TYPE]
         if writes or needed == "read":
             found += [HTTPStatus.UNPROCESSABLE_ENTITY]
         return [int(each) for each in found]

@@ -41,6 +41,9 @@ class InboxSecretShape(serializers.Serializer[Any]):
 class SourceInbox(Base):
     """What the endpoint of sources offers of inbound webhooks."""
 
+    only_for_some = ("inbox",)
+    """Reads that other kinds of sources refuse with 409."""
+
     @extend_schema(responses=InboxShape)
     @action(detail=True, filter_backends=[], pagination_class=None)
     def inbox(self, request: Request, **_: Any) -> Response:

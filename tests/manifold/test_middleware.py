@@ -57,3 +57,9 @@ def test_a_stranger_gets_no_session(client: Client) -> None:
     client.get("/healthz")
     assert not Session.objects.exists()
     assert settings.SESSION_COOKIE_NAME not in client.cookies
+
+
+def test_a_cookie_of_nobody_gets_none_either(client: Client) -> None:
+    client.cookies[settings.SESSION_COOKIE_NAME] = "a" * 32
+    client.get("/healthz")
+    assert not Session.objects.exists()

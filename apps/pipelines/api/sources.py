@@ -52,6 +52,7 @@ class LagShape(Shape):
 class StreamViewSet(Readers, sources.StreamViewSet):
     __doc__ = sources.StreamViewSet.__doc__
     action_needed = {**sources.StreamViewSet.action_needed, "lag": "see"}
+    only_for_some = ("lag",)
 
     @extend_schema(responses=LagShape)
     @action(detail=True, pagination_class=None)
