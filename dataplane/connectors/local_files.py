@@ -33,7 +33,7 @@ class LocalFiles(FileConnector):
     key = "local_files"
     near = True
     title = "Local files"
-    summary = "CSV, TSV, fixed-width, JSON, NDJSON, Parquet and Excel files in a folder, by name pattern, whole or only new ones."
+    summary = "CSV, TSV, JSON, Parquet, Excel and other files in a folder, by name pattern, whole or only new ones."
     tested_with = "files on disk"
     capabilities = Capabilities(full=True, incremental=True, schema_inference=True, parallel=True, resumable=True)
     Params: ClassVar[type[LocalFilesParams]] = LocalFilesParams
