@@ -158,6 +158,26 @@ def seen_before(window: Window) -> dict[str, Any]:
     return {"seen": seen, "hashed": found.bounds.get("hashed")}
 
 
+def to_read(window: Window) -> dict[str, Any]:
+    """The bounds of a window as it is read now.
+
+    One that failed unread is read whole where a newer one exists: that begins where this one ends, so what a limit
+    left of it would be read by nobody.
+    """
+    bounds: dict[str, Any] = window.bounds
+    if not bounds.get("limits"):
+        return bounds
+    newer = Window.objects.filter(
+        pipeline_id=window.pipeline_id,
+        step_key=window.step_key,
+        source=window.source,
+        stream=window.stream,
+        backfill=None,
+        id__gt=window.id,
+    )
+    return {**bounds, "limits": None} if newer.exclude(state="forgotten").exists() else bounds
+
+
 def load_key(graph: Graph, step_key: str, run: Run, batch: dict[str, Window]) -> str | None:
     """What makes a load the same load again: the windows above it, or the root run where all above is read whole.
 

@@ -34,7 +34,7 @@ class ExtractAdapter(KindAdapter):
         window = w.in_batch(run.batch).get(step.key) if spec.mode == "incremental" else None
         bounds = planned.get("bounds")
         if window is not None:
-            bounds = _without(window.bounds, asking.ignored_files(stream))
+            bounds = _without(w.to_read(window), asking.ignored_files(stream))
             extras |= w.seen_before(window)
         extras["window"] = Bounds.from_json(bounds) if bounds else None
         return new_context(step, {}, extras), spec

@@ -119,6 +119,47 @@ def test_what_was_read_and_not_loaded_is_read_again_exactly(project: Project, so
     assert list(Run.objects.order_by("id").values_list("mode", flat=True)) == ["seed", "repair", "incremental"]
 
 
+def test_a_window_that_failed_unread_is_repaired_whole_where_a_newer_one_begins_behind_it(
+    project: Project, source: Source, key: str, add: Add, client: redis.Redis
+):
+    """The newer one begins where the failed one ends, so no limit may cut that short any more."""
+    limited(source, most_messages=2)
+    pipeline = ws.published(project, TEXT.format(key=key).replace("incremental}", "incremental}, if_failed: continue"))
+    ws.run(pipeline)
+    add(4, 5, 6)
+    broken = services.start_run(pipeline, actor=ws.ACTOR)
+    ws.work_before("orders")
+    client.rename(key, f"{key}-away")
+    ws.work()
+    client.rename(f"{key}-away", key)
+    broken.refresh_from_db()
+    assert (broken.state, ws.windows(pipeline)) == ("succeeded", ["done", "failed"])
+    add(7)
+    ws.run(pipeline)
+    assert numbers(project) == [1, 2, 7]
+    repaired = ws.run(pipeline, "repair")
+    assert (repaired.mode, ws.output(repaired, "orders")["rows"]) == ("repair", 4)
+    assert numbers(project) == [1, 2, 3, 4, 5, 6, 7]
+    assert ws.run(pipeline).state == "skipped"
+
+
+def test_the_newest_window_is_repaired_within_its_limits(
+    project: Project, source: Source, key: str, client: redis.Redis
+):
+    limited(source, most_messages=2)
+    pipeline = ws.published(project, TEXT.format(key=key).replace("incremental}", "incremental}, if_failed: continue"))
+    services.start_run(pipeline, actor=ws.ACTOR)
+    ws.work_before("orders")
+    client.rename(key, f"{key}-away")
+    ws.work()
+    client.rename(f"{key}-away", key)
+    assert ws.windows(pipeline) == ["failed"]
+    ws.run(pipeline, "repair")
+    assert numbers(project) == [1, 2]
+    ws.run(pipeline)
+    assert numbers(project) == [1, 2, 3]
+
+
 def test_trimmed_messages_stop_the_run_or_are_recorded(
     project: Project, source: Source, key: str, add: Add, client: redis.Redis
 ):
