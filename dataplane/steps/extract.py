@@ -19,7 +19,7 @@ from dataplane.provenance import Origin
 from dataplane.relations import identifier, literal, path_list
 from dataplane.steps import boundary
 from dataplane.steps.base import ColumnType, Spec, StagedFile, StepContext, StepKind, StepResult, Table
-from dataplane.steps.naming import arriving, renamed, sources_of
+from dataplane.steps.naming import arriving, read_for, renamed
 from dataplane.steps.origins import Origins
 from dataplane.steps.watching import Share, watched
 
@@ -103,8 +103,8 @@ def narrowed(stream: StreamConfig, spec: ExtractSpec) -> StreamConfig:
     """A stream with the columns and the filter that a step asks for on top of the stream's own."""
     both = [each for each in (stream.row_filter, spec.filter) if each]
     row_filter = both[0] if len(both) == 1 else " AND ".join(f"(\n{each}\n)" for each in both)
-    select = sources_of(spec.columns, stream.names) if spec.columns else stream.select
-    return replace(stream, select=select, row_filter=row_filter or None)
+    chosen = spec.columns or [stream.names.get(each, each) for each in stream.select]
+    return replace(stream, select=read_for(chosen, stream.columns, stream.names), row_filter=row_filter or None)
 
 
 def _extract(

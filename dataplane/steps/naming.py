@@ -27,6 +27,23 @@ def sources_of(chosen: Iterable[str], names: Names) -> tuple[str, ...]:
     return tuple(found)
 
 
+def under(columns: Iterable[Column], names: Names) -> dict[str, list[Column]]:
+    """By the name under which columns arrive, those that do: the newest last."""
+    found: dict[str, list[Column]] = {}
+    for each in columns:
+        found.setdefault(names.get(each.name, each.name), []).append(each)
+    return found
+
+
+def read_for(chosen: Iterable[str], columns: Iterable[Column], names: Names) -> tuple[str, ...]:
+    """What has to be read for columns chosen by the names under which they arrive.
+
+    Of a column that was renamed that is all it was ever called, as a file may have any of these.
+    """
+    declared = {name: [each.name for each in sources] for name, sources in under(columns, names).items()}
+    return tuple(dict.fromkeys(each for name in chosen for each in declared.get(name) or sources_of([name], names)))
+
+
 def renamed(reading: Reading, names: Names) -> Reading:
     """The same rows with their columns under the names by which they arrive.
 

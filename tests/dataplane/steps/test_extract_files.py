@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataplane.connectors.base import Column, StreamConfig, Window
+from dataplane.drift import followed
 from dataplane.errors import ConfigurationError, DataError
 from tests.dataplane.steps.files_source import Drop, places, rejects, rows, typed
 from tests.examples import examples, try_out
@@ -368,6 +369,19 @@ def test_a_filter_that_is_no_condition_over_the_row_is_refused(drop, text):
     drop.write("a.csv", "id\n1\n")
     with pytest.raises(ConfigurationError):
         drop.extract(drop.stream(), filter=text)
+
+
+@pytest.mark.parametrize("by", ["stream", "step"])
+def test_a_chosen_column_that_was_renamed_is_read_of_older_files_too(drop, by):
+    drop.write("sales_1.csv", "a,x,y\n10,1,0\n")
+    before = drop.stream()
+    drop.write("sales_2.csv", "b,x,y\n20,2,0\n")
+    now = tuple(replace(each, name="b") if each.name == "a" else each for each in before.columns)
+    chosen = replace(before, select=("a", "x") if by == "stream" else ())
+    stream = followed(chosen, before.columns, now, fills_missing=True, renames={"a": "b"})
+    result = drop.extract(stream, columns=("a", "x") if by == "step" else None)
+    assert [each.name for each in result.table.columns] == ["a", "x"]
+    assert rows(drop.root, result) == [(10, 1), (20, 2)]
 
 
 def test_an_unknown_column_is_named(drop):
