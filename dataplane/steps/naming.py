@@ -75,16 +75,19 @@ def renamed(reading: Reading, names: Names) -> Reading:
     def parts() -> Iterator[Part]:
         for each in reading.parts:
             yield part(each)
+        # Only now is it known which messages were read.
+        copy.settled = reading.settled
 
     def check(rows: str) -> None:
         under = ", ".join(f"{identifier(wanted.get(each, each))} AS {identifier(each)}" for each in there)
         if reading.check is not None:
             reading.check(f"SELECT {under} FROM ({rows})")
 
-    return replace(
+    copy = replace(
         reading,
         query=wrapped(reading.query),
         columns=arriving(reading.columns, names),
         parts=parts(),
         check=check if reading.check else None,
     )
+    return copy

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -16,6 +18,7 @@ from dataplane.connectors.clues import Clue
 from dataplane.connectors.redis_streams import RedisStreams
 from dataplane.errors import ConfigurationError, ManifoldError
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
+from tests.dataplane.steps.files_source import extracted, rows
 
 
 @pytest.fixture
@@ -176,3 +179,15 @@ def test_an_address_is_recognised():
     wanted = {"host": "cache.example.org", "port": 6380, "user": "reader", "password": "s3cret"}
     assert found.params == {**wanted, "tls": True, "database": 2}
     assert RedisStreams.recognise(Clue("cache.example.org")) is None
+
+
+def test_a_key_that_was_renamed_arrives_under_its_name_and_the_window_is_settled(
+    client: redis.Redis, redis_url: str, key: str, tmp_path: Path
+):
+    client.xadd(key, {"n": "1"}, id="1000-1")
+    client.xadd(key, {"number": "2"}, id="1000-2")
+    connector = build(redis_url, key)
+    stream = replace(declared(key, n="BIGINT", number="BIGINT"), names={"number": "n"})
+    result = extracted(tmp_path, connector, stream, whole(connector, stream))
+    assert rows(tmp_path, result) == [(1,), (2,)]
+    assert result.facts["settled"]["messages"] == 2
