@@ -19,14 +19,15 @@ from dataplane.connectors.samples import format_of_sample
 LONGEST = 64 << 10
 """So many characters of a text, and bytes of a sample, are looked at."""
 
+# These are asked of long texts of strangers: none may go back over what it has read more than once.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _ASSIGNED = re.compile(
-    r"\s*(?:export\s+|set\s+)?[A-Za-z_][A-Za-z0-9_]*\s*=\s*(?=['\"]?(?:jdbc:|[A-Za-z][A-Za-z0-9+.-]*://))"
+    r"\A\s*(?:export\s+|set\s+)?[A-Za-z_][A-Za-z0-9_]*\s*=\s*(?=['\"]?(?:jdbc:|[A-Za-z][A-Za-z0-9+.-]*://))"
 )
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}\.?)*)(?::(\d{1,5}))?")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9_-]{0,62}(?:\.[A-Za-z0-9_-]{1,63})*\.?)(?::(\d{1,5}))?")
 _COPIED = re.compile(r"(?:([^\s@:/]+)@)([A-Za-z0-9.-]+):(?!//|\d+(?:/|$))(\S*)")
 _PATH = re.compile(r"(?:/|\./|\.\./|~/|[A-Za-z]:[\\/]|\\\\)\S?.*")
-_WORDS = re.compile(r"([A-Za-z_]+)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s']+)")
+_WORDS = re.compile(r"(?<![A-Za-z_])([A-Za-z_]+)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s']+)")
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*[=:]\s*(.*)")
 
 # What the parts of an address are called in connection strings, commands and environments.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -102,6 +103,7 @@ APIS: list[tuple[str, str, dict[str, Any]]] = [
         {"base_url": "https://api.example.org/v1", "streams": ["orders /Orders?status=any"], "pagination": "page"}
         | {"size_parameter": "per_page", "page_size": 50, "auth": "api_key", "key_name": "api_key", "token": "K"},
     ),
+    ("https://example.org/api/a?to=https://b.org", "rest", {"streams": ["a /a?to=https%3A%2F%2Fb.org"]}),
     ("https://example.org/api/v2", "rest", {"base_url": "https://example.org/api/v2"}),
     (
         "curl -H 'Authorization: Bearer TOK' -X GET https://example.org/things",
@@ -201,6 +203,19 @@ def test_no_text_breaks_it(text: str) -> None:
 @given(st.binary(max_size=300), st.sampled_from(["", "x.csv", "x.xlsx", "\0"]))
 def test_no_sample_breaks_it(sample: bytes, name: str) -> None:
     detection.candidates(Clue(sample=sample, name=name))
+
+
+LONG = ("a", "a.", "a-", "_", "1", "a ", "a b=", "=", "a=", "a='", "\\'", '"', "[", "s3.", "a@", ":", "/", " ", "a;")
+
+
+@pytest.mark.parametrize(("before", "after"), [("", ","), ("host=", "'"), ("https://", ","), ("a@", ":")])
+def test_no_text_keeps_a_worker_busy(before: str, after: str) -> None:
+    """As long as texts may be; where a pattern goes back over what it has read, one of them takes minutes."""
+    for each in LONG:
+        text = before + (each * LONGEST)[: LONGEST - len(before) - len(after)] + after
+        began = time.process_time()
+        detection.candidates(Clue(text))
+        assert time.process_time() - began < 5, each
 
 
 CANARY = "canary7f3e9d"
