@@ -154,7 +154,7 @@ def start_run(
             starting.lock_trigger_key(locked.project_id, trigger_key)
             known = Run.objects.filter(project_id=locked.project_id, trigger_key=trigger_key).first()
             if known is not None:
-                return _same_request(known, locked, mode, only, files)
+                return _same_request(known, locked, mode, only, files, again=again)
         if locked.published is None:
             raise Conflict(
                 f"The pipeline `{locked.slug}` has no published version. Publish its draft first.", code="not_published"
@@ -205,7 +205,7 @@ def retry_run(run: Run, *, actor: Actor, trigger_key: str | None = None) -> Run:
             starting.lock_trigger_key(locked.project_id, trigger_key)
             known = Run.objects.filter(project_id=locked.project_id, trigger_key=trigger_key).first()
             if known is not None:
-                return _same_request(known, locked, known.requested_mode, known.only, known.files)
+                return _same_request(known, locked, known.requested_mode, known.only, known.files, again=known.again)
         again = retrying.create_retry(run, locked, actor=actor, trigger_key=trigger_key)
         _admit(locked.pk)
         again.refresh_from_db()
@@ -253,8 +253,10 @@ def _admit(pipeline_id: uuid.UUID) -> None:
         transaction.on_commit(partial(dispatch.send, ready), robust=True)
 
 
-def _same_request(known: Run, pipeline: Pipeline, mode: str, only: Sequence[str], files: Sequence[str]) -> Run:
-    same = known.pipeline_id == pipeline.pk and known.requested_mode == mode
+def _same_request(
+    known: Run, pipeline: Pipeline, mode: str, only: Sequence[str], files: Sequence[str], *, again: bool
+) -> Run:
+    same = known.pipeline_id == pipeline.pk and known.requested_mode == mode and known.again == again
     if not same or set(known.only) != set(only) or set(known.files) != set(files):
         raise Conflict("This key was used for another request. Send a new one.", code="key_used")
     return known

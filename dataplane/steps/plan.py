@@ -25,7 +25,8 @@ class Picked:
     again: bool = False
 
     def holds(self, file: FileRef) -> bool:
-        return any(fnmatchcase(file.path, each) for each in self.files)
+        # Brackets stand in names of files: they are no wildcards.
+        return any(file.path == each or fnmatchcase(file.path, each.replace("[", "[[]")) for each in self.files)
 
 
 @dataclass(frozen=True)

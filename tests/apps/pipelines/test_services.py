@@ -145,6 +145,9 @@ def test_a_key_starts_one_run(project: Project, pipeline: Pipeline):
     assert Run.objects.count() == 1
     with pytest.raises(Conflict, match="another request"):
         services.start_run(pipeline, actor=ANN, trigger_key="nightly", mode="seed")
+    services.start_run(pipeline, actor=ANN, trigger_key="late", files=["a.csv"])
+    with pytest.raises(Conflict, match="another request"):
+        services.start_run(pipeline, actor=ANN, trigger_key="late", files=["a.csv"], again=True)
 
 
 def test_nothing_runs_before_it_is_published(project: Project, source: Source):
