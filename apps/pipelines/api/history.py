@@ -55,9 +55,9 @@ class IngestionFilter(filters.FilterSet):
     state = filters.MultipleChoiceFilter(choices=[(each, each) for each in INGESTION])
     since = filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
     until = filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt")
-    rows_min = filters.NumberFilter(field_name="fetched", lookup_expr="gte")
-    rows_max = filters.NumberFilter(field_name="fetched", lookup_expr="lte")
-    bytes_min = filters.NumberFilter(field_name="bytes", lookup_expr="gte")
+    rows_min = filters.NumberFilter(field_name="fetched", lookup_expr="gte", min_value=0)
+    rows_max = filters.NumberFilter(field_name="fetched", lookup_expr="lte", min_value=0)
+    bytes_min = filters.NumberFilter(field_name="bytes", lookup_expr="gte", min_value=0)
 
     class Meta:
         model = Ingestion

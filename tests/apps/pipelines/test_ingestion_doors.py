@@ -54,6 +54,7 @@ def test_it_works(furnished: Furnished, api: Api) -> None:
         ("state=failed&state=succeeded", 4),
         ("rows_min=1", 3),
         ("rows_min=1&rows_max=5", 1),
+        ("rows_min=1E-999999999", 5),
         ("bytes_min=1000", 0),
         ("since=2020-01-01T00:00:00Z", 5),
         ("until=2020-01-01T00:00:00Z", 0),
@@ -66,6 +67,13 @@ def test_it_is_narrowed(furnished: Furnished, api: Api, query: str, count: int) 
     answer = api(furnished.people["viewer"]).get(f"{BASE}/history/?{query}")
     assert len(answer.json()["results"]) == count
     assert api(furnished.people["viewer"]).get(f"{BASE}/history/?state=nonsense").status_code == 400
+
+
+@pytest.mark.parametrize("name", ["rows_min", "rows_max", "bytes_min"])
+def test_a_number_that_nothing_can_be_counted_by_is_refused(furnished: Furnished, api: Api, name: str) -> None:
+    client = api(furnished.people["viewer"])
+    for number in ("-1", "NaN", "1E%2B999999999", "-1E%2B999999999"):
+        assert client.get(f"{BASE}/history/?{name}={number}").status_code == 400, number
 
 
 def test_the_file_is_harmless_in_a_spreadsheet(furnished: Furnished, api: Api) -> None:
