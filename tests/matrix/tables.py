@@ -270,7 +270,7 @@ post    stream-drift-accept sign-in   404       404    403      yes   yes
 get     stream-preview   sign-in      404       404    yes      yes   yes
 get     stream-lag       sign-in      404       404    yes      yes   yes
 get     stream-files     sign-in      404       404    yes      yes   yes
-post    source-inbox     sign-in      404       404    403      403   409
+post    source-inbox     sign-in      404       404    403      403   yes
 post    stream-files     sign-in      404       404    403      yes   yes
 get     pipelines        sign-in      404       404    yes      yes   yes
 get     pipeline         sign-in      404       404    yes      yes   yes

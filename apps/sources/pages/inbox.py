@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, project_page
+from apps.audit.refusals import Invalid
 from apps.sources import queries, services
 from apps.sources.models import Source
 from dataplane.connectors.webhooks import Webhooks
@@ -37,7 +38,9 @@ def change(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     """A new secret, shown in this answer and never again; or the one before is refused from now on."""
     visible = Source.objects.visible_to(request.user, "manage").filter(project=project).select_related("credential")
     source = get_object_or_404(visible, slug=slug)
-    if request.POST.get("do") == "drop":
+    if request.POST.get("do") not in ("rotate", "drop"):
+        raise Invalid("do", "Say rotate or drop.")
+    if request.POST["do"] == "drop":
         services.drop_previous_secret(source, actor=actor_of(request.user))
         said = "Events signed with the secret before are refused from now on."
         return go(request, reverse("console:source", args=[project.slug, slug]), said)

@@ -105,6 +105,10 @@ def test_secrets_are_changed_over_without_a_gap(shop: tuple[Source, str]):
     new = sources.rotate_secret(source, actor=ws.ACTOR)
     source.refresh_from_db()
     assert [send(source, each, {}).status_code for each in (old, new)] == [202, 202]
+    with pytest.raises(Conflict, match="Two secrets hold already") as refused:
+        sources.rotate_secret(source, actor=ws.ACTOR)
+    assert refused.value.code == "too_many_secrets"
+    assert [send(source, each, {}).status_code for each in (old, new)] == [202, 202]
     sources.drop_previous_secret(source, actor=ws.ACTOR)
     assert [send(source, each, {}).status_code for each in (old, new)] == [401, 202]
     with pytest.raises(Conflict):
@@ -211,11 +215,17 @@ def test_the_page_shows_the_address_and_a_secret_once(project: Project, shop: tu
     assert f"/in/{shop[0].pk}" in page and "first" in page and shop[1] not in page
     made = client.post("/p/flights/sources/shop/inbox/", {"do": "rotate"}).content.decode()
     assert "whsec_" in made
-    assert "whsec_" not in client.get("/p/flights/sources/shop/").content.decode()
+    page = client.get("/p/flights/sources/shop/").content.decode()
+    assert "whsec_" not in page and "Make a new secret" not in page and "Refuse the one before" in page
+    client.post("/p/flights/sources/shop/inbox/", {"do": "rotate"})
+    assert send(*shop, {"n": 2}).status_code == 202
     assert client.post("/p/flights/sources/shop/inbox/", {"do": "drop"}).status_code == 302
+    client.post("/p/flights/sources/shop/inbox/", {"do": "anything"})
+    assert Source.objects.get().credential.secrets.keys() == {"secret"}  # type: ignore[union-attr]
+    assert send(*shop, {"n": 3}).status_code == 401
     stream = shop[0].streams.get()
     lag = client.get(f"/p/flights/sources/shop/streams/{stream.pk}/lag/").content.decode()
-    assert "holds 1 message now" in lag
+    assert "holds 2 messages now" in lag
 
 
 @pytest.fixture(scope="module")
