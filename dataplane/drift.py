@@ -146,6 +146,9 @@ def followed(
     before, after = {each.name: each for each in seen}, {each.name: each for each in now}
     columns: list[Column] = []
     for each in stream.columns:
+        if each.name in renames.values():
+            # It is called again what it was called before: as the newest of its names it comes last.
+            continue
         here = after.get(renames.get(each.name, each.name))
         if here is None:
             columns += [each] if fills_missing else []
@@ -162,10 +165,15 @@ def followed(
     kept_names = {source: name for source, name in stream.names.items() if source in there}
     names = {**kept_names, **{name: stream.names.get(old, old) for old, name in renames.items()}}
     if not fills_missing:
-        # A column that is new may have the very name under which another one goes on arriving.
-        names |= {each.name: f"{each.name}_2" for each in now if each.name not in names and each.name in names.values()}
+        names = kept_apart(names, now)
     names = {source: name for source, name in names.items() if source != name}
     return replace(stream, columns=tuple(columns), select=tuple(name for name in select if name in there), names=names)
+
+
+def kept_apart(names: Mapping[str, str], columns: Sequence[Column]) -> dict[str, str]:
+    """The names under which columns arrive, with one for each of these columns whose own another one has already."""
+    doubles = (each.name for each in columns if each.name not in names and each.name in names.values())
+    return {**names, **{each: f"{each}_2" for each in doubles}}
 
 
 def _renames(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from apps.sources.models import Stream
 from apps.sources.parameters import InvalidFields
 from dataplane.connectors.base import Column, StreamConfig, StreamInfo
+from dataplane.drift import kept_apart
 
 
 class DeclaredColumn(BaseModel):
@@ -61,8 +62,11 @@ def config_json(config: StreamConfig) -> dict[str, Any]:
     return kept
 
 
-def merged(config: StreamConfig, changes: Mapping[str, Any]) -> StreamConfig:
-    """The declaration with some parts changed. `settings` are merged, too. Raises InvalidFields."""
+def merged(config: StreamConfig, changes: Mapping[str, Any], *, fills_missing: bool = False) -> StreamConfig:
+    """The declaration with some parts changed. `settings` are merged, too. Raises InvalidFields.
+
+    fills_missing: parts of the stream may lack columns, so several may be one that had other names.
+    """
     try:
         given = Declaration.model_validate(dict(changes))
     except ValidationError as error:
@@ -80,14 +84,15 @@ def merged(config: StreamConfig, changes: Mapping[str, Any]) -> StreamConfig:
     for name in ("row_filter", "query", "cursor"):
         if name in parts:
             parts[name] = (parts[name] or "").strip() or None
-    return _consistent(replace(config, **parts))
+    return _consistent(replace(config, **parts), fills_missing)
 
 
-def refreshed(config: StreamConfig, info: StreamInfo) -> StreamConfig:
+def refreshed(config: StreamConfig, info: StreamInfo, *, fills_missing: bool = False) -> StreamConfig:
     """The declaration after the source was looked at again.
 
     A type that an operator chose stays while the column's own type does; new columns are added, and missing ones go.
-    Where no column could be seen, like in a file that is damaged, all stay.
+    Where no column could be seen, like in a file that is damaged, all stay. fills_missing: a column that comes back
+    under a name it had is the same; elsewhere it is another one.
     """
     if not info.columns:
         return replace(config, settings={**config.settings, **info.settings})
@@ -99,9 +104,14 @@ def refreshed(config: StreamConfig, info: StreamInfo) -> StreamConfig:
         for each in info.columns
     )
     there = {each.name for each in columns}
+    names = config.names
+    if before and not fills_missing:
+        names = {source: name for source, name in names.items() if source in there}
+        names = kept_apart(names, [each for each in columns if each.name not in before])
     return replace(
         config,
         columns=columns,
+        names=names,
         settings={**config.settings, **info.settings},
         select=tuple(name for name in config.select if name in there),
         cursor=config.cursor if config.cursor in there else None,
@@ -125,7 +135,7 @@ def _columns(given: list[DeclaredColumn]) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def _consistent(config: StreamConfig) -> StreamConfig:
+def _consistent(config: StreamConfig, fills_missing: bool) -> StreamConfig:
     """Raises InvalidFields where a part names a column that is not declared."""
     there = {each.name for each in config.columns}
     faults: dict[str, list[str]] = {}
@@ -136,19 +146,20 @@ def _consistent(config: StreamConfig) -> StreamConfig:
         faults["cursor"] = [f"There is no column {config.cursor}."]
     if there and config.cursor and config.select and config.cursor not in config.select:
         faults["select"] = [f"The cursor {config.cursor} has to be among the chosen columns."]
-    if wrong := _wrong_names(config, there):
+    if wrong := _wrong_names(config, there, fills_missing):
         faults["names"] = [wrong]
     if faults:
         raise InvalidFields(faults)
     return config
 
 
-def _wrong_names(config: StreamConfig, there: set[str]) -> str:
+def _wrong_names(config: StreamConfig, there: set[str], fills_missing: bool) -> str:
     """Why columns cannot arrive under these names; empty where they can."""
     if unknown := [each for each in config.names if there and each not in there]:
         return f"There is no column {', '.join(unknown)}."
     if config.cursor in config.names:
         return f"The cursor {config.cursor} has to keep its name."
-    if len(set(config.names.values())) < len(config.names) or not all(config.names.values()):
+    doubled = len(set(config.names.values())) < len(config.names) and not fills_missing
+    if doubled or not all(config.names.values()):
         return "Give each column a name of its own."
     return ""

@@ -12,11 +12,8 @@ Names = Mapping[str, str]
 
 
 def arriving(columns: Sequence[Column], names: Names) -> tuple[Column, ...]:
-    """The columns under the names by which they arrive. Where the old name is there, too, both are one column."""
-    there = {each.name for each in columns}
-    wanted = {source: name for source, name in names.items() if source in there}
-    taken = {source for source, name in wanted.items() if name in there and name not in wanted}
-    return tuple(replace(each, name=wanted.get(each.name, each.name)) for each in columns if each.name not in taken)
+    """The columns under the names by which they arrive: all that one was ever called are one column."""
+    return tuple(replace(sources[-1], name=name) for name, sources in under(columns, names).items())
 
 
 def sources_of(chosen: Iterable[str], names: Names) -> tuple[str, ...]:
@@ -47,27 +44,24 @@ def read_for(chosen: Iterable[str], columns: Iterable[Column], names: Names) -> 
 def renamed(reading: Reading, names: Names) -> Reading:
     """The same rows with their columns under the names by which they arrive.
 
-    Files may have the old name or the new one: then the value is taken from whichever has one.
+    Files may have any name that a column ever had: then the value is taken from whichever has one, the newest first.
     """
-    there = {each.name: each for each in reading.columns}
-    wanted = {source: name for source, name in names.items() if source in there}
-    if not wanted:
+    there = {each.name for each in reading.columns}
+    if there.isdisjoint(names):
         return reading
-    both = {source: name for source, name in wanted.items() if name in there and name not in wanted}
-    plain = {source: name for source, name in wanted.items() if source not in both}
-    replaced = ", ".join(
-        f"coalesce({identifier(source)}, CAST({identifier(name)} AS {there[source].type})) AS {identifier(name)}"
-        for source, name in both.items()
-    )
-    clauses = [
-        f"EXCLUDE ({', '.join(map(identifier, both))})" if both else "",
-        f"REPLACE ({replaced})" if both else "",
-        "RENAME (" + ", ".join(f"{identifier(a)} AS {identifier(b)}" for a, b in plain.items()) + ")" if plain else "",
-    ]
-    items = " ".join(["*", *filter(None, clauses)])
+    arrive = under(reading.columns, names)
+    several = {sources[0].name: sources for sources in arrive.values() if len(sources) > 1}
+    others = [each.name for sources in several.values() for each in sources[1:]]
+    values = [f"{_newest(sources)} AS {identifier(name)}" for name, sources in several.items()]
+    plain = {sources[0].name: name for name, sources in arrive.items() if sources[0].name != name}
+    together = f"* EXCLUDE ({', '.join(map(identifier, others))}) REPLACE ({', '.join(values)})"
+    renaming = ", ".join(f"{identifier(source)} AS {identifier(name)}" for source, name in plain.items())
 
     def wrapped(query: str) -> str:
-        return f"SELECT {items} FROM ({query})" if query else ""
+        if not query:
+            return ""
+        query = f"SELECT {together} FROM ({query})" if several else query
+        return f"SELECT * RENAME ({renaming}) FROM ({query})" if plain else query
 
     def part(each: Part) -> Part:
         return replace(each, query=wrapped(each.query), careful=part(each.careful) if each.careful else None)
@@ -79,9 +73,9 @@ def renamed(reading: Reading, names: Names) -> Reading:
         copy.settled = reading.settled
 
     def check(rows: str) -> None:
-        under = ", ".join(f"{identifier(wanted.get(each, each))} AS {identifier(each)}" for each in there)
+        items = ", ".join(f"{identifier(names.get(each, each))} AS {identifier(each)}" for each in there)
         if reading.check is not None:
-            reading.check(f"SELECT {under} FROM ({rows})")
+            reading.check(f"SELECT {items} FROM ({rows})")
 
     copy = replace(
         reading,
@@ -91,3 +85,10 @@ def renamed(reading: Reading, names: Names) -> Reading:
         check=check if reading.check else None,
     )
     return copy
+
+
+def _newest(sources: Sequence[Column]) -> str:
+    """The value of the newest of these columns that has one."""
+    *older, newest = sources
+    casts = [f"CAST({identifier(each.name)} AS {newest.type})" for each in reversed(older)]
+    return f"coalesce({', '.join([identifier(newest.name), *casts])})"

@@ -58,7 +58,7 @@ def sample_stream(draft: Source, chosen: Chosen, *, limit: int = 20) -> dict[str
     Raises InvalidFields, and ManifoldError where the place cannot be asked.
     """
     connector = connector_of(draft)
-    config = _declared(_named(connector, [chosen.name])[0], chosen)
+    config = _declared(connector, _named(connector, [chosen.name])[0], chosen)
     tried = tried_json(connector, config)
     rows = None if tried["error"] else shown_rows(connector, config, limit)
     return {"columns": [vars(each) for each in config.columns], "rows": rows, "tried": tried}
@@ -86,7 +86,7 @@ def add_source(
     reader = connector_of(draft)
     wanted = {each.name: each for each in streams}
     found = _named(reader, list(wanted))
-    configs = {each.name: _declared(each, wanted[each.name]) for each in found}
+    configs = {each.name: _declared(reader, each, wanted[each.name]) for each in found}
     listed = {
         name: reader.plan(config, "incremental", Mark()).listed
         for name, config in configs.items()
@@ -126,14 +126,14 @@ def _named(connector: Connector, names: Sequence[str]) -> list[StreamInfo]:
     return found
 
 
-def _declared(info: StreamInfo, chosen: Chosen) -> StreamConfig:
+def _declared(connector: Connector, info: StreamInfo, chosen: Chosen) -> StreamConfig:
     """A discovered stream with what was chosen for it. Raises InvalidFields."""
-    found = merged(refreshed(StreamConfig(info.name), info), chosen.config)
+    found = merged(refreshed(StreamConfig(info.name), info), chosen.config, fills_missing=connector.fills_missing)
     unknown = sorted(set(chosen.types) - {each.name for each in found.columns})
     if unknown:
         raise InvalidFields({"streams": [f"{info.name} has no column {', '.join(unknown)}."]})
     columns = [vars(replace(each, type=chosen.types.get(each.name, each.type))) for each in found.columns]
-    return merged(found, {"columns": columns}) if chosen.types else found
+    return merged(found, {"columns": columns}, fills_missing=connector.fills_missing) if chosen.types else found
 
 
 def _changes(config: StreamConfig, chosen: Chosen) -> dict[str, Any]:

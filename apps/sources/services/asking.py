@@ -10,7 +10,7 @@ from typing import Any
 from apps.audit.context import Actor, acting
 from apps.audit.services import record
 from apps.sources.models import Source, Stream
-from apps.sources.services.connectors import binding, connector_of
+from apps.sources.services.connectors import binding, connector_class, connector_of
 from apps.sources.services.drift import note_look
 from apps.sources.services.files import record_files
 from apps.sources.services.streams import note_schema
@@ -61,7 +61,8 @@ def _keep_stream(source: Source, stream: Stream | None, info: StreamInfo, actor:
         note_look(stream, info.columns, actor=actor)
     if info.columns:
         stream.seen = [asdict(each) for each in info.columns]
-    stream.config = config_json(refreshed(configured(stream), info))
+    fills = connector_class(source.connector).fills_missing
+    stream.config = config_json(refreshed(configured(stream), info, fills_missing=fills))
     stream.rows, stream.bytes = info.rows, info.bytes
     stream.save()
     note_schema(stream, stream.config["columns"])

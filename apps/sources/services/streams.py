@@ -12,7 +12,7 @@ from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict
 from apps.sources.models import SchemaVersion, Source, Stream
 from apps.sources.parameters import InvalidFields
-from apps.sources.services.connectors import connector_of
+from apps.sources.services.connectors import connector_class, connector_of
 from apps.sources.services.rules import check_policy, refuse_used
 from apps.sources.streams import config_json, configured, merged, refreshed
 from dataplane.connectors.base import Connector, StreamConfig, StreamInfo
@@ -27,7 +27,7 @@ def declare_stream(source: Source, *, name: str, config: Mapping[str, Any], acto
     if not name.strip() or len(name) > 200 or "/" in name:
         raise InvalidFields({"name": ["Give it a name of up to 200 characters without a slash."]})
     connector = connector_of(source)
-    wanted = merged(StreamConfig(name), config)
+    wanted = merged(StreamConfig(name), config, fills_missing=connector.fills_missing)
     if not wanted.columns:
         wanted = refreshed(wanted, _described(connector, wanted))
     stream = Stream(source=source, name=name, config=config_json(wanted))
@@ -52,7 +52,8 @@ def update_stream(stream: Stream, *, config: Mapping[str, Any], actor: Actor, dr
         check_policy(drift)
     with acting(actor):
         stream = Stream.objects.select_for_update(of=("self",)).select_related("source__credential").get(pk=stream.pk)
-        wanted = merged(configured(stream), config)
+        fills = connector_class(stream.source.connector).fills_missing
+        wanted = merged(configured(stream), config, fills_missing=fills)
         stream.config = config_json(wanted)
         if drift is not None and drift != stream.drift:
             stream.drift, stream.drift_answered = drift, []

@@ -20,7 +20,8 @@ def try_stream(stream: Stream, *, config: Mapping[str, Any]) -> dict[str, Any]:
     `error` says why a run would fail; else `rows` would arrive and `rejected` would be set aside. Raises InvalidFields,
     and ManifoldError where the source cannot be asked.
     """
-    return tried_json(connector_of(stream.source), merged(configured(stream), config))
+    connector = connector_of(stream.source)
+    return tried_json(connector, merged(configured(stream), config, fills_missing=connector.fills_missing))
 
 
 def tried_json(connector: Connector, config: StreamConfig) -> dict[str, Any]:

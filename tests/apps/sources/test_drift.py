@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -14,8 +15,9 @@ from apps.audit.models import Event
 from apps.sources import services
 from apps.sources.models import Drift, Source, Stream
 from apps.sources.parameters import InvalidFields
+from apps.sources.streams import configured, merged, refreshed
 from dataplane import drift as drifts
-from dataplane.connectors.base import Column
+from dataplane.connectors.base import Column, StreamInfo
 from tests.people import Api, member
 
 pytestmark = pytest.mark.django_db
@@ -126,6 +128,19 @@ def test_names_that_cannot_be(stream: Stream, names: dict[str, str], said: str) 
     with pytest.raises(InvalidFields) as refused:
         services.update_stream(stream, config={"names": names}, actor=SYSTEM)
     assert refused.value.fields["names"] == [said]
+
+
+def test_files_may_have_had_several_names_for_one_column(stream: Stream) -> None:
+    names = {"fare": "x", "at": "x"}
+    assert merged(configured(stream), {"names": names}, fills_missing=True).names == names
+
+
+@pytest.mark.parametrize("fills", [True, False])
+def test_a_new_column_with_a_name_that_is_taken_is_another_one(stream: Stream, fills: bool) -> None:
+    config = replace(configured(stream), names={"fare": "old"})
+    columns = (*config.columns, Column("old", "DATE"))
+    found = refreshed(config, StreamInfo(config.name, columns), fills_missing=fills)
+    assert found.names == ({"fare": "old"} if fills else {"fare": "old", "old": "old_2"})
 
 
 def test_the_page_shows_the_change_and_takes_it_over(project: Project, stream: Stream) -> None:

@@ -8,6 +8,7 @@ import io
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
 
@@ -382,6 +383,35 @@ def test_a_chosen_column_that_was_renamed_is_read_of_older_files_too(drop, by):
     result = drop.extract(stream, columns=("a", "x") if by == "step" else None)
     assert [each.name for each in result.table.columns] == ["a", "x"]
     assert rows(drop.root, result) == [(10, 1), (20, 2)]
+
+
+@pytest.mark.parametrize("called", ["abc", "aba", "abac", "abab", "abca", "abcb"])
+def test_a_column_may_be_renamed_again_and_back(drop, called):
+    drop.write("sales_1.csv", "a,x\n1,0\n")
+    stream = drop.stream()
+    seen = stream.columns
+    for n, (old, new) in enumerate(pairwise(called), start=2):
+        drop.write(f"sales_{n}.csv", f"{new},x\n{n},0\n")
+        now = tuple(replace(each, name=new) if each.name == old else each for each in seen)
+        stream = followed(stream, seen, now, fills_missing=True, renames={old: new})
+        seen = now
+    assert sorted(each.name for each in stream.columns) == [*sorted(set(called)), "x"]
+    for columns in (None, ("a", "x")):
+        result = drop.extract(stream, columns=columns)
+        assert [each.name for each in result.table.columns] == ["a", "x"]
+        assert rows(drop.root, result) == [(n, 0) for n in range(1, len(called) + 1)]
+
+
+def test_a_renamed_column_has_the_type_of_its_newest_name(drop):
+    drop.write("sales_1.csv", "a\n1\n")
+    seen = drop.stream().columns
+    drop.write("sales_2.csv", "b\nn\n")
+    now = (Column("b", "VARCHAR"),)
+    stream = followed(replace(drop.stream(), columns=seen), seen, now, fills_missing=True, renames={"a": "b"})
+    stream = replace(stream, columns=typed(stream, b="VARCHAR").columns)
+    result = drop.extract(stream)
+    assert [(each.name, each.type) for each in result.table.columns] == [("a", "VARCHAR")]
+    assert rows(drop.root, result) == [("1",), ("n",)]
 
 
 def test_an_unknown_column_is_named(drop):
