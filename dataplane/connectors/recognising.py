@@ -150,7 +150,7 @@ def _known(name: str) -> bool:
     bare = name.lower()
     for each in (*COMPRESSED, ARCHIVE):
         bare = bare.removesuffix(each)
-    return bare != name.lower() or any(bare.endswith(each) for each in (*SUFFIXES, ".xml", ".avro", ".dat"))
+    return bare != name.lower() or any(bare.endswith(each) for each in (*SUFFIXES, ".avro", ".dat"))
 
 
 def _stem(path: str) -> str:

@@ -14,7 +14,7 @@ from dataplane.connectors.clues import LONGEST, Address, Clue, Guess
 from dataplane.connectors.files.settings import COMPRESSED, SUFFIXES
 from dataplane.connectors.recognising import CERTAIN, LIKELY, POSSIBLE, WEAK
 
-_FILES = (*SUFFIXES, ".xml", ".avro")
+_FILES = (*SUFFIXES, ".avro")
 _SECRET = re.compile(
     r"(?:^|[_.-])(?:key|token|secret|password|passwd|pwd|sig|signature|auth|authorization|credential)$"
     r"|api-?key|access-?(?:key|token)|cookie",

@@ -220,7 +220,7 @@ class FileConnector(Connector):
             if window.kind == "full":
                 refs = tuple(list_stream(place, settings, frozenset(), now=time.time()).files)
             declared = stream.columns or self._columns(connection, place, refs, settings)
-            files = Files(place, stream, settings, tuple(declared), connection, copies)
+            files = Files(place, stream, settings, tuple(declared), connection, copies, sample)
             total = sum(each.size for each in refs)
             yield Reading(
                 "", _chosen(stream, declared), total_bytes=total, parts=files.parts(refs), warnings=files.warnings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
-import os
+import tempfile
 from typing import IO, Literal
 
 import pyarrow as pa
@@ -93,11 +93,11 @@ def encoding_of(sample: bytes) -> str:
 
 def as_utf8(found: Found, encoding: str, folder: str) -> str:
     """A copy of the file in UTF-8, in `folder`, with the same lines. Raises DataError naming a wrong byte's place."""
-    target = os.path.join(folder, f"{len(os.listdir(folder)):06d}.utf8")
+    handle, target = tempfile.mkstemp(suffix=".utf8", dir=folder)
     decoder = codecs.getincrementaldecoder(encoding)()
     done = 0
     try:
-        with open_bytes(found.absolute) as source, open(target, "wb") as out:
+        with open_bytes(found.absolute) as source, open(handle, "wb") as out:
             while chunk := source.read(_CHUNK):
                 # What a compressed file unpacks to, it does not say beforehand; a character takes four bytes at most.
                 require_room(folder, 4 * len(chunk))

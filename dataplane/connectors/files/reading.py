@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,7 @@ from dataplane.connectors.files.fixed import fixed_of
 from dataplane.connectors.files.formats import Group, GroupFile
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.layouts import Layout, delimited_layout, empty, json_layout, parquet_layout
+from dataplane.connectors.files.markup import markup_of
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.settings import BINARY, FileSettings, Format, format_of
 from dataplane.connectors.files.sheets import sheet_of
@@ -29,7 +31,10 @@ _UNPACKED = 8
 
 @dataclass
 class Files:
-    """The files of one reading on one connection. `folder_for_copies` is where UTF-8 copies go."""
+    """The files of one reading on one connection. `folder_for_copies` is where copies go that can be read.
+
+    sample: only the first rows are asked for.
+    """
 
     place: Place
     stream: StreamConfig
@@ -37,6 +42,7 @@ class Files:
     columns: tuple[Column, ...]
     connection: duckdb.DuckDBPyConnection
     folder_for_copies: str
+    sample: bool = False
     warnings: list[str] = field(default_factory=list)
     _parts: int = 0
     _brought: set[str] = field(default_factory=set)
@@ -76,13 +82,20 @@ class Files:
         try:
             compression = "none" if format_ in BINARY else compression_of(found.absolute)
             absolute = found.absolute
-            if format_ == "fixed" or (format_ not in BINARY and self.settings.encoding != "utf-8"):
+            if format_ == "fixed" or (format_ not in (*BINARY, "xml") and self.settings.encoding != "utf-8"):
                 absolute, compression = as_utf8(found, self.settings.encoding, self.folder_for_copies), "none"
             texts: Texts | None = None
             if format_ == "excel":
                 texts = sheet_of(self.connection, found, self.settings, self.columns)
             elif format_ == "fixed":
                 texts = fixed_of(found, self.settings, formats.BUFFER)
+            elif format_ == "xml":
+                texts = markup = markup_of(
+                    found, self.settings, self.columns, self.folder_for_copies, sample=self.sample
+                )
+                absolute, compression = markup.copy, "none"
+                if not markup.count:
+                    self.warnings.append(f"{ref.path} holds no element {self.settings.records}: it has no rows.")
             layout = self._layout(format_, found, absolute, texts)
         except FileNotFoundError:
             raise gone(ref.path) from None
@@ -95,7 +108,7 @@ class Files:
         elif format_ == "ndjson":
             first_line = 1
         compressed = compression != "none"
-        copy = "" if absolute == found.absolute else absolute
+        copy = "" if absolute == found.absolute or format_ == "xml" else absolute
         source = SourceFile(ref, found.absolute, first_line, compressed, copy, longest_line)
         weight = found.size * (_UNPACKED if compressed else 1)
         return GroupFile(source, absolute, format_, compression, layout, weight, texts)
@@ -125,8 +138,15 @@ class Files:
         # What came from another machine was compared with its place when it arrived.
         part = group.part(self._checked(sources) if self.place.local else None)
         paths = [each.ref.path for each in sources if each.ref.path in self._brought]
-        # What was brought or unpacked here makes room when it has been read.
-        return replace(part, release=lambda: self.place.release(paths)) if paths else part
+        copies = [each.absolute for each in files if each.format == "xml"]
+
+        def release() -> None:
+            self.place.release(paths)
+            for each in copies:
+                os.remove(each)
+
+        # What was brought, unpacked or copied here makes room when it has been read.
+        return replace(part, release=release) if paths or copies else part
 
     def _tell(self, group: Group) -> None:
         there = {name for name, _ in group.files[0].layout}

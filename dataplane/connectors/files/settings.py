@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
@@ -11,7 +12,7 @@ from dataplane.connectors.files.cells import Cells
 from dataplane.connectors.files.spans import Span
 from dataplane.errors import ConfigurationError
 
-Format = Literal["csv", "tsv", "json", "ndjson", "parquet", "excel", "fixed"]
+Format = Literal["csv", "tsv", "json", "ndjson", "parquet", "excel", "fixed", "xml"]
 OneCharacter = Annotated[str, StringConstraints(min_length=1, max_length=1)]
 
 SUFFIXES: dict[str, Format] = {
@@ -24,6 +25,7 @@ SUFFIXES: dict[str, Format] = {
     ".jsonl": "ndjson",
     ".parquet": "parquet",
     ".fwf": "fixed",
+    ".xml": "xml",
     ".xlsx": "excel",
     ".xlsm": "excel",
     # Told apart when they are opened, so that whoever delivers one is told what to do.
@@ -35,6 +37,7 @@ BINARY = ("parquet", "excel")
 COMPRESSED = (".gz", ".zst")
 # Holds files; each of them is told by its own name.
 ARCHIVE = ".zip"
+_NAME = re.compile(r"[^\s/@#<>\"'=]+")
 
 
 class FileSettings(BaseModel):
@@ -45,7 +48,9 @@ class FileSettings(BaseModel):
     pattern: tuple[str, ...] = Field(
         min_length=1, title="Files", description="Such as flights_{YYYY}-{MM}.csv or *.csv"
     )
-    format: Literal["auto", "csv", "tsv", "json", "ndjson", "parquet", "excel", "fixed"] = Field("auto", title="Format")
+    format: Literal["auto", "csv", "tsv", "json", "ndjson", "parquet", "excel", "fixed", "xml"] = Field(
+        "auto", title="Format"
+    )
     encoding: str = Field("utf-8", title="Encoding")
     delimiter: OneCharacter | None = Field(None, title="Delimiter", description="Empty: comma, or tab for TSV")
     quote: OneCharacter | None = Field('"', title="Quote")
@@ -64,13 +69,23 @@ class FileSettings(BaseModel):
         title="Columns by position",
         description="Of the format fixed, one a line: a name, and its first and last letter, such as amount 11-20",
     )
+    records: str = Field(
+        "",
+        title="Records",
+        description="Of the format xml: the path of the elements that are rows, such as orders/order",
+    )
+    repeated: tuple[str, ...] = Field(
+        (),
+        title="Elements that repeat",
+        description="Of the format xml, one a line: what is a list in each record, such as tag or lines/line",
+    )
     when_changed: Literal["ignore", "read_again", "stop"] | None = Field(
         None, title="When a file has changed since it was read", description="Empty: leave it, and say so"
     )
     by_pattern: bool = Field(False, title="Read all files of the first pattern before those of the next")
     settle_seconds: float = Field(0, ge=0, title="Leave a file alone until it has not changed for so many seconds")
 
-    @field_validator("pattern", "positions", mode="before")
+    @field_validator("pattern", "positions", "repeated", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return tuple(each.strip() for each in value.splitlines() if each.strip()) if isinstance(value, str) else value
@@ -82,6 +97,14 @@ class FileSettings(BaseModel):
         if twice := sorted({each for each in names if names.count(each) > 1}):
             raise ValueError(f"Two columns would be called {twice[0]}. Give each its own name.")
         return value
+
+    @field_validator("records")
+    @classmethod
+    def _steps(cls, value: str) -> str:
+        path = value.strip().strip("/")
+        if path and not all(_NAME.fullmatch(each) for each in path.split("/")):
+            raise ValueError(f"{value!r} is no path of elements. Write their names from the root on: orders/order")
+        return path
 
     @field_validator("cells")
     @classmethod
@@ -107,6 +130,11 @@ class FileSettings(BaseModel):
     def spans(self) -> tuple[Span, ...]:
         """The columns of a format of fixed width."""
         return tuple(Span.parse(each) for each in self.positions)
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The names of the elements that lead to a record, which is the last; none where nothing tells."""
+        return tuple(each.rpartition(":")[2] for each in self.records.split("/")) if self.records else ()
 
     @property
     def separator(self) -> str:

@@ -31,7 +31,7 @@ Instance = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 # The headers of so many files are looked at; of formats that have none, and of files elsewhere, the first and the last.
 _HEADERS = 500
 _SAMPLE_BYTES = 1 << 16
-_ENDS = ("json", "ndjson", "excel")
+_ENDS = ("json", "ndjson", "excel", "xml")
 
 
 @dataclass
@@ -85,8 +85,8 @@ class Shape:
                 self.new.setdefault(name, found.get(name) or Column(name, type_ or "VARCHAR", native=type_ or "text"))
             elif type_:
                 self.types[name] = wider(self.types.get(name, type_), type_)
-        if format_ not in ("json", "ndjson"):
-            # An object may lack a key that the next one has, so JSON says nothing of what has gone.
+        if format_ not in ("json", "ndjson", "xml"):
+            # An object may lack a key that the next one has, so JSON and XML say nothing of what has gone.
             self.lacking = names - there
             self.order = tuple(name for name, _ in layout)
         self.looked += 1
@@ -96,7 +96,7 @@ class Shape:
             return delimited_layout(here, self.settings, self.declared)
         if format_ == "fixed":
             return tuple((each.name, "") for each in self.settings.spans)
-        if format_ == "excel":
+        if format_ in ("excel", "xml"):
             return tuple((name, "") for name in self._sniffed(here, format_))
         with self.instance() as connection:
             if format_ == "parquet":

@@ -28,6 +28,7 @@ from dataplane.connectors.files.layouts import (
     records,
     unique,
 )
+from dataplane.connectors.files.markup import sampled
 from dataplane.connectors.files.settings import FileSettings, Format
 from dataplane.connectors.files.sheet_types import placed, seen
 
@@ -68,6 +69,8 @@ def sniff(
         return Sniffed(found.columns, found.settings, found.warnings)
     if format_ == "fixed":
         return _fixed(connection, filled, declared)
+    if format_ == "xml":
+        return _xml(connection, filled, declared)
     return _delimited(connection, filled, format_)
 
 
@@ -158,6 +161,22 @@ def _fixed(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], declar
         "header": settings.header,
         "skip": settings.skip,
         "positions": list(settings.positions),
+        "null_values": list(found.null_values),
+        "decimal_separator": found.decimal_separator,
+        "date_format": found.date_format,
+    }
+    return Sniffed(tuple(found.columns), values, found.warnings)
+
+
+def _xml(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], declared: FileSettings | None) -> Sniffed:
+    settings, columns = sampled(files, declared or FileSettings(pattern=("*",), format="xml"))
+    names = list(columns)
+    bounded_width(files[0].path, len(names))
+    _as_table(connection, names, list(zip(*columns.values(), strict=True)))
+    found = infer(connection, "__sample", names, comma=True)
+    values = {
+        "records": settings.records,
+        "repeated": list(settings.repeated),
         "null_values": list(found.null_values),
         "decimal_separator": found.decimal_separator,
         "date_format": found.date_format,
