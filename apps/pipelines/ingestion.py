@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 from apps.audit.ticks import tick
 from apps.pipelines.graph import PLAN, Graph, Node
 from apps.pipelines.models import Ingestion, Run, StepRun
+from apps.pipelines.plans import SEED
 from apps.pipelines.states import STEP_DONE
 from apps.sources.models import Source
 from dataplane.errors import BugError, DataError, ManifoldError
@@ -161,6 +162,9 @@ def _landed(load: StepRun | None, arriving: int) -> tuple[int, int, int]:
     if load is None or load.state not in STEP_DONE:
         return 0, 0, 0
     output = load.output or {}
+    if load.state != "reused" and output.get("status") == "already_done" and "destination" in output:
+        # The ledger tells how many have arrived. Fewer may come again: what was changed since lies in a later window.
+        return 0, 0, min(arriving, output["inserted"] + output["updated"] + output["skipped"])
     if load.state == "reused" or output.get("status") != "loaded":
         return 0, 0, arriving
     if "inserted" in output:
@@ -255,10 +259,11 @@ def _unaccounted(way: Way) -> ManifoldError:
     evidence = {"step": way.extract.key, **counts}
     if way.load is not None and way.load.spec.get("destination"):
         return DataError(
-            f"{said} What has arrived in {way.load.spec['table']} stays there: look whether a trigger or a rule of it "
-            "leaves rows out.",
+            f"{said} What has arrived in {way.load.spec['table']} stays there, and is not loaded a second time. Look "
+            "whether a trigger or a rule of it leaves rows out, mend that, and read everything again with mode seed.",
             code="rows_unaccounted",
             evidence=evidence,
+            suggestions=[SEED] if way.extract.spec.get("mode") == "incremental" else [],
         )
     return BugError(
         f"{said} Nothing of this load counts. Run it again; if that does not help, report it with the run's log.",

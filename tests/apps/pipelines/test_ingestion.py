@@ -13,11 +13,12 @@ from django.db.models import F
 from django.utils import timezone
 
 from apps.accounts.models import Project
-from apps.pipelines import ingestion, services
+from apps.pipelines import failpoints, fixing, ingestion, services
 from apps.pipelines.models import Ingestion, Run, StepRun
 from apps.snapshots.models import DataFile, Dataset
 from apps.sources import services as sources
 from apps.sources.models import Source
+from dataplane.errors import DataError
 from tests.apps.pipelines import workshop as ws
 from tests.dataplane.connectors.rest.api import Api, serving_orders
 from tests.dataplane.connectors.rest.reading import WAYS
@@ -211,6 +212,38 @@ def test_a_table_that_leaves_rows_out_fails_the_run(project: Project, people: st
     ws.execute(people, "CREATE TRIGGER t BEFORE INSERT ON copies FOR EACH ROW EXECUTE FUNCTION but_two()")
     sources.update_source(Source.objects.get(), writable=True, actor=ws.ACTOR)
     steps = "  out: {load: {input: people, destination: db, table: public.copies, mode: append}}\n"
-    error = ws.failure(ws.run(ws.published(project, TEXT.partition("  sound:")[0] + steps)))
+    pipeline = ws.published(project, TEXT.partition("  sound:")[0] + steps)
+    error = ws.failure(ws.run(pipeline))
     assert (error["class"], error["code"], error["evidence"]["inserted"]) == ("data", "rows_unaccounted", 2)
     assert Ingestion.objects.get().state == "failed"
+    # The ledger knows the load as done, which brings no row that is missing.
+    again = ws.run(pipeline)
+    assert (ws.failure(again)["code"], ws.failure(again)["evidence"]["skipped"]) == ("rows_unaccounted", 2)
+    ws.execute(people, "DROP TRIGGER t ON copies")
+    seed = fixing.apply(again, "seed", actor=ws.ACTOR)
+    ws.work()
+    assert counts(seed) == {"fetched": 3, "inserted": 3}
+    assert ws.windows(pipeline) == ["forgotten", "done"]
+
+
+def test_a_load_that_was_done_and_is_repeated_with_fewer_rows_is_done(
+    project: Project, people: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that was changed since lies in a later window, which brings it."""
+    ws.execute(people, "CREATE TABLE copies (id int PRIMARY KEY, name text, changed int)")
+    sources.update_source(Source.objects.get(), writable=True, actor=ws.ACTOR)
+    steps = "  out: {load: {input: people, destination: db, table: public.copies, mode: merge, key: [id]}}\n"
+    pipeline = ws.published(project, TEXT.partition("  sound:")[0] + steps)
+
+    def stop(place: str) -> None:
+        if place == "outside_kept":
+            raise DataError("It ends here.", code="ended")
+
+    with monkeypatch.context() as between_commits:
+        between_commits.setattr(failpoints, "hit", stop)
+        assert ws.failure(ws.run(pipeline))["code"] == "ended"
+    ws.execute(people, "UPDATE people SET name = 'b', changed = 9 WHERE id = 2")
+    repeated = ws.run(pipeline)
+    assert repeated.state == "succeeded", ws.error_of(repeated)
+    assert counts(repeated) == {"fetched": 2, "skipped": 2}
+    assert Ingestion.objects.latest("at").updated == 1
