@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -27,6 +27,8 @@ PersonView = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 ProjectView = Callable[Concatenate[HttpRequest, Project, P], HttpResponseBase]
 
 logger = logging.getLogger(__name__)
+
+_NO_SUCH = "There is nothing of that name."
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def project_page(action: Action = "see") -> Callable[[ProjectView[P]], Callable[
 
     Whoever is signed out goes to sign in. A project that one may not see is not found; what one may not do there is
     refused. A ManifoldError of a service comes back as a toast to a form, as a page to a reader, in its own words.
+    What a form names by no id at all is not found.
     """
 
     def decorate(view: ProjectView[P]) -> Callable[..., HttpResponseBase]:
@@ -69,6 +72,8 @@ def project_page(action: Action = "see") -> Callable[[ProjectView[P]], Callable[
                 return view(request, membership.project, **kwargs)  # type: ignore[call-arg]
             except ManifoldError as error:
                 return _refused(request, error)
+            except ValidationError:
+                raise Http404(_NO_SUCH) from None
 
         return inner
 
@@ -87,6 +92,8 @@ def person_page(view: PersonView[P]) -> Callable[..., HttpResponseBase]:
             return view(request, *args, **kwargs)
         except ManifoldError as error:
             return _refused(request, error)
+        except ValidationError:
+            raise Http404(_NO_SUCH) from None
 
     return inner
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, timedelta
+from datetime import UTC, date, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
@@ -100,7 +100,7 @@ def _narrowed(rows: QuerySet[Ingestion], chosen: dict[str, str]) -> QuerySet[Ing
     since, until = _day(chosen["since"]), _day(chosen["until"])
     if since:
         asked["since"] = f"{since}T00:00:00Z"
-    if until:
+    if until and until < date.max:
         asked["until"] = f"{until + timedelta(days=1)}T00:00:00Z"
     found: QuerySet[Ingestion] = IngestionFilter(asked, queryset=rows).qs
     return found

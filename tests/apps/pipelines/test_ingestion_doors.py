@@ -106,6 +106,8 @@ def test_the_page_is_narrowed_and_saved(furnished: Furnished, client: Client) ->
     text = client.get("/p/flights/history/?stream=wide&state=failed&rows_min=oops&since=soon").content.decode()
     assert text.count("<tr>") == 3
     assert "Nothing fits these filters" in client.get("/p/flights/history/?since=2999-01-01").content.decode()
+    last = client.get("/p/flights/history/?since=0001-01-01&until=9999-12-31").content.decode()
+    assert last.count("<tr>") == 5, "no day comes after the last one"
     saved = client.get("/p/flights/sources/drop/history/export/").getvalue().decode()
     assert len(saved.splitlines()) == 3
     assert client.get("/p/flights/sources/none/history/").status_code == 404

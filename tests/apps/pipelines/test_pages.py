@@ -180,6 +180,13 @@ def test_nonsense_in_an_address_is_not_found(used: dict[str, str], viewer: User,
     assert client.get("/p/flights/audit/?actor=%00").status_code == 400
 
 
+@pytest.mark.parametrize("named", ["", "no-such"])
+def test_nonsense_in_a_form_is_not_found(used: dict[str, str], operator: User, sign_in: SignIn, named: str) -> None:
+    client, stream = sign_in(operator), f"/p/flights/sources/drop/streams/{used['stream']}/"
+    assert client.post(f"{stream}drift/accept/", {"drift": named}).status_code == 404
+    assert client.post(f"{stream}files/", {"file": named}).status_code == 404
+
+
 def test_lists_cost_the_same_however_long_they_are(
     used: dict[str, str], project: Project, viewer: User, sign_in: SignIn
 ) -> None:
