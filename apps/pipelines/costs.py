@@ -32,6 +32,8 @@ NEAR = Decimal("0.8")
 """From this share of the budget on somebody is warned."""
 _GB = Decimal(10**9)
 _CENT = Decimal("0.01")
+# What the column `spent` takes: whoever spends more is told this.
+_MOST = Decimal("999999999999.99")
 PRICES = ("per_call", "per_gb_read", "per_gb_month")
 
 
@@ -134,7 +136,7 @@ def settle(prices: Spending, kept: int, now: datetime) -> None:
         return
     with acting(SYSTEM):
         mine = Spending.objects.filter(pk=prices.pk, state=prices.state)
-        if not mine.update(state=state, spent=_rounded(total), state_at=now):
+        if not mine.update(state=state, spent=min(_rounded(total), _MOST), state_at=now):
             return
         record(
             f"budget {state}",

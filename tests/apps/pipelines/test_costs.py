@@ -80,6 +80,15 @@ def test_a_budget_warns_once_and_the_health_says_so(furnished: Furnished) -> Non
 
 
 @pytest.mark.django_db
+def test_a_price_that_costs_more_than_can_be_kept(furnished: Furnished) -> None:
+    used(furnished.succeeded, 10**9)
+    source = Source.objects.get(slug="drop")
+    row = costs.set_prices(source, {"per_call": Decimal("99999999"), "budget": Decimal("10")}, actor=ws.ACTOR)
+    row.refresh_from_db()
+    assert (row.state, row.spent) == ("over", Decimal("999999999999.99"))
+
+
+@pytest.mark.django_db
 def test_it_works(furnished: Furnished, api: Api) -> None:
     admin = api(furnished.people["admin"])
     used(furnished.succeeded, 2000)
