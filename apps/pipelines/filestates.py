@@ -10,7 +10,7 @@ from typing import Any
 
 from apps.pipelines import windows as w
 from apps.pipelines.models import Pipeline
-from apps.sources.models import Source, SourceFile
+from apps.sources.models import Source, SourceFile, Stream
 from dataplane.connectors import registry
 
 STATES = {
@@ -30,6 +30,7 @@ class FileState:
 
     step: str
     source: str
+    stream: str
     file: SourceFile
     state: str
 
@@ -37,7 +38,7 @@ class FileState:
         return {
             "step": self.step,
             "source": self.source,
-            "stream": self.file.stream.name,
+            "stream": self.stream,
             "path": self.file.path,
             "state": self.state,
             "size": self.file.size,
@@ -55,16 +56,19 @@ def of_pipeline(pipeline: Pipeline, step: str = "") -> list[FileState]:
         extract = written.get("extract") or {}
         if extract.get("mode") != "incremental" or step not in ("", key):
             continue
-        files = SourceFile.objects.filter(
-            stream__source__project_id=pipeline.project_id,
-            stream__source__slug=extract["source"],
-            stream__name=extract["stream"],
+        # Its columns are long: they are not read again with each file.
+        stream = (
+            Stream.objects.filter(
+                source__project_id=pipeline.project_id, source__slug=extract["source"], name=extract["stream"]
+            )
+            .select_related("source")
+            .first()
         )
-        rows = list(files.select_related("stream__source").order_by("file_date", "path"))
-        if not rows or registry.get(rows[0].stream.source.connector).family != "file":
+        if stream is None or registry.get(stream.source.connector).family != "file":
             continue
-        taken = _taken(each for each in kept if each.step_key == key and each.source == rows[0].stream.source_id)
-        found += [FileState(key, extract["source"], each, _state(each, taken)) for each in rows]
+        taken = _taken(each for each in kept if each.step_key == key and each.source == stream.source_id)
+        rows = SourceFile.objects.filter(stream=stream).order_by("file_date", "path")
+        found += [FileState(key, extract["source"], stream.name, each, _state(each, taken)) for each in rows]
     return found
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from apps.accounts.models import Project, Role, User
 from apps.audit.refusals import Invalid
@@ -72,6 +74,15 @@ def test_it_works(project: Project, drop: Path):
     assert ws.run(pipeline).state == "succeeded"
     assert states(pipeline) == {"1": "processed", "2": "processed", "3": "ignored"}
     assert amounts(project) == {10, 20}
+
+
+def test_what_is_told_of_a_file_does_not_read_its_stream_again(project: Project, drop: Path):
+    pipeline = ws.published(project, TEXT)
+    run(pipeline)
+    with CaptureQueriesContext(connection) as queries:
+        assert len(states(pipeline)) == 3
+    (files,) = [each["sql"] for each in queries if "sourcefile" in each["sql"]]
+    assert "config" not in files
 
 
 def test_a_file_is_read_once_more_where_a_load_knows_its_rows_again(project: Project, drop: Path):
