@@ -19,7 +19,7 @@ from dataplane.connectors.databases.stages import reachable
 from dataplane.connectors.files.server import CONNECT_SECONDS, IDLE_SECONDS, lost, not_admitted
 from dataplane.connectors.streams.connector import Broker, StreamConnector, no_stream
 from dataplane.connectors.streams.extents import Extent
-from dataplane.connectors.streams.messages import Batch
+from dataplane.connectors.streams.messages import Batch, Pace
 from dataplane.connectors.streams.params import MessageParams
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from dataplane.net import resolve
@@ -85,7 +85,7 @@ class NatsJetStream(StreamConnector):
 
     @classmethod
     def recognise(cls, clue: Clue) -> Guess | None:
-        return recognising.broker(clue, product="NATS", schemes=("nats", "tls"), port=4222)
+        return recognising.broker(clue, product="NATS", schemes=("nats", "tls"), port=4222, alone="token")
 
     @contextmanager
     def session(self, *, hurried: bool = False) -> Iterator[Broker]:
@@ -159,12 +159,14 @@ class _Session:
                 num_replicas=1,
             )
             place = self._ask(self._stream.pull_subscribe("", stream=stream, config=config), stream)
-            left, more = most, True
+            left, more, pace = most, True, Pace(AT_ONCE)
             while more and left > 0:
-                taken, more = self._taken(place, stream, upper, min(left, AT_ONCE))
+                taken, more = self._taken(place, stream, upper, min(left, pace.count))
                 left -= len(taken)
                 if taken:
-                    yield _batch(taken)
+                    batch = _batch(taken)
+                    pace.took(batch.count, batch.bytes)
+                    yield batch
             self._ask(place.unsubscribe())
 
     def _taken(self, place: Any, stream: str, upper: int, most: int) -> tuple[list[Msg], bool]:

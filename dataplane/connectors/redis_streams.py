@@ -19,7 +19,7 @@ from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.server import IDLE_SECONDS, connected, lost, not_admitted
 from dataplane.connectors.streams.connector import Broker, StreamConnector, no_stream
 from dataplane.connectors.streams.extents import Extent, Written
-from dataplane.connectors.streams.messages import Batch
+from dataplane.connectors.streams.messages import Batch, Pace
 from dataplane.connectors.streams.params import MessageParams
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from dataplane.net import resolve
@@ -151,10 +151,10 @@ class _Session:
 
     def messages(self, stream: str, spans: dict[str, tuple[int, int]], most: int) -> Iterator[Batch]:
         for lower, upper in spans.values():
-            left = most
+            left, pace = most, Pace(AT_ONCE)
             while lower < upper and left > 0:
                 bounds = (f"({text(lower)}", text(upper))
-                count = min(left, AT_ONCE)
+                count = min(left, pace.count)
                 found: Any = self._ask(lambda client: client.xrange(stream, *bounds, count=count), stream)  # noqa: B023
                 if not found:
                     break
@@ -162,6 +162,7 @@ class _Session:
                 yield batch
                 lower = batch.last[""]
                 left -= batch.count
+                pace.took(batch.count, sum(len(each) for _, fields in found for each in fields.values()))
 
     def follow(self, stream: str, read: dict[str, int]) -> None:
         """There is no group to tell."""

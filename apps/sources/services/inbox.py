@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import Min
+from django.db.models import Min, Subquery, Sum, Window
+from django.db.models.functions import Coalesce, Length
 
 from apps.accounts import signed
 from apps.audit.context import SYSTEM, Actor, acting
@@ -16,6 +17,7 @@ from apps.audit.refusals import Conflict
 from apps.sources.models import Inbox, InboxEvent, Source
 from apps.sources.services.credentials import opened
 from dataplane.connectors.streams.inbox import Received, Standing
+from dataplane.connectors.streams.messages import MOST_BYTES
 from dataplane.connectors.webhooks import WebhookParams, Webhooks
 
 _AT_ONCE = 10_000
@@ -33,7 +35,12 @@ class Kept:
 
     def events(self, lower: int, upper: int, most: int) -> Sequence[Received]:
         rows = InboxEvent.objects.filter(source_id=self.source, position__gt=lower, position__lte=upper)
-        found = rows.order_by("position").values_list("position", "message_id", "received_at", "body")[:most]
+        rows = rows.order_by("position")
+        last = Coalesce(Subquery(rows.values("position")[most - 1 : most]), upper)
+        # What stands before an event is summed by its length alone, for which the database reads no body.
+        before = Window(Sum(Length("body")), order_by="position") - Length("body")
+        some = rows.filter(position__lte=last).annotate(before=before).filter(before__lt=MOST_BYTES)
+        found = some.values_list("position", "message_id", "received_at", "body")
         return [Received(position, named, at, bytes(body)) for position, named, at, body in found]
 
 

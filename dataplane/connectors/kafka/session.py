@@ -12,7 +12,7 @@ from dataplane.connectors.kafka import faults
 from dataplane.connectors.kafka.batches import batch_of
 from dataplane.connectors.kafka.params import KafkaParams, settings_of
 from dataplane.connectors.streams.extents import Extent
-from dataplane.connectors.streams.messages import Batch
+from dataplane.connectors.streams.messages import MOST_BYTES, Batch
 from dataplane.errors import ManifoldError
 from dataplane.net import resolve
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message
 
 AT_ONCE = 20_000
-_MOST_BYTES = 16 << 20
 _HURRIED_SECONDS = 10.0
 _POLL_SECONDS = 0.5
 # Topics of the brokers' own.
@@ -126,7 +125,7 @@ class Session:
         """The next messages within the spans that are still open; a partition that is read to its end is closed."""
         found: list[Message] = []
         size, heard = 0, time.monotonic()
-        while open_ and len(found) < most and size < _MOST_BYTES:
+        while open_ and len(found) < most and size < MOST_BYTES:
             with self._told():
                 came = self._opened.consume(most - len(found), _POLL_SECONDS)
             for each in came:

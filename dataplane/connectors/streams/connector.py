@@ -134,11 +134,9 @@ class StreamConnector(Connector):
             if stream.row_filter:
                 statements.check_expression(stream.row_filter)
             layout = Layout(stream, columns, self.beside, self.params.format, self.place)
-            batch = next(broker.messages(stream.name, self._newest(broker, stream.name, limit), limit), None)
-            part = layout.part(duck, batch or self._nothing())
-            with duckdb_errors():
-                query = (part.careful or part).query
-                return duck.execute(f"SELECT * FROM ({query}) LIMIT {int(limit)}").to_arrow_table()
+            newest = self._newest(broker, stream.name, limit)
+            found = [_rows(duck, layout, each) for each in broker.messages(stream.name, newest, limit)]
+            return pa.concat_tables(found or [_rows(duck, layout, self._nothing())]).slice(0, limit)
 
     def _taking(self, broker: Broker, stream: StreamConfig, window: Window, reading: Reading) -> Taking:
         """What is to be taken of each partition; messages that are gone since the plan are an error or a warning."""
@@ -230,6 +228,13 @@ class StreamConnector(Connector):
             "SELECT " + ", ".join(f"CAST(NULL AS {each.type}) AS {each.name}" for each in self.beside) + " WHERE false"
         ).to_arrow_table()
         return Batch({name: empty[name].combine_chunks() for name in empty.column_names}, [], {}, {})
+
+
+def _rows(duck: duckdb.DuckDBPyConnection, layout: Layout, batch: Batch) -> pa.Table:
+    """The rows of a batch, without those that do not fit."""
+    part = layout.part(duck, batch)
+    with duckdb_errors():
+        return duck.execute((part.careful or part).query).to_arrow_table()
 
 
 def _is_object(value: bytes) -> bool:

@@ -35,4 +35,4 @@ class Inbox(Protocol):
     def look(self) -> Standing: ...
 
     def events(self, lower: int, upper: int, most: int) -> Sequence[Received]:
-        """The oldest of the events in (lower, upper], `most` of them."""
+        """The oldest of the events in (lower, upper], `most` of them; fewer where they are large, but at least one."""

@@ -17,6 +17,9 @@ from dataplane.connectors.files.nests import DEEPEST, too_deep
 from dataplane.relations import identifier, literal
 
 VALUE = "value"
+MOST_BYTES = 16 << 20
+"""A batch ends where its messages have so many."""
+_FIRST = 100
 _TABLE = "__messages"
 _RAW = 1000
 _NOT_TEXT = "it is not UTF-8"
@@ -41,6 +44,19 @@ class Batch:
     @property
     def count(self) -> int:
         return len(self.values)
+
+
+class Pace:
+    """How many messages to ask of a broker that counts nothing else, so that batches stay about MOST_BYTES large."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.count = min(_FIRST, most)
+
+    def took(self, count: int, size: int) -> None:
+        """So many came, with so many bytes: fewer at once where they have grown, and more step by step."""
+        fitting = MOST_BYTES * count // max(1, size)
+        self.count = max(1, min(2 * self.count, self._most, fitting))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from apps.pipelines.models import StepRun
 from apps.sources import services as sources
 from apps.sources.models import InboxEvent, Source
 from apps.sources.parameters import InvalidFields
+from apps.sources.services import inbox
+from dataplane.connectors.streams.inbox import Standing
 from tests.apps.pipelines import workshop as ws
 from tests.mortal import Mortals, mortals
 from tests.people import Api, quick
@@ -151,6 +153,24 @@ def test_events_that_come_together_have_positions_without_a_gap(shop: tuple[Sour
         each.join()
     assert sorted(answers) == [200] * 8 + [202] * 24
     assert sorted(InboxEvent.objects.values_list("position", flat=True)) == list(range(1, 25))
+
+
+def test_large_events_are_taken_few_at_once(shop: tuple[Source, str], monkeypatch: pytest.MonkeyPatch):
+    """A batch ends with the event that makes it large; one that alone is larger is a batch, too."""
+    monkeypatch.setattr(inbox, "MOST_BYTES", 1_000)
+    sizes = [100] * 5 + [600] * 4 + [5_000, 10, 10]
+    made = [
+        InboxEvent(source=shop[0], position=place + 3, message_id=str(place), body=b"x" * size)
+        for place, size in enumerate(sizes)
+    ]
+    InboxEvent.objects.bulk_create(made)
+    kept = inbox.Kept(shop[0].pk, Standing(2, 14))
+    found, lower = [], 0
+    while batch := kept.events(lower, 14, 4):
+        found.append([len(each.body) for each in batch])
+        lower = batch[-1].position
+    assert found == [[100] * 4, [100, 600, 600], [600, 600], [5_000], [10, 10]]
+    assert [each.position for each in kept.events(4, 6, 9)] == [5, 6]
 
 
 def test_what_says_nothing_readable_is_set_aside(project: Project, shop: tuple[Source, str]):

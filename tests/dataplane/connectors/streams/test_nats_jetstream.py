@@ -13,6 +13,8 @@ import pytest
 
 from dataplane.connectors import registry
 from dataplane.connectors.base import Connector, Mark, StreamConfig
+from dataplane.connectors.nats_jetstream import NatsJetStream
+from dataplane.connectors.streams import messages
 from dataplane.errors import ManifoldError
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
 from tests.nats_server import PASSWORD, USER, nats_server
@@ -112,6 +114,26 @@ def test_messages_that_are_gone_are_told_and_deleted_ones_between_are_not_waited
     planned = build(port, name, when_gone="go on").plan(stream, "incremental", Mark(spans=settled.spans))
     assert planned.window is not None and planned.window.gone == 1
     assert read(connector, stream, planned.window)[0] == [(7,)]
+
+
+def test_large_messages_are_taken_few_at_once(port: int, name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(messages, "MOST_BYTES", 160_000)
+    sizes = [4_000] * 140 + [20] * 100
+
+    async def send() -> None:
+        client = await nats.connect(f"nats://127.0.0.1:{port}", user=USER, password=PASSWORD)
+        for size in sizes:
+            await client.publish(f"{name}.new", b'{"x": "%s"}' % (b"x" * (size - 9)))
+        await client.drain()
+
+    asyncio.run(send())
+    connector = NatsJetStream(build(port, name).params)
+    with connector.session() as broker:
+        (extent,) = broker.extents(name)
+        batches = list(broker.messages(name, {"": (extent.before, extent.newest)}, 200))
+    assert [len(each or b"") for batch in batches for each in batch.values] == sizes[:200]
+    assert [each.count for each in batches] == [100, 40, 40, 20]
+    assert connector.preview(declared(name, x="VARCHAR"), 240).num_rows == 240
 
 
 def test_an_empty_stream_has_no_row(port: int, name: str):

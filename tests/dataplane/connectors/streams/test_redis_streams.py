@@ -16,6 +16,7 @@ from dataplane.connectors import registry
 from dataplane.connectors.base import Column, Connector, Mark, Span, StreamConfig, Window
 from dataplane.connectors.clues import Clue
 from dataplane.connectors.redis_streams import RedisStreams
+from dataplane.connectors.streams import messages
 from dataplane.errors import ConfigurationError, ManifoldError
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
 from tests.dataplane.steps.files_source import extracted, rows
@@ -166,6 +167,24 @@ def test_an_empty_stream_has_no_row(client: redis.Redis, redis_url: str, key: st
     full = connector.plan(declared(key, n="INTEGER"), "full_refresh", Mark()).window
     assert full is not None and read(connector, declared(key, n="INTEGER"), full)[0] == []
     assert connector.preview(declared(key, n="INTEGER")).num_rows == 0
+
+
+def test_large_entries_are_taken_few_at_once(
+    client: redis.Redis, redis_url: str, key: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(messages, "MOST_BYTES", 160_000)
+    sizes = [4_000] * 300 + [25] * 300
+    with client.pipeline() as together:
+        for size in sizes:
+            together.xadd(key, {"body": '{"x": "%s"}' % ("x" * (size - 14)), "more": "y" * 5})
+        together.execute()
+    connector = RedisStreams(build(redis_url, key, json_field="body").params)
+    with connector.session() as broker:
+        (extent,) = broker.extents(key)
+        batches = list(broker.messages(key, {"": (extent.before, extent.newest)}, 590))
+    assert [len(each or b"") for batch in batches for each in batch.values] == [size - 5 for size in sizes[:590]]
+    assert [each.count for each in batches] == [100, *([40] * 6), 80, 160, 10]
+    assert connector.preview(declared(key, x="VARCHAR"), 500).num_rows == 500
 
 
 def test_a_stream_that_is_gone_is_named(redis_url: str, key: str):
