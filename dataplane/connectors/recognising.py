@@ -57,13 +57,19 @@ def file_server(clue: Clue, *, product: str, schemes: Sequence[str], port: int) 
     return Guess(confidence, reasons, {name: value for name, value in params.items() if value != ""})
 
 
-def broker(clue: Clue, *, product: str, schemes: Sequence[str], port: int) -> Guess | None:
-    """A server of messages, told by its scheme or its port alone: a mere name may be anything."""
+def broker(clue: Clue, *, product: str, schemes: Sequence[str], port: int, alone: str = "user") -> Guess | None:
+    """A server of messages, told by its scheme or its port alone: a mere name may be anything.
+
+    alone: the parameter for a name that stands before the server without a password.
+    """
     found = _server(clue, product, schemes, port, ())
     if found is None or clue.address is None or found[0] in (POSSIBLE, WEAK):
         return None
     confidence, reason = found
-    return Guess(confidence, (reason,), _sign_in(clue.address))
+    params = _sign_in(clue.address)
+    if "user" in params and "password" not in params:
+        params[alone] = params.pop("user")
+    return Guess(confidence, (reason,), params)
 
 
 def database_file(clue: Clue, *, product: str, scheme: str, suffixes: Sequence[str]) -> Guess | None:

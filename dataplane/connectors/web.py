@@ -16,8 +16,9 @@ from dataplane.connectors.recognising import CERTAIN, LIKELY, POSSIBLE, WEAK
 
 _FILES = (*SUFFIXES, ".avro")
 _SECRET = re.compile(
-    r"(?:^|[_.-])(?:key|token|secret|password|passwd|pwd|sig|signature|auth|authorization|credential)$"
-    r"|api-?key|access-?(?:key|token)|cookie",
+    r"(?:^|[_.-])(?:key|pass|pwd|pw|sig|auth|authorization|credential|bearer|session|sid)$"
+    r"|(?:token|secret|password|passwd|signature|jwt|tempauth)$"
+    r"|^code$|api-?key|access-?key|sess(?:ion)?[_-]?id|cookie",
     re.IGNORECASE,
 )
 _SIGNED = re.compile(r"sig|signature|x-(?:amz|goog)-(?:signature|credential|security-token)", re.IGNORECASE)
@@ -77,11 +78,10 @@ def download(clue: Clue) -> Guess | None:
     shared = _shared(address)
     if shared is not None:
         url, reason = shared
-        return Guess(LIKELY, (reason,), {"urls": [url]}, "")
+        return Guess(LIKELY, (reason, *_left_out(address)), {"urls": [url]}, "")
     params, reasons = _let_in(address, "header")
-    url, kept_back = _without_secrets(address)
-    reasons += kept_back
-    params["urls"] = [url]
+    reasons += _left_out(address)
+    params["urls"] = [_without_secrets(address)]
     last = address.path.rstrip("/").rpartition("/")[2]
     if "dav" in address.scheme or "/dav/" in address.path or "/webdav/" in address.path:
         said = "It is a folder of WebDAV. Name the address of each file in it."
@@ -116,12 +116,12 @@ def _shared(address: Address) -> tuple[str, str] | None:
     if address.host == "github.com" and (blob := re.match(r"/([^/]+/[^/]+)/(?:blob|raw)/(.+)", path)):
         return f"https://raw.githubusercontent.com/{blob[1]}/{quote(blob[2])}", "GitHub has the file itself there."
     if address.within("dropbox.com") and path.strip("/"):
-        told = {**{name: value for name, value in address.query.items() if name != "raw"}, "dl": "1"}
+        told = {**{name: value for name, value in _kept(address).items() if name != "raw"}, "dl": "1"}
         last = path.rpartition("/")[2]
         url = f"https://{address.host}{quote(path)}?{urlencode(told)}"
         return (f"{last} {url}" if _is_file(last) else f"shared.csv {url}"), "Dropbox sends the file itself so."
     if address.within("sharepoint.com", "onedrive.live.com", "1drv.ms") and path.strip("/"):
-        told = {**address.query, "download": "1"}
+        told = {**_kept(address), "download": "1"}
         url = f"shared.xlsx {_origin(address)}{quote(path)}?{urlencode(told)}"
         return url, "It is shared on OneDrive or SharePoint; with download=1 the file itself comes. Mend its ending."
     return None
@@ -135,7 +135,7 @@ def api(clue: Clue) -> Guess | None:
     if address.scheme not in ("http", "https") or not address.host or _shared(address):
         return None
     params, reasons = _let_in(address, "api_key")
-    query = {name: value for name, value in address.query.items() if not _SECRET.search(name)}
+    query = _kept(address)
     key = next((name for name in address.query if _SECRET.search(name) and not _SIGNED.search(name)), "")
     if key and "auth" not in params:
         params |= {"auth": "api_key", "key_name": key, "key_in": "query", "token": address.query[key]}
@@ -204,23 +204,28 @@ def _decoded(text: str) -> tuple[str, str] | None:
     return (user, password) if colon else None
 
 
-def _without_secrets(address: Address) -> tuple[str, tuple[str, ...]]:
-    """The address without what looks like a secret: parameters of a source are shown to everybody who may see it."""
-    kept = {name: value for name, value in address.query.items() if not _SECRET.search(name)}
-    left_out = [name for name in address.query if name not in kept]
-    scheme = "https" if address.scheme.endswith("s") or "dav" in address.scheme else "http"
-    url = (
-        _origin(address, scheme)
-        + quote(address.path or "/", safe="/%:@!$&'()*+,;=~")
-        + (f"?{urlencode(kept)}" if kept else "")
-    )
-    if not left_out:
-        return url, ()
+def _kept(address: Address) -> dict[str, str]:
+    """The query without what looks like a secret: parameters of a source are shown to everybody who may see it."""
+    return {name: value for name, value in address.query.items() if not _SECRET.search(name)}
+
+
+def _left_out(address: Address) -> tuple[str, ...]:
+    """What `_kept` leaves out, in a sentence."""
+    names = ", ".join(name for name in address.query if _SECRET.search(name))
+    if not names:
+        return ()
     said = (
-        f"{', '.join(left_out)} looks like a secret, which no address keeps, and is left out. If it can be sent as a "
-        "header, choose that."
+        f"{names} looks like a secret, which no address keeps, and is left out. If it can be sent as a header, choose "
+        "that."
     )
-    return url, (said,)
+    return (said,)
+
+
+def _without_secrets(address: Address) -> str:
+    scheme = "https" if address.scheme.endswith("s") or "dav" in address.scheme else "http"
+    kept = _kept(address)
+    path = quote(address.path or "/", safe="/%:@!$&'()*+,;=~")
+    return _origin(address, scheme) + path + (f"?{urlencode(kept)}" if kept else "")
 
 
 def _origin(address: Address, scheme: str = "") -> str:

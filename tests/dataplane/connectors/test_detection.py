@@ -244,8 +244,42 @@ def test_a_password_is_in_no_part_that_is_shown(before: str, after: str, scheme:
         f"mysql -h h -p{CANARY} shop",
         f"DB_HOST=h\nDB_USER=u\nDB_PASSWORD={CANARY}",
         f"sftp://u:{CANARY}@h/in",
+        f"nats://{CANARY}@h",
+        f"tls://{CANARY}@h:4222",
+        f"nats://u:{CANARY}@h",
+        f"redis://:{CANARY}@h/0",
     ],
 )
 def test_no_secret_is_shown_wherever_it_stood(text: str) -> None:
     assert detection.candidates(Clue(text))
     assert CANARY not in shown(Clue(text))
+
+
+SECRETS = """access_token accessToken api_key apikey auth bearer client_secret clientSecret code connect.sid jwt pass
+    password PHPSESSID pw pwd session session_id sessionid sid sig tempauth token X-Amz-Security-Token X-Amz-Signature"""
+PLACES = """https://data.example.org/orders.csv https://data.example.org/export https://api.example.org/v1/orders
+    https://www.dropbox.com/s/abc/x.csv https://my.sharepoint.com/:x:/g/abc https://1drv.ms/x/abc
+    https://docs.google.com/spreadsheets/d/abc/edit https://github.com/o/r/raw/main/x.csv https://b.s3.amazonaws.com/x.csv
+    https://drive.google.com/file/d/abc/view webdavs://h/dav/x.csv"""
+
+
+@pytest.mark.parametrize("name", SECRETS.split())
+def test_no_secret_parameter_is_shown_whatever_it_is_called(name: str) -> None:
+    for place in PLACES.split():
+        for query in (f"{name}={CANARY}", f"id=7&{name}={CANARY}&dl=0"):
+            found = shown(Clue(f"{place}?{query}"))
+            assert found.startswith("[["), place
+            assert CANARY not in found, place
+
+
+def test_a_name_before_a_server_of_nats_is_its_token() -> None:
+    (found,) = detection.candidates(Clue(f"nats://{CANARY}@h"))
+    assert (found.params, found.secrets) == ({"host": "h"}, {"token": CANARY})
+    (found,) = detection.candidates(Clue("nats://u:p@h"))
+    assert (found.params, found.secrets) == ({"host": "h", "user": "u"}, {"password": "p"})
+
+
+def test_parameters_that_only_end_like_secrets_are_kept() -> None:
+    found = detection.candidates(Clue("https://api.example.org/v1/orders?country_code=DE&compass=n"))[0]
+    assert found.params["streams"] == ["orders /orders?country_code=DE&compass=n"]
+    assert not found.secrets
