@@ -36,6 +36,9 @@ _HURRIED_SECONDS = 10.0
 # So long the server keeps our place in a stream when nobody asks for the next messages.
 _FORGOTTEN_AFTER = 600.0
 _OF_THEIR_OWN = ("KV_", "OBJ_", "$")
+# What the server calls its errors: no consumer of this name, and no JetStream for the account or at all.
+_NO_CONSUMER = 10014
+_OFF = (10039, 10076)
 
 
 class NatsAccess(BaseModel):
@@ -115,6 +118,7 @@ class _Session:
         self._loop = asyncio.new_event_loop()
         self._address = ""
         self._client: Client | None = None
+        self._entered = False
 
     def steps(self) -> list[tuple[str, Callable[[], str]]]:
         return [("resolve", self._resolve), ("connect", self._connect), ("authenticate", self._authenticate)]
@@ -174,12 +178,13 @@ class _Session:
         import nats.errors
 
         async def fetch() -> list[Msg]:
-            try:
-                return list(await place.fetch(most, timeout=self._seconds))
-            except nats.errors.TimeoutError:
-                if (await place.consumer_info()).num_pending:
-                    raise
-                return []
+            found: list[Msg] = []
+            with suppress(nats.errors.TimeoutError):
+                found = list(await place.fetch(most, timeout=self._seconds))
+            # Nothing comes where nothing is left; and where the consumer went away while it was asked.
+            if not found and (await place.consumer_info()).num_pending:
+                raise nats.errors.TimeoutError
+            return found
 
         found = self._ask(fetch(), stream)
         taken = [each for each in found if each.metadata.sequence.stream <= upper]
@@ -237,6 +242,7 @@ class _Session:
             )
         )
         self._ask(self._stream.account_info())
+        self._entered = True
         return "The server lets us in, and its JetStream is on."
 
     def _ask(self, question: Awaitable[T], stream: str = "") -> T:
@@ -249,35 +255,42 @@ class _Session:
         try:
             return self._loop.run_until_complete(asked())
         except (nats.errors.Error, TimeoutError, OSError, ssl.SSLError) as error:
-            raise self._told(error, stream) from error
-
-    def _told(self, error: Exception, stream: str) -> ManifoldError:
-        import nats.errors
-        import nats.js.errors
-
-        if isinstance(error, nats.js.errors.NotFoundError):
-            return no_stream(stream, "stream")
-        if isinstance(error, nats.js.errors.ServiceUnavailableError | nats.errors.NoRespondersError):
-            return ConfigurationError(
-                "JetStream is not on, on this server or for this account. Switch it on, or enter another account.",
-                code="jetstream_off",
-            )
-        said = str(error)
-        if isinstance(error, nats.errors.AuthorizationError) or "authorization" in said.lower():
-            return not_admitted(self._params.user or "us", "password or token")
-        if isinstance(error, ssl.SSLError | nats.errors.SecureConnRequiredError | nats.errors.SecureConnWantedError):
-            return ConfigurationError(
-                f"The TLS connection to {self._params.host} does not come about: {said[:200]}. Correct the "
-                "certificate, or switch TLS on or off as the server has it.",
-                code="tls",
-            )
-        if isinstance(error, nats.js.errors.APIError):
-            return TransientError(f"The server answers: {said[:200]}. It is tried again.", code="server_error")
-        return lost(self._params.host)
+            raise told(error, self._params, stream, entered=self._entered) from error
 
 
 async def _nothing(error: Exception) -> None:
     """What the client reports beside its answers is told by the next of them."""
+
+
+def told(error: Exception, params: NatsParams, stream: str, *, entered: bool) -> ManifoldError:
+    """A failure in our words. entered: JetStream has answered in this session, so its silence will pass."""
+    import nats.errors
+    import nats.js.errors
+
+    number = getattr(error, "err_code", None)
+    if isinstance(error, nats.js.errors.NotFoundError):
+        # The consumer is this read's own: it was forgotten, or went with the server that held it.
+        return lost(params.host) if number == _NO_CONSUMER else no_stream(stream, "stream")
+    silent = isinstance(error, nats.js.errors.ServiceUnavailableError | nats.errors.NoRespondersError)
+    if number in _OFF or (silent and number is None and not entered):
+        return ConfigurationError(
+            "JetStream is not on, on this server or for this account. Switch it on, or enter another account.",
+            code="jetstream_off",
+        )
+    if silent:
+        return lost(params.host)
+    said = str(error)
+    if isinstance(error, nats.errors.AuthorizationError) or "authorization" in said.lower():
+        return not_admitted(params.user or "us", "password or token")
+    if isinstance(error, ssl.SSLError | nats.errors.SecureConnRequiredError | nats.errors.SecureConnWantedError):
+        return ConfigurationError(
+            f"The TLS connection to {params.host} does not come about: {said[:200]}. Correct the "
+            "certificate, or switch TLS on or off as the server has it.",
+            code="tls",
+        )
+    if isinstance(error, nats.js.errors.APIError):
+        return TransientError(f"The server answers: {said[:200]}. It is tried again.", code="server_error")
+    return lost(params.host)
 
 
 def _batch(taken: Sequence[Msg]) -> Batch:

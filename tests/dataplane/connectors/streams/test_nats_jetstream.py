@@ -10,12 +10,14 @@ from uuid import uuid4
 
 import nats
 import pytest
+from nats.errors import NoRespondersError
+from nats.js.errors import NotFoundError, ServiceUnavailableError
 
-from dataplane.connectors import registry
+from dataplane.connectors import nats_jetstream, registry
 from dataplane.connectors.base import Connector, Mark, StreamConfig
-from dataplane.connectors.nats_jetstream import NatsJetStream
+from dataplane.connectors.nats_jetstream import NatsJetStream, NatsParams
 from dataplane.connectors.streams import messages
-from dataplane.errors import ManifoldError
+from dataplane.errors import ManifoldError, TransientError
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
 from tests.nats_server import PASSWORD, USER, nats_server
 
@@ -149,6 +151,40 @@ def test_each_stage_fails_in_its_own_way(port: int, name: str):
     assert failed(build(1, name)) == ("connect", "connection_refused")
     assert failed(build(port, name, password="wrong")) == ("authenticate", "authentication")
     assert failed(build(port, "nothing-here")) == ("list", "stream_missing")
+
+
+def test_a_read_whose_consumer_went_away_is_tried_again(port: int, name: str, do: Do, monkeypatch: pytest.MonkeyPatch):
+    """The server forgets it when it starts again; the stream is there all the same."""
+    publish(do, name, b"{}", b"{}", b"{}")
+    monkeypatch.setattr(messages, "_FIRST", 2)
+    connector = NatsJetStream(build(port, name).params)
+    with connector.session() as broker:
+        batches = broker.messages(name, {"": (0, 3)}, 3)
+        assert next(batches).count == 2
+        (consumer,) = do("consumers_info", name)
+        do("delete_consumer", name, consumer.name)
+        with pytest.raises(TransientError) as refused:
+            list(batches)
+    assert refused.value.code == "connection_lost"
+
+
+PASSING = [
+    (ServiceUnavailableError(), True, "connection_lost"),
+    (ServiceUnavailableError(code=503, err_code=10008), False, "connection_lost"),
+    (NoRespondersError(), True, "connection_lost"),
+    (NotFoundError(code=404, err_code=10014), True, "connection_lost"),
+    (NotFoundError(code=404, err_code=10059), True, "stream_missing"),
+    (ServiceUnavailableError(), False, "jetstream_off"),
+    (ServiceUnavailableError(code=503, err_code=10039), True, "jetstream_off"),
+    (ServiceUnavailableError(code=503, err_code=10076), True, "jetstream_off"),
+]
+
+
+@pytest.mark.parametrize(("error", "entered", "code"), PASSING, ids=[str(place) for place in range(len(PASSING))])
+def test_what_passes_is_told_from_what_stays(error: Exception, entered: bool, code: str):
+    """`entered`: JetStream has answered in this session."""
+    told = nats_jetstream.told(error, NatsParams(host="broker.example.org"), "orders", entered=entered)
+    assert (told.code, isinstance(told, TransientError)) == (code, code == "connection_lost")
 
 
 def test_a_server_without_jetstream_says_so(tmp_path: Path):
