@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from django.db.models import Q
+
 from apps.audit.context import SYSTEM, Actor
 from apps.audit.refusals import Invalid
 from apps.pipelines.document import Document
@@ -27,16 +29,21 @@ def watch(document: Document, key: str, stream: Stream, config: StreamConfig) ->
     return Watch(seen_columns(stream), sources.policy_of(stream), needed, answered)
 
 
-def note(run: Run, plan: Plan) -> None:
+def note(run: Run, plan: Plan) -> list[str]:
     """Keep what the sources were found to have, in the transaction of the plan, with the Run locked.
 
-    What a person has to decide is asked by the run that reads it, so one that is skipped leaves it be.
+    What a person has to decide is asked by the run that reads it, so one that is skipped leaves it be. Returns the
+    changes that halt the run; others may have met the same.
     """
     found = [each for each in plan.readings if each.drift is not None]
+    fails, halting = stopped(plan) is not None, []
     # In one order for all runs, so that none waits for another that waits for it.
     for each in sorted(found, key=lambda reading: (reading.stream.source_id, reading.stream.pk)):
         if each.drift is not None and not (plan.skip and each.drift.asks):
-            sources.note_drift(each.stream, each.drift, run=run.pk, actor=SYSTEM)
+            kept = sources.note_drift(each.stream, each.drift, run=run.pk, actor=SYSTEM)
+            if kept is not None and not each.failed and (each.drift.stops if fails else each.drift.asks):
+                halting.append(str(kept.pk))
+    return halting
 
 
 def stopped(plan: Plan) -> ManifoldError | None:
@@ -54,11 +61,23 @@ def question(plan: Plan) -> str:
 
 def asked_by(run: Run) -> list[Drift]:
     """The changes about which a run waits for a decision."""
-    return list(
-        Drift.objects.filter(run=run.pk, state="asked")
-        .select_related("stream__source")
-        .order_by("stream__source_id", "stream_id")
-    )
+    return _open(run, "asked")
+
+
+def stopping(run: Run) -> list[Drift]:
+    """The changes that have stopped a run and that nobody has taken over yet."""
+    return _open(run, "stopped")
+
+
+def _open(run: Run, state: str) -> list[Drift]:
+    """Changes in this state that this run was the last to meet, and those that halted it.
+
+    Another run that meets the same change, or is refused it, leaves its own mark and state on the row.
+    """
+    plans = run.steps.filter(kind="plan").values_list("output", flat=True)
+    met = [each for output in plans for each in (output or {}).get("drifts", ())]
+    found = Drift.objects.filter(Q(run=run.pk, state=state) | Q(pk__in=met)).exclude(state="followed")
+    return list(found.select_related("stream__source").order_by("stream__source_id", "stream_id"))
 
 
 def answer(run: Run, answered: str, *, renames: Mapping[str, str], remember: bool, actor: Actor) -> None:

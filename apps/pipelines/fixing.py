@@ -8,10 +8,10 @@ from typing import Any
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict
 from apps.audit.services import record
-from apps.pipelines import services
+from apps.pipelines import drifting, services
 from apps.pipelines.models import Run, StepRun
 from apps.sources import services as sources
-from apps.sources.models import Drift, SourceFile
+from apps.sources.models import SourceFile
 
 Fix = Callable[[Run, StepRun, Actor, str | None], Run]
 
@@ -81,7 +81,7 @@ def _without_files(run: Run, step: StepRun, actor: Actor, trigger_key: str | Non
 
 def _accept_columns(run: Run, step: StepRun, actor: Actor, trigger_key: str | None) -> Run:
     """Take over the columns that have stopped the run, and repeat it."""
-    for each in Drift.objects.filter(run=run.pk, state="stopped").select_related("stream__source"):
+    for each in drifting.stopping(run):
         sources.accept_drift(each, actor=actor)
     return _again(run, step, actor, trigger_key)
 

@@ -61,7 +61,7 @@ class PlanAdapter(KindAdapter):
         run.mode, run.mode_reason = plan.mode, plan.reason[:500]
         for each in plan.readings:
             sources.record_files(each.stream, each.listed, each.changed)
-        drifting.note(run, plan)
+        output["drifts"] = drifting.note(run, plan)
         if stops := drifting.stopped(plan):
             return Refused(stops, output)
         _forget(run, plan, set(document.steps) - set(document.only(run.only).steps))

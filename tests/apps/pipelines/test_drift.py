@@ -24,6 +24,8 @@ steps:
   kept: {load: {input: sales, dataset: sales}}
 """
 
+OTHER = (HEAD + KEPT).replace("pipeline: ticks", "pipeline: others").replace("kept", "other")
+
 
 @pytest.fixture
 def source(project: Project, postgres_url: str, workshop: object) -> Source:
@@ -196,6 +198,42 @@ def test_who_stops_is_asked_again_and_an_answer_can_be_remembered(project: Proje
     ws.execute(postgres_url, "ALTER TABLE ticks DROP COLUMN more")
     ws.execute(postgres_url, "INSERT INTO ticks VALUES (4, 40, 'd')")
     assert ws.run(pipeline).state == "waiting"
+
+
+@pytest.mark.parametrize("first", ["continue", "stop"])
+def test_each_of_two_runs_that_ask_the_same_takes_it_over(project: Project, add: Add, postgres_url: str, first: str):
+    pipelines = [ws.published(project, HEAD + KEPT), ws.published(project, OTHER)]
+    add((1, 10))
+    for each in pipelines:
+        ws.run(each)
+    under("ask")
+    ws.execute(postgres_url, "ALTER TABLE ticks ADD COLUMN note text")
+    ws.execute(postgres_url, "INSERT INTO ticks VALUES (2, 20, 'a')")
+    one, two = (ws.run(each) for each in pipelines)
+    assert (one.state, two.state) == ("waiting", "waiting")
+    if first == "stop":
+        assert decide(two, "stop").state == "failed"
+    assert decide(one).state == "succeeded"
+    assert Drift.objects.get().state == "followed"
+    assert ws.rows(project, "kept", "tick, note") == {(1, None): 1, (2, "a"): 1}
+    if first == "continue":
+        assert decide(two).state == "succeeded"
+
+
+def test_each_of_two_runs_that_one_change_has_stopped_takes_it_over(project: Project, add: Add, postgres_url: str):
+    pipelines = [ws.published(project, HEAD + KEPT), ws.published(project, OTHER)]
+    add((1, 10))
+    for each in pipelines:
+        ws.run(each)
+    under("stop")
+    ws.execute(postgres_url, "ALTER TABLE ticks ADD COLUMN note text")
+    one, two = (ws.run(each) for each in pipelines)
+    for run in (one, two):
+        again = fixing.apply(run, "accept_columns", actor=ws.ACTOR)
+        assert Drift.objects.get().state == "followed"
+        ws.work()
+        again.refresh_from_db()
+        assert again.state != "failed", ws.error_of(again)
 
 
 @pytest.mark.all
