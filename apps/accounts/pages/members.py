@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import path, reverse
 from django.utils import timezone
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts import services
@@ -19,6 +20,7 @@ from dataplane.errors import ManifoldError
 LASTING = {1: "a day", 7: "a week", 30: "30 days"}
 
 
+@never_cache
 @require_http_methods(["GET", "POST"])
 @project_page()
 def members(request: HttpRequest, project: Project) -> HttpResponse:

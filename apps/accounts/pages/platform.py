@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import path, reverse
+from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -18,6 +19,7 @@ from dataplane.errors import ManifoldError
 
 
 @sensitive_variables("password")
+@never_cache
 @require_http_methods(["GET", "POST"])
 @administrator_page
 def people(request: HttpRequest) -> HttpResponse:
@@ -43,6 +45,7 @@ def people(request: HttpRequest) -> HttpResponse:
 
 
 @sensitive_variables("password")
+@never_cache
 @require_http_methods(["GET", "POST"])
 @administrator_page
 def person(request: HttpRequest, username: str) -> HttpResponse:

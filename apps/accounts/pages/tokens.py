@@ -7,6 +7,7 @@ import uuid
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import path, reverse
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts import services
@@ -19,6 +20,7 @@ from dataplane.errors import ManifoldError
 LIFETIMES = {"30": "30 days", "90": "90 days", "365": "a year", "": "until it is revoked"}
 
 
+@never_cache
 @require_http_methods(["GET", "POST"])
 @person_page
 def tokens(request: HttpRequest) -> HttpResponse:

@@ -8,6 +8,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import path
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from apps.accounts.actors import actor_of
@@ -20,6 +21,7 @@ from apps.pipelines.models import Hook, HookSecret, Pipeline
 from apps.pipelines.pages.lists import pipeline_of
 
 
+@never_cache
 @require_http_methods(["GET", "POST"])
 @project_page()
 def index(request: HttpRequest, project: Project, slug: str) -> HttpResponse:

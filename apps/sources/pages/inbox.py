@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import path, reverse
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from apps.accounts.actors import actor_of
@@ -32,6 +33,7 @@ def shown(request: HttpRequest, source: Source) -> dict[str, Any]:
     }
 
 
+@never_cache
 @require_POST
 @project_page("manage")
 def change(request: HttpRequest, project: Project, slug: str) -> HttpResponse:

@@ -9,7 +9,7 @@ from axes.models import AccessAttempt
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from apps.accounts.models import Project, Role, User
+from apps.accounts.models import Membership, Project, Role, User
 from apps.accounts.services.lockout import key_of
 from apps.audit.models import Event
 from tests.people import make_user, quick
@@ -33,6 +33,14 @@ def test_a_person_is_added_with_a_password_that_is_shown_once(root: Client) -> N
     assert not nina.is_superuser
     assert found[1] not in root.get("/platform/people/").content.decode()
     assert found[1] not in str(list(Event.objects.values()))
+
+
+@pytest.mark.parametrize("page", ["/platform/people/", "/platform/people/root/", "/tokens/", "/p/flights/members/"])
+def test_no_browser_keeps_a_page_that_shows_a_secret_once(
+    root: Client, superuser: User, project: Project, page: str
+) -> None:
+    Membership.objects.create(user=superuser, project=project, role=Role.ADMIN)
+    assert "no-store" in root.get(page).headers["Cache-Control"]
 
 
 @pytest.mark.parametrize(("username", "said"), [("a b", "letters"), ("ROOT", "already"), ("", "letters")])

@@ -192,7 +192,7 @@ def test_the_page_adds_one_and_shows_its_secret_once(admin: User, viewer: User, 
     client.force_login(admin)
     answer = client.post(page, {"do": "add", "name": "shop"})
     hook = Hook.objects.get()
-    assert "whsec_" in answer.content.decode()
+    assert "whsec_" in answer.content.decode() and "no-store" in answer.headers["Cache-Control"]
     assert f"/hooks/{hook.pk}" in answer.content.decode()
     assert "whsec_" not in client.get(page).content.decode()
     assert "whsec_" in client.post(page, {"do": "secret", "hook": str(hook.pk)}).content.decode()

@@ -233,8 +233,8 @@ def test_the_page_shows_the_address_and_a_secret_once(project: Project, shop: tu
     client.force_login(admin)
     page = client.get("/p/flights/sources/shop/").content.decode()
     assert f"/in/{shop[0].pk}" in page and "first" in page and shop[1] not in page
-    made = client.post("/p/flights/sources/shop/inbox/", {"do": "rotate"}).content.decode()
-    assert "whsec_" in made
+    made = client.post("/p/flights/sources/shop/inbox/", {"do": "rotate"})
+    assert "whsec_" in made.content.decode() and "no-store" in made.headers["Cache-Control"]
     page = client.get("/p/flights/sources/shop/").content.decode()
     assert "whsec_" not in page and "Make a new secret" not in page and "Refuse the one before" in page
     client.post("/p/flights/sources/shop/inbox/", {"do": "rotate"})
