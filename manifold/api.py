@@ -24,7 +24,7 @@ from manifold import outage
 CONTENT_TYPE = "application/problem+json"
 API_PREFIX = "/api/"
 # Where programs come: what is wrong is a problem there, and a page elsewhere.
-_PROGRAMS = (API_PREFIX, "/hooks/", "/in/")
+PROGRAMS = (API_PREFIX, "/hooks/", "/in/")
 # The first class that fits decides. A wrong body or setting is 400, what the data does not allow is 422.
 STATUS_OF: list[tuple[type[errors.ManifoldError], int]] = [
     (refusals.Conflict, 409),
@@ -103,14 +103,14 @@ def problem(request: HttpRequest, status: int, detail: str) -> JsonResponse:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler404: a problem for programs, a page elsewhere."""
-    if request.path.startswith(_PROGRAMS):
+    if request.path.startswith(PROGRAMS):
         return problem(request, 404, "There is nothing at this address. /api/v1/docs/ lists what there is.")
     return defaults.page_not_found(request, exception)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler400: a request that Django itself will not read."""
-    if request.path.startswith(_PROGRAMS):
+    if request.path.startswith(PROGRAMS):
         return problem(request, 400, "The request cannot be read.")
     return defaults.bad_request(request, exception)
 
@@ -123,7 +123,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     silent = outage.silent(error)
     told = error if isinstance(error, errors.ManifoldError) and error.error_class != "bug" else None
-    if request.path.startswith(_PROGRAMS):
+    if request.path.startswith(PROGRAMS):
         if not silent and not told:
             return problem(request, 500, "This is a bug of ours. The log has the details under this request's id.")
         # What a page would tell in more words may not be for whoever sends this.

@@ -63,7 +63,10 @@ class ContentSecurityPolicy:
 
 
 class NotAPage:
-    """Tells whoever opens an address that only takes forms what it is; Django's own answer has no words."""
+    """Tells whoever opens an address that only takes forms what it is, a program by a problem.
+
+    Django's own answer has no words.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -71,6 +74,11 @@ class NotAPage:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         if isinstance(response, HttpResponseNotAllowed) and not response.content:
+            if request.path.startswith(api.PROGRAMS):
+                allowed = response.headers["Allow"]
+                answer = api.problem(request, 405, f"This address takes {allowed}, not {request.method}.")
+                answer.headers["Allow"] = allowed
+                return answer
             response.content = render_to_string("405.html")
         return response
 

@@ -70,8 +70,13 @@ def test_a_page_that_only_takes_forms(viewer: User) -> None:
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
     assert "cannot be opened like this" in answer.content.decode()
     assert int(answer.headers["Content-Length"]) == len(answer.content)
-    # A program reads a problem, not a page.
-    assert visitor(viewer).delete("/api/v1/me/").headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("address", ["/api/v1/me/", "/hooks/{nothing}", "/in/{nothing}"])
+def test_a_program_reads_a_problem_and_no_page(viewer: User, address: str) -> None:
+    answer = visitor(viewer).delete(address.format(nothing=uuid.UUID(int=0)))
+    assert (answer.status_code, answer.headers["Content-Type"]) == (405, "application/problem+json")
+    assert answer.json()["status"] == 405 and answer.headers["Allow"]
 
 
 @pytest.mark.parametrize("page", ["/platform/people/", "/flower/"])
