@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import xxhash
 
@@ -67,6 +69,13 @@ def _same(place: Place, now: FileRef, before: FileRef) -> bool:
 
 
 def _digest(absolute: str) -> str:
+    """Every plan and every look for new files asks this of a file that was touched, for as long as it lies there."""
+    now = os.stat(absolute)
+    return _hashed(absolute, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+
+
+@lru_cache(maxsize=1 << 15)
+def _hashed(absolute: str, *_state: int) -> str:
     digest = xxhash.xxh3_128()
     with open(absolute, "rb") as file:
         while chunk := file.read(_CHUNK):

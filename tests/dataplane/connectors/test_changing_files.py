@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xxhash
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule
@@ -138,3 +139,30 @@ class Longer(Folder):
 
 TestLonger = pytest.mark.all(Longer.TestCase)
 TestLonger.settings = settings(quick, max_examples=200, stateful_step_count=25, derandomize=False)
+
+
+def test_a_touched_file_is_hashed_once_however_often_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop = Drop(tmp_path)
+    path = drop.write("sales_1.csv", HEADER + "a,1\n")
+    stream = drop.stream(when_changed="read_again")
+    planned = drop.connector.plan(stream, "incremental", Mark())
+    assert planned.window is not None
+    mark = Mark(files=tuple(_as_read(each) for each in drop.extract(stream, planned.window).facts["files"]))
+    hashed: list[Any] = []
+    new = xxhash.xxh3_128
+
+    def noted() -> Any:
+        hashed.append(new())
+        return hashed[-1]
+
+    monkeypatch.setattr(xxhash, "xxh3_128", noted)
+    for second in (1_800_000_000, 1_800_000_010):
+        os.utime(path, (second, second))
+        hashed.clear()
+        for _ in range(3):
+            assert drop.connector.plan(stream, "incremental", mark).window is None
+        assert len(hashed) == 1
+    # Other bytes of the same length.
+    path.write_text(HEADER + "a,2\n")
+    os.utime(path, (1_800_000_020, 1_800_000_020))
+    assert drop.connector.plan(stream, "incremental", mark).window is not None
