@@ -256,7 +256,8 @@ def test_no_secret_is_shown_wherever_it_stood(text: str) -> None:
 
 
 SECRETS = """access_token accessToken api_key apikey auth bearer client_secret clientSecret code connect.sid jwt pass
-    password PHPSESSID pw pwd session session_id sessionid sid sig tempauth token X-Amz-Security-Token X-Amz-Signature"""
+    password PHPSESSID pw pwd session sid sessionid session_id sig tempauth token X-Amz-Security-Token
+    X-Amz-Signature"""
 PLACES = """https://data.example.org/orders.csv https://data.example.org/export https://api.example.org/v1/orders
     https://www.dropbox.com/s/abc/x.csv https://my.sharepoint.com/:x:/g/abc https://1drv.ms/x/abc
     https://docs.google.com/spreadsheets/d/abc/edit https://github.com/o/r/raw/main/x.csv https://b.s3.amazonaws.com/x.csv
