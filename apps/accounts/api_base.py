@@ -121,6 +121,11 @@ class ProjectViewSet(PlatformViewSet):
         super().initial(request, *args, **kwargs)
         self.project = self._enter(kwargs["project"])
 
+    def require(self, action: Action) -> None:
+        """Refuse a part of what the current action does to those who may not do `action` in the project."""
+        if not Project.objects.visible_to(self.user, action).filter(pk=self.project.pk).exists():
+            raise _not_allowed(self.project.slug, action)
+
     def get_queryset(self) -> models.QuerySet[Any]:
         rows: Any = self.model._default_manager
         if self.schema_only:
@@ -143,8 +148,12 @@ class ProjectViewSet(PlatformViewSet):
         if project is not None:
             return project
         if needed != "see" and Project.objects.visible_to(user, "see").filter(slug=slug).exists():
-            raise PermissionDenied(f"Your role in the project `{slug}` does not allow this: it needs to `{needed}`.")
+            raise _not_allowed(slug, needed)
         raise Http404(f"There is no project `{slug}`.")
+
+
+def _not_allowed(slug: str, needed: Action) -> PermissionDenied:
+    return PermissionDenied(f"Your role in the project `{slug}` does not allow this: it needs to `{needed}`.")
 
 
 def project_router(**viewsets_by_prefix: type[ProjectViewSet]) -> SimpleRouter:

@@ -59,6 +59,8 @@ class StreamDrift(Base):
     def drift_accept(self, request: Request, drift: str, **_: Any) -> Response:
         """Read the stream as it was found from now on."""
         body = s.valid(AcceptBody, request)
+        if body["remember"]:
+            self.require("manage")
         found = self.get_object().drifts.filter(pk=drift).first()
         if found is None:
             raise Http404(f"The stream has no change {drift}.")

@@ -48,7 +48,9 @@ class AcceptBody(serializers.Serializer[Any]):
         help_text="Columns that have gone, with what they are called now; they go on arriving under their old names.",
     )
     remember = serializers.BooleanField(
-        required=False, default=False, help_text="Follow changes of these kinds from now on and ask nobody."
+        required=False,
+        default=False,
+        help_text="Follow changes of these kinds from now on (role Admin).",
     )
 
 

@@ -26,7 +26,7 @@ renames = click.option(
 @click.option("--seen", is_flag=True, help="Mark the changes of the stream as seen; its source warns no more.")
 @click.option("--accept", is_flag=True, help="Read the stream as it was found last.")
 @renames
-@click.option("--remember", is_flag=True, help="With --accept: follow such changes from now on and ask nobody.")
+@click.option("--remember", is_flag=True, help="With --accept: follow such changes from now on (role Admin).")
 @click.option("--policy", type=click.Choice(["source", *POLICIES]), help="What runs of the stream do at a change.")
 @output.command
 def drift(

@@ -179,7 +179,7 @@ def resume(client: Client, *, run_id: str, as_json: bool) -> None:
 @click.argument("answer", type=click.Choice(["continue", "stop"]))
 @reason
 @renames
-@click.option("--remember", is_flag=True, help="Follow such changes of columns from now on and ask nobody.")
+@click.option("--remember", is_flag=True, help="Follow such changes of columns from now on (role Admin).")
 @output.command
 def decide(
     client: Client, *, run_id: str, answer: str, reason: str, renames: tuple[str, ...], remember: bool, as_json: bool

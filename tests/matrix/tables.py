@@ -188,6 +188,18 @@ get     P/checks/<pk>/                                          401      404    
 
 # The pages of the console by their names; signed out, each leads to the sign-in page.
 # Flower shows the work of all projects, so nobody may see it here but the superuser, for whom none runs.
+# The same with `remember`: that changes what later runs do.
+API_REMEMBERED = """
+verb    operation                                               nobody   stranger  super  viewer  operator admin
+post    P/sources/<source>/streams/<name>/drift/<drift>/accept/ 401      404       404    403      403   yes
+post    P/runs/<pk>/decide/                                     401      404       404    403      403   409
+"""
+PAGES_REMEMBERED = """
+verb    page             nobody       stranger  super  viewer  operator admin
+post    stream-drift-accept sign-in   404       404    403      403   yes
+post    run-decide       sign-in      404       404    403      403   yes
+"""
+
 PAGES = """
 verb    page              nobody stranger superuser viewer operator admin
 get     sign-in              yes      yes       yes    yes      yes   yes
@@ -335,6 +347,7 @@ runs logs SUCCEEDED                             4        2         2      0     
 runs pause SUCCEEDED                            4        2         2      4        1     1
 runs resume SUCCEEDED                           4        2         2      4        1     1
 runs decide SUCCEEDED stop                      4        2         2      4        1     1
+runs decide SUCCEEDED continue --remember       4        2         2      4        4     1
 runs skip RUNNING                               4        2         2      4        0     0
 runs fix SUCCEEDED seed                         4        2         2      4        1     1
 apply -f DOCUMENT                               4        2         2      4        0     0

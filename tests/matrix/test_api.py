@@ -9,7 +9,7 @@ import pytest
 
 from tests.furnished import DOCUMENT, Furnished
 from tests.manifold.test_every_door import endpoints
-from tests.matrix.tables import API, PEOPLE, parsed
+from tests.matrix.tables import API, API_REMEMBERED, PEOPLE, parsed
 from tests.people import PASSWORD, Api
 
 pytestmark = pytest.mark.django_db
@@ -102,3 +102,16 @@ def test_each_may_do_what_the_table_says(
     assert got == says[who], b"".join(answer) if answer.streaming else answer.content
     if got != "yes":
         assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(("words", "says"), parsed(API_REMEMBERED), ids=["accept", "decide"])
+@pytest.mark.parametrize("who", PEOPLE)
+def test_whoever_changes_sources_has_an_answer_remembered(
+    *, furnished: Furnished, api: Api, who: str, words: list[str], says: dict[str, str]
+) -> None:
+    row = " ".join(words)
+    if (person := furnished.people.get(who)) is not None:
+        person.refresh_from_db()
+    address = address_of(row, words[1].replace("P/", "projects/<project>/"), furnished)
+    answer = api(person).post(address, BODIES.get(row, {}) | {"remember": True})
+    assert ("yes" if answer.status_code < 300 else str(answer.status_code)) == says[who], answer.content

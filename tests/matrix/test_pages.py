@@ -12,7 +12,7 @@ from django.urls import reverse
 from apps.sources.models import Stream
 from manifold.console import urls
 from tests.furnished import DOCUMENT, Furnished
-from tests.matrix.tables import PAGES, PEOPLE, parsed
+from tests.matrix.tables import PAGES, PAGES_REMEMBERED, PEOPLE, parsed
 from tests.people import PASSWORD, quick
 
 pytestmark = pytest.mark.django_db
@@ -104,6 +104,19 @@ def test_each_may_open_what_the_table_says(
     form = FORMS.get(page, lambda _: {})(furnished) if verb == "post" else {}
     answer = getattr(client, verb)(address_of(page, furnished), form)
     assert got(answer, page) == says[who], answer.content[:2000] if not answer.streaming else ""
+
+
+@pytest.mark.parametrize(("words", "says"), parsed(PAGES_REMEMBERED), ids=["accept", "decide"])
+@pytest.mark.parametrize("who", PEOPLE)
+def test_whoever_changes_sources_has_an_answer_remembered(
+    *, furnished: Furnished, who: str, words: list[str], says: dict[str, str]
+) -> None:
+    _, page = words
+    client = quick(Client(raise_request_exception=False))
+    if who in furnished.people:
+        client.force_login(furnished.people[who])
+    answer = client.post(address_of(page, furnished), FORMS[page](furnished) | {"remember": "on"})
+    assert got(answer, page) == says[who]
 
 
 def got(answer: Any, page: str) -> str:

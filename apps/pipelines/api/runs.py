@@ -102,6 +102,8 @@ class RunViewSet(ProjectViewSet):
     def decide(self, request: Request, **kwargs: Any) -> Response:
         """Answer what the checks of a waiting run ask: let it continue, or stop it, which fails it."""
         given = body(shapes.DecideBody, request)
+        if given["remember"]:
+            self.require("manage")
         return Response(queries.run_detail(control.decide_run(self.get_object(), actor=self.actor, **given)))
 
     @extend_schema(request=shapes.ReasonBody, responses=shapes.RunDetail)

@@ -103,7 +103,9 @@ class DecideBody(ReasonBody):
         default=dict,
         help_text="Columns that have gone, with what they are called now; they go on arriving under their old names.",
     )
-    remember = s.BooleanField(default=False, help_text="Follow such changes of columns from now on and ask nobody.")
+    remember = s.BooleanField(
+        default=False, help_text="Follow such changes of columns from now on and ask nobody (role Admin)."
+    )
 
 
 class Decision(Shape):

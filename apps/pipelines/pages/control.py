@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
-from apps.accounts.page_base import go, project_page
+from apps.accounts.page_base import go, project_page, require
 from apps.pipelines import control, fixing
 from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.pages.lists import pipeline_of
@@ -59,13 +59,15 @@ def decide_run(request: HttpRequest, project: Project, run_id: uuid.UUID) -> Htt
     answer = request.POST.get("answer", "")
     if answer not in control.ANSWERS:
         raise BadRequest("The answer is continue or stop.")
+    if remember := request.POST.get("remember") == "on":
+        require(request, "manage")
     run = run_of(request, project, run_id)
     control.decide_run(
         run,
         answer,
         reason=_reason(request),
         renames=renames_of(request.POST),
-        remember=request.POST.get("remember") == "on",
+        remember=remember,
         actor=actor_of(request.user),
     )
     return _to_run(request, project, run, "The run goes on." if answer == "continue" else "The run is stopped.")

@@ -123,7 +123,8 @@ def drift_accept(request: HttpRequest, project: Project, slug: str, stream_id: u
     """Take over what was found; a column that has gone may be called otherwise now."""
     stream = stream_of(request, project, slug, stream_id)
     drift = get_object_or_404(stream.drifts, pk=request.POST.get("drift", ""))
-    remember = request.POST.get("remember") == "on"
+    if remember := request.POST.get("remember") == "on":
+        require(request, "manage")
     services.accept_drift(drift, renames=renames_of(request.POST), remember=remember, actor=actor_of(request.user))
     return _to_stream(request, project, stream, "Taken over. Runs that start from now on read it so.")
 

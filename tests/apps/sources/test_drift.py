@@ -154,6 +154,8 @@ def test_the_page_shows_the_change_and_takes_it_over(project: Project, stream: S
     assert client.post(f"{page}drift/seen/").status_code == 302
     assert "I have seen it" not in client.get(page).content.decode()
     given: dict[str, Any] = {"drift": str(drift.pk), "rename-fare": "price", "remember": "on"}
+    assert client.post(f"{page}drift/accept/", given).status_code == 403
+    client.force_login(member("anna", project, Role.ADMIN))
     assert client.post(f"{page}drift/accept/", given).status_code == 302
     stream.refresh_from_db()
     assert (stream.config["names"], stream.drift_answered) == ({"price": "fare"}, ["renamed"])
