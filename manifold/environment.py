@@ -369,6 +369,11 @@ HOOK_MESSAGES = _count(
 INBOX_EVENTS = _count(
     "MANIFOLD_INBOX_EVENTS", 6000, "Rightly signed events to one source of inbound webhooks in a minute; more get 429."
 )
+INBOX_KEPT = _count(
+    "MANIFOLD_INBOX_KEPT",
+    10_000_000,
+    "Events that one source of inbound webhooks keeps, whether loaded or not; while it is full, more get 429.",
+)
 PROXIES = Setting(
     "MANIFOLD_PROXIES",
     "a whole number, zero for none",

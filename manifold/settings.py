@@ -168,6 +168,7 @@ OIDC_GROUPS = environment.OIDC_GROUPS.read()
 TOKEN_GUESSES = environment.TOKEN_GUESSES.read()
 HOOK_MESSAGES = environment.HOOK_MESSAGES.read()
 INBOX_EVENTS = environment.INBOX_EVENTS.read()
+INBOX_KEPT = environment.INBOX_KEPT.read()
 FLOWER_OPERATORS = environment.FLOWER_OPERATORS.read()
 
 # --- Language and time ----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce, Length
 
 from apps.accounts import signed
 from apps.audit.context import SYSTEM, Actor, acting
-from apps.audit.refusals import Conflict
+from apps.audit.refusals import Busy, Conflict
 from apps.sources.models import Inbox, InboxEvent, Source
 from apps.sources.services.credentials import opened
 from dataplane.connectors.streams.inbox import Received, Standing
@@ -21,6 +21,8 @@ from dataplane.connectors.streams.messages import MOST_BYTES
 from dataplane.connectors.webhooks import WebhookParams, Webhooks
 
 _AT_ONCE = 10_000
+_FULL_SECONDS = 300
+_NEARLY = 0.8
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def receive_event(source: Source, *, body: bytes, headers: Mapping[str, str]) ->
 
     What it says is not looked at before it is read. When this returns, the event is durable. Raises NotSigned where
     its signature fits none of the source's secrets or its time is more than five minutes off, and Busy after too many
-    in a minute.
+    in a minute, or while as many are kept as may be.
     """
     params = WebhookParams.model_validate({**source.params, **opened(source.credential)})
     signed.verify(params.secrets, body, headers, "source")
@@ -75,10 +77,32 @@ def receive_event(source: Source, *, body: bytes, headers: Mapping[str, str]) ->
         box = Inbox.objects.select_for_update().get(pk=source.pk)
         if InboxEvent.objects.filter(source=source, message_id=named).exists():
             return False
+        if _kept(source.pk) >= settings.INBOX_KEPT:
+            raise Busy(
+                f"The source keeps {settings.INBOX_KEPT:,} events, and no more fit. Send this one again later.",
+                code="inbox_full",
+                evidence={"seconds": _FULL_SECONDS},
+            )
         box.position += 1
         box.save(update_fields=["position"])
         InboxEvent.objects.create(source=source, position=box.position, message_id=named, body=body)
         return True
+
+
+def crowded(source: Source) -> str:
+    """Why a source is warned of: soon, or already, events are refused for want of room. Empty where it has room."""
+    if source.connector != Webhooks.key or (kept := _kept(source.pk)) < settings.INBOX_KEPT * _NEARLY:
+        return ""
+    return (
+        f"It keeps {kept:,} events; from {settings.INBOX_KEPT:,} on it refuses more. Have a published pipeline load "
+        "them, keep them for fewer days, or raise MANIFOLD_INBOX_KEPT."
+    )
+
+
+def _kept(source: uuid.UUID) -> int:
+    """How many events are kept; they are too many to be counted with each that comes, and have no gaps."""
+    standing = standing_of(source)
+    return standing.newest - standing.before
 
 
 def prune_events(source: Source, *, loaded: int, before: datetime) -> int:

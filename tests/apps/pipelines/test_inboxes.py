@@ -136,6 +136,25 @@ def test_an_event_that_is_too_long_or_one_too_many_is_refused(shop: tuple[Source
     assert 0 < int(refused.headers["Retry-After"]) <= 60
 
 
+def test_an_inbox_that_is_full_takes_no_more_and_its_source_warns(shop: tuple[Source, str]):
+    source, secret = shop
+    with override_settings(INBOX_KEPT=5):
+        assert [send(source, secret, {}).status_code for _ in range(3)] == [202] * 3
+        assert sources.test_source(source, actor=ws.ACTOR).ok
+        assert Source.objects.get().health == "healthy"
+        assert [send(source, secret, {}).status_code for _ in range(2)] == [202] * 2
+        refused = send(source, secret, {}, named="sixth")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "300")
+        assert "keeps 5 events" in refused.content.decode()
+        assert send(source, secret, {}, named="event-0").status_code == 200
+        sources.test_source(source, actor=ws.ACTOR)
+        warned = Source.objects.get()
+        assert warned.health == "warning"
+        assert "It keeps 5 events" in warned.health_reason and "MANIFOLD_INBOX_KEPT" in warned.health_reason
+        sources.prune_events(source, loaded=1, before=timezone.now() + timedelta(days=1))
+        assert send(source, secret, {}, named="sixth").status_code == 202
+
+
 def test_events_that_come_together_have_positions_without_a_gap(shop: tuple[Source, str]):
     """Whoever reads up to a position has every event before it: positions follow the order of commits."""
     answers: list[int] = []
