@@ -104,6 +104,14 @@ class Http:
             yield answer
 
     @contextmanager
+    def post_json(
+        self, url: str, document: bytes, headers: Mapping[str, str], secret: Mapping[str, str]
+    ) -> Iterator[Answer]:
+        """The answer to a JSON document that is sent, which is followed nowhere either."""
+        with self._sent(url, {**headers, **secret, "Content-Type": "application/json"}, document) as answer:
+            yield answer
+
+    @contextmanager
     def _sent(self, url: str, headers: Mapping[str, str], content: bytes | None = None) -> Iterator[Answer]:
         origin(url)
         told = {"User-Agent": "Manifold", "Accept": "*/*", "Accept-Encoding": "identity", **headers}

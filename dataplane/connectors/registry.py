@@ -19,6 +19,7 @@ _CONNECTORS = {
     "ftp": "dataplane.connectors.ftp.Ftp",
     "s3": "dataplane.connectors.s3.S3",
     "rest": "dataplane.connectors.rest.Rest",
+    "graphql": "dataplane.connectors.graphql.GraphQL",
     "kafka": "dataplane.connectors.kafka.Kafka",
     "nats_jetstream": "dataplane.connectors.nats_jetstream.NatsJetStream",
     "redis_streams": "dataplane.connectors.redis_streams.RedisStreams",

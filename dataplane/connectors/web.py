@@ -132,14 +132,10 @@ def api(clue: Clue) -> Guess | None:
     address = clue.address
     if address is None:
         return _answer(clue)
-    if address.scheme not in ("http", "https") or not address.host or _shared(address):
+    if address.scheme not in ("http", "https") or not address.host or _shared(address) or _queried(address):
         return None
-    params, reasons = _let_in(address, "api_key")
+    params, reasons = _signed_in(address)
     query = _kept(address)
-    key = next((name for name in address.query if _SECRET.search(name) and not _SIGNED.search(name)), "")
-    if key and "auth" not in params:
-        params |= {"auth": "api_key", "key_name": key, "key_in": "query", "token": address.query[key]}
-        reasons += (f"Its parameter {key} is taken as the key.",)
     pages, query = _paged(query)
     base, path = _parted(address.path)
     params |= pages | {"base_url": f"{_origin(address)}{quote(base)}"}
@@ -153,6 +149,33 @@ def api(clue: Clue) -> Guess | None:
     if address.path.lower().endswith(".json"):
         return Guess(POSSIBLE, ("It may be an API that answers with JSON.", *reasons), params, address.host)
     return Guess(POSSIBLE - 0.1, ("It may be the address of an API.", *reasons), params, address.host)
+
+
+def graphql(clue: Clue) -> Guess | None:
+    """An API that answers queries of GraphQL, from its address or a command of curl."""
+    address = clue.address
+    if address is None or address.scheme not in ("http", "https") or not address.host or not _queried(address):
+        return None
+    params, reasons = _signed_in(address)
+    query = {name: value for name, value in address.query.items() if not _SECRET.search(name)}
+    told = f"?{urlencode(query)}" if query else ""
+    params |= {"base_url": f"{_origin(address)}{quote(address.path)}{told}"}
+    return Guess(CERTAIN - 0.02, ("Its address ends in graphql.", *reasons), params, address.host)
+
+
+def _queried(address: Address) -> bool:
+    last = address.path.rstrip("/").rpartition("/")[2].lower()
+    return last in ("graphql", "graphql.json")
+
+
+def _signed_in(address: Address) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """How the clue signs in to an API: with a header, or a key among the parameters."""
+    params, reasons = _let_in(address, "api_key")
+    key = next((name for name in address.query if _SECRET.search(name) and not _SIGNED.search(name)), "")
+    if key and "auth" not in params:
+        params |= {"auth": "api_key", "key_name": key, "key_in": "query", "token": address.query[key]}
+        reasons += (f"Its parameter {key} is taken as the key.",)
+    return params, reasons
 
 
 def _answer(clue: Clue) -> Guess | None:

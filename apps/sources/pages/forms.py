@@ -11,7 +11,7 @@ from django.http import QueryDict
 
 from dataplane.connectors.base import Capabilities, Connector, secret_names
 
-Kind = Literal["text", "number", "flag", "choice", "list", "secret"]
+Kind = Literal["text", "long", "number", "flag", "choice", "list", "secret"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def cleared(connector: type[Connector], data: QueryDict) -> dict[str, None]:
     return {
         each.name: None
         for each in entries(connector)
-        if each.kind in ("text", "number", "choice") and not data.get(f"param-{each.name}", "").strip()
+        if each.kind in ("text", "long", "number", "choice") and not data.get(f"param-{each.name}", "").strip()
     }
 
 
@@ -112,6 +112,8 @@ def _kind(part: Mapping[str, Any], schema: Mapping[str, Any]) -> Kind:
     shape = _plain(part, schema)
     if "enum" in shape:
         return "choice"
+    if part.get("multiline"):
+        return "long"
     kinds: dict[str, Kind] = {"integer": "number", "number": "number", "boolean": "flag", "array": "list"}
     return kinds.get(str(shape.get("type")), "text")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from dataplane.connectors.rest.params import RestParams, headers_of
+from dataplane.connectors.rest.params import Session, headers_of
 from dataplane.connectors.rest.signing import SignIn
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from dataplane.http import Answer, Http, origin, shown
@@ -34,10 +34,13 @@ class Answered:
     body: bytes
 
 
+Judge = Callable[[Answered], Answered]
+
+
 class Client:
     """A session with one API. hurried: somebody looks on, so nothing is tried more than twice or waited for long."""
 
-    def __init__(self, params: RestParams, networks: Sequence[str], *, hurried: bool) -> None:
+    def __init__(self, params: Session, networks: Sequence[str], *, hurried: bool) -> None:
         self._params = params
         self._http = Http(networks)
         self._sign_in = SignIn(params, self._http)
@@ -66,6 +69,17 @@ class Client:
 
     def get(self, url: str) -> Answered:
         """The answer to a request, good or 404. Raises ManifoldError."""
+        return self._asked(url, None, _good)
+
+    def post(self, url: str, document: bytes, judge: Judge) -> Answered:
+        """The answer to a JSON document that only asks, so that it may be sent again. judge: raises what is wrong."""
+        return self._asked(url, document, judge)
+
+    def hide(self, text: str) -> str:
+        """A text of the server's without what it was told in confidence."""
+        return self._sign_in.hide(text)
+
+    def _asked(self, url: str, document: bytes | None, judge: Judge) -> Answered:
         if origin(url) != self._home:
             raise ConfigurationError(
                 f"The next page would be at {shown(url)}, another server than {shown(self._params.base_url)}. Nothing "
@@ -76,25 +90,34 @@ class Client:
         self._pause(self._rests_until - time.monotonic())
         for pause in self._pauses:
             try:
-                return self._signed(url)
+                return self._signed(url, document, judge)
             except TransientError as error:
                 asked = error.evidence.get("retry_after")
                 self._pause(pause if asked is None else asked, error)
-        return self._signed(url)
+        return self._signed(url, document, judge)
 
-    def _signed(self, url: str) -> Answered:
+    def _signed(self, url: str, document: bytes | None, judge: Judge) -> Answered:
         """One try; a token that is not taken any more is renewed once."""
-        answered = self._once(url)
-        if answered.status == 401 and self._sign_in.renews:
-            self._sign_in.forget()
-            answered = self._once(url)
-        return _good(answered)
+        answered = self._once(url, document)
+        try:
+            return judge(answered)
+        except ConfigurationError as error:
+            if error.code != "authentication" or not self._sign_in.renews:
+                raise
+        self._sign_in.forget()
+        return judge(self._once(url, document))
 
-    def _once(self, url: str) -> Answered:
+    def _once(self, url: str, document: bytes | None) -> Answered:
         headers = {"Accept": "application/json", **headers_of(self._params.headers)}
         secret = self._sign_in.headers()
         self._http.deadline = time.monotonic() + self._params.most_seconds
-        with self._http.get(with_parameters(url, self._sign_in.query()), headers, secret) as answer:
+        target = with_parameters(url, self._sign_in.query())
+        told = (
+            self._http.get(target, headers, secret)
+            if document is None
+            else self._http.post_json(target, document, headers, secret)
+        )
+        with told as answer:
             body = self._body(url, answer)
         self._heed(answer.headers)
         return Answered(url, answer.status, answer.headers, body)
@@ -154,7 +177,7 @@ def _limit(headers: Mapping[str, str], name: str) -> float | None:
     return None
 
 
-def _wait(headers: Mapping[str, str]) -> float | None:
+def asked_to_wait(headers: Mapping[str, str]) -> float | None:
     """The seconds that a server asks to wait; None where it says nothing."""
     text = headers.get("retry-after", "").strip()
     if _NUMBER.fullmatch(text):
@@ -167,10 +190,16 @@ def _wait(headers: Mapping[str, str]) -> float | None:
 
 def _good(answered: Answered) -> Answered:
     """The answer, where its status is one of success, or 404. Raises the error of any other."""
-    status, headers, where = answered.status, answered.headers, shown(answered.url)
-    if 200 <= status < 300 or status == 404:
+    if 200 <= answered.status < 300 or answered.status == 404:
         return answered
-    wait = _wait(headers)
+    heed_status(answered)
+    raise refused(answered)
+
+
+def heed_status(answered: Answered) -> None:
+    """Raises the error of a status that says that nobody is let in, or that nothing is answered now."""
+    status, headers, where = answered.status, answered.headers, shown(answered.url)
+    wait = asked_to_wait(headers)
     evidence = {"url": where, "status": status, **({} if wait is None else {"retry_after": wait})}
     spent = status == 403 and (wait is not None or _limit(headers, "remaining") == 0)
     if status == 429 or spent:
@@ -192,7 +221,6 @@ def _good(answered: Answered) -> Answered:
             code="server_error",
             evidence=evidence,
         )
-    raise refused(answered)
 
 
 def refused(answered: Answered) -> ConfigurationError:

@@ -1,252 +1,43 @@
-"""The connector: tests, discovers, plans and reads the declared streams of an API that answers with JSON."""
+"""The connector to APIs whose streams are paths below one address."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import replace
-from itertools import islice
 from typing import ClassVar
 
 import duckdb
-import pyarrow as pa
 
-from dataplane import statements
 from dataplane.connectors import web
-from dataplane.connectors.base import (
-    Capabilities,
-    Column,
-    Connector,
-    Mark,
-    Part,
-    Planned,
-    Reading,
-    ReadMode,
-    Stage,
-    StreamConfig,
-    StreamInfo,
-    Window,
-)
+from dataplane.connectors.base import Capabilities
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.databases import cursors
-from dataplane.connectors.databases.file import chosen_columns
-from dataplane.connectors.databases.stages import staged
 from dataplane.connectors.rest.client import Client
-from dataplane.connectors.rest.paging import Pages, since
+from dataplane.connectors.rest.declared import DeclaredApi
+from dataplane.connectors.rest.paging import Pages
 from dataplane.connectors.rest.params import Endpoint, RestParams
-from dataplane.connectors.rest.records import Page
-from dataplane.connectors.rest.spool import BATCH, batches, spill_folder
-from dataplane.engine import connector_instance
-from dataplane.errors import ConfigurationError, DataError
-from dataplane.failures import duckdb_errors
-from dataplane.http import origin, shown
-from dataplane.net import resolve_public
-from dataplane.relations import identifier
-
-_SAMPLE_PAGES = 3
-_PREVIEW_MEMORY = 512 << 20
-_OF_ONE_STREAM = (
-    "http_status", "json_malformed", "records_missing", "records_malformed", "pages_repeat", "answer_too_large",
-)  # fmt: skip
 
 
-class Rest(Connector):
+class Rest(DeclaredApi[Endpoint]):
     """APIs over HTTP with records in JSON."""
 
     key = "rest"
     title = "REST API"
-    family = "api"
     summary = "Records of an API that answers with JSON, page by page, whole or by a cursor that the API can filter by."
     tested_with = "a web server on loopback, with OAuth"
     capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[RestParams]] = RestParams
     params: RestParams
+    remedy = "Add its line to *Streams* of the source."
 
     @classmethod
     def recognise(cls, clue: Clue) -> Guess | None:
         return web.api(clue)
 
-    def test(self) -> Iterator[Stage]:
-        endpoint = next(iter(self.params.endpoints().values()))
-        url = self.params.url(endpoint)
-        with self._session(hurried=True) as (client, duck, _):
-            pages = Pages(client, self.params, endpoint, duck)
+    def declared(self) -> dict[str, Endpoint]:
+        return self.params.endpoints()
 
-            def resolve() -> str:
-                _, host, port = origin(url)
-                return f"{host} is {', '.join(resolve_public(host, port, self.networks))}."
+    def pages(
+        self, client: Client, stream: Endpoint, duck: duckdb.DuckDBPyConnection, begin: str | None = None
+    ) -> Pages:
+        return Pages(client, self.params, stream, duck, begin)
 
-            def connect() -> str:
-                return f"{shown(url)} answers ({client.reach(url)})."
-
-            def authenticate() -> str:
-                client.get(pages.first())
-                told = "No sign-in is asked for" if self.params.auth == "none" else "The sign-in is accepted"
-                return f"{told}; {client.limits}." if client.limits else f"{told}."
-
-            def read() -> str:
-                page = next(iter(pages))
-                return f"{page.count} records on the first page of {endpoint.name}."
-
-            def list_() -> str:
-                return f"Declared: {', '.join(self.params.endpoints())}."
-
-            yield from staged(
-                (
-                    ("resolve", resolve),
-                    ("connect", connect),
-                    ("authenticate", authenticate),
-                    ("list", list_),
-                    ("read a row", read),
-                )
-            )
-
-    def discover(self) -> list[StreamInfo]:
-        return self.discover_named(self.params.endpoints())
-
-    def discover_named(self, names: Collection[str]) -> list[StreamInfo]:
-        """The streams of these names; the others are not asked for."""
-        with self._session(hurried=True) as (client, duck, _):
-            found = []
-            for each in (each for name, each in self.params.endpoints().items() if name in names):
-                try:
-                    found.append(self._info(client, duck, each))
-                except (DataError, ConfigurationError) as error:
-                    if error.code not in _OF_ONE_STREAM:
-                        raise
-                    # One path that is wrong must not hide the streams beside it.
-                    found.append(StreamInfo(each.name, (), warnings=(error.message,)))
-            return found
-
-    def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
-        if mode == "full_refresh":
-            self._endpoint(stream)
-            return Planned(Window("full"), f"All of {stream.name} is read.")
-        with self._session() as (client, duck, folder):
-            columns = self._columns(stream, client, duck)
-            cursor = cursors.cursor_of(stream, columns)
-            begin = cursors.start(duck, cursor, mark, stream.lookback) if mark.upper is not None else None
-            # The records themselves say what is new: no clock of ours or of the server's does.
-            pages = self._pages(client, stream, duck, since(begin, cursor.type, self._endpoint(stream)))
-            rows = _whole(pages, replace(stream, select=()), columns, folder).query
-            with duckdb_errors():
-                planned = cursors.planned(duck, rows, stream, cursor, mark)
-        if planned.window is None and mark.upper is not None:
-            return replace(planned, reason=f"{stream.name} has nothing after {stream.cursor} {mark.upper}.")
-        return planned
-
-    @contextmanager
-    def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:
-        with (
-            tempfile.TemporaryDirectory(dir=spill_folder(connection), prefix="manifold-rest-") as folder,
-            closing(self._client()) as client,
-        ):
-            columns = self._columns(stream, client, connection)
-            chosen, _ = chosen_columns(stream, columns)
-            if not window.by_cursor:
-                reading = Reading("", chosen)
-                pages = self._pages(client, stream, connection)
-                reading.parts = _parts(
-                    pages, stream, columns, folder, connection=connection, client=client, warnings=reading.warnings
-                )
-                yield reading
-                return
-            cursor = cursors.cursor_of(stream, columns)
-            begin = window.lower if window.reread_from is None else window.reread_from
-            pages = self._pages(client, stream, connection, since(begin, cursor.type, self._endpoint(stream)))
-            # What says which rows are new need not be among the columns that are chosen.
-            rows = _whole(pages, replace(stream, select=()), columns, folder).query
-            items = ", ".join(identifier(each.name) for each in chosen)
-            query = f"SELECT {items} FROM ({rows}) WHERE {cursors.bounds(cursor, window)}"
-            yield Reading(query, chosen, warnings=client.told())
-
-    def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
-        with self._session(hurried=True) as (client, duck, folder):
-            columns = self._columns(stream, client, duck)
-            chosen_columns(stream, columns)
-            part = _whole(islice(self._pages(client, stream, duck), 1), stream, columns, folder)
-            with duckdb_errors():
-                query = (part.careful or part).query
-                return duck.execute(f"SELECT * FROM ({query}) LIMIT {int(limit)}").to_arrow_table()
-
-    def _client(self, *, hurried: bool = False) -> Client:
-        return Client(self.params, self.networks, hurried=hurried)
-
-    @contextmanager
-    def _session(self, *, hurried: bool = False) -> Iterator[tuple[Client, duckdb.DuckDBPyConnection, str]]:
-        """A client, an instance of DuckDB, and a folder for what is brought here."""
-        with (
-            connector_instance(memory=_PREVIEW_MEMORY, threads=2) as duck,
-            tempfile.TemporaryDirectory(prefix="manifold-rest-") as folder,
-            closing(self._client(hurried=hurried)) as client,
-        ):
-            yield client, duck, folder
-
-    def _endpoint(self, stream: StreamConfig) -> Endpoint:
-        found = self.params.endpoints().get(stream.name)
-        if found is None:
-            raise ConfigurationError(
-                f"The source declares no stream {stream.name} any more. Add its line to *Streams* of the source.",
-                code="stream_missing",
-                evidence={"stream": stream.name},
-            )
-        return found
-
-    def _pages(
-        self, client: Client, stream: StreamConfig, duck: duckdb.DuckDBPyConnection, begin: str | None = None
-    ) -> Iterator[Page]:
-        if stream.row_filter:
-            statements.check_expression(stream.row_filter)
-        return iter(Pages(client, self.params, self._endpoint(stream), duck, begin))
-
-    def _columns(self, stream: StreamConfig, client: Client, duck: duckdb.DuckDBPyConnection) -> tuple[Column, ...]:
-        """The declared columns; of a stream that declares none, those that a sample has."""
-        return stream.columns or self._sampled(client, duck, self._endpoint(stream))
-
-    def _sampled(self, client: Client, duck: duckdb.DuckDBPyConnection, endpoint: Endpoint) -> tuple[Column, ...]:
-        with tempfile.TemporaryDirectory(prefix="manifold-rest-") as folder:
-            pages = islice(Pages(client, self.params, endpoint, duck), _SAMPLE_PAGES)
-            batch = next(batches(pages, folder, endpoint.name, largest=None))
-            return batch.columns(duck) if batch.records else ()
-
-    def _info(self, client: Client, duck: duckdb.DuckDBPyConnection, endpoint: Endpoint) -> StreamInfo:
-        columns = self._sampled(client, duck, endpoint)
-        key = tuple((endpoint.key or "").split("+")) if endpoint.key else ()
-        lacking = [name for name in key if name not in {each.name for each in columns}]
-        warnings = [] if columns else [f"{endpoint.name} has no record now, so nothing tells its columns."]
-        if columns and lacking:
-            warnings.append(f"The key of {endpoint.name} names {', '.join(lacking)}, which its records do not have.")
-        return StreamInfo(
-            endpoint.name,
-            columns,
-            title=endpoint.path.partition("?")[0],
-            primary_key=() if lacking else key,
-            cursor_candidates=tuple(each.name for each in columns if cursors.can_be_cursor(each.type)),
-            warnings=tuple(warnings),
-        )
-
-
-def _whole(pages: Iterable[Page], stream: StreamConfig, columns: tuple[Column, ...], folder: str) -> Part:
-    """All of the pages as one part."""
-    return next(batches(pages, folder, stream.name, largest=None)).part(stream, columns, 0)
-
-
-def _parts(
-    pages: Iterable[Page],
-    stream: StreamConfig,
-    columns: tuple[Column, ...],
-    folder: str,
-    *,
-    connection: duckdb.DuckDBPyConnection,
-    client: Client,
-    warnings: list[str],
-) -> Iterator[Part]:
-    """The pages as parts, fetched while they are asked for; and what is to be told of them."""
-    declared, told = {each.name for each in columns}, set[str]()
-    for number, batch in enumerate(batches(pages, folder, stream.name, largest=BATCH)):
-        if extra := sorted(batch.keys(connection) - declared - told):
-            told.update(extra)
-            warnings.append(f"{batch.name} has keys that the stream does not declare: {', '.join(extra)}.")
-        yield batch.part(stream, columns, number)
-    warnings += client.told()
+    def url(self, stream: Endpoint) -> str:
+        return self.params.url(stream)

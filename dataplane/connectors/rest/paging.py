@@ -11,7 +11,7 @@ import duckdb
 import xxhash
 
 from dataplane.connectors.rest.client import Answered, Client, refused, with_parameters
-from dataplane.connectors.rest.params import Endpoint, RestParams
+from dataplane.connectors.rest.params import Declared, Endpoint, RestParams
 from dataplane.connectors.rest.records import Page, page_of
 from dataplane.errors import ConfigurationError, DataError
 from dataplane.http import following
@@ -41,7 +41,7 @@ class Pages:
     def __iter__(self) -> Iterator[Page]:
         """Raises DataError for pages that come again, and ManifoldError for what the server refuses."""
         endpoint, url, received = self._endpoint, self.first(), 0
-        seen = {_digest(url.encode())}
+        seen = {digest(url.encode())}
         before = b""
         for number in range(self._params.most_pages):
             answered = self._client.get(url)
@@ -52,7 +52,7 @@ class Pages:
             page = page_of(self._connection, answered, endpoint)
             numbered = endpoint.pagination in ("page", "offset")
             if numbered and page.count and page.lines == before:
-                raise self._again(f"the parameter {endpoint.parameter} does not move on")
+                raise again(endpoint.name, f"the parameter {endpoint.parameter} does not move on")
             before = page.lines if numbered else b""
             received += page.count
             yield page
@@ -60,15 +60,14 @@ class Pages:
             if following is None:
                 return
             url = following
-            if _digest(url.encode()) in seen:
-                raise self._again("the next page is one that was read")
-            seen.add(_digest(url.encode()))
-        raise ConfigurationError(
-            f"{endpoint.name} has more than {self._params.most_pages:,} pages, the most of one read. Ask for larger "
-            "pages, or raise *Most pages* of the source.",
-            code="too_many_pages",
-            evidence={"stream": endpoint.name, "pages": self._params.most_pages},
-        )
+            if digest(url.encode()) in seen:
+                raise again(endpoint.name, "the next page is one that was read")
+            seen.add(digest(url.encode()))
+        raise too_many(endpoint.name, self._params.most_pages)
+
+    def enter(self) -> None:
+        """Ask for the first page. Raises ManifoldError for whoever is not let in."""
+        self._client.get(self.first())
 
     def first(self) -> str:
         """The address of the first page."""
@@ -102,13 +101,24 @@ class Pages:
             return following(url, told) if told else None
         return None
 
-    def _again(self, why: str) -> DataError:
-        name = self._endpoint.name
-        return DataError(
-            f"The pages of {name} come again and again: {why}. Correct how the pages of {name} are asked for.",
-            code="pages_repeat",
-            evidence={"stream": name, "pagination": self._endpoint.pagination},
-        )
+
+def too_many(stream: str, most: int) -> ConfigurationError:
+    """The error for pages without an end."""
+    return ConfigurationError(
+        f"{stream} has more than {most:,} pages, the most of one read. Ask for larger pages, or raise *Most pages* of "
+        "the source.",
+        code="too_many_pages",
+        evidence={"stream": stream, "pages": most},
+    )
+
+
+def again(stream: str, why: str) -> DataError:
+    """The error for pages that were read before."""
+    return DataError(
+        f"The pages of {stream} come again and again: {why}. Correct how the pages of {stream} are asked for.",
+        code="pages_repeat",
+        evidence={"stream": stream},
+    )
 
 
 def _leads(url: str, told: str) -> bool:
@@ -123,7 +133,7 @@ def linked(header: str) -> str:
     return next((found[1] for found in _LINK.finditer(header) if _NEXT.search(found[2])), "")
 
 
-def since(value: str | None, type_: str, endpoint: Endpoint) -> str | None:
+def since(value: str | None, type_: str, endpoint: Declared) -> str | None:
     """A cursor's value as the API wants it: never later than it is."""
     if value is None or not type_.startswith(("TIMESTAMP", "DATE")):
         return value
@@ -136,5 +146,6 @@ def since(value: str | None, type_: str, endpoint: Endpoint) -> str | None:
     return str((moment - _EPOCH) // timedelta(**{endpoint.since_format: 1}))
 
 
-def _digest(text: bytes) -> bytes:
+def digest(text: bytes) -> bytes:
+    """What tells whether a text was there before, however long it was."""
     return xxhash.xxh3_128_digest(text)

@@ -1,9 +1,9 @@
-"""What is declared of an API: its address, how one is let in, and its streams, one a line."""
+"""What is declared of an API: its address, how one is let in, its limits, and its streams, one a line."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import (
     BaseModel,
@@ -32,10 +32,32 @@ _NEEDED = {
 }
 
 
-class Asking(BaseModel):
-    """How a stream is asked for; a source says it for all its streams, and the line of a stream otherwise."""
+SinceFormat = Literal["iso", "date", "seconds", "milliseconds"]
+
+
+class Stated(BaseModel):
+    """Parameters, none of them unknown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Declared(Protocol):
+    """What every stream of an API says of itself, however it is asked for."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def records(self) -> str | None: ...
+    @property
+    def key(self) -> str | None: ...
+    @property
+    def since_format(self) -> SinceFormat: ...
+
+
+class Asking(Stated):
+    """How a stream is asked for; a source says it for all its streams, and the line of a stream otherwise."""
 
     records: Path | None = Field(
         None,
@@ -63,7 +85,7 @@ class Asking(BaseModel):
         title="Parameter of an incremental read",
         description="Asks for records from a cursor's value on, such as updated_since. Empty: everything is asked for.",
     )
-    since_format: Literal["iso", "date", "seconds", "milliseconds"] = Field(
+    since_format: SinceFormat = Field(
         "iso", title="Written as", description="For cursors that are times; others are written as they are."
     )
     key: str | None = Field(None, title="Key", description="The columns that tell a record, with + between them.")
@@ -86,15 +108,32 @@ class Endpoint(Asking):
     name: str
     path: str
 
+    @property
+    def title(self) -> str:
+        return self.path.partition("?")[0]
 
-class Access(BaseModel):
-    """Where the API is, what is read of it, and how one is let in."""
+    @property
+    def more_path(self) -> None:
+        """Nothing but the next cursor tells whether there are more pages."""
+        return None
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class Address(Stated):
+    """Where the API is."""
 
     base_url: Line = Field(
         title="Address", description="What the paths of all streams begin with, such as https://api.example.org/v1"
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url(cls, value: str) -> str:
+        return _address(value)
+
+
+class Streams(Stated):
+    """What is read of it."""
+
     streams: tuple[Line, ...] = Field(
         min_length=1,
         max_length=200,
@@ -102,6 +141,11 @@ class Access(BaseModel):
         description="One a line: its name and its path, such as orders /orders?status=any. What differs from the "
         "fields below follows: orders /orders records=data.orders since_parameter=updated_since key=id",
     )
+
+
+class Access(Stated):
+    """How one is let in."""
+
     auth: Literal["none", "basic", "bearer", "api_key", "client_credentials"] = Field("none", title="Sign in with")
     user: str | None = Field(None, title="User", description="For basic.")
     password: str | None = secret_field("Password", "For basic.")
@@ -120,15 +164,10 @@ class Access(BaseModel):
         (), max_length=50, title="Headers", description="One a line, such as Accept: application/json. No secrets."
     )
 
-    @field_validator("base_url", "token_url")
+    @field_validator("token_url")
     @classmethod
-    def _address(cls, value: str | None) -> str | None:
-        try:
-            if value is not None:
-                origin(value)
-        except ConfigurationError as error:
-            raise ValueError(error.message) from None
-        return value
+    def _token_url(cls, value: str | None) -> str | None:
+        return None if value is None else _address(value)
 
     @field_validator("headers")
     @classmethod
@@ -136,9 +175,16 @@ class Access(BaseModel):
         headers_of(value)
         return value
 
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        missing = [name for name in _NEEDED[self.auth] if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"To sign in with {self.auth}, fill in {' and '.join(missing)}.")
+        return self
 
-class RestParams(Asking, Access):
-    """The parameters of a source. A form shows the fields of the last base first."""
+
+class Session(Access, Address):
+    """What every session with an API needs, and how much is asked of the API, and of whoever waits for it, at most."""
 
     most_pages: int = Field(100_000, ge=1, le=10_000_000, title="Most pages of one read")
     largest_mb: int = Field(16, ge=1, le=16, title="Largest answer", description="In MB.")
@@ -151,17 +197,18 @@ class RestParams(Asking, Access):
         description="In seconds. A server that asks for more patience fails the try; the run is tried again later.",
     )
 
-    @model_validator(mode="after")
-    def _complete(self) -> RestParams:
-        missing = [name for name in _NEEDED[self.auth] if not getattr(self, name)]
-        if missing:
-            raise ValueError(f"To sign in with {self.auth}, fill in {' and '.join(missing)}.")
-        self.endpoints()
-        return self
-
     @property
     def largest(self) -> int:
         return self.largest_mb * 1_000_000
+
+
+class RestParams(Session, Asking, Access, Streams, Address):
+    """The parameters of a source. A form shows the fields of the last base first."""
+
+    @model_validator(mode="after")
+    def _declared(self) -> Self:
+        self.endpoints()
+        return self
 
     def endpoints(self) -> dict[str, Endpoint]:
         """The streams by name. Raises ValueError for a line that is none."""
@@ -196,24 +243,39 @@ def headers_of(lines: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def differing(name: str, words: Sequence[str], fields: Collection[str]) -> dict[str, Any]:
+    """What the line of a stream says otherwise than its source. Raises ValueError for a word that says nothing."""
+    told: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key not in fields:
+            raise ValueError(f"{name}: {word!r} is none of {', '.join(fields)}. Write it like records=data")
+        told[key] = value or None
+    return told
+
+
+def first_said(name: str, error: ValidationError) -> ValueError:
+    """What is wrong with a stream first, in the words that were meant for people."""
+    first = error.errors(include_input=False)[0]
+    place = ".".join(str(each) for each in first["loc"])
+    return ValueError(f"{name}: {place}{': ' if place else ''}{first['msg'].removeprefix('Value error, ')}")
+
+
+def _address(value: str) -> str:
+    try:
+        origin(value)
+    except ConfigurationError as error:
+        raise ValueError(error.message) from None
+    return value
+
+
 def _endpoint(line: str, shared: dict[str, Any]) -> Endpoint:
     name, _, rest = line.partition(" ")
     path, *words = rest.split() or [""]
     if not path.startswith("/"):
         raise ValueError(f"The line {line!r} is no stream. Write a name and a path, such as orders /orders")
-    told: dict[str, Any] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or key not in Asking.model_fields:
-            raise ValueError(
-                f"{name}: {word!r} is none of {', '.join(Asking.model_fields)}. Write it like records=data"
-            )
-        told[key] = value or None
+    told = differing(name, words, Asking.model_fields)
     try:
         return Endpoint.model_validate({**shared, **told, "name": name, "path": path})
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        place = ".".join(str(each) for each in first["loc"])
-        raise ValueError(
-            f"{name}: {place}{': ' if place else ''}{first['msg'].removeprefix('Value error, ')}"
-        ) from None
+        raise first_said(name, error) from None

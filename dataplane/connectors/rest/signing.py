@@ -7,7 +7,8 @@ import json
 import time
 from urllib.parse import quote
 
-from dataplane.connectors.rest.params import RestParams
+from dataplane.connectors.base import secret_names
+from dataplane.connectors.rest.params import Session
 from dataplane.errors import ConfigurationError, TransientError
 from dataplane.http import Answer, Http, shown
 
@@ -19,7 +20,7 @@ _LARGEST = 1 << 20
 class SignIn:
     """The sign-in of one session."""
 
-    def __init__(self, params: RestParams, http: Http) -> None:
+    def __init__(self, params: Session, http: Http) -> None:
         self._params = params
         self._http = http
         self._token = ""
@@ -54,6 +55,14 @@ class SignIn:
         params = self._params
         inside = params.auth == "api_key" and params.key_in == "query"
         return {str(params.key_name): str(params.token)} if inside else {}
+
+    def hide(self, text: str) -> str:
+        """A text of the server's without what it was told in confidence."""
+        params = self._params
+        pair = _basic(str(params.user), str(params.password)).removeprefix("Basic ") if params.auth == "basic" else ""
+        for each in (pair, self._token, *(getattr(params, name) for name in secret_names(type(params)))):
+            text = text.replace(each, "…") if each else text
+        return text
 
     def _renew(self) -> None:
         params, url = self._params, str(self._params.token_url)

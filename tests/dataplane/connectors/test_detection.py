@@ -116,6 +116,17 @@ APIS: list[tuple[str, str, dict[str, Any]]] = [
         "rest",
         {"auth": "api_key", "key_name": "x-api-key", "key_in": "header", "token": "K"},
     ),
+    ("https://shop.example.org/admin/api/graphql.json", "graphql", {}),
+    (
+        "curl -H 'Authorization: Bearer TOK' -X POST https://api.example.org/v1/graphql?tenant=7",
+        "graphql",
+        {"base_url": "https://api.example.org/v1/graphql?tenant=7", "auth": "bearer", "token": "TOK"},
+    ),
+    (
+        "https://example.org/graphql?api_key=K",
+        "graphql",
+        {"base_url": "https://example.org/graphql", "auth": "api_key", "key_in": "query", "token": "K"},
+    ),
     ("https://example.org/export?id=7", "?http_files", {"urls": ["export.csv https://example.org/export?id=7"]}),
     ("https://example.org/data.json", "?http_files", {}),
     ('{"data": [{"id": 1}], "next_cursor": "x"}', "?uploads", {}),

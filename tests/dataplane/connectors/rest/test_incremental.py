@@ -7,43 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.connectors.base import Connector, Mark, StreamConfig, Window
+from dataplane.connectors.base import Mark, Window
 from dataplane.connectors.rest.paging import since
 from dataplane.connectors.rest.params import Endpoint
 from dataplane.errors import ConfigurationError, TransientError
 from dataplane.steps.extract import ExtractSpec, ExtractStep
 from tests.dataplane.connectors.remotes.web import Request
 from tests.dataplane.connectors.rest.api import Api, order
-from tests.dataplane.connectors.rest.reading import source, stream_of
+from tests.dataplane.connectors.rest.reading import Reader, source, stream_of
 from tests.dataplane.steps.files_source import context, rows
-
-
-class Reader:
-    """A pipeline's extract step: remembers what it has read, and reads what is new."""
-
-    def __init__(self, root: Path, connector: Connector, stream: StreamConfig) -> None:
-        self.root, self.connector, self.stream = root, connector, stream
-        self.mark = Mark()
-        self.seen: str | None = None
-        self.found: list[int] = []
-
-    def plan(self) -> Window | None:
-        return self.connector.plan(self.stream, "incremental", self.mark).window
-
-    def read(self, window: Window) -> None:
-        spec = ExtractSpec(source="api", stream=self.stream.name, mode="incremental")
-        extras = {"connector": self.connector, "stream": self.stream, "window": window, "seen": self.seen}
-        result = ExtractStep.run(context(self.root, **extras), spec)
-        self.found += [row[0] for row in rows(self.root, result)]
-        facts = result.facts
-        self.seen = facts["seen"] or ""
-        self.mark = Mark(upper=window.upper, boundary_rows=facts["boundary_rows"], seen_from=facts["seen_from"])
-
-    def run(self) -> bool:
-        window = self.plan()
-        if window is not None:
-            self.read(window)
-        return window is not None
 
 
 @pytest.mark.parametrize("way", ["page", "link"])

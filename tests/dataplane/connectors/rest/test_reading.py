@@ -63,7 +63,7 @@ def test_a_server_that_gives_fewer_than_asked_for_loses_nothing(api: Api, tmp_pa
 def test_pages_are_read_in_several_parts_and_take_little_of_the_disk(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dataplane.connectors.rest.connector.BATCH", 100)
+    monkeypatch.setattr("dataplane.connectors.rest.declared.BATCH", 100)
     assert numbers(api, tmp_path, "page") == list(range(1, 8))
     assert not list(tmp_path.rglob("*.ndjson"))
 
