@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.test import Client
 
-from apps.accounts.models import Project
+from apps.accounts.models import Project, Role
 from apps.audit.models import Event
 from apps.audit.refusals import Invalid
 from apps.pipelines import control, fixing, services
@@ -15,6 +16,7 @@ from apps.sources import services as sources
 from apps.sources.models import Drift, Source, Stream
 from tests.apps.pipelines import workshop as ws
 from tests.apps.pipelines.ticks import HEAD, KEPT, Add, adding, tables
+from tests.people import member
 
 FILES = """
 manifold: 1
@@ -178,6 +180,15 @@ def test_a_run_waits_and_a_renamed_column_keeps_its_name(project: Project, add: 
     assert ws.rows(project, "kept", "value") == {(10,): 1, (20,): 1, (30,): 1}
 
 
+def offered(project: Project, role: Role, run: Run) -> bool:
+    """Whether the page lets somebody of this role have the answer remembered."""
+    client = Client()
+    client.force_login(member(f"a-{role}", project, role))
+    page = client.get(f"/p/flights/runs/{run.pk}/").content.decode()
+    assert "decide-run" in page
+    return 'name="remember"' in page
+
+
 def test_who_stops_is_asked_again_and_an_answer_can_be_remembered(project: Project, add: Add, postgres_url: str):
     pipeline = ws.published(project, HEAD + KEPT)
     add((1, 10))
@@ -189,6 +200,7 @@ def test_who_stops_is_asked_again_and_an_answer_can_be_remembered(project: Proje
     assert decide(ws.run(pipeline), "stop").state == "failed"
     asked = ws.run(pipeline)
     assert asked.state == "waiting"
+    assert [offered(project, role, asked) for role in (Role.OPERATOR, Role.ADMIN)] == [False, True]
     assert decide(asked, remember=True).state == "succeeded"
     assert ws.rows(project, "kept", "tick, note") == {(1, None): 1, (2, "a"): 1}
     ws.execute(postgres_url, "ALTER TABLE ticks ADD COLUMN more text")
