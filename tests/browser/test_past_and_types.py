@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,7 +38,7 @@ ASKS = STRICT.replace("strict", "asks").replace("row_count: {max: 2}, action: st
 
 
 @pytest.fixture(scope="module")
-def project(installation: Installation) -> Client:
+def project(installation: Installation) -> Iterator[Client]:
     """Three files of days, one with a text among its numbers, and three pipelines that have not run."""
     folder = installation.drop / "days"
     folder.mkdir()
@@ -50,7 +52,9 @@ def project(installation: Installation) -> Client:
     client.in_project("POST", "sources/day-drop/discover/")
     for text in (DAYS, STRICT, ASKS):
         client.in_project("POST", "pipelines/apply/", json={"text": text, "publish": True})
-    return client
+    yield client
+    # Other modules look into the folder above.
+    shutil.rmtree(folder)
 
 
 def _dry_run(page: Page) -> None:

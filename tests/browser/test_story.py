@@ -121,9 +121,9 @@ def test_a_viewer_is_offered_nothing_that_would_be_refused(
 ) -> None:
     client = installation.client()
     client.call("POST", "projects/", json={"slug": "seen", "name": "Seen"})
-    client.call("POST", "users/", json={"username": "vera", "password": "only-looks-at-things"})
-    client.call("PUT", "projects/seen/members/vera/", json={"role": "viewer"})
-    page = open_page(sign_in(browser, installation, "vera", "only-looks-at-things", tmp_path))
+    client.call("POST", "users/", json={"username": "viola", "password": "only-looks-at-things"})
+    client.call("PUT", "projects/seen/members/viola/", json={"role": "viewer"})
+    page = open_page(sign_in(browser, installation, "viola", "only-looks-at-things", tmp_path))
     page.goto("/p/seen/sources/")
     expect(page.get_by_role("link", name="Add")).to_have_count(0)
     refused = page.request.get("/p/seen/new-source/")
