@@ -14,6 +14,7 @@ from dataplane.connectors.base import Capabilities, Column, StreamConfig, Stream
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import cursors, tables, writing
 from dataplane.connectors.databases.file import CATALOG, DatabaseFile, FileParams, Offered, chosen_columns, gone
+from dataplane.connectors.databases.names import Name
 from dataplane.connectors.databases.writing import Dialect
 from dataplane.connectors.destination import LEDGER, Destination, Load, Loaded, Rows, TableColumn, Watch
 from dataplane.connectors.files.single import allowed_file
@@ -117,11 +118,11 @@ class _DuckDB(Dialect):
     def locked(self, said: str) -> bool:
         return "lock on file" in said
 
-    def named(self, load: Load) -> tables.Name:
+    def named(self, load: Load) -> Name:
         schema, _, table = load.table.rpartition(".")
         if not table or table.lower() == LEDGER:
             raise tables.refuse_name(load, "Write `table` or `schema.table`.")
-        return tables.Name(schema or "main", table)
+        return tables.named(schema or "main", table)
 
     def new_type(self, column: ColumnType) -> str:
         return column.type

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 
 from dataplane.connectors.base import Column, Mark, Planned, StreamConfig, Window
-from dataplane.errors import ConfigurationError
+from dataplane.connectors.databases.declared import cursor_column, no_cursor, no_lookback, no_order
 from dataplane.relations import identifier, literal
 from dataplane.types import is_integer
 
 _TIMES = ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS")
+
+
+class Ordered(Protocol):
+    """The column that a stream is read by, as its database compares it."""
+
+    @property
+    def name(self) -> str:
+        """As the database spells it."""
+
+    @property
+    def sql(self) -> str:
+        """What is compared."""
+
+    def value(self, text: str, /) -> str:
+        """A value as SQL that can be compared with `sql`."""
 
 
 @dataclass(frozen=True)
@@ -49,34 +64,13 @@ class Cursor:
 def cursor_of(stream: StreamConfig, columns: tuple[Column, ...]) -> Cursor:
     """The cursor of a stream. Raises ConfigurationError for one that is missing or has no order to read by."""
     if not stream.cursor:
-        raise ConfigurationError(
-            f"{stream.name} has no cursor, so it cannot be read incrementally. Choose the column that grows with every "
-            "new row, or read it with mode full_refresh.",
-            code="cursor_missing",
-            evidence={"stream": stream.name},
-        )
-    column = next((each for each in columns if each.name == stream.cursor), None)
-    if column is None:
-        raise ConfigurationError(
-            f"{stream.name} has no column {stream.cursor}, which is its cursor. Choose another cursor.",
-            code="column_missing",
-            evidence={"stream": stream.name, "missing": [stream.cursor]},
-        )
+        raise no_cursor(stream.name)
+    column = cursor_column(stream, columns)
     if not can_be_cursor(column.type):
-        raise ConfigurationError(
-            f"Column {stream.cursor} of {stream.name} arrives as {column.type}, which has no order to read by. Choose "
-            "a time, a number, a UUID or a text that only grows.",
-            code="cursor_type",
-            evidence={"stream": stream.name, "cursor": stream.cursor, "type": column.type},
-        )
+        raise no_order(stream, column.type, "a time, a number, a UUID or a text that only grows")
     cursor = Cursor(column.name, column.type)
     if stream.lookback and not cursor.counts:
-        raise ConfigurationError(
-            f"Column {stream.cursor} of {stream.name} is {column.type}: nothing can be taken off it, so there is no "
-            "lookback. Take the lookback out, or choose a time or a number.",
-            code="lookback",
-            evidence={"stream": stream.name, "cursor": stream.cursor, "type": column.type},
-        )
+        raise no_lookback(stream, column.type)
     return cursor
 
 
@@ -84,7 +78,7 @@ def can_be_cursor(type_: str) -> bool:
     return is_integer(type_) or type_ in ("DATE", "VARCHAR", "UUID", *_TIMES) or type_.startswith("DECIMAL(")
 
 
-def bounds(cursor: Cursor, window: Window) -> str:
+def bounds(cursor: Ordered, window: Window) -> str:
     """The condition of a window's rows, with what is read again before `lower`."""
     begin = window.reread_from if window.reread_from is not None else window.lower
     conditions = [f"{cursor.sql} >= {cursor.value(begin)}"] if begin is not None else []

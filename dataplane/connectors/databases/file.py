@@ -28,6 +28,7 @@ from dataplane.connectors.base import (
     Window,
 )
 from dataplane.connectors.databases import cursors
+from dataplane.connectors.databases.declared import chosen, cursor_changed, no_type
 from dataplane.connectors.databases.stages import staged
 from dataplane.connectors.files.single import allowed_file
 from dataplane.engine import connector_instance
@@ -155,7 +156,8 @@ class DatabaseFile(Connector):
             columns, warnings = offered.columns, list(offered.warnings)
             if window.by_cursor:
                 cursor = cursors.cursor_of(stream, columns)
-                _same_cursor(stream, window)
+                if window.column != stream.cursor:
+                    raise cursor_changed(stream, window)
                 query = f"SELECT * FROM ({offered.query}) WHERE {cursors.bounds(cursor, window)}"
                 yield Reading(query, columns, warnings=warnings)
             elif offered.lenient is None:
@@ -179,14 +181,13 @@ class DatabaseFile(Connector):
                 code="query_not_supported",
                 evidence={"stream": stream.name},
             )
-        chosen = stream.select
         # The filter and the cursor may name columns that are not chosen.
         offered = self._offer(duck, path, replace(stream, select=()) if stream.row_filter else stream)
         if not stream.row_filter:
             return offered
         condition = _checked(stream)
         names = {each.name: each for each in offered.columns}
-        columns = tuple(names[each] for each in chosen if each in names) if chosen else offered.columns
+        columns = tuple(names[each] for each in stream.select if each in names) if stream.select else offered.columns
         items = ", ".join(identifier(each.name) for each in columns)
 
         def kept(query: str | None) -> str | None:
@@ -205,38 +206,18 @@ def chosen_columns(stream: StreamConfig, there: tuple[Column, ...]) -> tuple[tup
 
     Raises ConfigurationError for a column that is gone.
     """
-    known = {each.name: each for each in there}
-    declared = {each.name: each for each in stream.columns}
-    names = list(stream.select or declared or known)
-    missing = [each for each in names if each not in known]
-    if missing:
-        raise ConfigurationError(
-            f"{stream.name} has no column {', '.join(missing)} any more. Discover the source again, or take the column "
-            "out of the stream.",
-            code="column_missing",
-            evidence={"stream": stream.name, "missing": missing, "columns": list(known)},
-        )
-    new = [each for each in known if declared and each not in declared]
-    warning = f"{stream.name} has new columns that are not read: {', '.join(new)}. Discover it again to add them."
-    columns = tuple(
-        replace(known[each], type=_type(declared[each], known[each].type) if each in declared else known[each].type)
-        for each in names
-    )
-    return columns, (warning,) if new else ()
+    found, declared, warnings = chosen(stream, there)
+    columns = tuple(replace(each, type=_type(each, declared.get(each.name, each.type))) for each in found)
+    return columns, warnings
 
 
-def _type(column: Column, found: str) -> str:
+def _type(column: Column, declared: str) -> str:
     """The type that an operator declared, in DuckDB's spelling. Raises ConfigurationError for what is no type."""
-    if column.type == found:
-        return found
-    wanted = " ".join(column.type.upper().split())
+    if declared == column.type:
+        return declared
+    wanted = " ".join(declared.upper().split())
     if not _TYPE.fullmatch(wanted):
-        raise ConfigurationError(
-            f"{column.type!r} is no type that column {column.name} can be declared as; use one of DuckDB's, such as "
-            "VARCHAR, BIGINT or DECIMAL(18,4).",
-            code="type_unknown",
-            evidence={"column": column.name, "type": column.type},
-        )
+        raise no_type(column.name, declared)
     return wanted
 
 
@@ -263,13 +244,3 @@ def _wrong_filter(stream: StreamConfig, said: str, code: str) -> ConfigurationEr
         code=code,
         evidence={"stream": stream.name, "filter": stream.row_filter},
     )
-
-
-def _same_cursor(stream: StreamConfig, window: Window) -> None:
-    if window.column != stream.cursor:
-        raise ConfigurationError(
-            f"The window of {stream.name} was planned by column {window.column}, but the stream's cursor is now "
-            f"{stream.cursor}. Run the pipeline with mode seed to begin anew.",
-            code="cursor_changed",
-            evidence={"stream": stream.name, "window": window.column, "cursor": stream.cursor},
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from dataplane.connectors.base import Mark, Planned, ReadMode, Window
-from dataplane.errors import ConfigurationError
+from dataplane.connectors.databases.declared import no_cursor
 
 
 class Questions(Protocol):
@@ -48,12 +48,7 @@ def planned(ask: Questions, mode: ReadMode, mark: Mark) -> Planned:
         rows, size = ask.estimate(None)
         return Planned(Window("full"), f"All of {ask.stream} is read.", rows, size, ask.warnings)
     if ask.cursor is None:
-        raise ConfigurationError(
-            f"{ask.stream} has no cursor, so it cannot be read incrementally. Choose the column that grows with "
-            "every new row, or read it with mode full_refresh.",
-            code="cursor_missing",
-            evidence={"stream": ask.stream},
-        )
+        raise no_cursor(ask.stream)
     return _by_cursor(ask, ask.cursor, mark)
 
 

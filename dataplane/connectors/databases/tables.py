@@ -8,32 +8,13 @@ from datetime import UTC, datetime
 
 import duckdb
 
+from dataplane.connectors.databases.names import Name
 from dataplane.connectors.destination import LEDGER, Load, Loaded, TableColumn
 from dataplane.errors import ConfigurationError
 from dataplane.relations import identifier
 from dataplane.steps.base import ColumnType
 
 CATALOG = "destination"
-
-
-@dataclass(frozen=True)
-class Name:
-    """Schema and table; SQLite has the one schema `main`."""
-
-    schema: str
-    table: str
-
-    @property
-    def sql(self) -> str:
-        return f"{CATALOG}.{identifier(self.schema)}.{identifier(self.table)}"
-
-    @property
-    def ledger(self) -> str:
-        return f"{CATALOG}.{identifier(self.schema)}.{LEDGER}"
-
-    @property
-    def text(self) -> str:
-        return f"{self.schema}.{self.table}"
 
 
 @dataclass(frozen=True)
@@ -48,6 +29,10 @@ class Into:
     def name(self) -> str:
         return identifier(self.there.name)
 
+    @property
+    def differs(self) -> str:
+        return f"t.{self.name} IS DISTINCT FROM {self.value}"
+
 
 @dataclass(frozen=True)
 class Target:
@@ -58,6 +43,10 @@ class Target:
     @property
     def columns(self) -> dict[str, TableColumn]:
         return {each.name: each for each in self.shape}
+
+
+def named(schema: str, table: str) -> Name:
+    return Name(schema, table, catalog=CATALOG)
 
 
 def refuse_name(load: Load, remedy: str) -> ConfigurationError:

@@ -9,14 +9,16 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import duckdb
 
 from dataplane.connectors.databases import tables
-from dataplane.connectors.databases.tables import CATALOG, Into, Name, Target
+from dataplane.connectors.databases.merging import Merge
+from dataplane.connectors.databases.names import Name
+from dataplane.connectors.databases.tables import CATALOG, Into, Target
 from dataplane.connectors.destination import Load, Loaded, Rows, TableColumn, Watch, arranged, key_twice, vanished
 from dataplane.errors import CancelledError, ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.failures import translated
@@ -184,7 +186,8 @@ class _Writing:
         return made, True
 
     def _append(self, into: list[Into]) -> Loaded:
-        inserted = self._insert(into)
+        inserted = self._changed(Merge(self.load, self.name.sql, _ROWS, tuple(into)).insert)
+        self.watch.wrote(inserted)
         self.watch.passed("copied")
         return Loaded("loaded", inserted=inserted)
 
@@ -193,40 +196,23 @@ class _Writing:
         return replace(self._append(into), deleted=deleted)
 
     def _merge(self, into: list[Into]) -> Loaded:
-        keys = {each.lower() for each in self.load.by}
-        by = [each for each in into if each.column.name.lower() in keys]
-        same = " AND ".join(f"t.{each.name} = {each.value}" for each in by)
-        others = [each for each in into if each not in by]
-        self._refuse_doubled(by, same)
-        deleted = updated = 0
-        if self.load.delete_missing:
-            missing = f"NOT EXISTS (SELECT 1 FROM {_ROWS} r WHERE {same})"
-            deleted = self._changed(f"DELETE FROM {self.name.sql} t WHERE {missing}")
-        if others:
-            sets = ", ".join(f"{each.name} = {each.value}" for each in others)
-            differs = " OR ".join(f"t.{each.name} IS DISTINCT FROM {each.value}" for each in others)
-            updated = self._changed(f"UPDATE {self.name.sql} t SET {sets} FROM {_ROWS} r WHERE {same} AND ({differs})")
-        inserted = self._insert(into, f" WHERE NOT EXISTS (SELECT 1 FROM {self.name.sql} t WHERE {same})")
+        merge = Merge(self.load, self.name.sql, _ROWS, tuple(into))
+        self._refuse_doubled(merge)
+        done = merge.run(self._changed, self.rows.count)
+        self.watch.wrote(done.inserted)
         self.watch.passed("copied")
-        return Loaded("loaded", inserted, updated, deleted, self.rows.count - inserted - updated)
-
-    def _insert(self, into: Iterable[Into], where: str = "") -> int:
-        chosen = list(into)
-        names = ", ".join(each.name for each in chosen)
-        values = ", ".join(each.value for each in chosen)
-        inserted = self._changed(f"INSERT INTO {self.name.sql} ({names}) SELECT {values} FROM {_ROWS} r{where}")
-        self.watch.wrote(inserted)
-        return inserted
+        return done
 
     def _changed(self, statement: str) -> int:
         row = self.duck.execute(statement).fetchone()
         return int(row[0]) if row else 0
 
-    def _refuse_doubled(self, by: list[Into], same: str) -> None:
+    def _refuse_doubled(self, merge: Merge[Into]) -> None:
+        by = merge.by
         names = ", ".join(f"t.{each.name}" for each in by)
         texts = ", ".join(f"CAST(t.{each.name} AS VARCHAR)" for each in by)
         row = self.duck.execute(
-            f"SELECT {texts}, count(*) FROM {self.name.sql} t SEMI JOIN {_ROWS} r ON {same} "
+            f"SELECT {texts}, count(*) FROM {self.name.sql} t SEMI JOIN {_ROWS} r ON {merge.same} "
             f"GROUP BY {names} HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
         ).fetchone()
         if row is not None:

@@ -152,7 +152,7 @@ class MySQL(Connector, Destination):
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         with session.connected(self.params, READ_SECONDS) as connection:
-            asking = Asking(connection, self._prepared(connection, stream))
+            asking = Asking(self._prepared(connection, stream), connection)
             return self._asked(lambda: planning.planned(asking, mode, mark), stream.name)
 
     @contextmanager
@@ -175,7 +175,7 @@ class MySQL(Connector, Destination):
     def count(self, stream: StreamConfig, window: Window) -> int | None:
         """Rows that belong to the window alone: after `lower`, up to `upper`."""
         with session.connected(self.params, READ_SECONDS) as connection:
-            asking = Asking(connection, self._prepared(connection, stream))
+            asking = Asking(self._prepared(connection, stream), connection)
             return self._asked(lambda: asking.counted_alone(window), stream.name)
 
     @contextmanager
@@ -184,7 +184,7 @@ class MySQL(Connector, Destination):
     ) -> Iterator[tuple[Prepared, int | None]]:
         with session.connected(self.params, ASK_SECONDS) as connection:
             prepared = self._prepared(connection, stream)
-            total, _ = self._asked(lambda: Asking(connection, prepared).estimate(window), stream.name)
+            total, _ = self._asked(lambda: Asking(prepared, connection).estimate(window), stream.name)
         session.attach(duck, self.params, connection.host)
         try:
             yield prepared, total

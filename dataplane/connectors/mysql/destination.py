@@ -16,6 +16,7 @@ import duckdb
 import pymysql
 from pymysql.connections import Connection
 
+from dataplane.connectors.databases.merging import Merge
 from dataplane.connectors.destination import Load, Loaded, Rows, Watch, arranged, key_twice
 from dataplane.connectors.mysql import faults, refusals, sending, session, tables, wire
 from dataplane.connectors.mysql.params import MySQLParams
@@ -75,12 +76,29 @@ class _Into:
         return quoted(self.there.name)
 
     @property
+    def value(self) -> str:
+        return f"r.{self.name}"
+
+    @property
     def differs(self) -> str:
-        """SQL that is true where the value of the table is not what was sent, byte by byte."""
-        one, other = f"t.{self.name}", f"r.{self.name}"
+        """Texts are compared byte by byte."""
+        one, other = f"t.{self.name}", self.value
         if self.there.collation:
             return f"NOT (CAST({one} AS BINARY) <=> CAST({other} AS BINARY))"
         return f"NOT ({one} <=> {other})"
+
+
+class _Merge(Merge[_Into]):
+    """Where MySQL says it in another way."""
+
+    @property
+    def delete(self) -> str:
+        return f"DELETE t FROM {self.table} t WHERE {self.missing}"
+
+    @property
+    def update(self) -> str:
+        sets = ", ".join(f"t.{each.name} = {each.value}" for each in self.others)
+        return f"UPDATE {self.table} t JOIN {self.sent} r ON {self.same} SET {sets} WHERE {self.differs}"
 
 
 class _Loading:
@@ -149,34 +167,19 @@ class _Loading:
         return replace(self._append(into), deleted=deleted)
 
     def _merge(self, into: tuple[_Into, ...]) -> Loaded:
-        keys = {each.lower() for each in self.load.by}
-        by = [each for each in into if each.column.name.lower() in keys]
-        same = " AND ".join(f"t.{each.name} = r.{each.name}" for each in by)
-        others = [each for each in into if each not in by]
+        merge = _Merge(self.load, self.name.sql, _SENT, into)
         self._send(_SENT, into)
-        self._refuse_alike(by)
-        if not tables.unique(self.connection, self.name, [each.there.name for each in by]):
-            self._refuse_doubled(by, same)
-        deleted = updated = 0
-        if self.load.delete_missing:
-            missing = f"NOT EXISTS (SELECT 1 FROM {_SENT} r WHERE {same})"
-            deleted = self._changed(f"DELETE t FROM {self.name.sql} t WHERE {missing}")
-        if others:
-            sets = ", ".join(f"t.{each.name} = r.{each.name}" for each in others)
-            differs = " OR ".join(each.differs for each in others)
-            updated = self._changed(f"UPDATE {self.name.sql} t JOIN {_SENT} r ON {same} SET {sets} WHERE {differs}")
-        names = ", ".join(each.name for each in into)
-        values = ", ".join(f"r.{each.name}" for each in into)
-        absent = f"NOT EXISTS (SELECT 1 FROM {self.name.sql} t WHERE {same})"
-        inserted = self._changed(f"INSERT INTO {self.name.sql} ({names}) SELECT {values} FROM {_SENT} r WHERE {absent}")
+        self._refuse_alike(merge.by)
+        if not tables.unique(self.connection, self.name, [each.there.name for each in merge.by]):
+            self._refuse_doubled(merge)
+        done = merge.run(self._changed, self.rows.count)
         self.watch.passed("copied")
-        return Loaded("loaded", inserted, updated, deleted, self.rows.count - inserted - updated)
+        return done
 
     def _stage(self, into: tuple[_Into, ...]) -> None:
         """A table of this session alone, each column as the target's."""
-        keys = {each.lower() for each in self.load.by}
         items = [f"{each.name} {each.there.definition}" for each in into]
-        by = [each for each in into if each.column.name.lower() in keys]
+        by = _Merge(self.load, self.name.sql, _SENT, into).by
         if sum(each.there.room for each in by) <= wire.KEY_BYTES:
             items.append(f"KEY ({', '.join(each.name for each in by)})")
         self._ask(f"CREATE TEMPORARY TABLE {_SENT} ({', '.join(items)}) ENGINE = InnoDB")
@@ -199,10 +202,11 @@ class _Loading:
                 evidence={"table": self.load.table, "key": list(self.load.by), "sample": said},
             )
 
-    def _refuse_doubled(self, by: list[_Into], same: str) -> None:
+    def _refuse_doubled(self, merge: _Merge) -> None:
+        by = merge.by
         names = ", ".join(f"t.{each.name}" for each in by)
         for row in self._ask(
-            f"SELECT {names}, count(*) FROM {self.name.sql} t JOIN {_SENT} r ON {same} GROUP BY {names} "
+            f"SELECT {names}, count(*) FROM {self.name.sql} t JOIN {_SENT} r ON {merge.same} GROUP BY {names} "
             "HAVING count(*) > 1 LIMIT 1"
         ):
             found = [(each.there.name, value) for each, value in zip(by, row, strict=False)]

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from pymysql.connections import Connection
 
-from dataplane.connectors.base import Column, StreamConfig, Window
+from dataplane.connectors.base import StreamConfig, Window
+from dataplane.connectors.databases import reading
+from dataplane.connectors.databases.declared import bare, chosen, cursor_column, no_lookback, no_order
 from dataplane.connectors.mysql import catalog, session
 from dataplane.connectors.mysql.catalog import Relation
 from dataplane.connectors.mysql.params import MySQLParams
@@ -62,50 +64,17 @@ class Cursor:
         return f"greatest({less}, 0)" if self.column.unsigned else f"({less})"
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A stream as it will be read now: where from, which columns in which order, under which condition."""
+@dataclass(frozen=True, kw_only=True)
+class Prepared(reading.Prepared[Cursor]):
+    """A stream as it will be read now, and how each of its columns arrives."""
 
-    stream: StreamConfig
     relation: Relation
     arrivals: tuple[Arrival, ...]
-    columns: tuple[Column, ...]
-    cursor: Cursor | None
     mariadb: bool
-    warnings: tuple[str, ...] = ()
 
     @property
-    def origin(self) -> str:
-        """What follows FROM: the table, or the operator's query in brackets."""
-        if self.stream.query:
-            # The line break ends a comment in the query's last line.
-            return f"(\n{bare(self.stream.query)}\n) AS stream"
+    def table(self) -> str:
         return self.relation.sql
-
-    def where(self, window: Window | None) -> str:
-        conditions = [f"(\n{self.stream.row_filter}\n)"] if self.stream.row_filter else []
-        if window is not None and window.by_cursor:
-            conditions += self._bounds(window)
-        return f" WHERE {' AND '.join(conditions)}" if conditions else ""
-
-    def _bounds(self, window: Window) -> list[str]:
-        cursor = self._cursor_of(window)
-        start = window.reread_from if window.reread_from is not None else window.lower
-        bounds = [f"{cursor.sql} >= {cursor.value(start)}"] if start is not None else []
-        if window.upper is not None:
-            before = "<" if window.kind == "slice" else "<="
-            bounds.append(f"{cursor.sql} {before} {cursor.value(window.upper)}")
-        return bounds or [f"{cursor.sql} IS NOT NULL"]
-
-    def _cursor_of(self, window: Window) -> Cursor:
-        if self.cursor is None or self.cursor.name != window.column:
-            raise ConfigurationError(
-                f"The window of {self.stream.name} was planned by column {window.column}, but the stream's cursor is "
-                f"now {self.stream.cursor}. Run the pipeline with mode seed to begin anew.",
-                code="cursor_changed",
-                evidence={"stream": self.stream.name, "window": window.column, "cursor": self.stream.cursor},
-            )
-        return self.cursor
 
     def select(self, window: Window | None, limit: int | None = None) -> str:
         """One SELECT in the server's dialect with every column, `c0, c1, …`, as its arrival wants it."""
@@ -122,11 +91,6 @@ class Prepared:
         return f"SELECT {items} FROM mysql_query('{session.CATALOG}', {literal(inner)})"
 
 
-def bare(query: str) -> str:
-    """A query without the semicolon at its end."""
-    return query.strip().rstrip(";").rstrip()
-
-
 def prepare(connection: Connection, params: MySQLParams, stream: StreamConfig) -> Prepared:
     """Look at the source once: does it still have what was declared, and how does each column arrive?
 
@@ -137,12 +101,12 @@ def prepare(connection: Connection, params: MySQLParams, stream: StreamConfig) -
         here = catalog.query_relation(connection, bare(stream.query))
     else:
         here = catalog.relation(connection, params.database, stream)
-    chosen, declared, warnings = _chosen(here, stream)
+    columns, declared, warnings = chosen(stream, here.columns, hidden=True)
     prepared = Prepared(
         stream=stream,
         relation=here,
-        arrivals=tuple(arrival(each, declared.get(each.name)) for each in chosen),
-        columns=tuple(catalog.as_column(each, declared.get(each.name)) for each in chosen),
+        arrivals=tuple(arrival(each, declared.get(each.name)) for each in columns),
+        columns=tuple(catalog.as_column(each, declared.get(each.name)) for each in columns),
         cursor=_cursor(here, stream),
         mariadb=session.is_mariadb(connection),
         warnings=warnings,
@@ -160,47 +124,13 @@ def _refuse_nul(stream: StreamConfig) -> None:
         )
 
 
-def _chosen(here: Relation, stream: StreamConfig) -> tuple[list[SourceColumn], dict[str, str], tuple[str, ...]]:
-    """The columns to read, in the order they are chosen or declared in; their declared types; what is new."""
-    there = {each.name: each for each in here.columns}
-    declared = {each.name: each.type for each in stream.columns}
-    names = list(stream.select or declared or there)
-    missing = [name for name in names if name not in there]
-    if missing:
-        raise ConfigurationError(
-            f"{stream.name} has no column {', '.join(dict.fromkeys(missing))} any more, or this user may not read it. "
-            "Discover the source again, or take the column out of the stream.",
-            code="column_missing",
-            evidence={"stream": stream.name, "missing": list(dict.fromkeys(missing)), "columns": list(there)},
-        )
-    new = [name for name in there if declared and name not in declared]
-    warning = f"{stream.name} has new columns that are not read: {', '.join(new)}. Discover it again to add them."
-    return [there[name] for name in names], declared, (warning,) if new else ()
-
-
 def _cursor(here: Relation, stream: StreamConfig) -> Cursor | None:
     if not stream.cursor:
         return None
-    column = next((each for each in here.columns if each.name == stream.cursor), None)
-    if column is None:
-        raise ConfigurationError(
-            f"{stream.name} has no column {stream.cursor}, which is its cursor. Choose another cursor.",
-            code="column_missing",
-            evidence={"stream": stream.name, "missing": [stream.cursor]},
-        )
+    column = cursor_column(stream, here.columns)
     # A decimal of more digits arrives as text, and texts have another order.
     if column.base not in catalog.CURSOR_TYPES or column.digits[0] > 38:
-        raise ConfigurationError(
-            f"Column {stream.cursor} of {stream.name} is {column.native}, which has no order to read by. "
-            "Choose a time, a number or a text that only grows.",
-            code="cursor_type",
-            evidence={"stream": stream.name, "cursor": stream.cursor, "type": column.native},
-        )
+        raise no_order(stream, column.native, "a time, a number or a text that only grows")
     if stream.lookback and column.base in _NO_LOOKBACK:
-        raise ConfigurationError(
-            f"Column {stream.cursor} of {stream.name} is {column.native}: nothing can be taken off it, so there is no "
-            "lookback. Take the lookback out, or choose a time or a number.",
-            code="lookback",
-            evidence={"stream": stream.name, "cursor": stream.cursor, "type": column.native},
-        )
-    return Cursor(stream.cursor, column)
+        raise no_lookback(stream, column.native)
+    return Cursor(column.name, column)

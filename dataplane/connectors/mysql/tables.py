@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from pymysql.connections import Connection
 
+from dataplane.connectors.databases.names import Name
 from dataplane.connectors.destination import LEDGER, Load, Loaded, TableColumn, listed, vanished
 from dataplane.connectors.mysql import session, wire
 from dataplane.connectors.mysql.types import quoted
@@ -45,26 +45,6 @@ CREATE TABLE IF NOT EXISTS {ledger} (
 """
 
 
-@dataclass(frozen=True)
-class Name:
-    """Database and table as a document names them: `mart.flights`, or `flights` in the source's own database."""
-
-    schema: str
-    table: str
-
-    @property
-    def sql(self) -> str:
-        return f"{quoted(self.schema)}.{quoted(self.table)}"
-
-    @property
-    def ledger(self) -> str:
-        return f"{quoted(self.schema)}.{quoted(LEDGER)}"
-
-    @property
-    def text(self) -> str:
-        return f"{self.schema}.{self.table}"
-
-
 def named(load: Load, database: str) -> Name:
     """The target of a load. Raises ConfigurationError."""
     schema, _, table = load.table.rpartition(".")
@@ -75,7 +55,7 @@ def named(load: Load, database: str) -> Name:
             code="table_name",
             evidence={"table": load.table},
         )
-    return Name(schema or database, table)
+    return Name(schema or database, table, quoted)
 
 
 def _unusable(name: str) -> bool:

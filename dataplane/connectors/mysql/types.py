@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from dataplane.errors import ConfigurationError
+from dataplane.connectors.databases.declared import DECIMAL, no_type, normal_type
 from dataplane.relations import literal
 
 MARK = "manifold found "
@@ -30,16 +30,6 @@ _SHAPES = frozenset(
     | {"geometrycollection", "geomcollection"}
 )
 _MOMENTS = {"date": "DATE", "datetime": "TIMESTAMP", "timestamp": "TIMESTAMP WITH TIME ZONE"}
-_ALIASES = {
-    "TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE",
-    "INT": "INTEGER",
-    "TEXT": "VARCHAR",
-    "STRING": "VARCHAR",
-    "NUMERIC": "DECIMAL",
-    "BOOL": "BOOLEAN",
-    "REAL": "FLOAT",
-}
-_DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_ ]*(\([0-9 ,]+\))?( WITH TIME ZONE)?")
 
 
@@ -93,12 +83,7 @@ def arrival(column: SourceColumn, declared: str | None = None) -> Arrival:
     if wanted == natural.type:
         return natural
     if not _TYPE.fullmatch(wanted):
-        raise ConfigurationError(
-            f"{declared!r} is no type that column {column.name} can be declared as; use one of DuckDB's, such as "
-            "VARCHAR, BIGINT or DECIMAL(18,4).",
-            code="type_unknown",
-            evidence={"column": column.name, "type": declared},
-        )
+        raise no_type(column.name, declared)
     as_text = Arrival(column.name, "VARCHAR", f"CAST({quoted(column.name)} AS CHAR)")
     if wanted == "VARCHAR":
         return as_text if column.base in (*_MOMENTS, "time", "decimal") else _cast(natural, wanted)
@@ -110,13 +95,6 @@ def arrival(column: SourceColumn, declared: str | None = None) -> Arrival:
         alarm = _alarm(column.name, "CAST({} AS VARCHAR)", "BOOLEAN")
         return replace(natural, type=wanted, local=f"CASE {{}} WHEN 0 THEN false WHEN 1 THEN true ELSE {alarm} END")
     return _cast(natural, wanted)
-
-
-def normal_type(given: str) -> str:
-    """One spelling for one type: upper case, no blanks inside brackets, no aliases."""
-    upper = re.sub(r"\s*([(),])\s*", r"\1", " ".join(given.upper().split()))
-    head, bracket, rest = upper.partition("(")
-    return _ALIASES.get(head, head) + bracket + rest
 
 
 def _natural(column: SourceColumn) -> Arrival:
@@ -182,7 +160,7 @@ def _decimal_as(column: Arrival, wanted: str) -> Arrival:
     if wanted in ("DOUBLE", "FLOAT"):
         note = "declared as a floating-point number: values are rounded to its precision"
         return replace(_cast(column, wanted), warning=note)
-    decimal = _DECIMAL.fullmatch(wanted)
+    decimal = DECIMAL.fullmatch(wanted)
     scale = decimal[2] if decimal else "0"
     exact = f"regexp_full_match({{}}, '-?\\d+(\\.\\d{{0,{scale}}}0*)?')"
     value = f"CAST(CAST({{}} AS DECIMAL(38,{scale})) AS {wanted})"

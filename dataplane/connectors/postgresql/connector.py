@@ -144,7 +144,7 @@ class PostgreSQL(Connector, Destination):
         """A stream's columns as they would arrive; for an operator's query, whose columns nobody discovered."""
         with session.connected(self.params, ASK_SECONDS) as connection:
             prepared = self._asked(lambda: reading.prepare(connection, self.params, stream), stream.name)
-            rows, size = self._asked(lambda: Asking(connection, prepared).estimate(None), stream.name)
+            rows, size = self._asked(lambda: Asking(prepared, connection).estimate(None), stream.name)
         warnings = tuple(f"{each.name}: {each.warning}" for each in prepared.columns if each.warning)
         return StreamInfo(stream.name, prepared.columns, rows=rows, bytes=size, warnings=warnings)
 
@@ -165,7 +165,7 @@ class PostgreSQL(Connector, Destination):
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         with session.connected(self.params, READ_SECONDS) as connection:
             prepared = self._asked(lambda: reading.prepare(connection, self.params, stream), stream.name)
-            asking = Asking(connection, prepared)
+            asking = Asking(prepared, connection)
             return self._asked(lambda: planning.planned(asking, mode, mark), stream.name)
 
     @contextmanager
@@ -197,7 +197,7 @@ class PostgreSQL(Connector, Destination):
         """Rows that belong to the window alone: after `lower`, up to `upper`."""
         with session.connected(self.params, READ_SECONDS) as connection:
             prepared = self._asked(lambda: reading.prepare(connection, self.params, stream), stream.name)
-            return self._asked(lambda: Asking(connection, prepared).counted_alone(window), stream.name)
+            return self._asked(lambda: Asking(prepared, connection).counted_alone(window), stream.name)
 
     @contextmanager
     def _attached(
@@ -205,7 +205,7 @@ class PostgreSQL(Connector, Destination):
     ) -> Iterator[tuple[Prepared, int | None]]:
         with session.connected(self.params, ASK_SECONDS) as connection:
             prepared = self._asked(lambda: reading.prepare(connection, self.params, stream), stream.name)
-            total, _ = self._asked(lambda: Asking(connection, prepared).estimate(window), stream.name)
+            total, _ = self._asked(lambda: Asking(prepared, connection).estimate(window), stream.name)
             address = connection.info.hostaddr
             checks = self._asked(lambda: session.checks_clients(connection), "its settings")
         session.attach(duck, self.params, address, seconds, checks=checks)

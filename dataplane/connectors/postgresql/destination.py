@@ -15,8 +15,9 @@ from dataclasses import replace
 import duckdb
 import psycopg
 
+from dataplane.connectors.databases.merging import Merge
 from dataplane.connectors.destination import Load, Loaded, Rows, Watch, key_twice, vanished
-from dataplane.connectors.postgresql import copying, refusals, session, tables, wire
+from dataplane.connectors.postgresql import copying, refusals, session, tables
 from dataplane.connectors.postgresql.catalog import Connection
 from dataplane.connectors.postgresql.params import PostgreSQLParams
 from dataplane.connectors.postgresql.tables import Found, Into
@@ -141,7 +142,7 @@ class _Loading:
     def _append(self, found: Found, into: tuple[Into, ...]) -> Loaded:
         if found.secured or not all(each.direct for each in into):
             self._send(into)
-            return Loaded("loaded", inserted=self._insert(into))
+            return Loaded("loaded", inserted=self._changed(self._merging(into).insert))
         inserted = self._copy(self.name.sql, into)
         self.watch.passed("copied")
         return Loaded("loaded", inserted=inserted)
@@ -153,23 +154,17 @@ class _Loading:
 
     def _merge(self, found: Found, into: tuple[Into, ...]) -> Loaded:
         self._send(into)
-        by = [each for each in into if each.column.name.lower() in {name.lower() for name in self.load.by}]
-        same = " AND ".join(f"t.{each.name} = {each.value}" for each in by)
-        others = [each for each in into if each not in by]
+        merge = self._merging(into)
         self.connection.execute(f"LOCK TABLE {self.name.sql} IN SHARE ROW EXCLUSIVE MODE")
-        if not tables.unique(self.connection, found, [each.there.name for each in by]):
-            self._refuse_doubled(by, same)
-        deleted = updated = 0
-        if self.load.delete_missing:
-            missing = f"NOT EXISTS (SELECT 1 FROM {_SENT} r WHERE {same})"
-            deleted = self.connection.execute(f"DELETE FROM {self.name.sql} t WHERE {missing}").rowcount
-        if others:
-            sets = ", ".join(f"{each.name} = {each.value}" for each in others)
-            differs = " OR ".join(wire.compared(each.there, f"t.{each.name}", each.value) for each in others)
-            change = f"UPDATE {self.name.sql} t SET {sets} FROM {_SENT} r WHERE {same} AND ({differs})"
-            updated = self.connection.execute(change).rowcount
-        inserted = self._insert(into, f" WHERE NOT EXISTS (SELECT 1 FROM {self.name.sql} t WHERE {same})")
-        return Loaded("loaded", inserted, updated, deleted, self.rows.count - inserted - updated)
+        if not tables.unique(self.connection, found, [each.there.name for each in merge.by]):
+            self._refuse_doubled(merge)
+        return merge.run(self._changed, self.rows.count)
+
+    def _merging(self, into: tuple[Into, ...]) -> Merge[Into]:
+        return Merge(self.load, self.name.sql, _SENT, into, inserting=" OVERRIDING SYSTEM VALUE")
+
+    def _changed(self, statement: str) -> int:
+        return self.connection.execute(statement).rowcount
 
     def _send(self, into: tuple[Into, ...]) -> None:
         """The rows as they are sent, in a table of this transaction alone."""
@@ -186,19 +181,12 @@ class _Loading:
         self.watch.wrote(sent)
         return sent
 
-    def _insert(self, into: tuple[Into, ...], where: str = "") -> int:
-        names = ", ".join(each.name for each in into)
-        values = ", ".join(each.value for each in into)
-        statement = (
-            f"INSERT INTO {self.name.sql} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {_SENT} r{where}"
-        )
-        return self.connection.execute(statement).rowcount
-
-    def _refuse_doubled(self, by: list[Into], same: str) -> None:
+    def _refuse_doubled(self, merge: Merge[Into]) -> None:
+        by = merge.by
         names = ", ".join(f"t.{each.name}" for each in by)
         row = self.connection.execute(
             f"SELECT {', '.join(f't.{each.name}::text' for each in by)}, count(*) FROM {self.name.sql} t "
-            f"JOIN {_SENT} r ON {same} GROUP BY {names} HAVING count(*) > 1 LIMIT 1"
+            f"JOIN {_SENT} r ON {merge.same} GROUP BY {names} HAVING count(*) > 1 LIMIT 1"
         ).fetchone()
         if row is not None:
             raise key_twice(

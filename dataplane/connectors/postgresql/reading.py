@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dataplane.connectors.base import Column, Mark, StreamConfig, Window
+from dataplane.connectors.base import Mark, StreamConfig, Window
+from dataplane.connectors.databases import reading
+from dataplane.connectors.databases.declared import bare, chosen, cursor_column, no_lookback, no_order
 from dataplane.connectors.postgresql import catalog, session
 from dataplane.connectors.postgresql.catalog import Connection, Relation
 from dataplane.connectors.postgresql.params import PostgreSQLParams
 from dataplane.connectors.postgresql.types import Arrival, SourceColumn, arrival, literal, quoted
-from dataplane.errors import ConfigurationError
 
 # These compare the same way in PostgreSQL and in DuckDB, so that DuckDB may send the bounds of a window along.
 _SAME_ORDER = frozenset({"int2", "int4", "int8", "date", "timestamp", "timestamptz", "uuid"})
@@ -34,49 +35,16 @@ class Cursor:
         return f"{literal(text)}::{self.column.cast}"
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A stream as it will be read now: where from, which columns in which order, under which condition."""
+@dataclass(frozen=True, kw_only=True)
+class Prepared(reading.Prepared[Cursor]):
+    """A stream as it will be read now, and how each of its columns arrives."""
 
-    stream: StreamConfig
     relation: Relation
     arrivals: tuple[Arrival, ...]
-    columns: tuple[Column, ...]
-    cursor: Cursor | None
-    warnings: tuple[str, ...] = ()
 
     @property
-    def origin(self) -> str:
-        """What follows FROM: the relation, or the operator's query in brackets, with its filter."""
-        if self.stream.query:
-            # The line break ends a comment in the query's last line.
-            return f"(\n{bare(self.stream.query)}\n) AS stream"
+    def table(self) -> str:
         return self.relation.sql
-
-    def where(self, window: Window | None) -> str:
-        conditions = [f"(\n{self.stream.row_filter}\n)"] if self.stream.row_filter else []
-        if window is not None and window.by_cursor:
-            conditions += self._bounds(window)
-        return f" WHERE {' AND '.join(conditions)}" if conditions else ""
-
-    def _bounds(self, window: Window) -> list[str]:
-        cursor = self._cursor_of(window)
-        start = window.reread_from if window.reread_from is not None else window.lower
-        bounds = [f"{cursor.sql} >= {cursor.value(start)}"] if start is not None else []
-        if window.upper is not None:
-            before = "<" if window.kind == "slice" else "<="
-            bounds.append(f"{cursor.sql} {before} {cursor.value(window.upper)}")
-        return bounds or [f"{cursor.sql} IS NOT NULL"]
-
-    def _cursor_of(self, window: Window) -> Cursor:
-        if self.cursor is None or self.cursor.name != window.column:
-            raise ConfigurationError(
-                f"The window of {self.stream.name} was planned by column {window.column}, but the stream's cursor is "
-                f"now {self.stream.cursor}. Run the pipeline with mode seed to begin anew.",
-                code="cursor_changed",
-                evidence={"stream": self.stream.name, "window": window.column, "cursor": self.stream.cursor},
-            )
-        return self.cursor
 
     def select(self, window: Window | None, limit: int | None = None) -> str:
         """One SELECT in PostgreSQL's dialect with every column as its arrival wants it."""
@@ -121,11 +89,6 @@ class Prepared:
         return first and self.cursor is not None and self.cursor.column.base in _SAME_ORDER
 
 
-def bare(query: str) -> str:
-    """A query without the semicolon at its end."""
-    return query.strip().rstrip(";").rstrip()
-
-
 def prepare(connection: Connection, params: PostgreSQLParams, stream: StreamConfig) -> Prepared:
     """Look at the source once: does it still have what was declared, and how does each column arrive?
 
@@ -135,15 +98,15 @@ def prepare(connection: Connection, params: PostgreSQLParams, stream: StreamConf
         here = catalog.query_relation(connection, params, stream, bare(stream.query))
     else:
         here = catalog.relation(connection, params, stream)
-    chosen, declared, warnings = _chosen(here, stream)
-    unknown = [each for each in chosen if not declared.get(each.name)]
+    columns, declared, warnings = chosen(stream, here.columns, hidden=True)
+    unknown = [each for each in columns if not declared.get(each.name)]
     sampled = {each.name: each for each in catalog.with_digits(connection, here, unknown)}
-    chosen = [sampled.get(each.name, each) for each in chosen]
+    columns = [sampled.get(each.name, each) for each in columns]
     prepared = Prepared(
         stream=stream,
         relation=here,
-        arrivals=tuple(arrival(each, declared.get(each.name)) for each in chosen),
-        columns=tuple(catalog.as_column(each, declared.get(each.name)) for each in chosen),
+        arrivals=tuple(arrival(each, declared.get(each.name)) for each in columns),
+        columns=tuple(catalog.as_column(each, declared.get(each.name)) for each in columns),
         cursor=_cursor(here, stream),
         warnings=warnings,
     )
@@ -153,49 +116,15 @@ def prepare(connection: Connection, params: PostgreSQLParams, stream: StreamConf
     return prepared
 
 
-def _chosen(here: Relation, stream: StreamConfig) -> tuple[list[SourceColumn], dict[str, str], tuple[str, ...]]:
-    """The columns to read, in the order they are chosen or declared in; their declared types; what is new."""
-    there = {each.name: each for each in here.columns}
-    declared = {each.name: each.type for each in stream.columns}
-    names = list(stream.select or declared or there)
-    missing = [name for name in names if name not in there]
-    if missing:
-        raise ConfigurationError(
-            f"{stream.name} has no column {', '.join(dict.fromkeys(missing))} any more, or this user may not read it. "
-            "Discover the source again, or take the column out of the stream.",
-            code="column_missing",
-            evidence={"stream": stream.name, "missing": list(dict.fromkeys(missing)), "columns": list(there)},
-        )
-    new = [name for name in there if declared and name not in declared]
-    warning = f"{stream.name} has new columns that are not read: {', '.join(new)}. Discover it again to add them."
-    return [there[name] for name in names], declared, (warning,) if new else ()
-
-
 def _cursor(here: Relation, stream: StreamConfig) -> Cursor | None:
     if not stream.cursor:
         return None
-    column = next((each for each in here.columns if each.name == stream.cursor), None)
-    if column is None:
-        raise ConfigurationError(
-            f"{stream.name} has no column {stream.cursor}, which is its cursor. Choose another cursor.",
-            code="column_missing",
-            evidence={"stream": stream.name, "missing": [stream.cursor]},
-        )
+    column = cursor_column(stream, here.columns)
     if column.base not in catalog.CURSOR_TYPES or column.domain:
-        raise ConfigurationError(
-            f"Column {stream.cursor} of {stream.name} is {column.native}, which has no order to read by. "
-            "Choose a time, a number, a UUID or a text that only grows.",
-            code="cursor_type",
-            evidence={"stream": stream.name, "cursor": stream.cursor, "type": column.native},
-        )
+        raise no_order(stream, column.native, "a time, a number, a UUID or a text that only grows")
     if stream.lookback and column.base in ("uuid", "text", "varchar"):
-        raise ConfigurationError(
-            f"Column {stream.cursor} of {stream.name} is {column.native}: nothing can be taken off it, so there is no "
-            "lookback. Take the lookback out, or choose a time or a number.",
-            code="lookback",
-            evidence={"stream": stream.name, "cursor": stream.cursor, "type": column.native},
-        )
-    return Cursor(stream.cursor, column)
+        raise no_lookback(stream, column.native)
+    return Cursor(column.name, column)
 
 
 def zeros(name: str, rows: str) -> str:
@@ -226,21 +155,6 @@ def newest(prepared: Prepared, cursor: Cursor) -> str:
         f"SELECT {quoted(cursor.name)}::text AS newest_value_of_cursor FROM {prepared.origin}{filtered}"
         f" AND {quoted(cursor.name)} IS NOT NULL{_finite(cursor)} ORDER BY {cursor.sql} DESC LIMIT 1"
     )
-
-
-def nulls(prepared: Prepared, cursor: Cursor) -> str:
-    """How many rows have no cursor value, counted up to 1,001."""
-    filtered = prepared.where(None) or " WHERE true"
-    inner = f"SELECT 1 FROM {prepared.origin}{filtered} AND {quoted(cursor.name)} IS NULL LIMIT 1001"
-    return f"SELECT count(*) FROM ({inner}) s"
-
-
-def counted(prepared: Prepared, window: Window, *, alone: bool = False) -> str:
-    """The rows of a window: all that it reads, or `alone`, without what is read again before `lower`."""
-    tail = ""
-    if alone and window.kind == "cursor" and window.lower is not None and prepared.cursor is not None:
-        tail = f" AND {prepared.cursor.sql} > {prepared.cursor.value(window.lower)}"
-    return f"SELECT count(*) FROM {prepared.origin}{prepared.where(window)}{tail}"
 
 
 def lookback(cursor: Cursor, mark: Mark, amount: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataplane.connectors.base import StreamConfig
+from dataplane.connectors.databases.names import Name
 from dataplane.connectors.destination import LEDGER, Arrangement, Load, TableColumn, arranged, listed
 from dataplane.connectors.postgresql import catalog, wire
 from dataplane.connectors.postgresql.catalog import Connection
@@ -31,26 +32,6 @@ WHERE i.indrelid = %s AND i.indisunique AND i.indisvalid AND i.indpred IS NULL A
 
 
 @dataclass(frozen=True)
-class Name:
-    """Schema and table as a document names them: `mart.flights`, or `flights` for public.flights."""
-
-    schema: str
-    table: str
-
-    @property
-    def sql(self) -> str:
-        return f"{quoted(self.schema)}.{quoted(self.table)}"
-
-    @property
-    def ledger(self) -> str:
-        return f"{quoted(self.schema)}.{quoted(LEDGER)}"
-
-    @property
-    def text(self) -> str:
-        return f"{self.schema}.{self.table}"
-
-
-@dataclass(frozen=True)
 class Into:
     """One column of a load: how it is sent, and the table's column that takes it."""
 
@@ -70,6 +51,10 @@ class Into:
     def value(self) -> str:
         """The value in the table of sent rows (`r`) as the target takes it."""
         return wire.cast(self.sent, self.there, f"r.{self.name}")
+
+    @property
+    def differs(self) -> str:
+        return wire.compared(self.there, f"t.{self.name}", self.value)
 
 
 @dataclass(frozen=True)

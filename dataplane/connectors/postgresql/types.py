@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from dataplane.connectors.databases.declared import DECIMAL, no_type, normal_type
 from dataplane.connectors.postgresql.faults import MARK
-from dataplane.errors import ConfigurationError
 
 # Types that arrive as they are, both by the scanner and by a query.
 _PLAIN = {
@@ -40,16 +40,6 @@ _WRITTEN_OUT = frozenset(
     {"inet", "cidr", "macaddr", "macaddr8", "bit", "varbit", "xml", "tsvector", "tsquery", "jsonpath", "pg_lsn"}
 )
 _CAST_HERE = frozenset({"BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "UUID"})
-_ALIASES = {
-    "TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE",
-    "INT": "INTEGER",
-    "TEXT": "VARCHAR",
-    "STRING": "VARCHAR",
-    "NUMERIC": "DECIMAL",
-    "BOOL": "BOOLEAN",
-    "REAL": "FLOAT",
-}
-_DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_ ]*(\([0-9 ,]+\))?( WITH TIME ZONE)?(\[\d*\])*")
 
 
@@ -107,14 +97,9 @@ def arrival(column: SourceColumn, declared: str | None = None) -> Arrival:
     if wanted == natural.type:
         return natural
     if not _TYPE.fullmatch(wanted):
-        raise ConfigurationError(
-            f"{declared!r} is no type that column {column.name} can be declared as; use one of DuckDB's, such as "
-            "VARCHAR, BIGINT or DECIMAL(18,4).",
-            code="type_unknown",
-            evidence={"column": column.name, "type": declared},
-        )
+        raise no_type(column.name, declared)
     if column.base == "numeric":
-        decimal = _DECIMAL.fullmatch(wanted)
+        decimal = DECIMAL.fullmatch(wanted)
         if decimal:
             return _exact(column, int(decimal[1]), int(decimal[2]))
         if wanted in ("DOUBLE", "FLOAT"):
@@ -125,14 +110,6 @@ def arrival(column: SourceColumn, declared: str | None = None) -> Arrival:
     if wanted == "VARCHAR" and natural.type not in _CAST_HERE:
         return Arrival(column.name, "VARCHAR", f"{quoted(column.name)}::text", quoted(column.name), False)
     return replace(natural, type=wanted, local=_cast(column.name, wanted))
-
-
-def normal_type(text: str) -> str:
-    """One spelling for one type: upper case, no blanks inside brackets, no aliases."""
-    upper = re.sub(r"\s*([(),])\s*", r"\1", " ".join(text.upper().split()))
-    head, bracket, rest = upper.partition("(")
-    base, square, dimensions = head.partition("[")
-    return _ALIASES.get(base, base) + square + dimensions + bracket + rest
 
 
 def _natural(column: SourceColumn) -> Arrival:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from dataplane.connectors.databases import tables
+from dataplane.connectors.databases.names import Name
 from dataplane.connectors.databases.writing import Dialect
 from dataplane.connectors.destination import LEDGER, Load, TableColumn
 from dataplane.relations import literal
@@ -28,10 +29,10 @@ class SQLiteDialect(Dialect):
     def locked(self, said: str) -> bool:
         return "database is locked" in said or "database is busy" in said
 
-    def named(self, load: Load) -> tables.Name:
+    def named(self, load: Load) -> Name:
         if not load.table or load.table.lower() == LEDGER or load.table.lower().startswith("sqlite_"):
             raise tables.refuse_name(load, "Write the name of a table that does not begin with sqlite_.")
-        return tables.Name("main", load.table)
+        return tables.named("main", load.table)
 
     def new_type(self, column: ColumnType) -> str:
         if is_integer(column.type) or column.type == "BOOLEAN":
