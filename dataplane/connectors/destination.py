@@ -68,13 +68,13 @@ class Watch:
     """How a load is watched while it goes on.
 
     passed: called at `begun` (the ledger's row is taken, nothing written), `copied` (rows are there, uncommitted),
-    `settled` (all is there, uncommitted) and `kept` (committed); the fault tests strike there. tell: one sentence about
-    what it does or waits for. wrote: rows that have gone over so far. on_cancel: a callable that interrupts it, called
-    from another thread.
+    `settled` (all is there, uncommitted) and `kept` (committed); the fault tests strike there. waits: one sentence
+    about what it waits for, which may be said again; passing a place ends the wait. wrote: rows that have gone over so
+    far. on_cancel: a callable that interrupts it, called from another thread.
     """
 
     passed: Callable[[str], None] = lambda place: None
-    tell: Callable[[str], None] = lambda sentence: None
+    waits: Callable[[str], None] = lambda sentence: None
     wrote: Callable[[int], None] = lambda rows: None
     on_cancel: Callable[[Callable[[], object]], None] = lambda interrupt: None
 
@@ -84,7 +84,6 @@ class Loaded:
     """What became of the rows; of a load that was done before, what became of them then.
 
     skipped: rows of a merge that were there already, exactly as they are. overtaken: a later run has loaded since.
-    waited: seconds for another writer of a file that has one at a time.
     """
 
     status: Status
@@ -94,7 +93,6 @@ class Loaded:
     skipped: int = 0
     created: bool = False
     added: tuple[str, ...] = ()
-    waited: float = 0.0
 
 
 class Destination(ABC):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -95,21 +96,33 @@ class Table:
 class Progress:
     """What a running step tells its heartbeat; plain attributes, read from another thread.
 
-    look: brings `fraction` up to date, where it is known to whoever asks only.
+    waits_since: since when it waits for others, which it may do more than once; waited: seconds of the waits that are
+    over. look: brings `fraction` up to date, where it is known to whoever asks only. show: has what stands here shown
+    at once, not with the next beat.
     """
 
     rows: int = 0
     bytes: int = 0
     fraction: float | None = None
     detail: str = ""
+    waits_since: datetime | None = None
+    waited: float = 0.0
     look: Callable[[], None] | None = None
+    show: Callable[[], None] = lambda: None
 
     def as_json(self) -> dict[str, Any]:
         """How it stands now; may be called from another thread."""
         look = self.look
         if look is not None:
             look()
-        return {"rows": self.rows, "bytes": self.bytes, "fraction": self.fraction, "detail": self.detail}
+        return {
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "fraction": self.fraction,
+            "detail": self.detail,
+            "waits_since": self.waits_since and self.waits_since.isoformat(),
+            "waited": round(self.waited, 3),
+        }
 
 
 @dataclass

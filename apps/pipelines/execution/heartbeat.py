@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Literal
 
@@ -33,6 +34,8 @@ Wish = Literal["cancel", "timeout", "lost", "shutdown"]
 # How long interrupted work may take to come back before its process ends itself.
 PATIENCE = 5.0
 EXIT_STATUS = 75
+# Lines that could not be written, because somebody held the run's row, are tried again after so long.
+_SOON = 1.0
 
 _BEAT = """
 UPDATE pipelines_steprun s
@@ -104,6 +107,14 @@ class Heartbeat:
     def watch(self, context: StepContext) -> None:
         """From here on the heartbeat tells of this context's progress and may interrupt it."""
         self._context = context
+        context.progress.show = self.hasten
+
+    def hasten(self) -> None:
+        """Let the next beat come now."""
+        with self._lock:
+            if not self._stopped:
+                with suppress(BlockingIOError):
+                    os.write(self._write, b"\0")
 
     def _on_term(self, _number: int, _frame: FrameType | None) -> None:
         """The thread reads the signal's number from the pipe; the process itself ends when the step has let go."""
@@ -125,6 +136,8 @@ class Heartbeat:
     def _wait(self) -> bool:
         """Until the next beat; False when the work is over. A signal or the step's deadline is a wish at once."""
         pause = float(settings.HEARTBEAT_SECONDS)
+        if self._connection is not None and self._told < len(self.claim.log.lines):
+            pause = min(pause, _SOON)
         if self._deadline is not None:
             pause = max(0.0, min(pause, self._deadline - time.monotonic()))
         readable, _, _ = select.select([self._read], [], [], pause)

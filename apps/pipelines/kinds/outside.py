@@ -71,7 +71,7 @@ class AnyLoadAdapter(LoadAdapter):
         about = {"destination": spec.destination, "table": spec.table, "mode": spec.mode}
         output = {"status": result.facts["verdict"], "rows": 0, **about}
         if done is not None:
-            output = asdict(done) | {"rows": result.rows_out, **about}
+            output = asdict(done) | {"rows": result.rows_out, "waited": result.facts["waited"], **about}
             _keep_rejected(step, run, result)
         ingestion.prove(run, step, output)
         w.loaded(run, w.graph_of(run), step.key)

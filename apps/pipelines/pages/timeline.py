@@ -31,13 +31,16 @@ _ROUND = [
 class Row:
     """One step on the time axis: `wait` and `work` are where its bars begin and how long they are, in per cent.
 
-    `after` is the step whose end it waited for last; `decisive`: without this step the run would have ended earlier.
+    `held` is the part of its work in which others were in its way. `after` is the step whose end it waited for last;
+    `decisive`: without this step the run would have ended earlier.
     """
 
     step: StepRun
     wait: tuple[float, float]
     work: tuple[float, float]
+    held: tuple[float, float]
     waited: float
+    held_for: float
     after: str
     decisive: bool
     rate: float | None
@@ -48,7 +51,8 @@ class Row:
         if self.step.started_at is None:
             return "has not started"
         behind = f" after {self.after}" if self.after else ""
-        return f"waited {self.waited:.1f} s{behind}, then worked"
+        held = f", then {self.held_for:.1f} s for others" if self.held_for else ""
+        return f"waited {self.waited:.1f} s{behind}{held}, then worked"
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def _row(step: StepRun, steps: list[StepRun], axis: _Axis, *, decisive: bool) ->
     after = last.key if last and last.key != PLAN else ""
     ready = step.queued_at or step.started_at
     if ready is None:
-        return Row(step, (0, 0), (0, 0), 0, after, decisive=False, rate=None)
+        return Row(step, (0, 0), (0, 0), (0, 0), 0, 0, after, decisive=False, rate=None)
     began = step.started_at or step.finished_at or axis.end
     over = max(began, step.finished_at or (axis.end if step.started_at else began))
     ready = min(ready, began)
@@ -102,7 +106,20 @@ def _row(step: StepRun, steps: list[StepRun], axis: _Axis, *, decisive: bool) ->
     rows = (step.progress or {}).get("rows") if step.finished_at is None else step.rows_out
     rate = rows / worked if rows and worked > 0.05 and step.started_at else None
     waited = (began - ready).total_seconds()
-    return Row(step, axis.bar(ready, began), axis.bar(began, over), waited, after, decisive=decisive, rate=rate)
+    held_for = min(_held(step, over), worked)
+    held = axis.bar(began, began + timedelta(seconds=held_for))
+    work = axis.bar(began, over)
+    return Row(step, axis.bar(ready, began), work, held, waited, held_for, after, decisive=decisive, rate=rate)
+
+
+def _held(step: StepRun, over: datetime) -> float:
+    """Seconds in which others were in its way: it waits for them before it writes, so at the beginning of its work."""
+    if step.output is not None and "waited" in step.output:
+        return float(step.output["waited"])
+    progress = step.progress or {}
+    since = progress.get("waits_since")
+    open_ = max(0.0, (over - datetime.fromisoformat(since)).total_seconds()) if since else 0.0
+    return float(progress.get("waited", 0.0)) + open_
 
 
 def _last_above(step: StepRun, steps: Iterable[StepRun]) -> StepRun | None:

@@ -1,6 +1,6 @@
 """Rows into a table of a database file: one transaction with a row of the ledger in it, by DuckDB's own SQL.
 
-Such a file has one writer at a time. Whoever comes second waits here, says so, and the seconds are counted.
+Such a file has one writer at a time. Whoever comes second waits here, and says so.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import duckdb
 
@@ -75,11 +75,8 @@ def load(dialect: Dialect, load: Load, rows: Rows, watch: Watch) -> Loaded:
     stopped = threading.Event()
     watch.on_cancel(stopped.set)
     duck = rows.connection
-    waiting = _Waiting(dialect, load, watch, stopped)
     try:
-        writing = _Writing(dialect, load, rows, watch)
-        done = waiting.until(duck, writing.whole)
-        return replace(done, waited=round(waiting.seconds, 3))
+        return _patiently(dialect, duck, _Writing(dialect, load, rows, watch).whole, watch, stopped)
     except duckdb.Error as error:
         if stopped.is_set():
             raise CancelledError from None
@@ -96,38 +93,33 @@ def _close(duck: duckdb.DuckDBPyConnection) -> None:
         duck.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")
 
 
-@dataclass
-class _Waiting:
-    """Work on a file that somebody else may be writing, or reading at the moment of a commit."""
+def _patiently(
+    dialect: Dialect,
+    duck: duckdb.DuckDBPyConnection,
+    work: Callable[[], Loaded],
+    watch: Watch,
+    stopped: threading.Event,
+) -> Loaded:
+    """Open the file and do the work in one transaction, again from its beginning while others are in the way.
 
-    dialect: Dialect
-    load: Load
-    watch: Watch
-    stopped: threading.Event
-    seconds: float = 0.0
-
-    def until(self, duck: duckdb.DuckDBPyConnection, work: Callable[[], Loaded]) -> Loaded:
-        """Open the file and do the work in one transaction, again from its beginning while others are in the way."""
-        began = time.monotonic()
-        told = False
-        while True:
-            try:
-                self.dialect.attach(duck)
-                duck.execute("BEGIN TRANSACTION")
-                return work()
-            except duckdb.Error as error:
-                if not self.dialect.locked(str(error)):
-                    raise
-                _close(duck)
-            self.seconds = time.monotonic() - began
-            if self.seconds > WAIT_SECONDS:
-                raise busy(self.dialect.shown, self.seconds)
-            if not told:
-                self.watch.tell(f"Waits until nobody else writes {self.dialect.shown}.")
-                told = True
-            if self.stopped.wait(_LOOK_AGAIN):
-                raise CancelledError
-            self.seconds = time.monotonic() - began
+    Somebody else may be writing the file, or reading it at the moment of the commit.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            dialect.attach(duck)
+            duck.execute("BEGIN TRANSACTION")
+            return work()
+        except duckdb.Error as error:
+            if not dialect.locked(str(error)):
+                raise
+            _close(duck)
+        seconds = time.monotonic() - began
+        if seconds > WAIT_SECONDS:
+            raise busy(dialect.shown, seconds)
+        watch.waits(f"Waits until nobody else writes {dialect.shown}.")
+        if stopped.wait(_LOOK_AGAIN):
+            raise CancelledError
 
 
 class _Writing:

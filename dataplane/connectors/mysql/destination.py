@@ -134,7 +134,7 @@ class _Loading:
         lock = f"manifold {hashlib.sha256(self.name.text.encode()).hexdigest()[:40]}"
         if session.one(self.connection, "SELECT GET_LOCK(%s, 0)", lock):
             return
-        self.watch.tell(f"Waits until another load into {self.name.text} is over.")
+        self.watch.waits(f"Waits until another load into {self.name.text} is over.")
         while not session.one(self.connection, "SELECT GET_LOCK(%s, 1)", lock):
             if self.stopped.is_set():
                 raise CancelledError

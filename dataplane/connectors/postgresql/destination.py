@@ -98,7 +98,7 @@ class _Loading:
         row = self.connection.execute(f"SELECT pg_try_advisory_xact_lock{lock}", what).fetchone()
         if row is not None and row[0]:
             return
-        self.watch.tell(f"Waits until another load into {self.name.text} is over.")
+        self.watch.waits(f"Waits until another load into {self.name.text} is over.")
         self.connection.execute("SET LOCAL lock_timeout = 0")
         self.connection.execute(f"SELECT pg_advisory_xact_lock{lock}", what)
         self.connection.execute("SET LOCAL lock_timeout = '60s'")

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 import pytest
+from django.db import connection
+from django.utils import timezone
+from pytest_django.fixtures import Settings
 
 from apps.accounts.models import Project
+from apps.pipelines import services
+from apps.pipelines.execution.steps import run_step
+from apps.pipelines.models import LogLine, StepRun
+from apps.pipelines.pages.timeline import timeline
 from apps.pipelines.problems import DocumentError
 from apps.sources import services as sources
 from apps.sources.models import Source
@@ -82,3 +94,57 @@ def test_a_source_that_is_not_writable_is_refused(project: Project, shop: Path):
     sources.update_source(Source.objects.get(slug="mart"), writable=False, actor=ws.ACTOR)
     with pytest.raises(DocumentError, match="writable"):
         ws.published(project, TEXT)
+
+
+def test_waiting_for_another_writer_is_shown_at_once_and_measured(project: Project, shop: Path, settings: Settings):
+    settings.HEARTBEAT_SECONDS = 3600
+    run = services.start_run(ws.published(project, TEXT), actor=ws.ACTOR)
+    ws.work_before("out")
+    code = "import duckdb, sys; base = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(shop / "mart.duckdb")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        step = run.steps.get(key="out")
+        working = in_thread(lambda: run_step(step.pk, "tests", may_exit=False))
+        # The first beat of the clock would come in an hour.
+        await_(lambda: LogLine.objects.filter(run=run, step="out", text__startswith="Waits until nobody").exists())
+        await_(lambda: bool((StepRun.objects.get(pk=step.pk).progress or {}).get("waits_since")))
+        step.refresh_from_db()
+        assert step.progress is not None
+        assert step.progress["detail"] == "Waits until nobody else writes mart.duckdb."
+        now = timeline([step], timezone.now()).rows[0]
+        assert (now.held_for > 0, now.held[1] > 0) == (True, True)
+        other.communicate()
+        working.join(60)
+    ws.work()
+    step.refresh_from_db()
+    assert step.state == "succeeded", step.error
+    assert step.output is not None
+    assert step.output["waited"] > 0
+    over = timeline([step], timezone.now()).rows[0]
+    assert over.held_for == step.output["waited"]
+    assert "s for others, then worked" in over.spoken
+    said = LogLine.objects.filter(run=run, step="out").values_list("text", flat=True)
+    assert [each.partition(";")[0] for each in said][:2] == [
+        "Waits until nobody else writes mart.duckdb.",
+        "Nobody is in the way any more",
+    ]
+
+
+def in_thread(work: Callable[[], object]) -> threading.Thread:
+    def whole() -> None:
+        work()
+        connection.close()
+
+    thread = threading.Thread(target=whole)
+    thread.start()
+    return thread
+
+
+def await_(there: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not there():
+        assert time.monotonic() < end
+        time.sleep(0.02)

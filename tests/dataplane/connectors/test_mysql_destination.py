@@ -288,7 +288,7 @@ def test_a_load_waits_for_another(target: Target) -> None:
     first = threading.Thread(target=lambda: target.load(values((2, "b")), Watch(passed=hold)))
     first.start()
     assert inside.wait(60)
-    target.load(values((3, "c")), Watch(tell=tell))
+    target.load(values((3, "c")), Watch(waits=tell))
     first.join()
     assert told == [f"Waits until another load into {target.base.name}.t is over."]
     assert target.base.ask("SELECT count(*) FROM t") == [(3,)]

@@ -174,7 +174,7 @@ def test_two_loads_into_a_table_wait_for_each_other(postgres_url: str) -> None:
     told: list[str] = []
     done: list[Loaded] = []
     other = threading.Thread(
-        target=lambda: done.append(load(postgres_url, values((1, "a")), Watch(tell=told.append), key="same"))
+        target=lambda: done.append(load(postgres_url, values((1, "a")), Watch(waits=told.append), key="same"))
     )
 
     def begin_the_other(place: str) -> None:
