@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Folder(Near):
         return [("resolve", self._resolve)]
 
     def files(self) -> tuple[list[Found], list[str]]:
-        """Every file below, hidden ones left out, by path; and a sentence for each link that leads out."""
+        """Every file below by path, hidden ones left out; and a sentence for each of the others that is left out."""
         found: list[Found] = []
         warnings: list[str] = []
         for folder, folders, names in os.walk(self.real, onerror=self._unreadable):
@@ -34,17 +35,28 @@ class Folder(Near):
                     continue
                 absolute = os.path.join(folder, name)
                 relative = Path(absolute).relative_to(self.real).as_posix()
-                if os.path.islink(absolute) and not self._inside(absolute):
-                    warnings.append(f"{relative} is a link that leads out of the folder; it is not read.")
-                    continue
                 try:
                     status = os.stat(absolute)
                 except OSError:
                     continue
-                found.append(Found(relative, absolute, status.st_size, status.st_mtime_ns))
+                if why := self._left_out(absolute, relative, status.st_mode):
+                    warnings.append(why)
+                else:
+                    found.append(Found(relative, absolute, status.st_size, status.st_mtime_ns))
             if len(found) > MAX_FILES:
                 raise too_many(self.shown)
         return sorted(found, key=lambda each: each.path), warnings
+
+    def _left_out(self, absolute: str, relative: str, mode: int) -> str:
+        """Why a file is not listed, in a sentence; nothing where it is."""
+        if not _is_text(relative):
+            return f"{relative!r} has a name that is not UTF-8; it is not read. Rename it."
+        if os.path.islink(absolute) and not self._inside(absolute):
+            return f"{relative} is a link that leads out of the folder; it is not read."
+        # Opening a pipe waits for whoever writes into it, maybe for ever.
+        if not stat.S_ISREG(mode):
+            return f"{relative} is a pipe, a socket or a device; only files are read."
+        return ""
 
     def find(self, path: str) -> Found:
         """One file as it is now. Raises DataError when it is gone, ConfigurationError when it leads out."""
@@ -61,6 +73,8 @@ class Folder(Near):
             raise gone(path) from None
         except OSError as error:
             raise unreadable(path, error) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise gone(path)
         return Found(path, absolute, status.st_size, status.st_mtime_ns)
 
     def _inside(self, absolute: str) -> bool:
@@ -73,6 +87,15 @@ class Folder(Near):
         """Raises ConfigurationError when the folder is missing, no folder, not readable or below no allowed root."""
         self.real = _resolved(self.shown, self._roots)
         return "The folder exists, is below an allowed one, and may be read."
+
+
+def _is_text(path: str) -> bool:
+    """Whether its bytes are UTF-8: what is not could be kept and shown nowhere."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _resolved(path: str, roots: Sequence[str]) -> str:

@@ -81,6 +81,29 @@ def test_a_link_that_leads_out_is_not_read(drop):
     assert any("leads out" in each for each in planned.warnings)
 
 
+def test_what_is_no_file_or_has_no_name_of_text_is_left_out_and_told(drop):
+    os.mkfifo(drop.folder / "flights_2013-01.csv")
+    os.mkdir(drop.folder / "flights_2013-03.csv")
+    Path(os.fsdecode(os.fsencode(drop.folder) + b"/flights_2013-0\xff.csv")).write_text("id\n1\n")
+    flights(drop, 2)
+    planned = drop.plan(StreamConfig("flights", settings={"pattern": "flights_*.csv"}))
+    assert [each.path for each in planned.window.files] == ["flights_2013-02.csv"]
+    assert any("is a pipe" in each for each in planned.warnings)
+    assert any("not UTF-8" in each for each in planned.warnings)
+    assert "\n".join(planned.warnings).encode()
+
+
+def test_a_file_that_became_a_pipe_is_gone(drop):
+    flights(drop, 2)
+    stream = StreamConfig("flights", settings={"pattern": "flights_*.csv"})
+    window = drop.plan(stream).window
+    (drop.folder / "flights_2013-02.csv").unlink()
+    os.mkfifo(drop.folder / "flights_2013-02.csv")
+    with pytest.raises(DataError) as caught:
+        drop.extract(stream, window)
+    assert caught.value.code == "files_missing"
+
+
 def test_a_linked_folder_may_not_lead_out(drop):
     os.symlink("/etc", drop.root / "link")
     (stage,) = build("local_files", {"path": str(drop.root / "link")}, roots=[str(drop.root)]).test()
