@@ -30,6 +30,7 @@ from dataplane.connectors.base import (
 )
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import planning
+from dataplane.connectors.databases.guards import unreadable_value
 from dataplane.connectors.databases.stages import reachable, staged
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
 from dataplane.connectors.mysql import catalog, destination, faults, preflight, reading, session
@@ -200,7 +201,7 @@ class MySQL(Connector, Destination):
         if not isinstance(raised, duckdb.Error) or isinstance(raised, duckdb.InterruptException):
             return error
         said, name = faults.scrubbed(self.params, str(raised)), prepared.stream.name
-        marked = faults.unreadable_value(name, said)
+        marked = unreadable_value(name, said)
         if marked is not None:
             return marked
         if isinstance(raised, duckdb.ConversionException):

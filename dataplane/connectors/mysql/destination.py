@@ -16,9 +16,10 @@ import duckdb
 import pymysql
 from pymysql.connections import Connection
 
+from dataplane.connectors.databases.guards import marked
 from dataplane.connectors.databases.merging import Merge
 from dataplane.connectors.destination import Load, Loaded, Rows, Watch, arranged, key_twice
-from dataplane.connectors.mysql import faults, refusals, sending, session, tables, wire
+from dataplane.connectors.mysql import refusals, sending, session, tables, wire
 from dataplane.connectors.mysql.params import MySQLParams
 from dataplane.connectors.mysql.types import quoted
 from dataplane.connectors.mysql.wire import There
@@ -220,7 +221,7 @@ class _Loading:
 
 
 def _unsendable(error: duckdb.Error, load: Load) -> Exception:
-    value = faults.marked(str(error))
+    value = marked(str(error))
     if value is None:
         return translated(error)
     return DataError(

@@ -5,16 +5,12 @@ Every refusal carries the server's number, and that decides.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pymysql
 
 from dataplane.connectors.mysql.params import MySQLParams
-from dataplane.connectors.mysql.types import MARK
-from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
-
-_MARKED = re.compile(re.escape(MARK) + r"(?P<value>.+?) in (?P<column>.*)")
+from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 
 LOST = frozenset({0, 1053, 1077, 1078, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 2014, 2055})
 """The connection broke, or the server is going down."""
@@ -137,26 +133,6 @@ def refused_statement(params: MySQLParams, error: pymysql.err.MySQLError, what: 
         code="statement_refused",
         evidence=evidence,
     )
-
-
-def unreadable_value(what: str, said: str) -> DataError | None:
-    """The value that a guard found, or None when no guard spoke."""
-    found = marked(said)
-    if found is None:
-        return None
-    column, value = found
-    return DataError(
-        f"Column {column} of {what} holds {value}, which its type cannot hold. Declare {column} as VARCHAR to keep "
-        "every value as it is, or leave such rows out with a filter.",
-        code="value",
-        evidence={"stream": what, "column": column, "value": value},
-    )
-
-
-def marked(said: str) -> tuple[str, str] | None:
-    """The column and the value that a guard has named; None when no guard spoke."""
-    found = _MARKED.search(said)
-    return (found["column"].strip(), found["value"]) if found else None
 
 
 def told(params: MySQLParams, error: Exception) -> tuple[int, str]:

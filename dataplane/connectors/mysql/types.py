@@ -11,10 +11,7 @@ import re
 from dataclasses import dataclass, replace
 
 from dataplane.connectors.databases.declared import DECIMAL, no_type, normal_type
-from dataplane.relations import literal
-
-MARK = "manifold found "
-"""Begins the text by which a guard names a value that its column's type cannot hold."""
+from dataplane.connectors.databases.guards import alarm
 
 _WHOLE = {
     "tinyint": "TINYINT",
@@ -92,8 +89,8 @@ def arrival(column: SourceColumn, declared: str | None = None) -> Arrival:
     if column.base == "time":
         return _checked(as_text, wanted)
     if wanted == "BOOLEAN" and column.base in _WHOLE:
-        alarm = _alarm(column.name, "CAST({} AS VARCHAR)", "BOOLEAN")
-        return replace(natural, type=wanted, local=f"CASE {{}} WHEN 0 THEN false WHEN 1 THEN true ELSE {alarm} END")
+        failure = alarm(column.name, "CAST({} AS VARCHAR)", "BOOLEAN")
+        return replace(natural, type=wanted, local=f"CASE {{}} WHEN 0 THEN false WHEN 1 THEN true ELSE {failure} END")
     return _cast(natural, wanted)
 
 
@@ -164,15 +161,15 @@ def _decimal_as(column: Arrival, wanted: str) -> Arrival:
     scale = decimal[2] if decimal else "0"
     exact = f"regexp_full_match({{}}, '-?\\d+(\\.\\d{{0,{scale}}}0*)?')"
     value = f"CAST(CAST({{}} AS DECIMAL(38,{scale})) AS {wanted})"
-    local = f"CASE WHEN {{}} IS NULL OR {exact} THEN {value} ELSE {_alarm(column.name, '{}', wanted)} END"
+    local = f"CASE WHEN {{}} IS NULL OR {exact} THEN {value} ELSE {alarm(column.name, '{}', wanted)} END"
     return replace(column, type=wanted, local=local)
 
 
 def _checked(column: Arrival, type_: str) -> Arrival:
     """A moment of its text: one that is none, such as 0000-00-00, is named."""
     zone = " || '+00'" if "ZONE" in type_ else ""
-    alarm = _alarm(column.name, "{}", type_)
-    local = f"coalesce(TRY_CAST({{}}{zone} AS {type_}), CASE WHEN {{}} IS NOT NULL THEN {alarm} END)"
+    failure = alarm(column.name, "{}", type_)
+    local = f"coalesce(TRY_CAST({{}}{zone} AS {type_}), CASE WHEN {{}} IS NOT NULL THEN {failure} END)"
     return replace(column, type=type_, local=local)
 
 
@@ -182,7 +179,3 @@ def _bytes(name: str, expression: str) -> Arrival:
 
 def _cast(column: Arrival, type_: str) -> Arrival:
     return replace(column, type=type_, local=f"CAST({column.local} AS {type_})")
-
-
-def _alarm(name: str, value: str, type_: str) -> str:
-    return f"CAST(error(concat({literal(MARK)}, {value}, {literal(f' in {name}')})) AS {type_})"

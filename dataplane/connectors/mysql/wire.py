@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from dataplane.connectors.mysql.types import MARK
+from dataplane.connectors.databases.guards import MARK
 from dataplane.relations import identifier, literal
 from dataplane.steps.base import ColumnType
 from dataplane.types import is_integer, stored

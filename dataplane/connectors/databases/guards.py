@@ -1,0 +1,38 @@
+"""Values that a type cannot hold: DuckDB stops at the first, and names it with its column."""
+
+from __future__ import annotations
+
+import re
+
+from dataplane.errors import DataError
+from dataplane.relations import literal
+
+MARK = "manifold found "
+"""Begins the text by which a guard names a value that its column's type cannot hold."""
+
+_MARKED = re.compile(re.escape(MARK) + r"(?P<value>.+?) in (?P<column>.*)")
+
+
+def alarm(name: str, value: str, type_: str) -> str:
+    """SQL of DuckDB's that fails and names the value (an expression) of this column, where a `type_` is expected."""
+    return f"CAST(error(concat({literal(MARK)}, {value}, {literal(f' in {name}')})) AS {type_})"
+
+
+def marked(said: str) -> tuple[str, str] | None:
+    """The column and the value that a guard has named; None when no guard spoke."""
+    found = _MARKED.search(said)
+    return (found["column"].strip(), found["value"]) if found else None
+
+
+def unreadable_value(what: str, said: str) -> DataError | None:
+    """The value that a guard found, or None when no guard spoke."""
+    found = marked(said)
+    if found is None:
+        return None
+    column, value = found
+    return DataError(
+        f"Column {column} of {what} holds {value}, which its type cannot hold. Declare {column} as VARCHAR to keep "
+        "every value as it is, or leave such rows out with a filter.",
+        code="value",
+        evidence={"stream": what, "column": column, "value": value},
+    )
