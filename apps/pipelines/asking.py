@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 
 from apps.pipelines import drifting
 from apps.pipelines import windows as w
@@ -88,6 +89,7 @@ def questions(
         if base.way == "verify" and last is not None and not _backfilled(base, key):
             verify = _verify(base, key, skip)
         mark = w.mark_of([*kept, *([] if base.way == "seed" else base.sliced[key])], skip)
+        mark = replace(mark, seed=base.way == "seed")
         asks[key] = Ask(
             connector,
             config,

@@ -186,7 +186,7 @@ class Mark:
     spans: of messages the last span of each partition. boundary_rows: how many rows the last window's `seen` counts, so
     that rows which came late are noticed although `upper` has not moved; None where nobody counted. seen_from: from
     which cursor on `seen` knows the rows; nothing before it may be read again, or rows would come twice when a lookback
-    was made longer.
+    was made longer. seed: everything that is there is read again, whatever the source would begin with.
     """
 
     files: tuple[FileRef, ...] = ()
@@ -196,12 +196,14 @@ class Mark:
     ignored: frozenset[str] = frozenset()
     spans: tuple[Span, ...] = ()
 
+    seed: bool = False
 
 @dataclass(frozen=True)
 class Planned:
     """What an extract would read now. `window` None: nothing new, and `reason` says so in a sentence.
 
-    changed: files that are not as they were when they were read, whether they are read again or not.
+    changed: files that are not as they were when they were read, whether they are read again or not. columns: those of
+    the records that were looked at to tell what is new; None where none were.
     """
 
     window: Window | None
@@ -212,6 +214,7 @@ class Planned:
     listed: tuple[FileRef, ...] = ()
     changed: tuple[str, ...] = ()
 
+    columns: tuple[Column, ...] | None = None
 
 @dataclass(frozen=True)
 class StreamInfo:
@@ -354,6 +357,8 @@ class Connector(ABC):
     fills_missing: ClassVar[bool] = False
     """Whether a declared column that a part of a stream lacks is read as NULL there."""
     takes_uploads: ClassVar[bool] = False
+    samples: ClassVar[bool] = False
+    """Whether it tells the columns by some records only: these show what is new, and never what has gone."""
     """Whether its sources keep files that are given to them."""
     Params: ClassVar[type[BaseModel]]
     """The parameters' model. A secret field is declared with `secret_field()` and is never shown again once stored."""

@@ -17,6 +17,7 @@ from dataplane.connectors.base import Column, secret_field
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases.stages import reachable
 from dataplane.connectors.files.server import CONNECT_SECONDS, IDLE_SECONDS, lost, not_admitted
+from dataplane.connectors.nats_credentials import NatsCredentials
 from dataplane.connectors.streams.connector import Broker, StreamConnector, no_stream
 from dataplane.connectors.streams.extents import Extent
 from dataplane.connectors.streams.messages import Batch, Pace
@@ -51,6 +52,9 @@ class NatsAccess(BaseModel):
     user: str | None = Field(None, title="User")
     password: str | None = secret_field("Password")
     token: str | None = secret_field("Token", "Instead of user and password.")
+    credentials: str | None = secret_field(
+        "Credentials file", "The whole text of a .creds file, instead of user and password."
+    )
     tls: bool = Field(False, title="TLS", description="The server's certificate is checked.")
     certificate: str | None = Field(
         None, title="Certificate of the issuer", description="As PEM; empty: whom this machine trusts."
@@ -63,6 +67,8 @@ class NatsAccess(BaseModel):
     def _complete(self) -> NatsAccess:
         if self.password and not self.user:
             raise ValueError("Enter the user that the password belongs to.")
+        if self.credentials:
+            NatsCredentials.read(self.credentials)
         return self
 
 
@@ -234,10 +240,8 @@ class _Session:
                 allow_reconnect=False,
                 max_reconnect_attempts=0,
                 connect_timeout=int(CONNECT_SECONDS),
-                user=params.user,
-                password=params.password,
-                token=params.token,
                 error_cb=_nothing,
+                **_entrance(params),
                 **secure,
             )
         )
@@ -256,6 +260,19 @@ class _Session:
             return self._loop.run_until_complete(asked())
         except (nats.errors.Error, TimeoutError, OSError, ssl.SSLError) as error:
             raise told(error, self._params, stream, entered=self._entered) from error
+
+
+def _entrance(params: NatsParams) -> dict[str, Any]:
+    """How the client signs in."""
+    if not params.credentials:
+        return {"user": params.user, "password": params.password, "token": params.token}
+    credentials = NatsCredentials.read(params.credentials)
+    return {
+        # It is not sent; the client signs only where it believes that there is somebody to be let in.
+        "user": "signed",
+        "user_jwt_cb": lambda: bytearray(credentials.jwt.encode()),
+        "signature_cb": credentials.signed,
+    }
 
 
 async def _nothing(error: Exception) -> None:
@@ -281,7 +298,7 @@ def told(error: Exception, params: NatsParams, stream: str, *, entered: bool) ->
         return lost(params.host)
     said = str(error)
     if isinstance(error, nats.errors.AuthorizationError) or "authorization" in said.lower():
-        return not_admitted(params.user or "us", "password or token")
+        return not_admitted(params.user or "us", "credentials file" if params.credentials else "password or token")
     if isinstance(error, ssl.SSLError | nats.errors.SecureConnRequiredError | nats.errors.SecureConnWantedError):
         return ConfigurationError(
             f"The TLS connection to {params.host} does not come about: {said[:200]}. Correct the "

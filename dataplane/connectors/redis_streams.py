@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -214,9 +214,12 @@ class _Session:
             **secure,
         )
         self._client = redis.Redis(connection_pool=pool)
-        with suppress(ConfigurationError):
-            # Whoever is not let in yet has been answered all the same.
+        try:
             self._ask(lambda client: client.ping())
+        except ConfigurationError as error:
+            # Whoever is not let in yet has been answered all the same.
+            if error.code == "tls":
+                raise
         return f"{params.host}:{params.port} answers."
 
     def _authenticate(self) -> str:

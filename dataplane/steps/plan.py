@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from dataplane.connectors import slices
-from dataplane.connectors.base import Connector, FileRef, Mark, Planned, ReadMode, StreamConfig, Window
+from dataplane.connectors.base import Column, Connector, FileRef, Mark, Planned, ReadMode, StreamConfig, Window
 from dataplane.connectors.slices import Slice
 from dataplane.drift import Drift, Values, Watch, followed, judged
 from dataplane.errors import ManifoldError
@@ -123,13 +123,15 @@ def answer(ask: Ask) -> Answer:
     """Put one question. Raises ManifoldError, unless the step that asks is allowed to fail."""
     try:
         # A server is asked for its columns first: what is planned by one that has gone is an error there.
-        drift = None if ask.connector.family == "file" else _drift(ask, ())
+        drift = None
+        if ask.watch is not None and ask.connector.family != "file":
+            drift = _drift(ask, (), ask.connector.columns_now(ask.stream, ()))
         if drift is not None and drift.stops is not None:
             return Answer(None, failed=drift.stops, drift=drift)
         ask = _following(ask, drift)
         planned = _planned(ask)
-        if ask.connector.family == "file" and planned.window is not None:
-            drift = _drift(ask, planned.window.files)
+        if (found := _looked_at(ask, planned)) is not None:
+            drift = _drift(ask, planned.window.files if planned.window else (), found)
             if drift is not None and drift.stops is not None:
                 return Answer(None, failed=drift.stops, drift=drift)
         count, differs = _counted(ask)
@@ -155,13 +157,22 @@ def _counted(ask: Ask) -> tuple[int | None, int | None]:
     return count, next(first, 0)
 
 
-def _drift(ask: Ask, files: Sequence[FileRef]) -> Drift | None:
+def _looked_at(ask: Ask, planned: Planned) -> tuple[Column, ...] | None:
+    """The columns of what is about to be read, where that tells them; None where nobody wants to know."""
+    if ask.watch is None or planned.window is None:
+        return None
+    if ask.connector.family == "file":
+        return ask.connector.columns_now(ask.stream, planned.window.files)
+    return planned.columns
+
+
+def _drift(ask: Ask, files: Sequence[FileRef], now: tuple[Column, ...] | None) -> Drift | None:
     """How the columns have changed since they were last looked at."""
-    if ask.watch is None:
+    if ask.watch is None or now is None:
         return None
-    now = ask.connector.columns_now(ask.stream, files)
-    if now is None:
-        return None
+    if ask.connector.samples:
+        seen = {each.name.casefold() for each in ask.watch.seen}
+        now = (*ask.watch.seen, *(each for each in now if each.name.casefold() not in seen))
     return judged(ask.stream, ask.watch, now, _values(ask, files, {each.name for each in now}))
 
 

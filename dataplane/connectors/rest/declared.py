@@ -43,6 +43,7 @@ from dataplane.net import resolve_public
 from dataplane.relations import identifier
 
 _SAMPLE_PAGES = 3
+_SAMPLE_RECORDS = 20_000
 _PREVIEW_MEMORY = 512 << 20
 _OF_ONE_STREAM = (
     "http_status", "json_malformed", "records_missing", "records_malformed", "pages_repeat", "answer_too_large",
@@ -66,6 +67,7 @@ class DeclaredApi(Connector, Generic[D]):
     """The walls of a connector to an API. Each says what is declared, and how its pages are asked for."""
 
     family = "api"
+    samples = True
     params: Session
     remedy: ClassVar[str]
     """What to do about a stream that the source does not declare any more."""
@@ -144,9 +146,12 @@ class DeclaredApi(Connector, Generic[D]):
             begin = cursors.start(duck, cursor, mark, stream.lookback) if mark.upper is not None else None
             # The records themselves say what is new: no clock of ours or of the server's does.
             pages = self._pages(client, stream, duck, since(begin, cursor.type, self._endpoint(stream)))
-            rows = _whole(pages, replace(stream, select=()), columns, folder).query
+            batch = next(batches(pages, folder, stream.name, largest=None))
+            rows = batch.part(replace(stream, select=()), columns, 0).query
             with duckdb_errors():
                 planned = cursors.planned(duck, rows, stream, cursor, mark)
+            found = batch.columns(duck, sample=_SAMPLE_RECORDS) if batch.records else None
+            planned = replace(planned, columns=found)
         if planned.window is None and mark.upper is not None:
             return replace(planned, reason=f"{stream.name} has nothing after {stream.cursor} {mark.upper}.")
         return planned

@@ -41,12 +41,12 @@ class Batch:
         careful = part.careful and replace(part.careful, files=())
         return replace(part, files=(), careful=careful, release=lambda: os.unlink(self.path))
 
-    def columns(self, connection: duckdb.DuckDBPyConnection) -> tuple[Column, ...]:
-        """The columns that these records have. What is nested, or nothing in all of them, may be anything elsewhere."""
+    def columns(self, connection: duckdb.DuckDBPyConnection, sample: int = -1) -> tuple[Column, ...]:
+        """The columns that so many of the records have, or all. What is nested, or nothing in all, may be anything."""
         with duckdb_errors():
             found = connection.execute(
                 f"DESCRIBE SELECT * FROM read_json({literal(self.path)}, format = 'newline_delimited', "
-                "sample_size = -1, map_inference_threshold = -1, maximum_depth = 2)"
+                f"sample_size = {int(sample)}, map_inference_threshold = -1, maximum_depth = 2)"
             ).fetchall()
         return tuple(Column(name, _type(told), native=told) for name, told, *_ in found)
 

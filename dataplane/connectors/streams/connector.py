@@ -19,6 +19,7 @@ from dataplane.connectors.base import (
     Capabilities,
     Column,
     Connector,
+    FileRef,
     Mark,
     Part,
     Planned,
@@ -72,6 +73,7 @@ class StreamConnector(Connector):
     capabilities = Capabilities(full=True, incremental=True, streaming=True, schema_inference=True, resumable=True)
     ordered = True
     fills_missing = True
+    samples = True
     beside: ClassVar[tuple[Column, ...]]
     """The columns that stand beside every message; their names begin with an underscore."""
     place: ClassVar[tuple[str, str]] = ("''", "_offset")
@@ -110,7 +112,13 @@ class StreamConnector(Connector):
         if mode == "full_refresh":
             rows = sum(each.waiting(each.before, each.given_before) for each in extents)
             return Planned(Window("full"), f"All of {stream.name} is read.", rows)
-        return planned(stream.name, extents, mark.spans, self.written, self.params.limits, go_on=self.params.goes_on)
+        limits, newest = self.params.limits, self.params.begin == "newest" and not mark.seed
+        go_on = self.params.goes_on
+        return planned(stream.name, extents, mark.spans, self.written, limits, go_on=go_on, newest=newest)
+
+    def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...]:
+        with self.session(hurried=True) as broker:
+            return self._sampled(broker, stream.name)[0]
 
     @contextmanager
     def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:
@@ -204,7 +212,9 @@ class StreamConnector(Connector):
         objects = [each for each in values if _is_object(each)]
         warnings = []
         if not values:
-            warnings.append(f"{stream} has no message now, so nothing tells its columns. Discover it again later.")
+            warnings.append(
+                f"{stream} has no message now, so nothing tells its columns. Runs find them once it has one."
+            )
         elif len(objects) < len(values):
             many = f"{len(values) - len(objects)} of {len(values)} messages of {stream}"
             warnings.append(f"{many} are no JSON objects. They are set aside, or read as raw messages.")

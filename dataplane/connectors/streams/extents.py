@@ -85,9 +85,15 @@ def planned(
     limits: Limits,
     *,
     go_on: bool,
+    newest: bool = False,
 ) -> Planned:
-    """What is new since the marks. Raises DataError for messages that are gone, unless one may `go_on` without."""
+    """What is new since the marks. Raises DataError for messages that are gone, unless one may `go_on` without.
+
+    newest: where nothing was read before, it begins behind what is there, with a window that has no message.
+    """
     read = {each.partition: each for each in marks}
+    if newest and not read:
+        return _behind_all(stream, extents, written, limits)
     spans, gaps, rows, new = [], [], 0, False
     for extent in extents:
         mark = read.get(extent.partition)
@@ -112,6 +118,15 @@ def planned(
     ends = f", of which a run reads {limits.messages:,} at most" if rows > limits.messages else ""
     reason = f"{first}{rows:,} messages of {stream} wait{ends}."
     return Planned(window, reason, min(rows, limits.messages), None, warnings)
+
+
+def _behind_all(stream: str, extents: Sequence[Extent], written: Written, limits: Limits) -> Planned:
+    """The window that remembers where later ones begin."""
+    ends = [(each.partition, written.text(each.newest), each.given) for each in extents]
+    spans = tuple(Span(partition, end, end, given, given) for partition, end, given in ends)
+    there = sum(each.waiting(each.before, each.given_before) for each in extents)
+    reason = f"First read: it begins with the newest, so {there:,} messages of {stream} are left out."
+    return Planned(Window("offsets", spans=spans, limits=limits), reason, 0)
 
 
 def moved(span: Span, extent: Extent, written: Written) -> Span:

@@ -124,7 +124,7 @@ class Layout:
     @property
     def _looked_at(self) -> str:
         """The messages with their keys as texts, and what is wrong with each as a whole."""
-        if self.format == "raw":
+        if self.format == "raw" or not self._keys:
             return self._with("NULL")
         whole = (
             f"CASE WHEN __fault IS NOT NULL THEN __fault WHEN {VALUE} IS NULL THEN NULL "

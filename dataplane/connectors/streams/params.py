@@ -24,6 +24,11 @@ class MessageParams(BaseModel):
     )
     most_mb: int = Field(1_024, ge=1, le=1_000_000, title="Size of a run", description="In MB of messages.")
     most_seconds: int = Field(600, ge=1, le=86_400, title="Time of a run", description="In seconds of reading.")
+    begin: Literal["oldest", "newest"] = Field(
+        "oldest",
+        title="Begin with",
+        description="What a pipeline takes that has read nothing yet: all that is there, or what comes from then on.",
+    )
     when_gone: Literal["stop", "go on"] = Field(
         "stop",
         title="If messages are gone",

@@ -14,7 +14,7 @@ from apps.accounts.models import Project
 from apps.pipelines import services
 from apps.pipelines.models import Run, Window
 from apps.sources import services as sources
-from apps.sources.models import Source
+from apps.sources.models import Drift, Source, Stream
 from tests.apps.pipelines import workshop as ws
 
 TEXT = """
@@ -219,3 +219,36 @@ def test_a_stream_that_was_made_anew_is_no_continuation(
     assert ws.failure(ws.run(pipeline))["code"] == "stream_restarted"
     assert ws.run(pipeline, "seed").state == "succeeded"
     assert numbers(project) == [10]
+
+
+def test_keys_that_are_new_are_followed_and_none_is_ever_gone(
+    project: Project, source: Source, key: str, add: Add, client: redis.Redis
+):
+    """Also of a stream in which there was no message when it was added."""
+    stream = Stream.objects.get()
+    Stream.objects.update(seen=[each for each in stream.seen if each["name"] != "n"])
+    kept = [each for each in stream.config["columns"] if each["name"] != "n"]
+    sources.update_stream(stream, config={"columns": kept}, actor=ws.ACTOR)
+    pipeline = ws.published(project, TEXT.format(key=key))
+    assert ws.run(pipeline).state == "succeeded"
+    assert set(ws.rows(project, "orders", "n")) == {("1",), ("2",), ("3",)}
+    client.xadd(key, {"note": "new"})
+    assert ws.run(pipeline).state == "succeeded"
+    assert ws.rows(project, "orders", "n, note")[None, "new"] == 1
+    drifts = [(each.state, [change["column"] for change in each.changes]) for each in Drift.objects.order_by("id")]
+    assert drifts == [("followed", ["n"]), ("followed", ["note"])]
+
+
+def test_a_pipeline_that_begins_with_the_newest_reads_what_comes_from_then_on(
+    project: Project, source: Source, key: str, add: Add
+):
+    limited(source, begin="newest")
+    pipeline = ws.published(project, TEXT.format(key=key))
+    first = ws.run(pipeline)
+    assert first.state == "succeeded", ws.error_of(first)
+    assert (numbers(project), ws.windows(pipeline)) == ([], ["done"])
+    add(4, 5)
+    ws.run(pipeline)
+    assert numbers(project) == [4, 5]
+    ws.run(pipeline, "seed")
+    assert numbers(project) == [1, 2, 3, 4, 5]

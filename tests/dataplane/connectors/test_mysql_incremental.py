@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from dataplane import drift
 from dataplane.connectors.base import Mark, StreamConfig, Window
 from dataplane.connectors.mysql import MySQL
 from dataplane.errors import ConfigurationError
@@ -131,3 +132,14 @@ def test_a_window_of_another_cursor_is_refused(mysql: Database) -> None:
     with pytest.raises(ConfigurationError) as caught:
         staged(source, replace(STREAM, cursor="id"), Window("cursor", column="c", upper="1"))
     assert caught.value.code == "cursor_changed"
+
+
+def test_columns_that_have_changed_are_told_without_reading_rows(mysql: Database) -> None:
+    mysql.do("CREATE TABLE t (id int, name varchar(9), fare double)", "INSERT INTO t VALUES (1, 'x', 2.5)")
+    source = MySQL(MySQL.Params(**mysql.params))
+    (info,) = source.discover()
+    stream = StreamConfig("t", columns=info.columns)
+    assert drift.compared(stream.columns, source.columns_now(stream, ())) == ()
+    mysql.do("ALTER TABLE t DROP COLUMN name, MODIFY fare varchar(9), ADD COLUMN at date")
+    changes = drift.compared(stream.columns, source.columns_now(stream, ()))
+    assert {each.column: each.kind for each in changes} == {"name": "removed", "fare": "retyped", "at": "added"}

@@ -10,8 +10,10 @@ import pytest
 from dataplane.connectors.base import Mark, Window
 from dataplane.connectors.rest.paging import since
 from dataplane.connectors.rest.params import Endpoint
+from dataplane.drift import Watch
 from dataplane.errors import ConfigurationError, TransientError
 from dataplane.steps.extract import ExtractSpec, ExtractStep
+from dataplane.steps.plan import Ask, answer
 from tests.dataplane.connectors.remotes.web import Request
 from tests.dataplane.connectors.rest.api import Api, order
 from tests.dataplane.connectors.rest.reading import Reader, source, stream_of
@@ -129,3 +131,24 @@ def test_a_stream_without_a_cursor_is_not_read_incrementally(api: Api) -> None:
 def test_where_reading_begins_is_written_as_the_api_wants_it(value: str, type_: str, format_: str, told: str) -> None:
     endpoint = Endpoint.model_validate({"name": "orders", "path": "/orders", "since_format": format_})
     assert since(value, type_, endpoint) == told
+
+
+def test_keys_of_new_records_are_told_before_they_are_read(api: Api) -> None:
+    """Without another request; and a key that none of them has is not gone."""
+    connector = source(api)
+    stream = stream_of(connector, cursor="at")
+    first = connector.plan(stream, "incremental", Mark())
+    assert first.window is not None
+    api.orders.append({"id": 8, "at": order(8)["at"], "ship": {"to": "here"}})
+    mark = Mark(upper=first.window.upper)
+    api.asked.clear()
+    connector.plan(stream, "incremental", mark)
+    requests = len(api.asked)
+    ask = Ask(connector, stream, "incremental", mark, watch=Watch(stream.columns, "evolve"))
+    found = answer(ask).drift
+    assert found is not None
+    assert [(each.kind, each.column) for each in found.changes] == [("added", "ship")]
+    assert {each.name for each in found.now} == {"id", "amount", "note", "at", "ship"}
+    assert found.now[-1].type == "JSON" and len(api.asked) == 2 * requests
+    refused = answer(replace(ask, watch=Watch(stream.columns, "stop"))).failed
+    assert refused is not None and refused.code == "schema_drift"

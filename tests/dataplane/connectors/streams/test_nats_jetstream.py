@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from dataplane.connectors.base import Connector, Mark, StreamConfig
 from dataplane.connectors.nats_jetstream import NatsJetStream, NatsParams
 from dataplane.connectors.streams import messages
 from dataplane.errors import ManifoldError, TransientError
+from tests.certificates import self_signed
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
+from tests.nats_accounts import handed_out
 from tests.nats_server import PASSWORD, USER, nats_server
 
 Do = Callable[..., Any]
@@ -190,3 +193,35 @@ def test_what_passes_is_told_from_what_stays(error: Exception, entered: bool, co
 def test_a_server_without_jetstream_says_so(tmp_path: Path):
     with nats_server(tmp_path, jetstream=False) as port:
         assert failed(build(port, "any")) == ("authenticate", "jetstream_off")
+
+
+def test_over_tls_the_certificate_is_checked(tmp_path: Path):
+    own = tmp_path / "own.pem"
+    trusted, other = self_signed(own, "localhost"), self_signed(tmp_path / "other.pem", "localhost")
+    with nats_server(tmp_path, certificate=own) as port:
+        given = {"host": "localhost", "tls": True}
+        stages = list(build(port, "none", streams=[], certificate=trusted, **given).test())
+        assert all(each.ok for each in stages), stages
+        assert failed(build(port, "none", certificate=other, **given)) == ("authenticate", "tls")
+        assert failed(build(port, "none", **given)) == ("authenticate", "tls")
+        assert failed(build(port, "none", certificate=trusted, **(given | {"host": "127.0.0.1"}))) == (
+            "authenticate",
+            "tls",
+        )
+
+
+def test_a_credentials_file_lets_its_user_in(tmp_path: Path):
+    config, credentials = handed_out()
+    with nats_server(tmp_path, entrance=config) as port:
+        given: dict[str, Any] = {"host": "127.0.0.1", "port": port}
+        stages = list(registry.build("nats_jetstream", given | {"credentials": credentials}).test())
+        assert all(each.ok for each in stages), stages
+        strange = registry.build("nats_jetstream", given | {"credentials": handed_out()[1]})
+        assert failed(strange) == ("authenticate", "authentication")
+    with pytest.raises(ValueError, match=r"whole text of the \.creds file"):
+        NatsParams(host="h", credentials="eyJhbGciOi")
+    seed = re.search(r"SU[A-Z2-7]{56}", credentials)
+    assert seed is not None
+    turned = seed[0][:20] + ("A" if seed[0][20] != "A" else "B") + seed[0][21:]
+    with pytest.raises(ValueError, match="damaged"):
+        NatsParams(host="h", credentials=credentials.replace(seed[0], turned))

@@ -18,6 +18,7 @@ from dataplane.connectors.clues import Clue
 from dataplane.connectors.redis_streams import RedisStreams
 from dataplane.connectors.streams import messages
 from dataplane.errors import ConfigurationError, ManifoldError
+from tests.certificates import self_signed, tls_before
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
 from tests.dataplane.steps.files_source import extracted, rows
 
@@ -117,6 +118,47 @@ def test_raw_messages_are_one_column(client: redis.Redis, redis_url: str, key: s
     assert (texts, [reason for *_, reason, _ in rejected]) == ([("plain",)], ["it is not UTF-8"])
     blobs, rejected, _ = read(connector, declared(key, value="BLOB"), whole(connector, declared(key)))
     assert (blobs, rejected) == ([(b"\x00\xff",), (b"plain",)], [])
+
+
+def test_a_stream_of_which_only_what_stands_beside_is_read(client: redis.Redis, redis_url: str, key: str):
+    client.xadd(key, {"body": '{"n": 1}'}, id="7-1")
+    client.xadd(key, {"body": b"\xff"}, id="7-2")
+    client.xadd(key, {"body": "no object"}, id="7-3")
+    connector = build(redis_url, key, json_field="body")
+    stream = declared(key, _offset="VARCHAR")
+    assert connector.preview(stream).to_pylist() == [{"_offset": "7-1"}, {"_offset": "7-3"}]
+    rows, rejected, _ = read(connector, stream, whole(connector, stream))
+    assert (rows, [reason for *_, reason, _ in rejected]) == ([("7-1",), ("7-3",)], ["it is not UTF-8"])
+
+
+def test_over_tls_the_certificate_is_checked(client: redis.Redis, redis_url: str, key: str, tmp_path: Path):
+    client.xadd(key, {"n": 1})
+    at = urlsplit(redis_url)
+    assert at.hostname is not None and at.port is not None
+    trusted, other = self_signed(tmp_path / "own.pem", "localhost"), self_signed(tmp_path / "other.pem", "localhost")
+    with tls_before(at.hostname, at.port, tmp_path / "own.pem") as port:
+        given = {"host": "localhost", "port": port, "tls": True}
+        stages = list(build(redis_url, key, certificate=trusted, **given).test())
+        assert all(each.ok for each in stages), stages
+        assert failed(build(redis_url, key, certificate=other, **given)) == ("connect", "tls")
+        assert failed(build(redis_url, key, **given)) == ("connect", "tls")
+        numbered = build(redis_url, key, certificate=trusted, **(given | {"host": "127.0.0.1"}))
+        assert failed(numbered) == ("connect", "tls")
+
+
+def test_a_pipeline_may_begin_with_the_newest(client: redis.Redis, redis_url: str, key: str):
+    client.xadd(key, {"n": 1})
+    connector, stream = build(redis_url, key, begin="newest"), declared(key, n="INTEGER")
+    first = connector.plan(stream, "incremental", Mark())
+    assert first.window is not None and "1 messages" in first.reason
+    rows, _, settled = read(connector, stream, first.window)
+    assert rows == [] and settled is not None
+    assert connector.plan(stream, "incremental", Mark(spans=settled.spans)).window is None
+    client.xadd(key, {"n": 2})
+    later = connector.plan(stream, "incremental", Mark(spans=settled.spans)).window
+    assert later is not None and read(connector, stream, later)[0] == [(2,)]
+    anew = connector.plan(stream, "incremental", Mark(seed=True)).window
+    assert anew is not None and read(connector, stream, anew)[0] == [(1,), (2,)]
 
 
 def test_a_filter_takes_rows_out_and_may_be_only_a_condition(client: redis.Redis, redis_url: str, key: str):

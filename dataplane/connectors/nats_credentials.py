@@ -1,0 +1,43 @@
+"""A credentials file of NATS: what a user may do, signed by the account, and the key that proves to be this user."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+_PARTS = re.compile(r"-+BEGIN ([A-Z ]+)-+\s+(\S+)\s+-+END \1-+")
+_USER = "U"
+# What a seed in base32 holds: two bytes that say of what kind it is, the seed, and a checksum.
+_SEED = slice(2, 34)
+_LENGTH = 36
+
+
+@dataclass(frozen=True)
+class NatsCredentials:
+    """The two parts of such a file."""
+
+    jwt: str
+    key: Ed25519PrivateKey
+
+    @classmethod
+    def read(cls, text: str) -> NatsCredentials:
+        """Raises ValueError where the text is no such file."""
+        found = dict(_PARTS.findall(text))
+        jwt, seed = found.get("NATS USER JWT", ""), found.get("USER NKEY SEED", "")
+        if not jwt or not seed.startswith(f"S{_USER}"):
+            raise ValueError("It is no credentials file of NATS. Paste the whole text of the .creds file.")
+        try:
+            raw = base64.b32decode(seed + "=" * (-len(seed) % 8))
+        except binascii.Error:
+            raw = b""
+        if len(raw) != _LENGTH or int.from_bytes(raw[-2:], "little") != binascii.crc_hqx(raw[:-2], 0):
+            raise ValueError("The seed in the credentials file is damaged. Paste the whole text of the .creds file.")
+        return cls(jwt, Ed25519PrivateKey.from_private_bytes(raw[_SEED]))
+
+    def signed(self, nonce: str) -> bytes:
+        """What answers the server's challenge."""
+        return base64.b64encode(self.key.sign(nonce.encode()))
