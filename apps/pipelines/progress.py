@@ -6,15 +6,22 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from apps.pipelines.backfills import FAILED, tried
+from apps.pipelines.backfills import tried
 from apps.pipelines.models import Backfill, Run
 from apps.pipelines.queries import shown_time
 from apps.pipelines.states import RUN_TERMINAL
 
-SLICE_STATES = ["left", "running", "done", "failed"]
+SLICE_STATES = ["left", "running", "done", "failed", "cancelled"]
 # How many of the newest slices tell how long one takes.
 _MEASURED = 10
-_STATES = {"succeeded": "done", "skipped": "done", **dict.fromkeys(FAILED, "failed")}
+_STATES = {
+    "succeeded": "done",
+    "skipped": "done",
+    "failed": "failed",
+    "timed_out": "failed",
+    "expired": "failed",
+    "cancelled": "cancelled",
+}
 
 
 def backfill_rows(found: Sequence[Backfill]) -> list[dict[str, Any]]:
@@ -46,8 +53,8 @@ def _newest_runs(found: Sequence[Backfill]) -> dict[uuid.UUID, dict[int, Run]]:
 
 def _row(backfill: Backfill, runs: dict[int, Run]) -> dict[str, Any]:
     states = [_state(each) for each in runs.values()]
-    total, done, failed = len(backfill.slices), states.count("done"), states.count("failed")
-    left = total - done - failed
+    total, done, failed, cancelled = len(backfill.slices), *map(states.count, ("done", "failed", "cancelled"))
+    over = done + failed + cancelled
     return {
         "id": str(backfill.pk),
         "pipeline": backfill.pipeline.slug,
@@ -67,9 +74,10 @@ def _row(backfill: Backfill, runs: dict[int, Run]) -> dict[str, Any]:
         "total": total,
         "done": done,
         "failed": failed,
-        "left": left,
-        "progress": round((done + failed) / total, 3),
-        "eta_s": _eta(runs, left) if backfill.state == "running" else None,
+        "cancelled": cancelled,
+        "left": total - over,
+        "progress": round(over / total, 3),
+        "eta_s": _eta(runs, total - over) if backfill.state == "running" else None,
     }
 
 

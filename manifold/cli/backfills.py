@@ -61,11 +61,12 @@ def list_backfills(client: Client, *, pipeline: str, limit: int, as_json: bool) 
                 output.when(each["to"]),
                 each["done"],
                 each["failed"],
+                each["cancelled"],
                 each["left"],
             )
             for each in answer["results"]
         ),
-        ["backfill", "state", "from", "to", "done", "failed", "left"],
+        ["backfill", "state", "from", "to", "done", "failed", "cancelled", "left"],
         "No backfills yet. Start one with `manifold backfill PIPELINE --from DAY --to DAY`.",
     )
 
@@ -125,7 +126,7 @@ def _show(found: dict[str, Any]) -> None:
                 "range",
                 f"{output.when(found['from'])} to {output.when(found['to'])}, {found['every']}, {found['timezone']}",
             ),
-            ("slices", f"{found['done']} done, {found['failed']} failed, {found['left']} left"),
+            ("slices", ", ".join(f"{found[state]} {state}" for state in ("done", "failed", "cancelled", "left"))),
             ("about left", None if found["eta_s"] is None else output.ago(found["eta_s"])),
         ]
     )

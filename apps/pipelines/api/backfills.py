@@ -107,6 +107,7 @@ class BackfillMore(shapes.Shape):
     total = s.IntegerField()
     done = s.IntegerField()
     failed = s.IntegerField()
+    cancelled = s.IntegerField(help_text="Slices whose run was cancelled.")
     left = s.IntegerField()
     progress = s.FloatField()
     eta_s = s.FloatField(allow_null=True, help_text="Seconds until it ends if no live run comes between.")

@@ -74,6 +74,7 @@ def show(request: HttpRequest, project: Project, slug: str, backfill_id: uuid.UU
         "backfill": worded,
         "slices": slices,
         "now": next((each for each in slices if each["state"] == "running"), None),
+        "ended": found["total"] - found["left"],
         "over": backfill.state not in BACKFILL_OPEN,
     }
     template = "pipelines/parts/backfill.html" if is_polling(request) else "pipelines/backfill.html"

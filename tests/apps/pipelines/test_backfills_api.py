@@ -61,7 +61,9 @@ def test_it_works(api: Api, operator: User, pipeline: Pipeline) -> None:
     assert (paused["state"], paused["reason"]) == ("paused", "Paused by olga: later.")
     assert client.post(f"{place}resume/").json()["state"] == "running"
     cancelled = client.post(f"{place}cancel/").json()
-    assert (cancelled["state"], cancelled["slices"][0]["state"]) == ("cancelled", "failed")
+    assert (cancelled["state"], cancelled["slices"][0]["state"]) == ("cancelled", "cancelled")
+    counts = {name: cancelled[name] for name in ("done", "failed", "cancelled", "left", "progress")}
+    assert counts == {"done": 0, "failed": 0, "cancelled": 1, "left": 2, "progress": 0.333}
     again = client.post(f"{place}cancel/")
     assert (again.status_code, again.json()["code"]) == (409, "backfill_over")
 

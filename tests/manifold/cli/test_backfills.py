@@ -18,7 +18,7 @@ def test_it_works(served: Served) -> None:
     started = served.json("backfill", "orders", *RANGE, "--pass-over")
     assert (started["state"], started["on_failure"], started["total"]) == ("running", "pass_over", 3)
     place = ("orders", started["id"])
-    assert "0 done, 0 failed, 3 left" in served.manifold("backfills", "show", *place).stdout
+    assert "0 done, 0 failed, 0 cancelled, 3 left" in served.manifold("backfills", "show", *place).stdout
     assert served.manifold("backfill", "orders", *RANGE).exit_code == 1
     paused = served.manifold("backfills", "pause", *place, "--reason", "later")
     assert "later" in paused.stdout
