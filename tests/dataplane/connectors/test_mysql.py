@@ -320,7 +320,7 @@ def test_an_interrupted_read_is_cancelled_and_ends_on_the_server(base: Database)
 
 
 def test_a_statement_over_its_limit_says_so(base: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dataplane.connectors.mysql.connector.READ_SECONDS", 0.3)
+    monkeypatch.setattr("dataplane.connectors.databases.server.READ_SECONDS", 0.3)
     slow = replace(FLIGHTS, row_filter="sleep(0.1) = 0")
     with pytest.raises(TransientError) as caught:
         connector(base).count(slow, FULL)

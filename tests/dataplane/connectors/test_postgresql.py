@@ -373,13 +373,13 @@ def test_a_statement_over_its_limit_says_so(url: str, monkeypatch: pytest.Monkey
 
 
 def test_a_table_that_somebody_has_locked_still_tells_its_columns(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dataplane.connectors.postgresql.connector.ASK_SECONDS", 2.0)
+    monkeypatch.setattr("dataplane.connectors.databases.server.ASK_SECONDS", 2.0)
     flights = StreamConfig("public.flights")
     before = connector(url).columns_now(flights, [])
     with psycopg.connect(url) as holder:
         holder.execute("LOCK TABLE flights IN ACCESS EXCLUSIVE MODE")
         assert connector(url).columns_now(flights, []) == before
-        monkeypatch.setattr("dataplane.connectors.postgresql.connector.ASK_SECONDS", 0.3)
+        monkeypatch.setattr("dataplane.connectors.databases.server.ASK_SECONDS", 0.3)
         with pytest.raises(TransientError) as caught:
             connector(url).describe(flights)
     assert caught.value.code == "statement_timeout"

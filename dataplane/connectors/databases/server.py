@@ -1,0 +1,208 @@
+"""A database behind a server: asked over a session of its driver's, read by DuckDB."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import duckdb
+
+from dataplane import net
+from dataplane.connectors.base import (
+    Column,
+    Connector,
+    FileRef,
+    Finding,
+    Mark,
+    Planned,
+    ReadMode,
+    Stage,
+    StreamConfig,
+    StreamInfo,
+    Window,
+)
+from dataplane.connectors.databases import planning
+from dataplane.connectors.databases.params import ServerParams
+from dataplane.connectors.databases.reading import Prepared
+from dataplane.connectors.databases.stages import reachable, staged
+from dataplane.connectors.destination import Destination
+from dataplane.errors import ConfigurationError, DataError, ManifoldError
+
+ASK_SECONDS = 20.0
+"""Limit of a statement that somebody waits for."""
+READ_SECONDS = 6 * 3600.0
+"""Limit of a statement that reads for a run; the step's own timeout usually ends it earlier."""
+PREVIEW_MEMORY = 256 * 2**20
+
+Answer = TypeVar("Answer")
+
+
+class Session(Protocol):
+    """A connection of a driver's."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Questions(planning.Questions, Protocol):
+    """What planning asks, and the count of a window."""
+
+    def counted_alone(self, window: Window) -> int:
+        """The rows that belong to a window alone, without those before its `lower`."""
+
+
+Connection = TypeVar("Connection", bound=Session)
+Ready = TypeVar("Ready", bound=Prepared[Any])
+
+
+class DatabaseServer(Connector, Destination, Generic[Connection, Ready]):
+    """Base of connectors to a server. A subclass knows its driver, its catalogue and how DuckDB reads from it."""
+
+    family = "database"
+    Params: ClassVar[type[ServerParams]]
+    params: ServerParams
+    server: ClassVar[str]
+    """What should listen at the address, for the errors."""
+
+    @abstractmethod
+    def _sign_in(self, address: str) -> Connection:
+        """A session at this address. Raises ManifoldError."""
+
+    @abstractmethod
+    def _introduced(self, connection: Connection) -> str:
+        """Version and encryption, and a warning about a user who may do too much."""
+
+    @abstractmethod
+    def _connected(self, seconds: float) -> AbstractContextManager[Connection]:
+        """A read-only session, no statement of which lasts longer than `seconds`. Raises ManifoldError."""
+
+    @abstractmethod
+    def _catalogue(self, connection: Connection) -> list[StreamInfo]:
+        """What can be read. Like all that follow, may raise the driver's errors."""
+
+    @abstractmethod
+    def _prepare(self, connection: Connection, stream: StreamConfig) -> Ready:
+        """The stream as it would be read now. Raises ConfigurationError where it cannot be read as declared."""
+
+    @abstractmethod
+    def _run(self, connection: Connection, prepared: Ready, rows: int) -> None:
+        """Ask for so many rows, and leave them."""
+
+    @abstractmethod
+    def _asking(self, connection: Connection, prepared: Ready) -> Questions: ...
+
+    @abstractmethod
+    def _findings(self, connection: Connection, stream: StreamConfig) -> list[Finding]:
+        """What stands against reading a stream by its cursor."""
+
+    @abstractmethod
+    def _nothing(self) -> ConfigurationError:
+        """Why there may be nothing to read."""
+
+    @abstractmethod
+    def _asked(self, ask: Callable[[], Answer], what: str) -> Answer:
+        """The answer. What the driver raises is raised in our words; `what` is what was asked about."""
+
+    @abstractmethod
+    def _unreadable(self, stream: str, said: str) -> DataError | None:
+        """The value that a guard has named in an error of DuckDB's."""
+
+    def test(self) -> Iterator[Stage]:
+        opened: list[Connection] = []
+        found: dict[str, Any] = {}
+        stages: list[tuple[str, Callable[[], str]]] = [
+            ("resolve", lambda: ", ".join(net.resolve(self.params.host, self.params.port))),
+            ("connect", lambda: self._connect(found)),
+            ("authenticate", lambda: self._authenticate(found, opened)),
+            ("list", lambda: self._list(found, opened[0])),
+            ("read a row", lambda: self._read_row(found, opened[0])),
+        ]
+        try:
+            yield from staged(stages)
+        finally:
+            for connection in opened:
+                connection.close()
+
+    def _connect(self, found: dict[str, Any]) -> str:
+        found["address"] = reachable(self.params.host, self.params.port, self.server)
+        return f"{found['address']}:{self.params.port}"
+
+    def _authenticate(self, found: dict[str, Any], opened: list[Connection]) -> str:
+        opened.append(self._sign_in(found["address"]))
+        return self._introduced(opened[0])
+
+    def _list(self, found: dict[str, Any], connection: Connection) -> str:
+        found["streams"] = self._asked(lambda: self._catalogue(connection), "the catalogue")
+        count = len(found["streams"])
+        if not count:
+            raise self._nothing()
+        return f"{count} {'table or view' if count == 1 else 'tables and views'}"
+
+    def _read_row(self, found: dict[str, Any], connection: Connection) -> str:
+        first: StreamInfo = found["streams"][0]
+        prepared = self._prepared(connection, StreamConfig(first.name, settings=first.settings))
+        self._asked(lambda: self._run(connection, prepared, 1), first.name)
+        return first.name
+
+    def discover(self) -> list[StreamInfo]:
+        with self._connected(ASK_SECONDS) as connection:
+            return self._asked(lambda: self._catalogue(connection), "the catalogue")
+
+    def describe(self, stream: StreamConfig) -> StreamInfo:
+        """A stream's columns as they would arrive; for an operator's query, whose columns nobody discovered."""
+        with self._connected(ASK_SECONDS) as connection:
+            return self._described(connection, self._prepared(connection, stream))
+
+    def _described(self, connection: Connection, prepared: Ready) -> StreamInfo:
+        warnings = tuple(f"{each.name}: {each.warning}" for each in prepared.columns if each.warning)
+        return StreamInfo(prepared.stream.name, prepared.columns, warnings=warnings)
+
+    def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...]:
+        """Of the catalogue alone: who has locked a table keeps nobody from its columns."""
+        undeclared = StreamConfig(stream.name, settings=stream.settings, query=stream.query)
+        with self._connected(ASK_SECONDS) as connection:
+            return self._prepared(connection, undeclared).columns
+
+    def preflight(self, streams: Sequence[StreamConfig]) -> list[Finding]:
+        with self._connected(ASK_SECONDS) as connection:
+            return self._asked(
+                lambda: [found for each in streams for found in self._findings(connection, each)], "the catalogue"
+            )
+
+    def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
+        with self._connected(READ_SECONDS) as connection:
+            asking = self._asking(connection, self._prepared(connection, stream))
+            return self._asked(lambda: planning.planned(asking, mode, mark), stream.name)
+
+    def count(self, stream: StreamConfig, window: Window) -> int | None:
+        """Rows that belong to the window alone: after `lower`, up to `upper`."""
+        with self._connected(READ_SECONDS) as connection:
+            asking = self._asking(connection, self._prepared(connection, stream))
+            return self._asked(lambda: asking.counted_alone(window), stream.name)
+
+    def _prepared(self, connection: Connection, stream: StreamConfig) -> Ready:
+        return self._asked(lambda: self._prepare(connection, stream), stream.name)
+
+    def _asked_again(self, stream: StreamConfig) -> ManifoldError | None:
+        """Whether the source is still there as it was: if not, that is the reason, and the server gives it a number."""
+        try:
+            with self._connected(ASK_SECONDS) as connection:
+                prepared = self._prepared(connection, stream)
+                self._asked(lambda: self._run(connection, prepared, 0), stream.name)
+        except ManifoldError as error:
+            return error
+        return None
+
+    def _no_value(self, stream: str, error: duckdb.Error, said: str) -> DataError | None:
+        """What to say of an error of DuckDB's that is about a value, `said` without secrets."""
+        marked = self._unreadable(stream, said)
+        if marked is not None or not isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException):
+            return marked
+        return DataError(
+            f"A value of {stream} does not fit its declared type: {said.partition(chr(10))[0]}. "
+            "Declare the column as VARCHAR to keep every value as it is.",
+            code="value",
+            evidence={"stream": stream, "said": said[:1000]},
+        )
