@@ -27,7 +27,6 @@ from dataplane.connectors.databases import planning
 from dataplane.connectors.databases.params import ServerParams
 from dataplane.connectors.databases.reading import Prepared
 from dataplane.connectors.databases.stages import reachable, staged
-from dataplane.connectors.destination import Destination
 from dataplane.errors import ConfigurationError, DataError, ManifoldError
 
 ASK_SECONDS = 20.0
@@ -57,7 +56,7 @@ Connection = TypeVar("Connection", bound=Session)
 Ready = TypeVar("Ready", bound=Prepared[Any])
 
 
-class DatabaseServer(Connector, Destination, Generic[Connection, Ready]):
+class DatabaseServer(Connector, Generic[Connection, Ready]):
     """Base of connectors to a server. A subclass knows its driver, its catalogue and how DuckDB reads from it."""
 
     family = "database"

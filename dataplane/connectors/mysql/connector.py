@@ -16,7 +16,7 @@ from dataplane.connectors.base import Capabilities, Finding, Reading, StreamConf
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases.guards import unreadable_value
 from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, Answer, DatabaseServer
-from dataplane.connectors.destination import Load, Loaded, Rows, Watch
+from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
 from dataplane.connectors.mysql import catalog, destination, faults, preflight, reading, session
 from dataplane.connectors.mysql.params import MySQLParams
 from dataplane.connectors.mysql.questions import Asking
@@ -30,7 +30,7 @@ _SERVICES = ("mysql.database.azure.com", "psdb.cloud", "mariadb.com")
 _POWERS = "SELECT count(*) FROM information_schema.user_privileges WHERE privilege_type IN ('FILE', 'SUPER')"
 
 
-class MySQL(DatabaseServer[Connection, Prepared]):
+class MySQL(DatabaseServer[Connection, Prepared], Destination):
     """MySQL 5.7 and later, MariaDB 10.4 and later: tables, views and queries."""
 
     key = "mysql"

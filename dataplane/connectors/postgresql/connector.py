@@ -15,7 +15,7 @@ from dataplane.connectors import recognising
 from dataplane.connectors.base import Capabilities, Finding, Reading, StreamConfig, StreamInfo, Window
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, Answer, DatabaseServer
-from dataplane.connectors.destination import Load, Loaded, Rows, Watch
+from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
 from dataplane.connectors.postgresql import catalog, destination, faults, preflight, reading, session
 from dataplane.connectors.postgresql.catalog import Connection
 from dataplane.connectors.postgresql.params import PostgreSQLParams
@@ -32,7 +32,7 @@ _SERVICES = ("neon.tech", "supabase.co", "supabase.com", "postgres.database.azur
 _FROM_SERVER = ("ostgres", "ERROR:", "COPY", "Failed to execute query")
 
 
-class PostgreSQL(DatabaseServer[Connection, Prepared]):
+class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
     """PostgreSQL 12 and later: tables, views, materialised views, partitioned and foreign tables, and queries."""
 
     key = "postgresql"
