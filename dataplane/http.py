@@ -261,7 +261,8 @@ def _in_our_words(url: str) -> Iterator[None]:
 
 def _refused(url: str, error: Exception) -> ManifoldError:
     text = str(error)
-    if "UNEXPECTED_EOF" in text:
+    # Releases of OpenSSL and of Python's ssl say it in three ways; the word is in each.
+    if "EOF" in text:
         return _later(url, "connection_lost", "broke off")
     if "CERTIFICATE" in text or "SSL" in text or "TLS" in text:
         return ConfigurationError(

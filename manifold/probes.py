@@ -64,6 +64,9 @@ def ask(name: str, probe: Probe) -> Finding:
         detail, remedy, up = unwell.detail, unwell.remedy, False
     except environment.SettingError as error:
         detail, remedy, up = str(error), "Correct the setting.", False
+    except PermissionError as error:
+        detail, up = f"This account may not look at {error.filename}.", False
+        remedy = "Start as the account it belongs to."
     return Finding(name, up, detail, round(time.perf_counter() - began, 4), remedy)
 
 

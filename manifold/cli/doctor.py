@@ -44,8 +44,8 @@ def examine(home: Home) -> list[Finding]:
         ("port", lambda: _port(home, running)),
         ("disk", probes.disk),
         ("memory", probes.memory),
-        ("storage", probes.storage if running or home.path.exists() else _made_by_up),
-        ("keys", probes.keys if running or (home.path / "secrets").exists() else _made_by_up),
+        ("storage", probes.storage if running or _is_there(home.path) else _made_by_up),
+        ("keys", probes.keys if running or _is_there(home.path / "secrets") else _made_by_up),
         ("permissions", lambda: _permissions(home)),
         ("files", probes.file_roots if running or environment.FILE_ROOTS.read() else _made_by_up),
         ("leftovers", leftovers),
@@ -79,11 +79,11 @@ def _python() -> str:
 
 def _home(home: Home) -> str:
     place = home.path
-    while not place.exists():
+    while not _is_there(place):
         place = place.parent
     if not os.access(place, os.W_OK | os.X_OK):
         raise Unwell(f"{place} cannot be written.", "Name another folder with --home or MANIFOLD_HOME.")
-    return f"{home.path}{'' if home.path.exists() else ' (made by `manifold up`)'}"
+    return f"{home.path}{'' if _is_there(home.path) else ' (made by `manifold up`)'}"
 
 
 def _permissions(home: Home) -> str:
@@ -91,7 +91,7 @@ def _permissions(home: Home) -> str:
     for name in ("secrets", "logs", "storage"):
         folder = home.path / name
         for path in [folder, *folder.glob("*")] if name == "secrets" else [folder]:
-            if not path.exists():
+            if not _is_there(path):
                 continue
             if path.stat().st_mode & 0o077:
                 raise Unwell(f"Other accounts may read {path}.", f"chmod -R go= {folder}")
@@ -104,8 +104,16 @@ def _permissions(home: Home) -> str:
 
 def leftovers() -> str:
     """Databases of data folders that are gone: root's PostgreSQL keeps them elsewhere. They only take room."""
-    gone = [str(folder) for folder, home in Home.shared() if not home.exists()]
+    gone = [str(folder) for folder, home in Home.shared() if not _is_there(home)]
     return f"of data folders that are gone; nobody needs them: rm -r {' '.join(gone)}" if gone else "none"
+
+
+def _is_there(path: Path) -> bool:
+    """What this account may not even look for counts as there."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
 
 
 def _port(home: Home, running: bool) -> str:

@@ -93,8 +93,8 @@ class Home:
 
     @staticmethod
     def shared() -> list[tuple[Path, Path]]:
-        """The folders of root's PostgreSQL data on this machine, each with the data folder it was made for."""
-        signed = sorted(SHARED.glob("*/home")) if os.access(SHARED, os.R_OK) else []
+        """The folders of root's PostgreSQL data on this machine, each with the data folder it was made for; to root."""
+        signed = sorted(SHARED.glob("*/home")) if os.access(SHARED, os.R_OK | os.W_OK) else []
         return [(each.parent, Path(each.read_text(encoding="utf-8").strip())) for each in signed]
 
     def secret(self, name: str, *, make: bool = True) -> str:

@@ -8,6 +8,8 @@ import os
 import re
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -240,6 +242,31 @@ def test_a_home_that_cannot_be_made(tmp_path: Path) -> None:
     assert "--home" in str(finding(result, "home")["remedy"])
 
 
+def test_a_home_out_of_sight(tmp_path: Path) -> None:
+    env = {"MANIFOLD_PORT": str(free_port())}
+    doctor(tmp_path / "home", **env)  # Imports what it needs, which another account may not be allowed to.
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed").chmod(0)
+    with no_root():
+        result = doctor(tmp_path / "closed" / "home", "--json", **env)
+    assert result.exit_code == 3
+    assert "cannot be written" in str(finding(result, "home")["detail"])
+    assert "may not look at" in str(finding(result, "permissions")["detail"])
+
+
+@contextmanager
+def no_root() -> Iterator[None]:
+    """As another account, where the tests run as root, who may look everywhere."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
 def test_a_storage_that_is_a_file(made: Path) -> None:
     (made / "blocked").touch()
     env = {"MANIFOLD_STORAGE_URL": (made / "blocked").as_uri(), "MANIFOLD_PORT": str(free_port())}
@@ -261,3 +288,7 @@ def test_databases_of_data_folders_that_are_gone(tmp_path: Path, monkeypatch: py
     os.rmdir(tmp_path / "gone")
     assert f"rm -r {Home(tmp_path / 'gone').postgres_data(as_root=True).parent}" in leftovers()
     assert str(Home(tmp_path / "kept").postgres_data(as_root=True).parent) not in leftovers()
+    (tmp_path / "shared").chmod(0o555)
+    with no_root():
+        assert leftovers() == "none", "only root can remove them"
+    (tmp_path / "shared").chmod(0o755)

@@ -26,7 +26,7 @@ def made(tmp_path: Path, postgres_url: str) -> Iterator[tuple[Up, str, Path]]:
     up = Up(tmp_path)
     shutil.copytree(fixture / "secrets", up.home / "secrets")
     with tarfile.open(fixture / "storage.tar.gz") as files:
-        files.extractall(up.home, filter="data")
+        files.extractall(up.home)
     psql = [str(binaries.postgres_bin(None) / "psql"), "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", postgres_url]
     dump = gzip.decompress((fixture / "database.sql.gz").read_bytes())
     done = subprocess.run(psql, input=dump, capture_output=True, check=False)
