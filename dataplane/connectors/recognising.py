@@ -156,7 +156,7 @@ def _known(name: str) -> bool:
     bare = name.lower()
     for each in (*COMPRESSED, ARCHIVE):
         bare = bare.removesuffix(each)
-    return bare != name.lower() or any(bare.endswith(each) for each in (*SUFFIXES, ".avro", ".dat"))
+    return bare != name.lower() or any(bare.endswith(each) for each in (*SUFFIXES, ".dat"))
 
 
 def _stem(path: str) -> str:

@@ -14,7 +14,6 @@ from dataplane.connectors.clues import LONGEST, Address, Clue, Guess
 from dataplane.connectors.files.settings import COMPRESSED, SUFFIXES
 from dataplane.connectors.recognising import CERTAIN, LIKELY, POSSIBLE, WEAK
 
-_FILES = (*SUFFIXES, ".avro")
 _SECRET = re.compile(
     r"(?:^|[_.-])(?:key|pass|pwd|pw|sig|auth|authorization|credential|bearer|session|sid)$"
     r"|(?:token|secret|password|passwd|signature|jwt|tempauth)$"
@@ -291,4 +290,4 @@ def _is_file(path: str) -> bool:
     name = path.rpartition("/")[2].lower()
     for each in COMPRESSED:
         name = name.removesuffix(each)
-    return name.endswith(_FILES)
+    return name.endswith(tuple(SUFFIXES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from dataplane.connectors.base import Column
 from dataplane.connectors.files import casts
@@ -27,6 +28,7 @@ class Fixed:
     spans: tuple[Span, ...]
     before: int
     buffer: int
+    refusal: ClassVar[str] = "NULL"
 
     @property
     def names(self) -> tuple[str, ...]:

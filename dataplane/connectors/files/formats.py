@@ -81,13 +81,13 @@ class Group:
             each: f"({identifier(each.name)} IS NOT NULL AND ({table.value(each, self.settings)}) IS NULL)"
             for each in there
         }
-        bad = " OR ".join(unfit.values()) or "false"
+        bad = " OR ".join([f"{table.refusal} IS NOT NULL", *unfit.values()])
         items = self._items(lambda each: table.value(each, self.settings))
         reasons = ", ".join(f"CASE WHEN {each} THEN {literal(_reason(column))} END" for column, each in unfit.items())
-        texts = ", ".join(f"coalesce({identifier(name)}, '')" for name in table.names)
+        texts = ", ".join(f"coalesce(CAST({identifier(name)} AS VARCHAR), '')" for name in table.names)
         rejects = (
             f"SELECT {literal(file.source.ref.path)} AS file, {ROW} AS row, "
-            f"concat_ws('; ', {reasons or 'NULL'}) AS reason, concat_ws(', ', {texts}) AS raw "
+            f"concat_ws('; ', {table.refusal}, {reasons or 'NULL'}) AS reason, concat_ws(', ', {texts}) AS raw "
             f"FROM {TABLE} WHERE {bad} ORDER BY {ROW}"
         )
         all_texts = table.texts(file.absolute, self.settings.null_values)

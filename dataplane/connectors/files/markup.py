@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dataplane.connectors.base import Column
 from dataplane.connectors.files import casts
@@ -30,6 +31,7 @@ class Markup:
     copy: str
     columns: tuple[tuple[str, str | None], ...]
     count: int
+    refusal: ClassVar[str] = "NULL"
 
     @property
     def names(self) -> tuple[str, ...]:

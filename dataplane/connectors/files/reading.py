@@ -11,14 +11,15 @@ import duckdb
 from dataplane import statements
 from dataplane.connectors.base import Column, FileRef, Part, SourceFile, StreamConfig
 from dataplane.connectors.files import formats
+from dataplane.connectors.files.avro import Avro, avro_of
 from dataplane.connectors.files.encodings import as_utf8, compression_of, head
 from dataplane.connectors.files.fixed import fixed_of
 from dataplane.connectors.files.formats import Group, GroupFile
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.layouts import Layout, delimited_layout, empty, json_layout, parquet_layout
-from dataplane.connectors.files.markup import markup_of
+from dataplane.connectors.files.markup import Markup, markup_of
 from dataplane.connectors.files.place import Place
-from dataplane.connectors.files.settings import BINARY, FileSettings, Format, format_of
+from dataplane.connectors.files.settings import BINARY, COPIED, FileSettings, Format, format_of
 from dataplane.connectors.files.sheets import sheet_of
 from dataplane.connectors.files.texts import Texts
 from dataplane.errors import ConfigurationError, DataError, Suggestion
@@ -82,20 +83,11 @@ class Files:
         try:
             compression = "none" if format_ in BINARY else compression_of(found.absolute)
             absolute = found.absolute
-            if format_ == "fixed" or (format_ not in (*BINARY, "xml") and self.settings.encoding != "utf-8"):
+            if format_ == "fixed" or (format_ not in (*BINARY, *COPIED) and self.settings.encoding != "utf-8"):
                 absolute, compression = as_utf8(found, self.settings.encoding, self.folder_for_copies), "none"
-            texts: Texts | None = None
-            if format_ == "excel":
-                texts = sheet_of(self.connection, found, self.settings, self.columns)
-            elif format_ == "fixed":
-                texts = fixed_of(found, self.settings, formats.BUFFER)
-            elif format_ == "xml":
-                texts = markup = markup_of(
-                    found, self.settings, self.columns, self.folder_for_copies, sample=self.sample
-                )
-                absolute, compression = markup.copy, "none"
-                if not markup.count:
-                    self.warnings.append(f"{ref.path} holds no element {self.settings.records}: it has no rows.")
+            texts = self._texts(format_, found)
+            if isinstance(texts, (Avro, Markup)):
+                absolute, compression = texts.copy, "none"
             layout = self._layout(format_, found, absolute, texts)
         except FileNotFoundError:
             raise gone(ref.path) from None
@@ -108,10 +100,26 @@ class Files:
         elif format_ == "ndjson":
             first_line = 1
         compressed = compression != "none"
-        copy = "" if absolute == found.absolute or format_ == "xml" else absolute
+        copy = "" if absolute == found.absolute or format_ in COPIED else absolute
         source = SourceFile(ref, found.absolute, first_line, compressed, copy, longest_line)
         weight = found.size * (_UNPACKED if compressed else 1)
         return GroupFile(source, absolute, format_, compression, layout, weight, texts)
+
+    def _texts(self, format_: Format, found: Found) -> Texts | None:
+        """The table of a file of those formats that are not read by DuckDB's own readers alone."""
+        folder = self.folder_for_copies
+        if format_ == "avro":
+            return avro_of(self.connection, found, self.columns, folder, sample=self.sample)
+        if format_ == "excel":
+            return sheet_of(self.connection, found, self.settings, self.columns)
+        if format_ == "fixed":
+            return fixed_of(found, self.settings, formats.BUFFER)
+        if format_ != "xml":
+            return None
+        markup = markup_of(found, self.settings, self.columns, folder, sample=self.sample)
+        if not markup.count:
+            self.warnings.append(f"{found.path} holds no element {self.settings.records}: it has no rows.")
+        return markup
 
     def _layout(self, format_: Format, found: Found, absolute: str, texts: Texts | None) -> Layout:
         if texts is not None:
@@ -138,7 +146,7 @@ class Files:
         # What came from another machine was compared with its place when it arrived.
         part = group.part(self._checked(sources) if self.place.local else None)
         paths = [each.ref.path for each in sources if each.ref.path in self._brought]
-        copies = [each.absolute for each in files if each.format == "xml"]
+        copies = [each.absolute for each in files if each.format in COPIED]
 
         def release() -> None:
             self.place.release(paths)

@@ -12,7 +12,7 @@ from dataplane.connectors.files.cells import Cells
 from dataplane.connectors.files.spans import Span
 from dataplane.errors import ConfigurationError
 
-Format = Literal["csv", "tsv", "json", "ndjson", "parquet", "excel", "fixed", "xml"]
+Format = Literal["csv", "tsv", "json", "ndjson", "parquet", "excel", "fixed", "xml", "avro"]
 OneCharacter = Annotated[str, StringConstraints(min_length=1, max_length=1)]
 
 SUFFIXES: dict[str, Format] = {
@@ -26,6 +26,7 @@ SUFFIXES: dict[str, Format] = {
     ".parquet": "parquet",
     ".fwf": "fixed",
     ".xml": "xml",
+    ".avro": "avro",
     ".xlsx": "excel",
     ".xlsm": "excel",
     # Told apart when they are opened, so that whoever delivers one is told what to do.
@@ -34,6 +35,8 @@ SUFFIXES: dict[str, Format] = {
 }
 # What is not text: no encoding, no lines.
 BINARY = ("parquet", "excel")
+# What is read from a copy beside it, in another form.
+COPIED = ("xml", "avro")
 COMPRESSED = (".gz", ".zst")
 # Holds files; each of them is told by its own name.
 ARCHIVE = ".zip"
@@ -48,7 +51,7 @@ class FileSettings(BaseModel):
     pattern: tuple[str, ...] = Field(
         min_length=1, title="Files", description="Such as flights_{YYYY}-{MM}.csv or *.csv"
     )
-    format: Literal["auto", "csv", "tsv", "json", "ndjson", "parquet", "excel", "fixed", "xml"] = Field(
+    format: Literal["auto", "csv", "tsv", "json", "ndjson", "parquet", "excel", "fixed", "xml", "avro"] = Field(
         "auto", title="Format"
     )
     encoding: str = Field("utf-8", title="Encoding")

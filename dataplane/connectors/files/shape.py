@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import duckdb
 
 from dataplane.connectors.base import Column, FileRef
+from dataplane.connectors.files.avro import avro_columns
 from dataplane.connectors.files.encodings import head, text_of
 from dataplane.connectors.files.formats import json_shape
 from dataplane.connectors.files.found import Found
@@ -101,6 +102,8 @@ class Shape:
         with self.instance() as connection:
             if format_ == "parquet":
                 return parquet_layout(connection, here)
+            if format_ == "avro":
+                return tuple((each.name, each.type) for each in avro_columns(connection, here))
             layout = json_layout(connection, here, here.absolute, json_shape(format_, here))
             return tuple((name, "") for name, _ in layout)
 
@@ -109,7 +112,7 @@ class Shape:
             return {each.name: each for each in sniff(connection, [here], format_, declared=self.settings).columns}
 
     def _typed(self, column: Column) -> Column:
-        """A Parquet column in the type that the files have, unless the type that was seen before holds it as well."""
+        """A column of Parquet or Avro in the type of the files, unless the type seen before holds it as well."""
         type_ = self.types.get(column.name)
         if not type_ or not column.native or wider(column.native, type_) == column.native:
             return column

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import duckdb
 
@@ -38,6 +39,7 @@ class Sheet:
     names: tuple[str, ...]
     cells: Cells
     from_1904: bool
+    refusal: ClassVar[str] = "NULL"
 
     def texts(self, absolute: str, null_values: Sequence[str], *, rows: int | None = None) -> str:
         """A SELECT of the cells' texts with the number of their row; rows without a cell are left out."""

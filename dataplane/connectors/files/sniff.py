@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from dataplane.connectors.base import Column
+from dataplane.connectors.files.avro import avro_columns
 from dataplane.connectors.files.dialect import dialect_of
 from dataplane.connectors.files.encodings import as_utf8, compression_of, encoding_of, head, text_of
 from dataplane.connectors.files.fixed import beginning
@@ -62,6 +63,8 @@ def sniff(
         raise empty(files[0].path)
     if format_ == "parquet":
         return _typed([parquet_layout(connection, each) for each in filled])
+    if format_ == "avro":
+        return _avro([avro_columns(connection, each) for each in filled])
     if format_ in ("json", "ndjson"):
         return _json(connection, filled, format_)
     if format_ == "excel":
@@ -81,6 +84,13 @@ def _typed(layouts: Sequence[Sequence[tuple[str, str]]]) -> Sniffed:
         for name, type_ in layout:
             found[name] = type_ if found.get(name, type_) == type_ else wider(found[name], type_)
     return Sniffed(tuple(Column(name, type_, native=type_) for name, type_ in found.items()))
+
+
+def _avro(files: Sequence[Sequence[Column]]) -> Sniffed:
+    found = _typed([[(each.name, each.type) for each in columns] for columns in files])
+    said = {each.name: each.warning for columns in files for each in columns if each.warning}
+    columns = tuple(replace(each, warning=said.get(each.name, "")) for each in found.columns)
+    return Sniffed(columns, warnings=[f"{name}: {warning}" for name, warning in said.items()])
 
 
 def wider(one: str, other: str) -> str:

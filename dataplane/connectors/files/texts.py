@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from dataplane.connectors.base import Column
 from dataplane.connectors.files.settings import FileSettings
 
 TABLE = "__texts"
 ROW = "__row"
+REFUSAL = "__refusal"
 
 
 class Texts(Protocol):
-    """The rows of one file as texts, each with its number in the file."""
+    """The rows of one file as texts, each with its number in the file; of a format that has types, as those.
+
+    refusal: the SQL of why a row cannot be taken, whatever its columns are declared as; NULL where it can.
+    """
+
+    refusal: ClassVar[str]
 
     @property
     def names(self) -> tuple[str, ...]:
