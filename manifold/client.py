@@ -136,6 +136,11 @@ class Client:
         return response
 
     def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
+        if isinstance(error, httpx.ReadTimeout):
+            return Unreachable(
+                f"{self._http.base_url} has not answered for {self._http.timeout.read:g} seconds. What was asked of it "
+                "may still be done: look, before you ask for it again."
+            )
         return Unreachable(
             f"Nobody answers at {self._http.base_url} ({error}). Is it running? Start it with `manifold up`."
         )

@@ -10,7 +10,7 @@ import click
 
 from manifold.cli import output
 from manifold.cli.detecting import given, show
-from manifold.cli.stages import setting, show_check, show_streams
+from manifold.cli.stages import setting, show_check, show_streams, tell_bare
 from manifold.client import Client, at
 
 _TYPE = re.compile(r"(?P<stream>.+):(?P<column>[^:=]+)=(?P<type>.+)")
@@ -65,6 +65,7 @@ def add(client: Client, *, slug: str | None, text: str | None, ask: bool, as_jso
         click.echo(f"{slug}: added")
         if found:
             show_streams(found)
+            tell_bare(found, slug)
     if not check["ok"]:
         sys.exit(output.FAILED)
 

@@ -66,14 +66,16 @@ def refuse(error: ApiError, as_json: bool) -> NoReturn:
     if as_json:
         print_json(error.problem)
     else:
-        click.echo(f"manifold: {error}", err=True)
+        click.echo(f"manifold: {plain(str(error))}", err=True)
         for each in error.problem.get("errors") or []:
-            place = each.get("path") or each.get("field") or ""
-            line = f" (line {each['line']})" if each.get("line") else ""
+            line = f", line {each['line']}" if each.get("line") else ""
+            place = f"{each.get('path') or each.get('field') or ''}{line}"
             remedy = f" {each['remedy']}" if each.get("remedy") else ""
-            click.echo(f"  {place}{line}: {each.get('message', '')}{remedy}", err=True)
+            told = f"{place}: {each.get('message', '')}{remedy}".removeprefix(": ")
+            if told != str(error):
+                click.echo(f"  {plain(told)}", err=True)
         for each in error.problem.get("suggestions") or []:
-            click.echo(f"  → {each['title']}: {each['effect']}", err=True)
+            click.echo(f"  → {plain(each['title'])}: {plain(each['effect'])}", err=True)
     if error.status in (401, 403, 503):
         sys.exit(UNREACHABLE)
     sys.exit(USAGE if error.status in (400, 404, 405, 415, 422) else FAILED)
@@ -95,8 +97,13 @@ def listed(rows: Iterable[dict[str, Any]]) -> None:
 
 
 def stop(sentence: str, code: int) -> NoReturn:
-    click.echo(f"manifold: {sentence}", err=True)
+    click.echo(f"manifold: {plain(sentence)}", err=True)
     sys.exit(code)
+
+
+def plain(text: str, keep: str = "\n") -> str:
+    """A text as it may reach a terminal: what would be a command to it (colours, the cursor, its title) is a space."""
+    return "".join(each if each.isprintable() or each in keep else " " for each in text)
 
 
 def print_json(value: Any) -> None:
@@ -127,13 +134,13 @@ def pairs(values: Iterable[tuple[str, Any]]) -> None:
 
 def show_error(error: dict[str, Any]) -> None:
     """An error as a person reads it: the sentence, the evidence, what to do."""
-    click.secho(error["message"], fg="red")
+    click.secho(plain(error["message"]), fg="red")
     for name, value in (error.get("evidence") or {}).items():
         if isinstance(value, (str, int, float)):
-            click.echo(f"  {name.replace('_', ' ')}: {value}")
+            click.echo(f"  {name.replace('_', ' ')}: {plain(str(value))}")
     for each in error.get("suggestions") or []:
         name = f" [{each['id']}]" if each["applicable"] else ""
-        click.echo(f"  → {each['title']}: {each['effect']}{name}")
+        click.echo(f"  → {plain(each['title'])}: {plain(each['effect'])}{name}")
 
 
 def when(text: str | None) -> str:
@@ -177,8 +184,7 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (dict, list)):
         return json.dumps(value, ensure_ascii=False)
-    # What a terminal would take as a command to it (colours, the cursor, its title) is shown as a space.
-    return "".join(each if each.isprintable() else " " for each in str(value))
+    return plain(str(value), keep="")
 
 
 def _width(text: str) -> int:

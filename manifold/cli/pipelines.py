@@ -85,9 +85,8 @@ def validate(file: Path, as_json: bool) -> None:
         output.print_json({"valid": not errors, "errors": [each.as_json() for each in errors]})
     elif errors:
         for each in errors:
-            click.echo(
-                f"{file}:{each.line}:{each.column}: {each.path}: {each.message} {each.remedy}".rstrip(), err=True
-            )
+            place = f"{file}:{each.line}:{each.column}:" + (f" {each.path}:" if each.path else "")
+            click.echo(output.plain(f"{place} {each.message} {each.remedy}".rstrip()), err=True)
     else:
         click.echo(f"{file}: valid")
     sys.exit(output.FAILED if errors else output.DONE)

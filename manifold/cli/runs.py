@@ -153,8 +153,7 @@ def _show_line(line: dict[str, Any], as_json: bool) -> None:
         click.echo(json.dumps(line, ensure_ascii=False))
         return
     said = f"{output.when(line['at'])}  {line['step'] or '-':<12}  {line['text']}"
-    clean = "".join(each if each.isprintable() else " " for each in said)
-    click.secho(clean, fg={"warning": "yellow", "error": "red"}.get(line["level"]))
+    click.secho(output.plain(said, keep=""), fg={"warning": "yellow", "error": "red"}.get(line["level"]))
 
 
 @runs.command()

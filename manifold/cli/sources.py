@@ -18,7 +18,7 @@ from manifold.cli.drift import drift
 from manifold.cli.ingestion import history
 from manifold.cli.lineage import impact
 from manifold.cli.messages import inbox, lag
-from manifold.cli.stages import setting, show_check, show_streams
+from manifold.cli.stages import setting, show_check, show_streams, tell_bare
 from manifold.cli.streams import types
 from manifold.client import Client, at
 
@@ -152,7 +152,11 @@ def discover(client: Client, *, slug: str, streams: tuple[str, ...], as_json: bo
     """Find a source's streams and their schemas."""
     body = {"streams": list(streams)} if streams else {}
     found = client.in_project("POST", at("sources", slug, "discover"), json=body)
-    output.print_json(found) if as_json else show_streams(found)
+    if as_json:
+        output.print_json(found)
+        return
+    show_streams(found)
+    tell_bare(found, slug)
 
 
 @sources.command()

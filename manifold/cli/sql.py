@@ -170,7 +170,9 @@ def show_rows(answer: dict[str, Any]) -> None:
     """A result in the shape `query`, with a last line that says how much there was."""
     output.table(answer["rows"], [each["name"] for each in answer["columns"]], "No rows.")
     more = "; there are more" if answer["truncated"] else ""
-    click.secho(f"{output.amount(answer['row_count'])} rows in {answer['seconds']:.2f} s{more}", dim=True, err=True)
+    count = answer["row_count"]
+    rows = "1 row" if count == 1 else f"{output.amount(count)} rows"
+    click.secho(f"{rows} in {answer['seconds']:.2f} s{more}", dim=True, err=True)
     if answer.get("advice"):
         click.secho(answer["advice"], dim=True, err=True)
 

@@ -27,7 +27,7 @@ def show_check(check: dict[str, Any]) -> None:
         mark = click.style("ok    ", fg="green") if stage["ok"] else click.style("failed", fg="red")
         error = stage.get("error")
         detail = "" if error and error["message"] == stage["detail"] else stage["detail"]
-        click.echo(f"{mark}  {stage['name']:<14} {stage['seconds']:6.2f} s  {detail}".rstrip())
+        click.echo(f"{mark}  {stage['name']:<14} {stage['seconds']:6.2f} s  {output.plain(detail)}".rstrip())
         if error:
             output.show_error(error)
 
@@ -42,3 +42,9 @@ def show_streams(found: dict[str, Any]) -> None:
         ["stream", "columns", "rows", "size"],
         "Nothing to read was found. Check the folder, pattern or schema of the source.",
     )
+
+
+def tell_bare(found: dict[str, Any], slug: str) -> None:
+    """Which streams of a source could not be looked into."""
+    if bare := [each["name"] for each in found["results"] if not each["columns"]]:
+        click.echo(f"Without columns: {', '.join(bare)}. `manifold sources preview {slug} STREAM` tells why.", err=True)

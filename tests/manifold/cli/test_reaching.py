@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from threading import Thread
 
 import pytest
 
+from manifold.client import Client, Unreachable
 from manifold.embedded.ports import free_port
 from tests.cluster import ROOT
 from tests.served import Served
@@ -70,6 +72,13 @@ def test_who_does_not_answer(served: Served, other: str, words: list[str]) -> No
         assert (result.exit_code, said in result.stderr) == (4, True), (url, result.output)
     result = served.manifold("status", MANIFOLD_URL=other)
     assert (result.exit_code, "is not Manifold" in result.stderr) == (4, True)
+
+
+def test_a_server_that_takes_its_time(served: Served) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = Client(f"http://127.0.0.1:{silent.getsockname()[1]}", "mf_x", timeout=0.2)
+        with pytest.raises(Unreachable, match=r"has not answered for 0\.2 seconds.*may still be done"):
+            client.in_project("POST", "sources/")
 
 
 def test_no_server_is_known(served: Served) -> None:

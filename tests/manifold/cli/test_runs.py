@@ -59,6 +59,11 @@ def test_a_plan_says_once_why_nothing_is_read(served: Served) -> None:
     assert len([each for each in lines if plan["mode_reason"] in each]) == 1
 
 
+def test_a_field_at_fault_is_told_once_and_commands_nothing_to_the_terminal(served: Served) -> None:
+    said = served.manifold("run", "orders", "--step", "no\x1b[31mthing").stderr
+    assert said.count("There is no step") == 1 and "\x1b" not in said
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -111,6 +112,21 @@ def test_no_streams_are_told(served: Served) -> None:
     empty.mkdir()
     result = served.manifold("sources", "add", "empty", "--connector", "local_files", "--set", f"path={empty}")
     assert "Nothing to read was found" in result.stdout or result.exit_code == 1
+
+
+def test_streams_without_columns_are_told_with_where_it_says_why(served: Served) -> None:
+    folder = served.made.folder / "drop" / "cut"
+    folder.mkdir()
+    (folder / "a.csv").write_text("id\n1\n")
+    (folder / "cut.parquet").write_bytes(b"PAR1 and no more")
+    result = served.manifold("sources", "add", "cut", "--connector", "local_files", "--set", f"path={folder}")
+    assert result.exit_code == 0, result.output
+    said = "Without columns: cut. `manifold sources preview cut STREAM` tells why.\n"
+    assert result.stderr.endswith(said)
+    assert served.manifold("sources", "discover", "cut").stderr == said
+    assert "cut.parquet" in served.manifold("sources", "preview", "cut", "cut").stderr
+    served.client().in_project("DELETE", "sources/cut/")
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_it_is_answered_in_aligned_columns(served: Served) -> None:
     assert served.manifold("sql", "SELECT * FROM orders WHERE id < 0").stdout == "No rows.\n"
     assert served.json("sql", 'SELECT count(*) FROM "orders@1"')["rows"] == [[2]]
     cut = served.manifold("sql", query, "--limit", "1")
-    assert "1 rows in" in cut.stderr and "there are more" in cut.stderr and "Only the first 1 rows" in cut.stderr
+    assert "1 row in" in cut.stderr and "there are more" in cut.stderr and "Only the first 1 rows" in cut.stderr
 
 
 def test_parameters_and_saved_queries(served: Served) -> None:
