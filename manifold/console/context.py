@@ -12,6 +12,7 @@ from django.urls import reverse
 from apps.accounts.page_base import May, memberships
 from apps.pipelines.models import Run
 from apps.pipelines.states import RUN_ACTIVE
+from manifold.console import flower
 
 _KEYS = {"home": "h", "source": "s", "pipeline": "p", "run": "r", "dataset": "d", "sql": "q", "audit": "a"}
 
@@ -43,6 +44,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     project = getattr(request, "project", None) or _last(request, [each.project for each in members])
     context: dict[str, Any] = {"project": project, "projects": [each.project for each in members], **oidc}
     context["may"] = getattr(request, "may", May(False, False, ""))
+    context["sees_workers"] = flower.may_see(user)
     context["nav"] = _items(request, project) if project else []
     return context
 

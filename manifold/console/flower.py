@@ -41,8 +41,10 @@ def may_see(user: User | AnonymousUser) -> bool:
         return False
     if user.administers_platform():
         return True
+    if not settings.FLOWER_OPERATORS:
+        return False
     mine = user.project_ids("operate")
-    return settings.FLOWER_OPERATORS and Project.objects.exists() and not Project.objects.exclude(pk__in=mine).exists()
+    return bool(mine) and not Project.objects.exclude(pk__in=mine).exists()
 
 
 @require_safe

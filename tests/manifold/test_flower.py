@@ -40,6 +40,18 @@ def test_a_project_of_others_closes_it(superuser: User, operator: User, stranger
     assert [may_see(each) for each in (superuser, operator, stranger)] == [True, False, False]
 
 
+def test_the_navigation_leads_there_for_whoever_may_see_it(
+    *, superuser: User, operator: User, viewer: User, settings: Any
+) -> None:
+    settings.FLOWER_OPERATORS = True
+    shown = []
+    for user in (superuser, operator, viewer):
+        client = quick(Client())
+        client.force_login(user)
+        shown.append('href="/flower/"' in client.get("/tokens/").content.decode())
+    assert shown == [True, True, False]
+
+
 def test_signed_out_it_leads_to_the_sign_in_page(client: Client) -> None:
     answer = client.get("/flower/tasks")
     assert (answer.status_code, answer.headers["Location"]) == (302, "/login/?next=/flower/tasks")

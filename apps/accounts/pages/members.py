@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import path, reverse
@@ -13,8 +14,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts import services
 from apps.accounts.actors import actor_of
-from apps.accounts.models import Invitation, Membership, Project, Role
-from apps.accounts.page_base import go, project_page, require
+from apps.accounts.models import ApiToken, Invitation, Membership, Project, Role
+from apps.accounts.page_base import go, project_page, require, signed_in
 from dataplane.errors import ManifoldError
 
 LASTING = {1: "a day", 7: "a week", 30: "30 days"}
@@ -38,6 +39,7 @@ def members(request: HttpRequest, project: Project) -> HttpResponse:
         project=project, accepted_at=None, withdrawn_at=None, expires_at__gt=timezone.now()
     )
     context |= {
+        "tokens": _tokens(request, project),
         "members": found.select_related("user").order_by("user__username"),
         "invitations": open_ones,
         "roles": Role.choices,
@@ -75,6 +77,13 @@ def withdraw(request: HttpRequest, project: Project, invitation_id: uuid.UUID) -
     invitation = services.withdraw_invitation(get_object_or_404(rows, pk=invitation_id), actor=actor_of(request.user))
     said = f"The invitation for {invitation.name} opens nothing any more."
     return go(request, reverse("console:members", args=[project.slug]), said)
+
+
+def _tokens(request: HttpRequest, project: Project) -> QuerySet[ApiToken]:
+    """Whoever's tokens are limited to the project, for its administrators."""
+    user = signed_in(request)
+    managed = ApiToken.objects.filter(project__in=user.project_ids("manage"), project=project, revoked_at=None)
+    return managed.select_related("user")
 
 
 def _member(request: HttpRequest, project: Project, username: str) -> Membership:

@@ -1,4 +1,4 @@
-"""The console's page of one's own API tokens."""
+"""The console's page of one's own API tokens; a project's page of members shows all that are limited to it."""
 
 from __future__ import annotations
 
@@ -44,9 +44,14 @@ def tokens(request: HttpRequest) -> HttpResponse:
 @require_POST
 @person_page
 def revoke(request: HttpRequest, token_id: uuid.UUID) -> HttpResponse:
-    token = get_object_or_404(ApiToken, user=signed_in(request), pk=token_id)
-    services.revoke_token(token, actor=actor_of(request.user))
-    return go(request, reverse("console:tokens"), f"The token {token.name} no longer opens anything.")
+    """One's own, or one of a project that one manages."""
+    user = signed_in(request)
+    token = get_object_or_404(ApiToken.objects.visible_to(user).select_related("project"), pk=token_id)
+    services.revoke_token(token, actor=actor_of(user))
+    place = reverse("console:tokens")
+    if token.project is not None and token.user_id != user.pk:
+        place = reverse("console:members", args=[token.project.slug])
+    return go(request, place, f"The token {token.name} no longer opens anything.")
 
 
 def _issue(request: HttpRequest, user: User) -> tuple[ApiToken, str]:

@@ -192,6 +192,26 @@ def test_others_tokens_are_not_found_but_by_who_manages_their_project(
     assert api(admin).post(f"/api/v1/tokens/{token.pk}/revoke/").status_code == 200
 
 
+def test_the_page_of_members_shows_tokens_of_its_project_to_admins_who_revoke_them(
+    admin: User, operator: User, project: Project
+) -> None:
+    issued(operator, project=project)
+    services.issue_token(operator, name="of everything", actor=SYSTEM)
+    token = ApiToken.objects.get(project=project)
+    clients = {}
+    for user in (admin, operator):
+        clients[user] = quick(Client())
+        clients[user].force_login(user)
+    shown = {user: client.get("/p/flights/members/").content.decode() for user, client in clients.items()}
+    assert [token.hint in shown[each] for each in (admin, operator)] == [True, False]
+    assert "of everything" not in shown[admin]
+    done = clients[admin].post(f"/tokens/{token.pk}/revoke/")
+    assert (done.status_code, done.headers["Location"]) == (302, "/p/flights/members/")
+    token.refresh_from_db()
+    assert token.revoked_at is not None
+    assert token.hint not in clients[admin].get("/p/flights/members/").content.decode()
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
