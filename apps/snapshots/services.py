@@ -113,12 +113,15 @@ def _remove(dataset: Dataset, load: Load, number: int) -> tuple[int, int, int]:
     return sum(rows for rows, _ in found), sum(size for _, size in found), len(found)
 
 
-def commit_rejected(dataset: Dataset, load: Load, files: tuple[StagedFile, ...]) -> Snapshot | None:
-    """What a load set aside, as a snapshot of the hidden dataset beside the locked one; None where there is nothing."""
+def commit_rejected(dataset: Dataset, load: Load, files: tuple[StagedFile, ...], *, whole: bool) -> Snapshot | None:
+    """What a load set aside, as a snapshot of the hidden dataset beside the locked one; None where there is nothing.
+
+    whole: the load had before it all that the sources hold, so what was set aside takes the place of what is there.
+    """
     slug = f"{dataset.slug}{REJECTED}"
     hidden = Dataset.objects.select_for_update(no_key=True).filter(project_id=dataset.project_id, slug=slug).first()
     held = hidden is not None and hidden.data_files.filter(removed_in__isnull=True).exists()
-    if not files and not (load.mode == "replace" and held):
+    if not files and not (whole and held):
         return None
     if hidden is None:
         hidden = Dataset.objects.create(
@@ -129,7 +132,7 @@ def commit_rejected(dataset: Dataset, load: Load, files: tuple[StagedFile, ...])
             owner_pipeline=dataset.owner_pipeline,
             owner_step=dataset.owner_step,
         )
-    mode: LoadMode = "replace" if load.mode == "replace" else "append"
+    mode: LoadMode = "replace" if whole else "append"
     return commit_snapshot(hidden, replace(load, mode=mode, files=files, removed=(), columns=REJECTED_COLUMNS))
 
 

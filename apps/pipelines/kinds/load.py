@@ -86,12 +86,12 @@ class LoadAdapter(KindAdapter):
         elif result.facts["verdict"]:
             output = {"status": result.facts["verdict"], "dataset": dataset.slug, "snapshot": None, "rows": 0}
         else:
-            output = self._add(step, run, result, dataset)
+            output = self._add(step, run, graph, result, dataset)
         ingestion.prove(run, step, output)
         w.loaded(run, graph, step.key)
         return Done(output)
 
-    def _add(self, step: StepRun, run: Run, result: StepResult, dataset: Dataset) -> dict[str, Any]:
+    def _add(self, step: StepRun, run: Run, graph: Graph, result: StepResult, dataset: Dataset) -> dict[str, Any]:
         table = result.table
         assert table is not None
         load = services.Load(
@@ -109,7 +109,8 @@ class LoadAdapter(KindAdapter):
             snapshot = services.commit_snapshot(dataset, load, parent=result.facts["head"])
         except services.HeadMoved:
             raise RunAgain from None
-        services.commit_rejected(dataset, load, table.rejected)
+        whole = load.mode == "replace" or (load.mode == "merge" and not graph.incremental_direct(step.key))
+        services.commit_rejected(dataset, load, table.rejected, whole=whole)
         rows = table.rows if result.rows_out is None else result.rows_out
         done = {"status": "loaded", "dataset": dataset.slug, "snapshot": snapshot.number, "rows": rows}
         return done | (result.facts["counts"] if load.mode == "merge" else {})

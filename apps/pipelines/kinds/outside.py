@@ -132,7 +132,9 @@ def _behind(step: StepRun, run: Run, graph: Graph) -> bool:
 def _keep_rejected(step: StepRun, run: Run, result: StepResult) -> None:
     """What was set aside on the way, in a hidden dataset of the step's own: once, however often a load is repeated."""
     rejected = result.table.rejected if result.table else ()
-    if not rejected:
+    done: Load = result.facts["load"]
+    whole = done.mode == "replace" or (done.mode == "merge" and done.complete)
+    if not rejected and not whole:
         return
     slug = f"{run.pipeline.slug}.{step.key}"[:90]
     owner = {"owner_pipeline": run.pipeline_id, "owner_step": step.key}
@@ -146,9 +148,9 @@ def _keep_rejected(step: StepRun, run: Run, result: StepResult) -> None:
         step_key=step.key,
         run=run.pk,
         load_key=key,
-        mode="replace" if result.facts["load"].mode == "replace" else "append",
+        mode="replace" if whole else "append",
         columns=(),
         files=(),
         reason=run.mode_reason,
     )
-    snapshots.commit_rejected(beside, load, rejected)
+    snapshots.commit_rejected(beside, load, rejected, whole=whole)

@@ -89,6 +89,33 @@ def test_a_seed_takes_the_place_of_what_was_appended(project: Project, orders: s
     assert table(orders) == Counter({(1, 11): 1, (2, 20): 1})
 
 
+@pytest.mark.parametrize("text", [APPEND, MERGE], ids=["append", "merge"])
+def test_a_seed_takes_the_place_of_what_was_set_aside(project: Project, orders: str, text: str):
+    pipeline = ws.published(project, text)
+    ws.insert(orders, "orders", [(3, -1), (4, -2)])
+    ws.run(pipeline)
+    ws.execute(orders, "UPDATE orders SET amount = 40 WHERE id = 4")
+    for _ in range(2):
+        assert ws.run(pipeline, "seed").state == "succeeded"
+        assert ws.rows(project, "out.out.rejected", "row").total() == 1
+    ws.execute(orders, "UPDATE orders SET amount = 30 WHERE id = 3")
+    assert ws.run(pipeline, "seed").state == "succeeded"
+    assert ws.rows(project, "out.out.rejected", "row").total() == 0
+
+
+@pytest.mark.parametrize("target", ["destination: db, table: mart.orders", "dataset: kept"], ids=["outside", "dataset"])
+def test_a_merge_of_all_that_there_is_sets_nothing_aside_twice(project: Project, orders: str, target: str):
+    text = MERGE.replace("mode: incremental", "mode: full_refresh").replace(
+        "destination: db, table: mart.orders", target
+    )
+    pipeline = ws.published(project, text)
+    ws.insert(orders, "orders", [(3, -1)])
+    for _ in range(2):
+        assert ws.run(pipeline).state == "succeeded"
+    slug = "kept.rejected" if "kept" in target else "out.out.rejected"
+    assert ws.rows(project, slug, "row").total() == 1
+
+
 def test_a_seed_brings_back_a_table_that_vanished(project: Project, orders: str):
     pipeline = ws.published(project, MERGE)
     ws.run(pipeline)
