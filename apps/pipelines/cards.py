@@ -26,7 +26,7 @@ _FILES = """
     WITH taken AS (
         SELECT DISTINCT ON (w.source, w.stream, f ->> 'path') w.source, w.stream, f ->> 'path' AS path, w.state
         FROM pipelines_window w, jsonb_array_elements(w.bounds -> 'files') f
-        WHERE w.source = ANY (%(sources)s::uuid[]) AND w.bounds ? 'files' AND w.state <> 'forgotten'
+        WHERE w.source = ANY (%(sources)s::uuid[]) AND w.bounds -> 'kind' = '"files"' AND w.state <> 'forgotten'
         ORDER BY 1, 2, 3, w.id DESC
     )
     SELECT s.source_id, count(*) FILTER (WHERE t.state = 'done'), count(*) FILTER (WHERE t.state = 'failed'),
@@ -56,13 +56,19 @@ _READ = """
 """
 # How many messages the newest window of each reader has left for the next one.
 _BEHIND = """
-    SELECT source, sum(behind)::bigint FROM (
-        SELECT DISTINCT ON (w.source, w.stream, w.pipeline_id, w.step_key)
-               w.source, (w.bounds ->> 'behind')::bigint AS behind
-        FROM pipelines_window w
-        WHERE w.source = ANY (%(sources)s::uuid[]) AND w.bounds ->> 'kind' = 'offsets' AND w.state = 'done'
-        ORDER BY w.source, w.stream, w.pipeline_id, w.step_key, w.id DESC
-    ) newest GROUP BY source
+    SELECT s.id, sum(newest.behind)::bigint
+    FROM sources_source s
+    JOIN pipelines_pipeline p ON p.project_id = s.project_id
+    JOIN pipelines_pipelineversion v ON v.id = p.published_id
+    CROSS JOIN LATERAL jsonb_each(v.document -> 'steps') step
+    CROSS JOIN LATERAL (
+        SELECT (w.bounds ->> 'behind')::bigint AS behind FROM pipelines_window w
+        WHERE w.pipeline_id = p.id AND w.step_key = step.key AND w.source = s.id AND w.state = 'done'
+              AND w.bounds -> 'kind' = '"offsets"'
+        ORDER BY w.id DESC LIMIT 1
+    ) newest
+    WHERE s.id = ANY (%(sources)s::uuid[]) AND step.value -> 'extract' ->> 'source' = s.slug
+    GROUP BY s.id
 """
 
 

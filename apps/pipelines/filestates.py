@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from apps.pipelines import windows as w
+from django.db import connection
+
 from apps.pipelines.models import Pipeline
-from apps.sources.models import Source, SourceFile, Stream
+from apps.sources.models import Source, Stream
 from dataplane.connectors import registry
 
 STATES = {
@@ -21,7 +20,38 @@ STATES = {
     "changed": "has changed since it was read",
     "gone": "went away before it was read",
 }
-_OF_WINDOWS = {"done": "processed", "failed": "failed"}
+
+# The newest window of a step that names a file says how it went. What a plan has found changed has no digest until it
+# is read again.
+_STATED = """
+    WITH steps AS (
+        SELECT * FROM unnest(%(steps)s::text[], %(slugs)s::text[], %(sources)s::uuid[], %(streams)s::uuid[])
+        WITH ORDINALITY AS s(step, slug, source, stream, place)
+    ), taken AS (
+        SELECT DISTINCT ON (w.step_key, f ->> 'path') w.step_key, f ->> 'path' AS path, w.state,
+               (f ->> 'size')::bigint AS size, (f ->> 'modified')::timestamptz AS modified
+        FROM pipelines_window w JOIN steps ON steps.step = w.step_key AND steps.source = w.source,
+             jsonb_array_elements(w.bounds -> 'files') f
+        WHERE w.pipeline_id = %(pipeline)s AND w.state <> 'forgotten' AND w.bounds -> 'kind' = '"files"'
+        ORDER BY 1, 2, w.id DESC
+    ), stated AS (
+        SELECT steps.place, steps.step, steps.slug, x.stream_id, x.path, x.size, x.modified, x.file_date,
+            CASE WHEN x.ignored THEN 'ignored'
+                 WHEN t.path IS NULL THEN CASE WHEN x.gone_at IS NULL THEN 'pending' ELSE 'gone' END
+                 WHEN t.state = 'failed' THEN 'failed'
+                 WHEN t.state <> 'done' THEN 'pending'
+                 WHEN x.digest = '' AND (x.size, x.modified) IS DISTINCT FROM (t.size, t.modified) THEN 'changed'
+                 ELSE 'processed' END AS state
+        FROM steps JOIN sources_sourcefile x ON x.stream_id = steps.stream
+        LEFT JOIN taken t ON t.step_key = steps.step AND t.path = x.path
+    )
+"""
+_COUNTS = f"{_STATED} SELECT state, count(*) FROM stated GROUP BY state"
+_FILES = f"""
+    {_STATED} SELECT step, slug, s.name, path, state, size, modified, file_date
+    FROM stated JOIN sources_stream s ON s.id = stream_id
+    WHERE state = %(state)s OR %(state)s = '' ORDER BY place, file_date, path LIMIT %(limit)s
+"""
 
 
 @dataclass(frozen=True)
@@ -31,80 +61,65 @@ class FileState:
     step: str
     source: str
     stream: str
-    file: SourceFile
+    path: str
     state: str
+    size: int
+    modified: datetime
+    file_date: date | None
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "step": self.step,
-            "source": self.source,
-            "stream": self.stream,
-            "path": self.file.path,
-            "state": self.state,
-            "size": self.file.size,
-            "modified": self.file.modified.isoformat().replace("+00:00", "Z"),
-            "file_date": self.file.file_date.isoformat() if self.file.file_date else None,
+            **vars(self),
+            "modified": self.modified.isoformat().replace("+00:00", "Z"),
+            "file_date": self.file_date.isoformat() if self.file_date else None,
         }
 
 
-def of_pipeline(pipeline: Pipeline, step: str = "") -> list[FileState]:
-    """Every file that was seen, by step, date and path; of one step, where it is named. Two queries a step."""
-    found: list[FileState] = []
-    steps = pipeline.published.document["steps"] if pipeline.published else {}
-    kept = w.kept(pipeline.pk)
-    for key, written in steps.items():
-        extract = written.get("extract") or {}
-        if extract.get("mode") != "incremental" or step not in ("", key):
-            continue
-        # Its columns are long: they are not read again with each file.
-        stream = (
-            Stream.objects.filter(
-                source__project_id=pipeline.project_id, source__slug=extract["source"], name=extract["stream"]
-            )
-            .select_related("source")
-            .first()
-        )
-        if stream is None or registry.get(stream.source.connector).family != "file":
-            continue
-        taken = _taken(each for each in kept if each.step_key == key and each.source == stream.source_id)
-        rows = SourceFile.objects.filter(stream=stream).order_by("file_date", "path")
-        found += [FileState(key, extract["source"], stream.name, each, _state(each, taken)) for each in rows]
-    return found
+def of_pipeline(pipeline: Pipeline, step: str = "", state: str = "", *, limit: int) -> list[FileState]:
+    """The first files that were seen, by step, date and path; of one step or in one state, where it is named."""
+    return [FileState(*row) for row in _asked(_FILES, pipeline, step, state=state, limit=limit)]
+
+
+def counted(pipeline: Pipeline) -> dict[str, int]:
+    """How many files are in each state, in the order of the states; those that have none are left out."""
+    counts = dict(_asked(_COUNTS, pipeline, ""))
+    return {each: counts[each] for each in STATES if each in counts}
 
 
 def reads_files(pipeline: Pipeline) -> bool:
     """Whether a step of the published version takes new files."""
-    steps = pipeline.published.document["steps"].values() if pipeline.published else ()
-    extracts = [each["extract"] for each in steps if each.get("extract", {}).get("mode") == "incremental"]
+    extracts = _extracts(pipeline).values()
     kinds = Source.objects.filter(project=pipeline.project_id, slug__in={each["source"] for each in extracts})
     return any(registry.get(each).family == "file" for each in kinds.values_list("connector", flat=True))
 
 
-def counted(states: Iterable[FileState]) -> dict[str, int]:
-    """How many files are in each state, in the order of the states; those that have none are left out."""
-    counts = Counter(each.state for each in states)
-    return {each: counts[each] for each in STATES if counts[each]}
+def _extracts(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+    """The extracts of the published version that read only what is new, by step."""
+    steps = pipeline.published.document["steps"] if pipeline.published else {}
+    extracts = {key: written["extract"] for key, written in steps.items() if "extract" in written}
+    return {key: each for key, each in extracts.items() if each.get("mode") == "incremental"}
 
 
-def _taken(windows: Iterable[Any]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Path -> the state of the newest window that holds it, and the file as it was read there."""
-    taken: dict[str, tuple[str, dict[str, Any]]] = {}
-    for each in windows:
-        state = _OF_WINDOWS.get(each.state, "pending")
-        taken |= {file["path"]: (state, file) for file in each.bounds.get("files", ())}
-    return taken
+def _asked(statement: str, pipeline: Pipeline, step: str, **values: Any) -> list[tuple[Any, ...]]:
+    """The rows of a query over the files of each step. Two queries in all."""
+    extracts = {key: each for key, each in _extracts(pipeline).items() if step in ("", key)}
+    known = Stream.objects.filter(
+        source__project_id=pipeline.project_id, source__slug__in={each["source"] for each in extracts.values()}
+    ).values_list("source__slug", "name", "source__connector", "source_id", "pk")
+    streams = {(slug, name): (source, pk) for slug, name, kind, source, pk in known if _of_files(kind)}
+    found = [
+        (key, each["source"], *streams[each["source"], each["stream"]])
+        for key, each in extracts.items()
+        if (each["source"], each["stream"]) in streams
+    ]
+    if not found:
+        return []
+    names = ("steps", "slugs", "sources", "streams")
+    given = dict(zip(names, map(list, zip(*found, strict=True)), strict=True))
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {**given, "pipeline": pipeline.pk, **values})
+        return list(cursor.fetchall())
 
 
-def _state(file: SourceFile, taken: dict[str, tuple[str, dict[str, Any]]]) -> str:
-    if file.ignored:
-        return "ignored"
-    if file.path not in taken:
-        return "pending" if file.gone_at is None else "gone"
-    state, read = taken[file.path]
-    return "changed" if state == "processed" and _differs(file, read) else state
-
-
-def _differs(file: SourceFile, read: dict[str, Any]) -> bool:
-    """Whether a file is not as it was read: what a plan has found changed has no digest until it is read again."""
-    same = file.size == read["size"] and file.modified == datetime.fromisoformat(read["modified"])
-    return not same and not file.digest
+def _of_files(connector: str) -> bool:
+    return registry.get(connector).family == "file"

@@ -276,7 +276,11 @@ class Window(ProjectRow):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["pipeline", "step_key", "state"])]
+        indexes = [
+            models.Index(fields=["pipeline", "step_key", "-id"], name="window_newest"),
+            # Of windows of messages there may be one a minute: what asks for files leaves them alone.
+            models.Index(fields=["source", "stream"], condition=Q(bounds__kind="files"), name="window_of_files"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["batch", "step_key"], name="window_once_per_batch"),
             models.CheckConstraint(

@@ -49,9 +49,9 @@ def kept(pipeline_id: uuid.UUID) -> list[Window]:
 def deciding(pipeline_id: uuid.UUID, batch: uuid.UUID | None = None) -> list[Window]:
     """Those of the kept windows that decide what a run goes on with, the oldest first.
 
-    Of windows along a cursor that are done the first and the newest say all, of live runs as of each backfill; so their
-    number does not grow with every run. All that is unfinished is among them with the whole of its batch, as is this
-    `batch`, what came late since the oldest of these, and every window that names files or offsets.
+    Of windows along a cursor, or of messages, that are done the first and the newest say all, of live runs as of each
+    backfill; so their number does not grow with every run. All that is unfinished is among them with the whole of its
+    batch, as is this `batch`, what came late since the oldest of these, and every window that names files.
     """
     rows = Window.objects.filter(pipeline_id=pipeline_id).exclude(state="forgotten")
     unfinished = rows.exclude(state="done")
@@ -59,7 +59,7 @@ def deciding(pipeline_id: uuid.UUID, batch: uuid.UUID | None = None) -> list[Win
     first, newest = (rows.order_by(*chain, way).distinct(*chain).values("pk") for way in ("id", "-id"))
     oldest = Subquery(unfinished.order_by("id").values("pk")[:1])
     wanted = (
-        ~Q(bounds__kind__in=["cursor", "slice"])
+        ~Q(bounds__kind__in=["cursor", "slice", "offsets"])
         | Q(pk__in=first)
         | Q(pk__in=newest)
         | Q(batch__in=unfinished.values("batch"))

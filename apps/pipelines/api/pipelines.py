@@ -184,9 +184,8 @@ class PipelineViewSet(ProjectViewSet):
         given = shapes.FileParameters(data=request.query_params)
         given.is_valid(raise_exception=True)
         wanted = given.validated_data
-        found = filestates.of_pipeline(self.get_object(), wanted["step"])
-        chosen = [each.as_json() for each in found if wanted["state"] in ("", each.state)]
-        return self.get_paginated_response(chosen[: wanted["limit"]])
+        found = filestates.of_pipeline(self.get_object(), wanted["step"], wanted["state"], limit=wanted["limit"])
+        return self.get_paginated_response([each.as_json() for each in found])
 
     @extend_schema(request=shapes.CloneBody, responses={201: shapes.PipelineDetail})
     @action(detail=True, methods=["post"])

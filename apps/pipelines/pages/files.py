@@ -19,16 +19,16 @@ _SHOWN = 300
 @project_page()
 def files(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     pipeline = pipeline_of(request, project, slug)
-    found = filestates.of_pipeline(pipeline)
     chosen = request.GET.get("state", "")
-    shown = [each for each in found if chosen in ("", each.state)]
+    counts = filestates.counted(pipeline)
+    found = filestates.of_pipeline(pipeline, state=chosen, limit=_SHOWN)
     context = {
         "pipeline": pipeline,
-        "files": shown[:_SHOWN],
-        "total": len(found),
-        "cut": len(shown) > _SHOWN,
+        "files": found,
+        "total": sum(counts.values()),
+        "cut": len(found) < (counts.get(chosen, 0) if chosen else sum(counts.values())),
         "chosen": chosen,
-        "counts": [(state, count, filestates.STATES[state]) for state, count in filestates.counted(found).items()],
+        "counts": [(state, count, filestates.STATES[state]) for state, count in counts.items()],
     }
     return render(request, "pipelines/files.html", context)
 

@@ -110,6 +110,9 @@ def planned(
         )
         rows += extent.waiting(lower, count) if extent.newest > lower else 0
         new = new or extent.newest > lower
+    # A partition that its broker does not name now goes on where it was when it is named again.
+    left = (mark for partition, mark in read.items() if partition not in {each.partition for each in extents})
+    spans += [Span(each.partition, each.upper, each.upper, each.count_upper, each.count_upper) for each in left]
     warnings = said(stream, gaps, written, go_on=go_on)
     if not new:
         return Planned(None, f"{stream} has no new message.", 0, 0, warnings)

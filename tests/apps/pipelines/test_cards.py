@@ -89,6 +89,10 @@ def test_an_api_shows_its_calls_what_is_left_and_what_failed(furnished: Furnishe
 
 def test_a_stream_of_messages_shows_how_far_behind_and_how_fast_it_is(furnished: Furnished) -> None:  # noqa: F811
     source = made(furnished.project, "kafka")
+    version = furnished.pipeline.published
+    assert version is not None
+    version.document["steps"]["events"] = {"extract": {"source": source.slug, "stream": "events"}}
+    version.save()
     assert figures(source) == {"behind": None, "messages in a day": 0, "a second, last time": None}
     for place, behind in enumerate((500, 42)):
         Window.objects.create(

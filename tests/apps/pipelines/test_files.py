@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,9 @@ def run(pipeline: Pipeline, *files: str, again: bool = False) -> Run:
 
 
 def states(pipeline: Pipeline) -> dict[str, str]:
-    return {each.file.path.removesuffix(".csv")[-1]: each.state for each in filestates.of_pipeline(pipeline)}
+    found = filestates.of_pipeline(pipeline, limit=100)
+    assert filestates.counted(pipeline) == Counter(each.state for each in found)
+    return {each.path.removesuffix(".csv")[-1]: each.state for each in found}
 
 
 def policy(what: str) -> None:
@@ -76,13 +79,14 @@ def test_it_works(project: Project, drop: Path):
     assert amounts(project) == {10, 20}
 
 
-def test_what_is_told_of_a_file_does_not_read_its_stream_again(project: Project, drop: Path):
+def test_what_is_told_of_files_takes_two_queries_and_no_more_files_than_are_shown(project: Project, drop: Path):
     pipeline = ws.published(project, TEXT)
-    run(pipeline)
+    run(pipeline, "*-02.csv")
+    assert pipeline.published
     with CaptureQueriesContext(connection) as queries:
-        assert len(states(pipeline)) == 3
-    (files,) = [each["sql"] for each in queries if "sourcefile" in each["sql"]]
-    assert "config" not in files
+        found = filestates.of_pipeline(pipeline, "sales", "pending", limit=1)
+    assert ([each.path for each in found], len(queries)) == (["sales_2026-01.csv"], 2)
+    assert filestates.of_pipeline(pipeline, "kept", limit=9) == []
 
 
 def test_a_file_is_read_once_more_where_a_load_knows_its_rows_again(project: Project, drop: Path):

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from apps.accounts.models import Project
-from apps.pipelines import services
+from apps.pipelines import services, windows
 from apps.pipelines.models import Run, Window
 from apps.sources import services as sources
 from apps.sources.models import Drift, Source, Stream
@@ -252,3 +252,14 @@ def test_a_pipeline_that_begins_with_the_newest_reads_what_comes_from_then_on(
     assert numbers(project) == [4, 5]
     ws.run(pipeline, "seed")
     assert numbers(project) == [1, 2, 3, 4, 5]
+
+
+def test_what_decides_does_not_grow_with_every_run(project: Project, source: Source, key: str, add: Add):
+    pipeline = ws.published(project, TEXT.format(key=key))
+    for each in range(4, 8):
+        ws.run(pipeline)
+        add(each)
+    every = windows.kept(pipeline.pk)
+    assert (len(every), windows.deciding(pipeline.pk)) == (4, [every[0], every[-1]])
+    ws.run(pipeline)
+    assert numbers(project) == list(range(1, 8))
