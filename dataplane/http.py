@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import certifi
 import httpcore
@@ -136,6 +136,15 @@ def shown(url: str) -> str:
     """An address as it may be shown: without its query, where keys are put, and without a password."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def with_parameters(url: str, parameters: Mapping[str, str]) -> str:
+    """An address with parameters set; those that it has already under these names give way."""
+    if not parameters:
+        return url
+    parts = urlsplit(url)
+    kept = [each for each in parse_qsl(parts.query, keep_blank_values=True) if each[0] not in parameters]
+    return urlunsplit(parts._replace(query=urlencode([*kept, *parameters.items()])))
 
 
 def origin(url: str) -> tuple[str, str, int]:

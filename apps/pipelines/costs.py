@@ -25,7 +25,7 @@ from apps.pipelines.models import Ingestion, Spending
 from apps.pipelines.schedules import clock
 from apps.snapshots.models import DataFile
 from apps.sources.models import Source
-from apps.sources.services.testing import judge_again
+from apps.sources.services.judging import judge_again
 
 DAYS = 30
 NEAR = Decimal("0.8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from apps.audit.console import ConsoleAdmin, site
-from apps.sources.models import ConnectionCheck, Credential, SchemaVersion, Source, SourceFile, Stream, Upload
+from apps.sources.models import ConnectionCheck, Credential, Grant, SchemaVersion, Source, SourceFile, Stream, Upload
 
 
 @admin.register(Source, site=site)
@@ -22,6 +22,13 @@ class CredentialAdmin(ConsoleAdmin):
     list_filter = ["connector", "project"]
     list_select_related = ["project"]
     search_fields = ["slug"]
+    hidden = ["secrets"]
+
+
+@admin.register(Grant, site=site)
+class GrantAdmin(ConsoleAdmin):
+    list_display = ["source", "granted_by", "granted_at", "renewed_at", "ends_at", "refused"]
+    list_select_related = ["source"]
     hidden = ["secrets"]
 
 

@@ -22,6 +22,7 @@ from apps.accounts.api_base import PlatformViewSet, ProjectViewSet, WholeList
 from apps.sources import queries, services
 from apps.sources import shapes as s
 from apps.sources.api_adding import Adding
+from apps.sources.api_connecting import SourceConnecting
 from apps.sources.api_drift import SourceDrift, StreamDrift
 from apps.sources.api_inbox import SourceInbox
 from apps.sources.models import ConnectionCheck, Credential, Source, SourceFile, Stream, Upload
@@ -121,6 +122,7 @@ class SourceViewSet(
     Adding,
     SourceDrift,
     SourceInbox,
+    SourceConnecting,
     AsksReaders,
     RefusesFields,
     mixins.ListModelMixin,
@@ -149,8 +151,13 @@ class SourceViewSet(
         "inbox": "see",
         "inbox_secret": "manage",
         "inbox_previous": "manage",
+        "grant": "see",
+        "connect": "manage",
+        "entered": "manage",
+        "disconnect": "manage",
         "files": "see",
     }
+    only_for_some = (*SourceInbox.only_for_some, "grant")
     fields_below = "params"
     own_fields = frozenset({"streams", "slug", "title", "connector", "credential", "writable", "check_every", "drift"})
 

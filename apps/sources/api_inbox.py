@@ -41,7 +41,7 @@ class InboxSecretShape(serializers.Serializer[Any]):
 class SourceInbox(Base):
     """What the endpoint of sources offers of inbound webhooks."""
 
-    only_for_some = ("inbox",)
+    only_for_some: tuple[str, ...] = ("inbox",)
     """Reads that other kinds of sources refuse with 409."""
 
     @extend_schema(responses=InboxShape)

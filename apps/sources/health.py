@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
-from apps.sources.models import ConnectionCheck, Drift, Health, Source
+from apps.sources.models import ConnectionCheck, Drift, Grant, Health, Source
+from dataplane.connectors.rest.params import GRANTED
 
 LAST = 60
 """So many tests are looked at."""
@@ -31,16 +32,20 @@ class Verdict:
 
 
 def judged(source: Source, checks: Sequence[ConnectionCheck], now: datetime) -> Verdict:
-    """What these tests of a source, the newest first and at least one, and the changes of its columns say.
+    """What these tests of a source, the newest first, what lets it in, and the changes of its columns say.
 
-    error: the newest failed. warning: it works, and came and went in its last ten tests, or has become slow, or its
-    secrets end within two weeks, or the columns of a stream have changed and nobody has seen it yet, or whoever was
-    registered with `also_look` says so.
+    There is at least one test, unless what let it in is refused. error: that, or the newest test failed. warning: it
+    works, and came and went in its last ten tests, or has become slow, or its secrets or what lets it in end within two
+    weeks, or the columns of a stream have changed and nobody has seen it yet, or whoever was registered with
+    `also_look` says so.
     """
+    if refused := grant_refused(source):
+        return Verdict(Health.ERROR, refused)
     newest = checks[0]
     if not newest.ok:
         return Verdict(Health.ERROR, _failure(newest))
-    reason = _unsteady(checks[:_RECENT]) or _slow(checks) or _expiring(source, now) or _reshaped(source)
+    reason = _unsteady(checks[:_RECENT]) or _slow(checks) or _expiring(source, now)
+    reason = reason or _grant_ending(source, now) or _reshaped(source)
     reason = reason or next((said for look in _others if (said := look(source))), "")
     return Verdict(Health.WARNING, reason) if reason else Verdict(Health.HEALTHY)
 
@@ -88,6 +93,27 @@ def _expiring(source: Source, now: datetime) -> str:
         return ""
     verb = "expire" if last >= now.date() else "expired"
     return f"Its secrets {verb} on {last.day} {last:%B %Y}: enter new ones."
+
+
+def grant_refused(source: Source) -> str:
+    """Why the source is not let in any more by what somebody has consented to; empty where nothing says so."""
+    grant = _grant(source)
+    return grant.refused if grant else ""
+
+
+def _grant_ending(source: Source, now: datetime) -> str:
+    """Whether what somebody has consented to ends soon, and is not renewed by itself."""
+    grant = _grant(source)
+    if grant is None or grant.ends_at is None or grant.ends_at > now + _AHEAD:
+        return ""
+    verb = "ends" if grant.ends_at > now else "ended"
+    at = f"{grant.ends_at.astimezone(UTC):%d %B %Y, %H:%M} UTC".lstrip("0")
+    return f"What lets it in {verb} on {at}, and nothing renews it: connect it again."
+
+
+def _grant(source: Source) -> Grant | None:
+    """What somebody has consented to; a query only for sources where somebody has to."""
+    return Grant.objects.filter(source=source).first() if source.params.get("auth") in GRANTED else None
 
 
 def _reshaped(source: Source) -> str:

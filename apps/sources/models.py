@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from apps.accounts.models import Project
+from apps.accounts.models import Project, User
 from apps.audit.ids import new_id
 from apps.audit.triggers import audited
 from apps.audit.visibility import ProjectRow
@@ -73,6 +73,63 @@ class Source(ProjectRow):
 
     def __str__(self) -> str:
         return self.slug
+
+
+class Grant(ProjectRow):
+    """What somebody has let a source do with an API (OAuth 2): its tokens, sealed as the secrets of a credential are.
+
+    token_ends_at: when the token that is held ends; it is renewed before. ends_at: from when on somebody has to connect
+    the source again; None where nobody has said, or nothing ends. refused: why it does not hold any more.
+    """
+
+    project_path = "source__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    source = models.OneToOneField(Source, on_delete=models.CASCADE, related_name="grant")
+    secrets = models.JSONField(default=dict)
+    key_version = models.PositiveIntegerField()
+    scope = models.CharField(max_length=1000, blank=True)
+    token_ends_at = models.DateTimeField(null=True, blank=True)
+    ends_at = models.DateTimeField(null=True, blank=True)
+    renewed_at = models.DateTimeField(null=True, blank=True)
+    refused = models.TextField(blank=True)
+    granted_at = models.DateTimeField()
+    granted_by = models.CharField(max_length=200)
+
+    class Meta:
+        triggers = audited(name=["source__slug"], secret=["secrets"], skip=["token_ends_at", "ends_at", "renewed_at"])
+
+    def __str__(self) -> str:
+        return f"grant of {self.source}"
+
+
+class Connecting(ProjectRow):
+    """Somebody is about to connect a source: what has to come back, or the code to enter. A later one replaces it.
+
+    state: its SHA-256, of those who come back to `redirect`; in_session: the browser that began has to bring it, too.
+    secrets: the verifier, or the code of the device, sealed. interval: seconds between two questions whether the code
+    has been entered, the next at `next_ask_at`.
+    """
+
+    project_path = "source__project_id"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    source = models.OneToOneField(Source, on_delete=models.CASCADE, related_name="connecting")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    state = models.CharField(max_length=64, null=True, unique=True)
+    in_session = models.BooleanField(default=False)
+    redirect = models.CharField(max_length=500, blank=True)
+    secrets = models.JSONField(default=dict)
+    key_version = models.PositiveIntegerField()
+    user_code = models.CharField(max_length=100, blank=True)
+    address = models.TextField(blank=True)
+    address_with_code = models.TextField(blank=True)
+    interval = models.PositiveIntegerField(default=0)
+    next_ask_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"connecting {self.source}"
 
 
 class Upload(ProjectRow):

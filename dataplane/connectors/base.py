@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.streams.inbox import Inbox
 from dataplane.errors import ManifoldError
+from dataplane.oauth import Grant
 
 Family = Literal["file", "database", "api", "stream"]
 ReadMode = Literal["full_refresh", "incremental"]
@@ -373,17 +374,20 @@ class Connector(ABC):
         networks: Sequence[str] = (),
         uploads: Sequence[Uploaded] = (),
         inbox: Inbox | None = None,
+        grant: Grant | None = None,
     ) -> None:
         """What an installation adds to the parameters; each connector looks at what concerns it.
 
         roots: the folders that file sources may read. networks: private networks that may be reached over HTTP.
-        uploads: the files that were given to the source. inbox: the events that were sent to it.
+        uploads: the files that were given to the source. inbox: the events that were sent to it. grant: what somebody
+        has let it do.
         """
         self.params = params
         self.roots = tuple(roots)
         self.networks = tuple(networks)
         self.uploads = tuple(uploads)
         self.inbox = inbox
+        self.grant = grant
 
     @classmethod
     def recognise(cls, clue: Clue) -> Guess | None:

@@ -10,6 +10,7 @@ from typing import Any
 from dataplane.connectors.base import Connector, Uploaded
 from dataplane.connectors.streams.inbox import Inbox
 from dataplane.errors import ConfigurationError
+from dataplane.oauth import Grant
 
 _CONNECTORS = {
     "local_files": "dataplane.connectors.local_files.LocalFiles",
@@ -59,16 +60,18 @@ def build(
     networks: Sequence[str] = (),
     uploads: Sequence[Uploaded] = (),
     inbox: Inbox | None = None,
+    grant: Grant | None = None,
 ) -> Connector:
     """A connector with its parameters, secrets already opened.
 
     roots: the folders that file sources may read (MANIFOLD_FILE_ROOTS). networks: the private networks that HTTP may
-    reach (MANIFOLD_NET_ALLOW). uploads, inbox: the files and the events that were given to the source. Raises
-    ConfigurationError for an unknown key and pydantic's ValidationError for wrong parameters.
+    reach (MANIFOLD_NET_ALLOW). uploads, inbox: the files and the events that were given to the source. grant: what
+    somebody has let it do. Raises ConfigurationError for an unknown key and pydantic's ValidationError for wrong
+    parameters.
     """
     connector = get(key)
     checked = connector.Params.model_validate(dict(params))
-    return connector(checked, roots=roots, networks=networks, uploads=uploads, inbox=inbox)
+    return connector(checked, roots=roots, networks=networks, uploads=uploads, inbox=inbox, grant=grant)
 
 
 @cache

@@ -11,6 +11,7 @@ import click
 from dataplane.drift import POLICIES
 from manifold.cli import output
 from manifold.cli.adding import add
+from manifold.cli.connecting import connect, show
 from manifold.cli.costs import cost
 from manifold.cli.datasets import show_rows
 from manifold.cli.detecting import detect
@@ -30,6 +31,8 @@ def sources() -> None:
 
 sources.add_command(types)
 sources.add_command(add)
+sources.add_command(show)
+sources.add_command(connect)
 sources.add_command(lag)
 sources.add_command(inbox)
 sources.add_command(drift)

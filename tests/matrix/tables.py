@@ -75,6 +75,10 @@ get     P/history/export/                                       401      404    
 get     P/sources/<slug>/inbox/                                 401      404       404    409      409   409
 post    P/sources/<slug>/inbox/secret/                          401      404       404    403      403   409
 delete  P/sources/<slug>/inbox/secret/                          401      404       404    403      403   409
+get     P/sources/<slug>/grant/                                 401      404       404    409      409   409
+post    P/sources/<slug>/grant/                                 401      404       404    403      403   409
+delete  P/sources/<slug>/grant/                                 401      404       404    403      403   409
+post    P/sources/<slug>/grant/entered/                         401      404       404    403      403   409
 get     P/sources/<slug>/files/                                 401      404       404    yes      yes   yes
 get     P/sources/<slug>/drift/                                 401      404       404    yes      yes   yes
 post    P/sources/<slug>/test/                                  401      404       404    403      yes   yes
@@ -283,6 +287,9 @@ get     stream-preview   sign-in      404       404    yes      yes   yes
 get     stream-lag       sign-in      404       404    yes      yes   yes
 get     stream-files     sign-in      404       404    yes      yes   yes
 post    source-inbox     sign-in      404       404    403      403   yes
+post    source-connect   sign-in      404       404    403      403   yes
+post    source-connect-entered sign-in 404      404    403      403   yes
+get     oauth-callback   sign-in      409       409    409      409   409
 post    stream-files     sign-in      404       404    403      yes   yes
 get     pipelines        sign-in      404       404    yes      yes   yes
 get     pipeline         sign-in      404       404    yes      yes   yes
@@ -392,6 +399,9 @@ sources discover drop                           4        2         2      4     
 sources preflight drop                          4        2         2      4        0     0
 sources preview drop orders                     4        2         2      0        0     0
 sources lag drop orders                         4        2         2      1        1     1
+sources show drop                               4        2         2      0        0     0
+sources connect drop                            4        2         2      4        4     1
+sources connect drop --forget                   4        2         2      4        4     1
 sources inbox drop                              4        2         2      1        1     1
 sources inbox drop --new-secret                 4        2         2      4        4     1
 sources files drop                              4        2         2      0        0     0

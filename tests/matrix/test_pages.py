@@ -48,6 +48,7 @@ FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
     "pipeline-validate": lambda _: {"text": DOCUMENT},
     "pipeline-clone": lambda _: {"name": "copy"},
     "source-inbox": lambda _: {"do": "rotate"},
+    "source-connect": lambda _: {"do": "connect"},
     "source-cost": lambda _: {"budget": "5.00"},
     "dataset-freshness": lambda _: {"when": "by", "by": "09:00"},
     "run-decide": lambda _: {"answer": "continue", "reason": "known"},

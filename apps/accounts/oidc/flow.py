@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import secrets
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +17,7 @@ from django.utils.crypto import constant_time_compare
 from apps.accounts.oidc.issuer import ALGORITHMS, document, key_of
 from apps.accounts.oidc.outbound import ask
 from apps.audit.refusals import Conflict
+from dataplane import oauth
 
 _KEPT = "oidc"
 _SECONDS = 600
@@ -50,7 +49,7 @@ class Began:
 
 def begin(request: HttpRequest, *, onward: str, link: str = "") -> str:
     """Where to send the browser. The session keeps what has to come back; an earlier attempt in it is over."""
-    state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+    state, nonce, verifier = (oauth.new_verifier() for _ in range(3))
     there = document()["authorization_endpoint"]
     request.session[_KEPT] = {
         "state": state,
@@ -63,7 +62,6 @@ def begin(request: HttpRequest, *, onward: str, link: str = "") -> str:
     if not request.user.is_authenticated:
         # Sign-ins that nobody finishes are not kept for long.
         request.session.set_expiry(_SECONDS)
-    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     asked = {
         "response_type": "code",
         "client_id": settings.OIDC_CLIENT_ID,
@@ -71,7 +69,7 @@ def begin(request: HttpRequest, *, onward: str, link: str = "") -> str:
         "scope": " ".join(settings.OIDC_SCOPES),
         "state": state,
         "nonce": nonce,
-        "code_challenge": challenge,
+        "code_challenge": oauth.challenge(verifier),
         "code_challenge_method": "S256",
     }
     return f"{there}{'&' if '?' in there else '?'}{urlencode(asked)}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from apps.sources.pages import adding, choosing, editing, inbox, showing, streams
+from apps.sources.pages import adding, choosing, connecting, editing, inbox, showing, streams
 
 urlpatterns = [
     *adding.urlpatterns,
     *editing.urlpatterns,
     *choosing.urlpatterns,
+    *connecting.urlpatterns,
     *inbox.urlpatterns,
     *showing.urlpatterns,
     *streams.urlpatterns,

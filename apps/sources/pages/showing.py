@@ -20,7 +20,7 @@ from apps.audit.visibility import Action
 from apps.sources import queries, services
 from apps.sources.health import LAST
 from apps.sources.models import ConnectionCheck, Source
-from apps.sources.pages import forms, inbox
+from apps.sources.pages import connecting, forms, inbox
 from dataplane.connectors import registry
 from dataplane.connectors.base import secret_names
 
@@ -58,6 +58,7 @@ def show(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         "uploads": source.uploads.all()[:_UPLOADS] if connector.takes_uploads else [],
         "largest": settings.UPLOAD_SIZE,
         **inbox.shown(request, source),
+        **connecting.shown(request, source),
     }
     return render(request, "sources/show.html", context)
 

@@ -15,6 +15,7 @@ from apps.sources.services.adding import (
     try_source,
 )
 from apps.sources.services.asking import discover_streams, preview_stream
+from apps.sources.services.connecting import ask_device, begin_connecting, finish_connecting, take_back
 from apps.sources.services.connectors import binding, connector_class, connector_of
 from apps.sources.services.credentials import (
     create_credential,
@@ -27,6 +28,7 @@ from apps.sources.services.credentials import (
 from apps.sources.services.detecting import Detected, detect, told
 from apps.sources.services.drift import accept_drift, mark_seen, note_drift, policy_of, refuse_drift
 from apps.sources.services.files import ignore_file, record_files, record_read
+from apps.sources.services.grants import disconnect, must_need_consent
 from apps.sources.services.inbox import must_take_events, prune_events, receive_event, standing_of
 from apps.sources.services.inbox_secrets import drop_previous_secret, rotate_secret
 from apps.sources.services.sources import LONGEST, create_source, delete_source, update_source
@@ -43,6 +45,8 @@ __all__ = [
     "Detected",
     "accept_drift",
     "add_source",
+    "ask_device",
+    "begin_connecting",
     "binding",
     "connector_class",
     "connector_of",
@@ -53,13 +57,16 @@ __all__ = [
     "delete_source",
     "delete_stream",
     "detect",
+    "disconnect",
     "discover_streams",
     "draft_source",
     "drop_previous_secret",
+    "finish_connecting",
     "fits",
     "ignore_file",
     "keep_upload",
     "mark_seen",
+    "must_need_consent",
     "must_take_events",
     "note_drift",
     "note_schema",
@@ -81,6 +88,7 @@ __all__ = [
     "set_secrets",
     "stage_json",
     "standing_of",
+    "take_back",
     "test_source",
     "told",
     "try_source",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from django.conf import settings
+from pydantic import BaseModel
 
 from apps.sources.models import Source, Stream
 from apps.sources.parameters import InvalidFields, checked
 from apps.sources.services.credentials import opened
+from apps.sources.services.grants import grant_of
 from apps.sources.services.inbox import inbox_of
 from apps.sources.services.uploads import uploaded
 from apps.sources.streams import configured
@@ -25,16 +27,22 @@ def connector_class(key: str) -> type[Connector]:
 
 def connector_of(source: Source) -> Connector:
     """The source's connector with its secrets opened. Raises ManifoldError."""
-    params = {**source.params, **opened(source.credential)}
-    checked(connector_class(source.connector), params)
+    given = {**source.params, **opened(source.credential)}
+    params = checked(connector_class(source.connector), given)
     return registry.build(
         source.connector,
-        params,
+        given,
         roots=[str(each) for each in settings.FILE_ROOTS],
         networks=settings.NET_ALLOW,
         uploads=uploaded(source),
         inbox=inbox_of(source),
+        grant=grant_of(source, params),
     )
+
+
+def checked_params(source: Source) -> BaseModel:
+    """The source's parameters as its connector understands them, with secrets opened. Raises ManifoldError."""
+    return checked(connector_class(source.connector), {**source.params, **opened(source.credential)})
 
 
 def binding(stream: Stream) -> tuple[Connector, StreamConfig]:

@@ -14,14 +14,14 @@ from apps.accounts import crypto
 from apps.accounts.models import Project, SecondFactor
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict
-from apps.sources.models import Credential, Health, Source
+from apps.sources.models import Connecting, Credential, Grant, Health, Source
 from apps.sources.parameters import InvalidFields
 from apps.sources.services.rules import check_slug, refuse_used
 from dataplane.connectors import registry
 from dataplane.connectors.base import secret_names
 
 _TABLE = Credential._meta.db_table
-_SEALED: list[type[models.Model]] = [Credential, SecondFactor]
+_SEALED: list[type[models.Model]] = [Credential, SecondFactor, Grant, Connecting]
 
 
 def create_credential(

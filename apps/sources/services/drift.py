@@ -14,8 +14,8 @@ from apps.audit.refusals import Conflict, Invalid
 from apps.audit.services import record
 from apps.sources.models import Drift, Source, Stream
 from apps.sources.services.connectors import connector_class
+from apps.sources.services.judging import judge_again
 from apps.sources.services.streams import note_schema
-from apps.sources.services.testing import judge_again
 from apps.sources.streams import config_json, configured, seen_columns
 from dataplane import drift as drifts
 from dataplane.connectors.base import Column

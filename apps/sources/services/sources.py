@@ -14,6 +14,7 @@ from apps.sources.models import Credential, Health, Source
 from apps.sources.parameters import InvalidFields, checked, parted
 from apps.sources.services.connectors import connector_class
 from apps.sources.services.credentials import new_credential, opened, reseal
+from apps.sources.services.grants import consented, void_grant
 from apps.sources.services.rules import check_policy, check_slug, refuse_used
 from apps.sources.services.uploads import forget_uploads
 from dataplane.connectors.base import Connector, secret_names
@@ -133,6 +134,8 @@ def _change_params(source: Source, kind: type[Connector], params: Mapping[str, A
     before = {**source.params, **opened(source.credential)}
     wanted = {name: value for name, value in {**before, **params}.items() if value is not None}
     source.params, secrets = parted(kind, checked(kind, wanted))
+    if consented(before) != consented(source.params):
+        void_grant(source)
     if not hidden & set(params):
         return
     if source.credential is None:

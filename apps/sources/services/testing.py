@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.utils import timezone
+from django.db import connections
 
 from apps.audit.context import Actor, acting
 from apps.audit.services import record
 from apps.sources.health import LAST, Verdict, judged
 from apps.sources.models import ConnectionCheck, Source
 from apps.sources.services.connectors import connector_of
+from apps.sources.services.judging import record_change
 from dataplane.connectors.base import Connector, Stage
 from dataplane.errors import ManifoldError, TransientError
 
@@ -36,7 +37,8 @@ class Answer:
 class Asking:
     """A test of a source that is under way in a thread of its own, so that several go on and none goes on for ever.
 
-    The thread never touches the database. One that hangs is left behind: the time limits of its driver end it.
+    The thread touches the database only where it renews what lets the source in, on a connection of its own. One that
+    hangs is left behind: the time limits of its driver end it.
     """
 
     def __init__(self, source: Source) -> None:
@@ -73,6 +75,7 @@ class Asking:
             self._bug = error
         finally:
             self._ended = time.monotonic()
+            connections.close_all()
 
 
 def test_source(source: Source, *, actor: Actor) -> ConnectionCheck:
@@ -117,37 +120,11 @@ def keep_check(source: Source, answer: Answer, *, actor: Actor) -> ConnectionChe
     return check
 
 
-def judge_again(source_id: uuid.UUID) -> None:
-    """Judge a source by the tests that it has had, because something else is known of it now.
-
-    Belongs to the caller's transaction. A source that has not been tested since it was changed stays unknown.
-    """
-    source = Source.objects.select_for_update(no_key=True, of=("self",)).select_related("credential").get(pk=source_id)
-    checks = list(source.checks.filter(at__gte=source.changed_at)[:LAST])
-    if not checks:
-        return
-    verdict, before = judged(source, checks, timezone.now()), source.health
-    Source.objects.filter(pk=source_id).update(health=verdict.health, health_reason=verdict.reason)
-    _record_change(source, before, verdict)
-
-
 def _set_health(source: Source, before: str, verdict: Verdict, at: datetime) -> None:
     source.health, source.health_reason, source.health_at = verdict.health, verdict.reason, at
     source.next_check_at = next_moment(source.pk, source.check_every, at)
     source.save(update_fields=["health", "health_reason", "health_at", "next_check_at"])
-    _record_change(source, before, verdict)
-
-
-def _record_change(source: Source, before: str, verdict: Verdict) -> None:
-    if verdict.health != before:
-        record(
-            "source health changed",
-            object_type="source",
-            object_id=source.pk,
-            object_name=source.slug,
-            project=source.project_id,
-            data={"before": before, "health": verdict.health, "reason": verdict.reason},
-        )
+    record_change(source, before, verdict)
 
 
 def next_moment(source: uuid.UUID, every: int, now: datetime) -> datetime | None:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from dataplane.connectors.rest.params import Session, headers_of
 from dataplane.connectors.rest.signing import SignIn
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
-from dataplane.http import Answer, Http, origin, shown
+from dataplane.http import Answer, Http, origin, shown, with_parameters
+from dataplane.oauth import Grant
 
 # Seconds before a request is sent again that failed in a way that may pass.
 _PAUSES: tuple[float, ...] = (1, 2, 4, 8, 16)
@@ -38,12 +38,15 @@ Judge = Callable[[Answered], Answered]
 
 
 class Client:
-    """A session with one API. hurried: somebody looks on, so nothing is tried more than twice or waited for long."""
+    """A session with one API. hurried: somebody looks on, so nothing is tried more than twice or waited for long.
 
-    def __init__(self, params: Session, networks: Sequence[str], *, hurried: bool) -> None:
+    grant: what lets it in where somebody has to consent.
+    """
+
+    def __init__(self, params: Session, networks: Sequence[str], *, hurried: bool, grant: Grant | None = None) -> None:
         self._params = params
         self._http = Http(networks)
-        self._sign_in = SignIn(params, self._http)
+        self._sign_in = SignIn(params, self._http, grant)
         self._home = origin(params.base_url)
         self._pauses = _PAUSES[:1] if hurried else _PAUSES
         self._patience = min(params.most_wait, _HURRIED) if hurried else params.most_wait
@@ -158,15 +161,6 @@ class Client:
             )
         time.sleep(seconds)
         self.waited += seconds
-
-
-def with_parameters(url: str, parameters: Mapping[str, str]) -> str:
-    """An address with parameters set; those that it has already under these names give way."""
-    if not parameters:
-        return url
-    parts = urlsplit(url)
-    kept = [each for each in parse_qsl(parts.query, keep_blank_values=True) if each[0] not in parameters]
-    return urlunsplit(parts._replace(query=urlencode([*kept, *parameters.items()])))
 
 
 def _limit(headers: Mapping[str, str], name: str) -> float | None:

@@ -191,7 +191,7 @@ class DeclaredApi(Connector, Generic[D]):
                 return duck.execute(f"SELECT * FROM ({query}) LIMIT {int(limit)}").to_arrow_table()
 
     def _client(self, *, hurried: bool = False) -> Client:
-        return Client(self.params, self.networks, hurried=hurried)
+        return Client(self.params, self.networks, hurried=hurried, grant=self.grant)
 
     @contextmanager
     def _session(self, *, hurried: bool = False) -> Iterator[tuple[Client, duckdb.DuckDBPyConnection, str]]:

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import duckdb
 import xxhash
 
-from dataplane.connectors.rest.client import Answered, Client, refused, with_parameters
+from dataplane.connectors.rest.client import Answered, Client, refused
 from dataplane.connectors.rest.params import Declared, Endpoint, RestParams
 from dataplane.connectors.rest.records import Page, page_of
 from dataplane.errors import ConfigurationError, DataError
-from dataplane.http import following
+from dataplane.http import following, with_parameters
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w!#$&+.^`|~*-]+(?:\s*=\s*(?:"[^"]*"|[^\s",;]+))?)*)')

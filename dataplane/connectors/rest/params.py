@@ -18,6 +18,7 @@ from pydantic import (
 from dataplane.connectors.base import secret_field
 from dataplane.errors import ConfigurationError
 from dataplane.http import origin
+from dataplane.oauth import App
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
 Path = Annotated[str, StringConstraints(pattern=r'^[^\s"*\[\]]+$')]
@@ -29,7 +30,12 @@ _NEEDED = {
     "bearer": ("token",),
     "api_key": ("key_name", "token"),
     "client_credentials": ("token_url", "client_id", "client_secret"),
+    "authorization_code": ("authorize_url", "token_url", "client_id"),
+    "device_code": ("device_url", "token_url", "client_id"),
 }
+
+GRANTED = ("authorization_code", "device_code")
+"""The ways of signing in for which somebody has to consent."""
 
 
 SinceFormat = Literal["iso", "date", "seconds", "milliseconds"]
@@ -146,7 +152,13 @@ class Streams(Stated):
 class Access(Stated):
     """How one is let in."""
 
-    auth: Literal["none", "basic", "bearer", "api_key", "client_credentials"] = Field("none", title="Sign in with")
+    auth: Literal["none", "basic", "bearer", "api_key", "client_credentials", "authorization_code", "device_code"] = (
+        Field(
+            "none",
+            title="Sign in with",
+            description="With authorization_code or device_code (OAuth 2) somebody connects it once it is saved.",
+        )
+    )
     user: str | None = Field(None, title="User", description="For basic.")
     password: str | None = secret_field("Password", "For basic.")
     token: str | None = secret_field("Token or key", "For bearer and api_key.")
@@ -155,18 +167,30 @@ class Access(Stated):
     )
     key_in: Literal["header", "query"] = Field("header", title="The key is sent in the")
     token_url: str | None = Field(
-        None, title="Address of the token", description="For client_credentials: where a token is asked for."
+        None, title="Address of the token", description="For OAuth 2: where a token is asked for."
     )
-    client_id: str | None = Field(None, title="Client", description="For client_credentials.")
-    client_secret: str | None = secret_field("Client's secret", "For client_credentials.")
-    scope: str | None = Field(None, title="Scope", description="For client_credentials, where it is asked for.")
+    authorize_url: str | None = Field(
+        None,
+        title="Address of the consent",
+        description="For authorization_code: where somebody consents. With the client there is registered that they "
+        "come back to /oauth/callback of this installation.",
+    )
+    device_url: str | None = Field(
+        None, title="Address of the device code", description="For device_code: where a code to enter is asked for."
+    )
+    client_id: str | None = Field(None, title="Client", description="For OAuth 2.")
+    client_secret: str | None = secret_field("Client's secret", "For OAuth 2; clients that are public have none.")
+    client_in: Literal["header", "body"] = Field(
+        "header", title="The client's secret is sent in the", description="For OAuth 2, as the server wants it."
+    )
+    scope: str | None = Field(None, title="Scope", description="For OAuth 2, where it is asked for.")
     headers: tuple[Line, ...] = Field(
         (), max_length=50, title="Headers", description="One a line, such as Accept: application/json. No secrets."
     )
 
-    @field_validator("token_url")
+    @field_validator("token_url", "authorize_url", "device_url")
     @classmethod
-    def _token_url(cls, value: str | None) -> str | None:
+    def _oauth_url(cls, value: str | None) -> str | None:
         return None if value is None else _address(value)
 
     @field_validator("headers")
@@ -181,6 +205,17 @@ class Access(Stated):
         if missing:
             raise ValueError(f"To sign in with {self.auth}, fill in {' and '.join(missing)}.")
         return self
+
+    @property
+    def app(self) -> App:
+        """What the server of tokens knows this source as."""
+        return App(
+            str(self.token_url),
+            str(self.client_id),
+            self.client_secret or "",
+            self.client_in == "body",
+            self.scope or "",
+        )
 
 
 class Session(Access, Address):

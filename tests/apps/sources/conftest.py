@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -12,6 +13,8 @@ from apps.audit.context import SYSTEM
 from apps.sources import services
 from apps.sources.models import Source
 from tests.dataplane.connectors.databases import params_of
+from tests.dataplane.connectors.rest.api import Api, serving_orders
+from tests.oauth_server import Authority, authority_on
 
 CANARY = "canary-7f3e9d-do-not-show"
 
@@ -41,3 +44,20 @@ def unreachable(project: Project) -> Source:
     return services.create_source(
         project, slug="nowhere", title="", connector="postgresql", params=params, actor=SYSTEM
     )
+
+
+@pytest.fixture
+def shop(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """An API of orders, which asks for nothing."""
+    settings.NET_ALLOW = ["127.0.0.0/8"]
+    monkeypatch.setattr("dataplane.connectors.rest.client._PAUSES", (0.0, 0.0))
+    with serving_orders() as served:
+        yield served
+
+
+@pytest.fixture
+def authority(shop: Api) -> Iterator[Authority]:
+    """Whoever lets people into the API of orders."""
+    with authority_on(shop.web) as served:
+        shop.admits = served.admits
+        yield served

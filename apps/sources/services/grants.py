@@ -1,0 +1,190 @@
+"""What somebody has let a source do with an API: its tokens, kept, renewed by themselves, and void when they must be.
+
+A refresh token may hold once only. So whoever renews holds the lock of the grant's row from the look at it until the
+new tokens are stored: no process renews what another has, and nobody uses a token that could still be lost.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from pydantic import BaseModel
+
+from apps.accounts import crypto
+from apps.audit.context import SYSTEM, Actor, acting
+from apps.audit.refusals import Conflict
+from apps.audit.services import record
+from apps.sources.models import Connecting, Grant, Source
+from apps.sources.services.judging import judge_again
+from dataplane import oauth
+from dataplane.connectors.rest.params import GRANTED, Session
+from dataplane.connectors.rest.signing import EARLY, not_connected
+from dataplane.errors import ConfigurationError
+from dataplane.http import Http, origin
+from dataplane.oauth import App, Token, Tokens, TokensRefused
+
+SECONDS = 20.0
+"""So long a server of tokens may take."""
+_TABLE = Grant._meta.db_table
+
+
+@dataclass(frozen=True)
+class Granted:
+    """What lets a source in, for its connector: a token as it was when the connector was made, and fresh ones later."""
+
+    source: uuid.UUID
+    app: App
+    held: Token | None
+    held_until: datetime | None
+
+    def token(self, refused: str = "") -> Token:
+        if self.held is not None and self.held.text != refused:
+            left = _left(self.held_until)
+            if left is None or left > EARLY:
+                return Token(self.held.text, left)
+        return _fresh(self.source, self.app, refused)
+
+
+def grant_of(source: Source, params: BaseModel) -> Granted | None:
+    """What lets a source in; None for those that need nobody's consent. Raises ConfigurationError."""
+    if not isinstance(params, Session) or params.auth not in GRANTED:
+        return None
+    grant = Grant.objects.filter(source_id=source.pk, refused="").first()
+    held = Token(_opened(grant)["access"]) if grant else None
+    return Granted(source.pk, params.app, held, grant.token_ends_at if grant else None)
+
+
+def keep_grant(source: Source, tokens: Tokens, *, actor: Actor) -> Grant:
+    """Keep what somebody has just consented to in place of what was before, in the caller's transaction."""
+    grant = Grant.objects.select_for_update().filter(source=source).first() or Grant(source=source)
+    grant.granted_at, grant.granted_by = timezone.now(), actor.name[:200]
+    grant.ends_at = None
+    _put(grant, tokens, tokens.refresh)
+    grant.save()
+    record(
+        "source connected",
+        object_type="source",
+        object_id=source.pk,
+        object_name=source.slug,
+        project=source.project_id,
+        data={"scope": grant.scope, "ends_at": grant.ends_at and grant.ends_at.isoformat()},
+    )
+    return grant
+
+
+def must_need_consent(source: Source) -> None:
+    """Raises Conflict for a source that is let in otherwise."""
+    if source.params.get("auth") not in GRANTED:
+        raise Conflict(
+            f"Nobody has to connect {source.slug}: it does not sign in with {' or '.join(GRANTED)}.",
+            code="needs_no_consent",
+        )
+
+
+def disconnect(source: Source, *, actor: Actor) -> None:
+    """Forget what lets a source in. The API is told nothing; whoever has consented can take that back there."""
+    must_need_consent(source)
+    with acting(actor):
+        void_grant(source)
+        judge_again(source.pk)
+
+
+def void_grant(source: Source) -> None:
+    """Forget what lets a source in, and whoever is about to connect it, in the caller's transaction."""
+    Connecting.objects.filter(source=source).delete()
+    Grant.objects.filter(source=source).delete()
+
+
+def consented(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is consented to with these parameters; nothing where nobody has to. Two that differ need a new consent.
+
+    The server of the API is among it: no token is ever told to another one than it was meant for.
+    """
+    if params.get("auth") not in GRANTED:
+        return ()
+    names = ("auth", "authorize_url", "device_url", "token_url", "client_id", "scope")
+    return (*(str(params.get(name) or "") for name in names), *map(str, origin(params["base_url"])))
+
+
+def asking_for_tokens() -> Http:
+    """A client for one question to a server of tokens; the caller closes it."""
+    http = Http(settings.NET_ALLOW)
+    http.deadline = time.monotonic() + SECONDS
+    return http
+
+
+def _fresh(source_id: uuid.UUID, app: App, refused: str) -> Token:
+    """A token that holds, renewed if need be, and stored before anybody sees it. Raises ManifoldError."""
+    with transaction.atomic(durable=True), acting(SYSTEM):
+        grant = Grant.objects.select_for_update(of=("self",)).filter(source_id=source_id).first()
+        if grant is None:
+            raise not_connected()
+        secrets, left = _opened(grant), _left(grant.token_ends_at)
+        if not grant.refused and secrets["access"] != refused and (left is None or left > EARLY):
+            return Token(secrets["access"], left)
+        failure = _renew(grant, app, secrets.get("refresh", ""))
+        if failure is None:
+            return Token(_opened(grant)["access"], _left(grant.token_ends_at))
+    raise failure
+
+
+def _renew(grant: Grant, app: App, refresh: str) -> ConfigurationError | None:
+    """New tokens into a grant whose row is locked; or, where they are refused for good, why, which is kept as well."""
+    if grant.refused:
+        return _connect_again(grant.refused)
+    if not refresh:
+        return _refuse(grant, "What let the source in has ended, and nothing renews it.")
+    http = asking_for_tokens()
+    try:
+        tokens = oauth.by_refresh(http, app, refresh)
+    except TokensRefused as error:
+        if not error.not_held:
+            raise
+        return _refuse(grant, f"What let the source in is not renewed any more ({error.said}).")
+    finally:
+        http.close()
+    _put(grant, tokens, tokens.refresh or refresh)
+    grant.renewed_at = timezone.now()
+    grant.save()
+    return None
+
+
+def _refuse(grant: Grant, why: str) -> ConfigurationError:
+    grant.refused = f"{why} Connect it again: *Connect* on its page, or `manifold sources connect`."
+    grant.save(update_fields=["refused"])
+    judge_again(grant.source_id)
+    return _connect_again(grant.refused)
+
+
+def _connect_again(why: str) -> ConfigurationError:
+    return ConfigurationError(why, code="connect_again")
+
+
+def _put(grant: Grant, tokens: Tokens, refresh: str) -> None:
+    """These tokens into a grant that the caller saves."""
+    now = timezone.now()
+    secrets = {"access": tokens.access} | ({"refresh": refresh} if refresh else {})
+    grant.secrets, grant.key_version = crypto.seal(grant.pk, secrets, crypto.provider(), _TABLE)
+    grant.scope = tokens.scope or grant.scope
+    grant.refused = ""
+    grant.token_ends_at = None if tokens.lasts is None else now + timedelta(seconds=tokens.lasts)
+    if not refresh:
+        grant.ends_at = grant.token_ends_at
+    elif tokens.refresh_lasts is not None:
+        grant.ends_at = now + timedelta(seconds=tokens.refresh_lasts)
+
+
+def _opened(grant: Grant) -> dict[str, str]:
+    return crypto.unseal(grant.pk, grant.secrets, grant.key_version, crypto.provider(), _TABLE)
+
+
+def _left(until: datetime | None) -> float | None:
+    return None if until is None else (until - timezone.now()).total_seconds()
