@@ -50,6 +50,12 @@ class Authority:
     def admits(self, headers: Mapping[str, str], query: Mapping[str, str] | None = None) -> bool:
         return headers.get("authorization", "").removeprefix("Bearer ") in self.valid
 
+    def admits_once(self, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
+        """As `admits`; each request ends the token that it came with."""
+        admitted = self.admits(headers)
+        self.forget_access()
+        return admitted
+
     def forget_access(self) -> None:
         """No access token holds any more."""
         self.valid.clear()
@@ -76,7 +82,7 @@ class Authority:
         address = self.web.url("/enter")
         told = {"device_code": "device-secret", "user_code": "WDJB-MJHT", "verification_uri": address}
         told |= {"verification_uri_complete": f"{address}?user_code=WDJB-MJHT"}
-        self._say(request, 200, {**told, "expires_in": 900, "interval": self.interval})
+        self.say(request, 200, {**told, "expires_in": 900, "interval": self.interval})
 
     def token(self, request: Request) -> None:
         form = self._form(request)
@@ -86,11 +92,11 @@ class Authority:
             status, body = self.says[kind]
             request.answer(status, body, {"Location": "http://169.254.169.254/latest/"} if status == 302 else None)
         elif (form.get("client_id"), form.get("client_secret")) != (CLIENT, SECRET):
-            self._say(request, 401, {"error": "invalid_client"})
+            self.say(request, 401, {"error": "invalid_client"})
         elif error := self._refused(kind, form):
-            self._say(request, 400, {"error": error, "error_description": f"It is {error}: {form}"})
+            self.say(request, 400, {"error": error, "error_description": f"It is {error}: {form}"})
         else:
-            self._say(request, 200, self._given())
+            self.say(request, 200, self.give())
 
     def _form(self, request: Request) -> dict[str, str]:
         """The form; its client is taken from where it has to be."""
@@ -125,7 +131,8 @@ class Authority:
                 self._refresh[token] = False
             return "" if held else "invalid_grant"
 
-    def _given(self) -> dict[str, Any]:
+    def give(self) -> dict[str, Any]:
+        """New tokens; the access token before holds no longer."""
         with self._lock:
             self._made += 1
             access, refresh = f"access-{self._made}", f"refresh-{self._made}"
@@ -138,7 +145,7 @@ class Authority:
                 told["refresh_token"] = refresh
             return told
 
-    def _say(self, request: Request, status: int, told: Mapping[str, Any]) -> None:
+    def say(self, request: Request, status: int, told: Mapping[str, Any]) -> None:
         request.answer(status, json.dumps(told).encode())
 
 

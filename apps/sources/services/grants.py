@@ -37,20 +37,34 @@ _TABLE = Grant._meta.db_table
 
 
 @dataclass(frozen=True)
+class Held:
+    """A token, and when it ends."""
+
+    text: str
+    until: datetime | None
+
+    @property
+    def token(self) -> Token:
+        return Token(self.text, None if self.until is None else (self.until - timezone.now()).total_seconds())
+
+    def is_good(self, refused: str) -> bool:
+        """Whether a request may begin with it now: it ends not too soon, and is not the one that was refused."""
+        left = self.token.lasts
+        return self.text != refused and (left is None or left > EARLY)
+
+
+@dataclass
 class Granted:
-    """What lets a source in, for its connector: a token as it was when the connector was made, and fresh ones later."""
+    """What lets a source in, for its connector: the token that was seen last, and fresh ones."""
 
     source: uuid.UUID
     app: App
-    held: Token | None
-    held_until: datetime | None
+    held: Held | None
 
     def token(self, refused: str = "") -> Token:
-        if self.held is not None and self.held.text != refused:
-            left = _left(self.held_until)
-            if left is None or left > EARLY:
-                return Token(self.held.text, left)
-        return _fresh(self.source, self.app, refused)
+        if self.held is None or not self.held.is_good(refused):
+            self.held = _fresh(self.source, self.app, refused)
+        return self.held.token
 
 
 def grant_of(source: Source, params: BaseModel) -> Granted | None:
@@ -58,8 +72,7 @@ def grant_of(source: Source, params: BaseModel) -> Granted | None:
     if not isinstance(params, Session) or params.auth not in GRANTED:
         return None
     grant = Grant.objects.filter(source_id=source.pk, refused="").first()
-    held = Token(_opened(grant)["access"]) if grant else None
-    return Granted(source.pk, params.app, held, grant.token_ends_at if grant else None)
+    return Granted(source.pk, params.app, _held(grant) if grant else None)
 
 
 def keep_grant(source: Source, tokens: Tokens, *, actor: Actor) -> Grant:
@@ -121,18 +134,17 @@ def asking_for_tokens() -> Http:
     return http
 
 
-def _fresh(source_id: uuid.UUID, app: App, refused: str) -> Token:
+def _fresh(source_id: uuid.UUID, app: App, refused: str) -> Held:
     """A token that holds, renewed if need be, and stored before anybody sees it. Raises ManifoldError."""
     with transaction.atomic(durable=True), acting(SYSTEM):
         grant = Grant.objects.select_for_update(of=("self",)).filter(source_id=source_id).first()
         if grant is None:
             raise not_connected()
-        secrets, left = _opened(grant), _left(grant.token_ends_at)
-        if not grant.refused and secrets["access"] != refused and (left is None or left > EARLY):
-            return Token(secrets["access"], left)
-        failure = _renew(grant, app, secrets.get("refresh", ""))
+        if not grant.refused and _held(grant).is_good(refused):
+            return _held(grant)
+        failure = _renew(grant, app, _opened(grant).get("refresh", ""))
         if failure is None:
-            return Token(_opened(grant)["access"], _left(grant.token_ends_at))
+            return _held(grant)
     raise failure
 
 
@@ -186,5 +198,5 @@ def _opened(grant: Grant) -> dict[str, str]:
     return crypto.unseal(grant.pk, grant.secrets, grant.key_version, crypto.provider(), _TABLE)
 
 
-def _left(until: datetime | None) -> float | None:
-    return None if until is None else (until - timezone.now()).total_seconds()
+def _held(grant: Grant) -> Held:
+    return Held(_opened(grant)["access"], grant.token_ends_at)

@@ -98,7 +98,7 @@ def test_an_address_that_is_none_is_refused(
     source: Source, api: Clients, admin: User, authority: Authority, address: Any
 ) -> None:
     told = {"device_code": "d", "user_code": "A-B", "verification_uri": address}
-    authority.web.bad["/device"] = lambda request: authority._say(request, 200, told)
+    authority.web.bad["/device"] = lambda request: authority.say(request, 200, told)
     assert api(admin).post(BASE).status_code == 400 and not Connecting.objects.exists()
 
 

@@ -31,7 +31,7 @@ def connected(project: Project, connector: str, authority: Authority, **params: 
     """A source that somebody has connected; the first refresh token is that of the authority's first answer."""
     given = {**params, **authority.params()}
     source = services.create_source(project, slug="shop", title="", connector=connector, params=given, actor=SYSTEM)
-    told = authority._given()
+    told = authority.give()
     tokens = Tokens(told["access_token"], told.get("refresh_token", ""), authority.lasts, scope="orders.read")
     with acting(SYSTEM):
         keep_grant(source, tokens, actor=SYSTEM)
