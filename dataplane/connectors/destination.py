@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -34,7 +34,8 @@ class Load:
     from each execution of the step to the next, so one that was thought dead does not touch a table that a later one
     has loaded (the ids of runs will not do: they may be executed in another order than they were created). by: the
     columns that tell rows apart in a merge. delete_missing: a merge removes what did not arrive. complete: the rows are
-    all that the sources hold, so a table that has vanished may be made anew.
+    all that the sources hold, so a table that has vanished may be made anew. settled: of the keys of earlier loads of
+    this step, those that are known to be done without the ledger, for ever.
     """
 
     pipeline: uuid.UUID
@@ -47,6 +48,7 @@ class Load:
     delete_missing: bool = False
     policy: Policy = "evolve"
     complete: bool = False
+    settled: Callable[[Sequence[str]], Collection[str]] = lambda keys: ()
 
 
 @dataclass(frozen=True)

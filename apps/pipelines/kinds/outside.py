@@ -6,8 +6,11 @@ A worker that dies between that commit and ours leaves a load that the next atte
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from typing import Any
+
+from django.db.models import QuerySet
 
 from apps.pipelines import failpoints, ingestion
 from apps.pipelines import windows as w
@@ -15,7 +18,15 @@ from apps.pipelines.execution.frame import new_context
 from apps.pipelines.execution.kinds import Done, KindAdapter, Verdict
 from apps.pipelines.graph import Graph
 from apps.pipelines.kinds.inputs import input_tables, spec_of
-from apps.pipelines.kinds.load import NOTHING_NEW, OVERTAKEN, LoadAdapter, merge_overtaken, refuse_old_seed, set_aside
+from apps.pipelines.kinds.load import (
+    ALREADY_DONE,
+    NOTHING_NEW,
+    OVERTAKEN,
+    LoadAdapter,
+    merge_overtaken,
+    refuse_old_seed,
+    set_aside,
+)
 from apps.pipelines.models import Run, StepRun
 from apps.snapshots import services as snapshots
 from apps.snapshots.models import Dataset, Snapshot
@@ -40,7 +51,8 @@ class AnyLoadAdapter(LoadAdapter):
         older = spec.mode != "append" and w.overtaken(graph.incremental_direct(step.key), batch)
         if (older and spec.mode == "replace") or (spec.mode != "append" and _behind(step, run, graph)):
             extras["verdict"] = extras["verdict"] or OVERTAKEN
-        if extras["verdict"]:
+        extras["known"] = _known(step, run, spec, key)
+        if extras["verdict"] or extras["known"]:
             return new_context(step, {}, extras), spec
         seeds = w.replaces(graph, step.key, batch)
         if seeds and spec.mode != "replace":
@@ -59,8 +71,12 @@ class AnyLoadAdapter(LoadAdapter):
     def execute(self, context: StepContext, spec: Any) -> StepResult:
         if spec.destination is None:
             return super().execute(context, spec)
-        result = StepResult() if context.extras["verdict"] else KindAdapter.execute(self, context, spec)
-        result.facts |= {name: context.extras.get(name) for name in ("load_key", "verdict", "load")}
+        extras = context.extras
+        if extras["known"]:
+            result = StepResult(rows_out=0, facts={"loaded": extras["known"], "waited": 0.0})
+        else:
+            result = StepResult() if extras["verdict"] else KindAdapter.execute(self, context, spec)
+        result.facts |= {name: extras.get(name) for name in ("load_key", "verdict", "load")}
         return result
 
     def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
@@ -68,14 +84,38 @@ class AnyLoadAdapter(LoadAdapter):
         if spec.destination is None:
             return super().commit(step, run, result)
         done: Loaded | None = result.facts.get("loaded")
-        about = {"destination": spec.destination, "table": spec.table, "mode": spec.mode}
+        key = result.facts["load_key"]
+        about = {"destination": spec.destination, "table": spec.table, "mode": spec.mode, "load_key": key}
         output = {"status": result.facts["verdict"], "rows": 0, **about}
         if done is not None:
             output = asdict(done) | {"rows": result.rows_out, "waited": result.facts["waited"], **about}
-            _keep_rejected(step, run, result)
+            if result.table is not None:
+                _keep_rejected(step, run, result)
         ingestion.prove(run, step, output)
         w.loaded(run, w.graph_of(run), step.key)
         return Done(output)
+
+
+def _known(step: StepRun, run: Run, spec: Any, key: str | None) -> Loaded | None:
+    """What became of this load before, where that is kept here: the ledger forgets what is."""
+    of_run = {"run__batch": run.batch} if run.batch else {"run__root": run.root}
+    earlier = _done(step, run, spec).filter(output__load_key=key, **of_run)
+    found = earlier.values_list("output", flat=True).first() if key else None
+    if found is None:
+        return None
+    return Loaded("already_done", *(found[each] for each in ("inserted", "updated", "deleted", "skipped")))
+
+
+def _settled(step: StepRun, run: Run, spec: Any, keys: Sequence[str]) -> Collection[str]:
+    """Which of these loads into the same table are kept here as done."""
+    return set(_done(step, run, spec).filter(output__load_key__in=keys).values_list("output__load_key", flat=True))
+
+
+def _done(step: StepRun, run: Run, spec: Any) -> QuerySet[StepRun]:
+    """The loads of a step into this table, under this name, that are kept here as done."""
+    rows = StepRun.objects.filter(run__pipeline=run.pipeline_id, key=step.key, state="succeeded")
+    same = {"output__destination": spec.destination, "output__table": spec.table}
+    return rows.filter(output__status__in=("loaded", ALREADY_DONE), **same)
 
 
 def _load(step: StepRun, run: Run, spec: Any, key: str, *, seeds: bool, complete: bool) -> Load:
@@ -91,6 +131,7 @@ def _load(step: StepRun, run: Run, spec: Any, key: str, *, seeds: bool, complete
         delete_missing=spec.delete_missing,
         policy=spec.schema_,
         complete=seeds or complete,
+        settled=lambda keys: _settled(step, run, spec, keys),
     )
 
 

@@ -9,13 +9,13 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 import duckdb
 
-from dataplane.connectors.databases import tables
+from dataplane.connectors.databases import ledger, tables
 from dataplane.connectors.databases.merging import Merge
 from dataplane.connectors.databases.names import Name
 from dataplane.connectors.databases.tables import CATALOG, Into, Target
@@ -158,8 +158,12 @@ class _Writing:
         done = modes[self.load.mode](into)
         done = replace(done, created=created, added=tuple(each.name for each in arrangement.added))
         tables.note(self.duck, self.name, self.load, done)
+        ledger.prune(self._asked, self.name.ledger, self.name.text, self.load, "?")
         self.watch.passed("settled")
         return done
+
+    def _asked(self, statement: str, given: Sequence[object]) -> list[tuple[object, ...]]:
+        return self.duck.execute(statement, list(given)).fetchall()
 
     def _value(self, column: ColumnType, there: TableColumn) -> str:
         return f"CAST({self.dialect.sent(column, f'r.{identifier(column.name)}')} AS {there.type})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -16,6 +16,7 @@ import duckdb
 import pymysql
 from pymysql.connections import Connection
 
+from dataplane.connectors.databases import ledger
 from dataplane.connectors.databases.guards import marked
 from dataplane.connectors.databases.merging import Merge
 from dataplane.connectors.destination import Load, Loaded, Rows, Watch, arranged, key_twice
@@ -127,6 +128,7 @@ class _Loading:
         modes = {"append": self._append, "replace": self._replace, "merge": self._merge}
         done = replace(modes[self.load.mode](into), created=created, added=added)
         tables.note(self.connection, self.load, self.name, done)
+        ledger.prune(self._asked, self.name.ledger, self.name.text, self.load)
         self.watch.passed("settled")
         return done
 
@@ -215,6 +217,9 @@ class _Loading:
 
     def _ask(self, statement: str) -> list[tuple[object, ...]]:
         return session.ask(self.connection, statement)
+
+    def _asked(self, statement: str, given: Sequence[object]) -> list[tuple[object, ...]]:
+        return session.ask(self.connection, statement, *given)
 
     def _changed(self, statement: str) -> int:
         return int(self.connection.query(statement))

@@ -8,13 +8,15 @@ and foreign keys stay as they are.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import duckdb
 import psycopg
 
+from dataplane.connectors.databases import ledger
 from dataplane.connectors.databases.merging import Merge
 from dataplane.connectors.destination import Load, Loaded, Rows, Watch, key_twice, vanished
 from dataplane.connectors.postgresql import copying, refusals, session, tables
@@ -88,6 +90,8 @@ class _Loading:
         done = modes[self.load.mode](found, into)
         done = replace(done, created=created, added=tuple(each.name for each in arrangement.added))
         self._note(done)
+        if self._asked("SELECT 1 WHERE has_table_privilege(%s, 'DELETE')", [self.name.ledger]):
+            ledger.prune(self._asked, self.name.ledger, self.name.text, self.load)
         self.watch.passed("settled")
         return done
 
@@ -162,6 +166,10 @@ class _Loading:
 
     def _merging(self, into: tuple[Into, ...]) -> Merge[Into]:
         return Merge(self.load, self.name.sql, _SENT, into, inserting=" OVERRIDING SYSTEM VALUE")
+
+    def _asked(self, statement: str, given: Sequence[object]) -> list[tuple[Any, ...]]:
+        cursor = self.connection.execute(statement, given)
+        return cursor.fetchall() if cursor.description else []
 
     def _changed(self, statement: str) -> int:
         return self.connection.execute(statement).rowcount

@@ -18,6 +18,7 @@ from apps.pipelines.models import StepRun
 from apps.pipelines.problems import DocumentError
 from apps.sources import services as sources
 from apps.sources.models import Source
+from dataplane.connectors.databases import ledger
 from tests.apps.pipelines import workshop as ws
 from tests.mortal import Mortals, mortals
 
@@ -114,6 +115,28 @@ def test_a_merge_of_all_that_there_is_sets_nothing_aside_twice(project: Project,
         assert ws.run(pipeline).state == "succeeded"
     slug = "kept.rejected" if "kept" in target else "out.out.rejected"
     assert ws.rows(project, slug, "row").total() == 1
+
+
+def test_a_load_that_the_ledger_has_forgotten_is_known_here(
+    project: Project, orders: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ledger, "KEPT", 1)
+    monkeypatch.setattr(ledger, "AT_ONCE", 1)
+    other = "  other: {load: {input: sound, destination: db, table: gone.orders, mode: append}}\n"
+    pipeline = ws.published(project, APPEND + other)
+    failed = ws.run(pipeline)
+    assert (failed.state, ws.output(failed, "out")["status"]) == ("failed", "loaded")
+    ws.execute(orders, "DELETE FROM mart._manifold_loads")
+    repeated = ws.run(pipeline)
+    assert ws.output(repeated, "out")["status"] == "already_done"
+    assert ws.output(repeated, "out")["inserted"] == 2
+    ws.execute(orders, "CREATE SCHEMA gone")
+    assert ws.run(pipeline).state == "succeeded"
+    for number in range(3, 6):
+        ws.insert(orders, "orders", [(number, 1)])
+        assert ws.run(pipeline).state == "succeeded"
+    assert table(orders).total() == table(orders, "gone.orders").total() == 5
+    assert table(orders, "mart._manifold_loads").total() == table(orders, "gone._manifold_loads").total() == 1
 
 
 def test_a_seed_brings_back_a_table_that_vanished(project: Project, orders: str):

@@ -18,7 +18,7 @@ import pytest
 
 from dataplane.connectors import registry
 from dataplane.connectors.base import StreamConfig, Window
-from dataplane.connectors.databases import writing
+from dataplane.connectors.databases import ledger, writing
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
 from dataplane.engine import connector_instance
 from dataplane.errors import CancelledError, ManifoldError
@@ -238,6 +238,19 @@ def holding(file: File) -> subprocess.Popen[str]:
     assert held.stdout is not None
     assert held.stdout.readline() == "held\n"
     return held
+
+
+def test_the_ledger_forgets_only_what_is_known_elsewhere(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "KEPT", 2)
+    monkeypatch.setattr(ledger, "AT_ONCE", 2)
+    for number in range(5):
+        file.load(values((number, "a")), key=str(number), run=uuid.UUID(int=number + 1))
+    done = {"0", "1", "4"}
+    file.load(values((5, "a")), key="5", run=uuid.UUID(int=6), settled=done.intersection)
+    assert file.ask("SELECT load_key FROM _manifold_loads ORDER BY load_key") == [("2",), ("3",), ("4",), ("5",)]
+    late = file.load(values((0, "a")), key="0", run=uuid.UUID(int=1))
+    assert late == Loaded("overtaken"), "an execution that was thought dead adds nothing"
+    assert file.load(values((2, "a")), key="2", run=uuid.UUID(int=7)) == Loaded("already_done", inserted=1)
 
 
 def test_a_second_writer_waits_and_says_so(file: File) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dataplane.connectors.base import StreamConfig, Window
+from dataplane.connectors.databases import ledger
 from dataplane.connectors.destination import Load, Loaded, Rows, Watch
 from dataplane.connectors.mysql import MySQL
 from dataplane.engine import connector_instance
@@ -67,6 +68,14 @@ def test_it_works(target: Target) -> None:
     noted = target.base.ask("SELECT mode, inserted, deleted FROM _manifold_loads ORDER BY mode, inserted, deleted")
     assert noted == [("append", 0, 0), ("append", 1, 0), ("append", 2, 0), ("replace", 1, 3)]
     assert [each.name for each in target.connector.discover()] == ["t"]
+
+
+def test_the_ledger_forgets_only_what_is_known_elsewhere(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "KEPT", 1)
+    monkeypatch.setattr(ledger, "AT_ONCE", 1)
+    for number in range(4):
+        target.load(values((number, "a")), key=str(number), run=uuid.UUID(int=number), settled=lambda keys: {"0"})
+    assert target.base.ask("SELECT load_key FROM _manifold_loads ORDER BY load_key") == [("1",), ("2",), ("3",)]
 
 
 def test_merge(target: Target) -> None:
