@@ -130,7 +130,7 @@ class DatabaseServer(Connector, Generic[Connection, Ready]):
 
     def _authenticate(self, found: dict[str, Any], opened: list[Connection]) -> str:
         opened.append(self._sign_in(found["address"]))
-        return self._introduced(opened[0])
+        return self._asked(lambda: self._introduced(opened[0]), "the settings of the session")
 
     def _list(self, found: dict[str, Any], connection: Connection) -> str:
         found["streams"] = self._asked(lambda: self._catalogue(connection), "the catalogue")

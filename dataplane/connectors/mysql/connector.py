@@ -14,6 +14,7 @@ from pymysql.connections import Connection
 from dataplane.connectors import recognising
 from dataplane.connectors.base import Capabilities, Finding, Reading, StreamConfig, StreamInfo, Window
 from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.databases.attaching import CATALOG
 from dataplane.connectors.databases.guards import unreadable_value
 from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, Answer, DatabaseServer
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
@@ -121,7 +122,7 @@ class MySQL(DatabaseServer[Connection, Prepared], Destination):
             raise self._explained(error, prepared) from error
         finally:
             with suppress(duckdb.Error):
-                duck.execute(f"DETACH DATABASE IF EXISTS {session.CATALOG}")
+                duck.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")
 
     def _explained(self, error: duckdb.Error | ManifoldError, prepared: Prepared) -> Exception:
         """An error of DuckDB's that came from the source, in our words; one that did not is handed on as it is."""

@@ -18,6 +18,12 @@ TIMED_OUT = frozenset({1907, 1969, 3024})
 PASSING = frozenset({1020, 1040, 1203, 1205, 1213, 1226, 1412, 1615})
 """It may work in a moment: locks, deadlocks, too many connections, a table that changes just now."""
 
+FILE_ASKED_FOR = 2068
+"""The number by which MySQL's own clients refuse to send a file that a server asks for."""
+NO_HONEST_SERVER = (
+    "{host} asked for a file of Manifold's machine, which no honest server does. Nothing was sent. Check host and port "
+    "in the source, and who runs that server."
+)
 _CONFIGURATION: dict[int, tuple[str, str]] = {
     1045: (
         "authentication",
@@ -53,6 +59,7 @@ _CONFIGURATION: dict[int, tuple[str, str]] = {
         "Encryption {sslmode} is not possible with {host}: the server offers none, or its certificate is not trusted. "
         "Switch encryption on at the server, or choose another encryption in the source.",
     ),
+    FILE_ASKED_FOR: ("file_asked_for", NO_HONEST_SERVER),
     3159: ("encryption", "{host} wants an encrypted connection. Choose the encryption require in the source."),
 }
 _STATEMENTS: dict[int, tuple[str, str]] = {
@@ -75,6 +82,7 @@ _STATEMENTS: dict[int, tuple[str, str]] = {
     1064: ("query_syntax", "The query or filter of {what} is not one valid SELECT: {said}. Mend it in the stream."),
     1305: ("query_syntax", "The query or filter of {what} calls an unknown function: {said}. Mend it in the stream."),
     1060: ("query_columns", "The query of {what} has several columns of one name: {said}. Name each column with AS."),
+    FILE_ASKED_FOR: ("file_asked_for", NO_HONEST_SERVER),
     1792: ("query_writes", "The query of {what} tries to change data. A source is only read: write a plain SELECT."),
 }
 
@@ -115,7 +123,8 @@ def refused_statement(params: MySQLParams, error: pymysql.err.MySQLError, what: 
     evidence: dict[str, Any] = {"stream": what, "number": number, "server": said}
     if number in _STATEMENTS:
         code, sentence = _STATEMENTS[number]
-        return ConfigurationError(sentence.format(what=what, user=params.user, said=said), code=code, evidence=evidence)
+        message = sentence.format(what=what, host=params.host, user=params.user, said=said)
+        return ConfigurationError(message, code=code, evidence=evidence)
     if number in TIMED_OUT or "timed out" in said:
         return TransientError(
             f"Reading {what} took longer than the time limit. Read less at a time, or index what it is filtered by.",

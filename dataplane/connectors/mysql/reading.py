@@ -8,6 +8,7 @@ from pymysql.connections import Connection
 
 from dataplane.connectors.base import StreamConfig, Window
 from dataplane.connectors.databases import reading
+from dataplane.connectors.databases.attaching import CATALOG
 from dataplane.connectors.databases.declared import bare, chosen, cursor_column, no_lookback, no_order
 from dataplane.connectors.mysql import catalog, session
 from dataplane.connectors.mysql.catalog import Relation
@@ -88,7 +89,7 @@ class Prepared(reading.Prepared[Cursor]):
             f"{each.made(f'c{place}')} AS {identifier(each.name)}" for place, each in enumerate(self.arrivals)
         )
         inner = session.limited(self.select(window, limit), seconds, mariadb=self.mariadb)
-        return f"SELECT {items} FROM mysql_query('{session.CATALOG}', {literal(inner)})"
+        return f"SELECT {items} FROM mysql_query('{CATALOG}', {literal(inner)})"
 
 
 def prepare(connection: Connection, params: MySQLParams, stream: StreamConfig) -> Prepared:

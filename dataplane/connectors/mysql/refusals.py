@@ -30,6 +30,7 @@ _CONFIGURATION: dict[int, tuple[str, str]] = {
     1146: ("table_missing", "{table} has vanished while it was loaded: {said}. Start the run again."),
     1290: _READ_ONLY,
     1836: _READ_ONLY,
+    faults.FILE_ASKED_FOR: ("file_asked_for", faults.NO_HONEST_SERVER),
 }
 _FOREIGN = (
     "foreign_key_violation",

@@ -7,7 +7,7 @@ soon as the database is attached.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -15,14 +15,11 @@ import duckdb
 import pymysql
 from pymysql.connections import Connection
 
+from dataplane.connectors.databases import attaching
 from dataplane.connectors.databases.stages import CONNECT_SECONDS, reachable
 from dataplane.connectors.mysql import faults
 from dataplane.connectors.mysql.params import MySQLParams
-from dataplane.errors import TransientError
-from dataplane.relations import literal
-
-CATALOG = "source"
-"""The name under which DuckDB knows the attached database."""
+from dataplane.errors import ConfigurationError
 
 _SCANNER = {"disable": "disabled", "prefer": "preferred", "require": "required", "verify-full": "verify_identity"}
 _SETTINGS = (
@@ -30,6 +27,17 @@ _SETTINGS = (
     "SET mysql_tinyint1_as_boolean = false",
     "SET mysql_bit1_as_boolean = false",
 )
+
+
+class _Connection(Connection):
+    """Ends when its server asks for a file of this machine, with a number: PyMySQL takes that for a mistake of ours."""
+
+    def _read_query_result(self, unbuffered: bool = False) -> int:
+        try:
+            return int(super()._read_query_result(unbuffered))
+        except RuntimeError:
+            self._force_close()
+            raise pymysql.err.OperationalError(faults.FILE_ASKED_FOR, "asked for a local file") from None
 
 
 @contextmanager
@@ -60,7 +68,7 @@ def _close(connection: Connection) -> None:
 def sign_in(params: MySQLParams, address: str, seconds: float, *, writes: bool = False) -> Connection:
     """Open a session at an address that `reachable` has found. Raises ManifoldError."""
     try:
-        connection = pymysql.connect(**_arguments(params, address))
+        connection = _Connection(**_arguments(params, address))
     except (pymysql.err.MySQLError, OSError, RuntimeError) as error:
         raise faults.refused_connection(params, error) from None
     # The server's own limit comes first; this one is for a server that has gone. A greeting does not take as long.
@@ -109,20 +117,26 @@ def attach(duck: duckdb.DuckDBPyConnection, params: MySQLParams, address: str) -
         "PASSWORD": params.password or "",
         "SSL_MODE": _SCANNER[params.sslmode],
     }
-    parts = ", ".join(f"{name} {literal(str(value))}" for name, value in given.items())
+    for setting in _SETTINGS:
+        duck.execute(setting)
     try:
-        for setting in _SETTINGS:
-            duck.execute(setting)
-        duck.execute(f"CREATE OR REPLACE TEMPORARY SECRET manifold_source (TYPE mysql, {parts})")
-        try:
-            duck.execute(f"ATTACH '' AS {CATALOG} (TYPE mysql, READ_ONLY, SECRET manifold_source)")
-        finally:
-            duck.execute("DROP SECRET manifold_source")
+        attaching.attach(duck, "mysql", given)
+    except duckdb.Error:
+        # The scanner's errors have no number. What is wrong for everybody, a session of ours is told with one.
+        sign_in(params, address, CONNECT_SECONDS).close()
+        _attach_again(duck, params, given)
+
+
+def _attach_again(duck: duckdb.DuckDBPyConnection, params: MySQLParams, given: Mapping[str, object]) -> None:
+    try:
+        attaching.attach(duck, "mysql", given)
     except duckdb.Error as error:
-        raise TransientError(
-            f"{params.host}:{params.port} closed the door while it was opened for reading. It is tried again.",
-            code="connection_lost",
-            evidence={"host": params.host, "server": faults.scrubbed(params, str(error))[:500]},
+        said = faults.scrubbed(params, str(error)).partition("\n")[0]
+        raise ConfigurationError(
+            f"{params.host}:{params.port} lets {params.user} in, but not DuckDB's reader: {said}. "
+            "Choose another encryption in the source, or a user who signs in with an ordinary password.",
+            code="reader_not_admitted",
+            evidence={"host": params.host, "server": said[:500]},
         ) from None
 
 

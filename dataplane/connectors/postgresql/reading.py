@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dataplane.connectors.base import Mark, StreamConfig, Window
 from dataplane.connectors.databases import reading
+from dataplane.connectors.databases.attaching import CATALOG
 from dataplane.connectors.databases.declared import bare, chosen, cursor_column, no_lookback, no_order
 from dataplane.connectors.postgresql import catalog, session
 from dataplane.connectors.postgresql.catalog import Connection, Relation
@@ -56,12 +57,12 @@ class Prepared(reading.Prepared[Cursor]):
         """The same as one SELECT of DuckDB's, run by the server as it stands."""
         items = ", ".join(f"{each.local} AS {quoted(each.name)}" for each in self.arrivals)
         inner = literal(self.select(window, limit))
-        return f"SELECT {items} FROM postgres_query('{session.CATALOG}', {inner})"
+        return f"SELECT {items} FROM postgres_query('{CATALOG}', {inner})"
 
     def scanned(self, window: Window) -> str:
         """The same through DuckDB's scanner, in parallel ranges of pages on one snapshot."""
         items = ", ".join(f"{each.local} AS {quoted(each.name)}" for each in self.arrivals)
-        here = f"{session.CATALOG}.{self.relation.sql}"
+        here = f"{CATALOG}.{self.relation.sql}"
         bound = ""
         if window.kind == "cursor" and self.cursor is not None:
             type_ = arrival(self.cursor.column).type
@@ -144,7 +145,7 @@ def nans(names: Sequence[str], prepared: Prepared, window: Window, within: str) 
     looks = ", ".join(f"coalesce(bool_or({name} = 'NaN'), false) AS {name}" for name in map(quoted, names))
     filtered = prepared.where(window) or " WHERE true"
     sql = f"SELECT {looks} FROM {prepared.origin}{filtered} AND {within}"
-    return f"SELECT * FROM postgres_query('{session.CATALOG}', {literal(sql)})"
+    return f"SELECT * FROM postgres_query('{CATALOG}', {literal(sql)})"
 
 
 def newest(prepared: Prepared, cursor: Cursor) -> str:

@@ -14,14 +14,11 @@ import duckdb
 import psycopg
 from psycopg import pq
 
+from dataplane.connectors.databases import attaching
 from dataplane.connectors.databases.stages import CONNECT_SECONDS, reachable
 from dataplane.connectors.postgresql import faults
 from dataplane.connectors.postgresql.params import PostgreSQLParams
-from dataplane.connectors.postgresql.types import literal
 from dataplane.errors import TransientError
-
-CATALOG = "source"
-"""The name under which DuckDB knows the attached database."""
 
 _ALWAYS = {
     "default_transaction_read_only": "on",
@@ -126,7 +123,7 @@ def attach(
     duck: duckdb.DuckDBPyConnection, params: PostgreSQLParams, address: str, seconds: float, *, checks: bool
 ) -> None:
     """Attach the database as `source`, read-only. Raises ManifoldError."""
-    given: dict[str, str | int | None] = {
+    given = {
         "HOST": params.host,
         "HOSTADDR": address,
         "PORT": params.port,
@@ -139,13 +136,8 @@ def attach(
         "APPLICATION_NAME": "manifold",
         "OPTIONS": settings(seconds, 140000 if checks else 0),
     }
-    parts = ", ".join(f"{name} {literal(str(value))}" for name, value in given.items() if value is not None)
     try:
-        duck.execute(f"CREATE OR REPLACE TEMPORARY SECRET manifold_source (TYPE postgres, {parts})")
-        try:
-            duck.execute(f"ATTACH '' AS {CATALOG} (TYPE postgres, READ_ONLY, SECRET manifold_source)")
-        finally:
-            duck.execute("DROP SECRET manifold_source")
+        attaching.attach(duck, "postgres", given)
     except duckdb.Error as error:
         raise TransientError(
             f"{params.host}:{params.port} closed the door while it was opened for reading. It is tried again.",

@@ -1,0 +1,25 @@
+"""A server's database in DuckDB, attached so that its connection string shows nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+
+from dataplane.relations import literal
+
+CATALOG = "source"
+"""The name under which DuckDB knows the attached database."""
+
+
+def attach(duck: duckdb.DuckDBPyConnection, kind: str, given: Mapping[str, object]) -> None:
+    """Attach a database as `source`, read-only, by a temporary secret that is dropped at once. Raises duckdb.Error.
+
+    kind: DuckDB's word for the kind of server. given: what its secret holds; None is left out.
+    """
+    parts = ", ".join(f"{name} {literal(str(value))}" for name, value in given.items() if value is not None)
+    duck.execute(f"CREATE OR REPLACE TEMPORARY SECRET manifold_source (TYPE {kind}, {parts})")
+    try:
+        duck.execute(f"ATTACH '' AS {CATALOG} (TYPE {kind}, READ_ONLY, SECRET manifold_source)")
+    finally:
+        duck.execute("DROP SECRET manifold_source")
