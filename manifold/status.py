@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
@@ -17,6 +18,8 @@ from apps.accounts.models import Project
 from apps.pipelines import freshness
 from apps.pipelines.models import Pipeline
 from apps.pipelines.queries import currency
+from apps.pipelines.states import FRESHNESS
+from apps.snapshots.models import Dataset
 from manifold import health
 
 
@@ -33,6 +36,7 @@ class DatasetAgeSerializer(serializers.Serializer[Any]):
     rows = serializers.IntegerField(allow_null=True)
     age_s = serializers.FloatField(allow_null=True)
     fresh = serializers.BooleanField()
+    state = serializers.ChoiceField(FRESHNESS, help_text="A dataset that has not been loaded yet has no age.")
 
 
 class ComponentSerializer(serializers.Serializer[Any]):
@@ -57,19 +61,32 @@ def status_of(project: Project) -> dict[str, Any]:
     """The shape `status`: healthy when every component is up, no pipeline's last run failed and no dataset is stale."""
     current = currency(project)
     failing = current.pop("failing")
-    late = {each["dataset"]: each for each in freshness.late_in(project, timezone.now())}
-    for each in current["datasets"]:
-        each["fresh"] = each["fresh"] and each["dataset"] not in late
-    said = [f"{name} is {each['state']}. {each['says']} was expected." for name, each in late.items()]
+    now = timezone.now()
+    kept = freshness.standing(Dataset.objects.filter(project=project, hidden=False), failing, now)
+    late = freshness.late_in(project, now)
+    said = [f"{each['dataset']} is {each['state']}. {each['says']} was expected." for each in late]
+    said += [f"{each.slug} has not been loaded yet: run its pipeline." for each, _ in kept if each.loaded_at is None]
     components = [asdict(each) for each in health.components()]
     down = [each for each in components if not each["up"]]
-    stale = [each for each in current["datasets"] if not each["fresh"]]
+    stale = [each for each, word in kept if word]
     remedies = [f"{each['name']}: {each['detail']} {each['remedy']}".strip() for each in down]
     return {
         "healthy": not (failing or down or stale),
         **current,
+        "datasets": [_dataset(each, word, now) for each, word in kept],
         "components": components,
         "advice": [*remedies, *said, *current["advice"]],
+    }
+
+
+def _dataset(dataset: Any, word: str, now: datetime) -> dict[str, Any]:
+    age = (now - dataset.loaded_at).total_seconds() if dataset.loaded_at else None
+    return {
+        "dataset": dataset.slug,
+        "rows": dataset.rows,
+        "age_s": None if age is None else round(age, 1),
+        "fresh": not word,
+        "state": word or "fresh",
     }
 
 

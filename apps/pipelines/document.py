@@ -50,6 +50,7 @@ class StepSettings(Spec):
     retry: Retry | None = None
     timeout: Seconds | None = None
     if_failed: Literal["stop", "continue"] = "stop"
+    after: tuple[StepKey, ...] = ()
 
 
 class Header(Spec):
@@ -286,7 +287,10 @@ def _nodes(steps: dict[str, Step]) -> list[Node]:
             if other is not None and other not in upstream:
                 upstream.append(other)
         incremental = step.kind == "extract" and step.spec.mode == "incremental"
-        nodes.append(Node(key, step.kind, tuple(upstream), step.settings.if_failed == "continue", incremental))
+        may_fail = step.settings.if_failed == "continue"
+        # Of a document with only some of its steps, those that are left out are waited for by nobody.
+        after = tuple(each for each in step.settings.after if each in steps)
+        nodes.append(Node(key, step.kind, tuple(upstream), may_fail, incremental, after))
     return nodes
 
 
@@ -297,6 +301,9 @@ def _wiring(keys: list[str], steps: dict[str, Step], places: texts.Places) -> li
         for each in step.inputs.values():
             if isinstance(each, str) and (each == key or each not in keys):
                 problems.append(_bad_input(step, each, keys, places))
+        for each in step.settings.after:
+            if each == key or each not in keys:
+                problems.append(_bad_input(step, each, keys, places))
     problems += _loaded_twice(steps, places)
     if problems or len(steps) < len(keys):
         return problems
@@ -305,7 +312,8 @@ def _wiring(keys: list[str], steps: dict[str, Step], places: texts.Places) -> li
     if cycle:
         said = " → ".join(f"`{each}`" for each in cycle)
         message = f"The steps form a circle: {said}."
-        return [places.problem(("steps", cycle[0]), message, "Cut one of these inputs; data flows one way.")]
+        remedy = "Cut one of these inputs, or take out an `after`: data flows one way."
+        return [places.problem(("steps", cycle[0]), message, remedy)]
     graph = Graph(nodes)
     return _never_loaded(graph, places) + _deleting_what_is_not_new(graph, steps, places)
 
@@ -324,8 +332,11 @@ def _looks_for_nothing(header: Header, steps: dict[str, Step], places: texts.Pla
 def _bad_input(step: Step, named: str, known: list[str], places: texts.Places) -> Problem:
     here: Path = ("steps", step.key, step.kind)
     path = _where_named(step.written, named, here) or here
+    if named in step.settings.after:
+        path = ("steps", step.key, "after")
     if named == step.key:
-        return places.problem(path, f"The step `{named}` names itself as its input.", "Name the step before it.")
+        message = f"The step `{named}` names itself{'' if path[-1] == 'after' else ' as its input'}."
+        return places.problem(path, message, "Name the step before it.")
     close = difflib.get_close_matches(named, known, 1)
     remedy = (
         f"Did you mean `{close[0]}`?"

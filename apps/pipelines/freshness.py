@@ -7,6 +7,7 @@ then on the dataset is late, and when the grace is over it is stale.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from apps.pipelines.models import Freshness
 from apps.pipelines.queries import shown_time
 from apps.pipelines.schedule import Pause, Schedule, midnight, zone
 from apps.pipelines.schedules import clock
+from apps.snapshots import queries as snapshots
 from apps.snapshots.models import Dataset, Snapshot
 from apps.sources.parameters import InvalidFields
 from dataplane.steps.base import Spec
@@ -150,6 +152,24 @@ def verdict_of(dataset: Any, now: datetime) -> Verdict | None:
     """How a dataset with `loaded_at` and its freshness selected is; None where nothing is expected."""
     row: Freshness | None = getattr(dataset, "freshness", None)
     return None if row is None else judged(expected_of(row), dataset.loaded_at or dataset.created_at, now)
+
+
+def standing(datasets: QuerySet[Dataset], failed: Mapping[Any, Any], now: datetime) -> list[tuple[Any, str]]:
+    """Datasets with their head, and what is wrong with each: `late`, `stale`, or nothing.
+
+    failed: pipelines whose newest run failed, and that run, by their ids. What it should have loaded is stale. Of a
+    dataset that has not been loaded yet nothing is wrong, unless it was expected by now.
+    """
+    found: list[Any] = list(snapshots.with_head(datasets).select_related("freshness").order_by("slug"))
+    return [(each, _wrong(each, failed.get(each.owner_pipeline, each.loaded_by), now)) for each in found]
+
+
+def _wrong(dataset: Any, newest: Any, now: datetime) -> str:
+    """What is wrong with a dataset that the run `newest` should have loaded last."""
+    verdict = verdict_of(dataset, now)
+    if verdict is not None and verdict.state != "fresh":
+        return verdict.state
+    return "stale" if newest != dataset.loaded_by else ""
 
 
 def with_arrival(rows: QuerySet[Freshness]) -> QuerySet[Freshness]:

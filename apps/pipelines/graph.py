@@ -12,13 +12,18 @@ PLAN = "plan"
 
 @dataclass(frozen=True)
 class Node:
-    """A step as the graph sees it; `upstream` are the steps that it waits for."""
+    """A step as the graph sees it: its rows come from `upstream`, and it waits for what it is `after`, too."""
 
     key: str
     kind: str
     upstream: tuple[str, ...]
     may_fail: bool = False
     incremental: bool = False
+    after: tuple[str, ...] = ()
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        return (*self.upstream, *(each for each in self.after if each not in self.upstream))
 
 
 class Graph:
@@ -33,7 +38,7 @@ class Graph:
         placed: list[str] = []
         waiting = dict(self.nodes)
         while waiting:
-            ready = [key for key, node in waiting.items() if not any(each in waiting for each in node.upstream)]
+            ready = [key for key, node in waiting.items() if not any(each in waiting for each in node.waits_for)]
             if not ready:
                 raise ValueError(f"the steps {sorted(waiting)} form a circle")
             placed += ready
@@ -50,7 +55,7 @@ class Graph:
         return found
 
     def ancestors(self, key: str) -> frozenset[str]:
-        """Every step that this one waits for, directly or not."""
+        """Every step whose rows reach this one, directly or not."""
         return self._ancestors[key]
 
     def incremental_above(self, key: str) -> list[str]:
@@ -79,8 +84,8 @@ class Graph:
 
 
 def find_cycle(nodes: Iterable[Node]) -> list[str]:
-    """One cycle in the direction of the data, its first step named again at the end; empty when there is none."""
-    upstream = {each.key: each.upstream for each in nodes}
+    """One cycle of steps that wait for each other, its first named again at the end; empty when there is none."""
+    upstream = {each.key: each.waits_for for each in nodes}
     settled: set[str] = set()
     for start in upstream:
         trail: list[str] = []

@@ -130,7 +130,7 @@ def _steps(run: Run) -> list[StepRun]:
 
 def _wanted(run: Run, steps: Iterable[StepRun]) -> set[str]:
     """The steps that a run was to do: those that were asked for with all that they need, else all."""
-    graph = Graph(Node(each.key, each.kind, tuple(each.upstream)) for each in steps)
+    graph = Graph(Node(each.key, each.kind, tuple(each.inputs)) for each in steps)
     return set(run.only).union(*(graph.ancestors(key) for key in run.only)) if run.only else set(graph.nodes)
 
 
@@ -139,7 +139,7 @@ def _ways(steps: Iterable[StepRun]) -> dict[str, list[Way]]:
     takers: dict[str, list[StepRun]] = {}
     for each in steps:
         # What a rule of a check refers to is only compared with.
-        taken = [each.spec["input"]] if each.kind in ("check", "load") else each.upstream
+        taken = [each.spec["input"]] if each.kind in ("check", "load") else each.inputs
         for key in taken:
             if isinstance(key, str):
                 takers.setdefault(key, []).append(each)

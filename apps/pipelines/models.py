@@ -201,6 +201,8 @@ class StepRun(ProjectRow):
     position = models.PositiveSmallIntegerField()
     spec = models.JSONField(default=dict)
     upstream = models.JSONField(default=list)
+    # Those of `upstream` that it only waits for: nothing of theirs reaches it.
+    after = models.JSONField(default=list)
     may_fail = models.BooleanField(default=False)
     state = models.CharField(max_length=16, default="pending")
     attempt = models.PositiveSmallIntegerField(default=0)
@@ -245,6 +247,11 @@ class StepRun(ProjectRow):
 
     def __str__(self) -> str:
         return f"{self.run_id}/{self.key}"
+
+    @property
+    def inputs(self) -> list[str]:
+        """The steps whose rows reach it."""
+        return [each for each in self.upstream if each not in self.after]
 
 
 class Window(ProjectRow):

@@ -16,8 +16,6 @@ from apps.pipelines.models import Pipeline, Run, StepRun, Window
 from apps.pipelines.states import RUN_ACTIVE, RUN_TERMINAL, STEP_TERMINAL
 from apps.pipelines.waiting import pending_files
 from apps.quality import queries as quality
-from apps.snapshots import queries as snapshots
-from apps.snapshots.models import Dataset
 from apps.sources.models import Source
 
 
@@ -238,18 +236,14 @@ def windows_of_files(project: Project, stream: str, source: uuid.UUID) -> dict[s
 
 
 def currency(project: Project) -> dict[str, Any]:
-    """Whether a project's data is current: its last runs, what waits, and each dataset's age; advice in sentences."""
+    """Whether a project's data is current: its last runs and what waits; advice in sentences.
+
+    failing: the pipelines whose newest run failed, and that run, by their ids.
+    """
     pipelines = list(with_last_run(Pipeline.objects.filter(project=project)))
     ended = Run.objects.filter(project=project, state__in=RUN_TERMINAL).select_related("pipeline").order_by("-id")
     good, last = ended.filter(state="succeeded").first(), ended.first()
     failing = [each for each in pipelines if health_of(each) == "failing"]
-    owners = {each.pk: each for each in pipelines}
-    datasets = []
-    for each in snapshots.with_head(Dataset.objects.filter(project=project, hidden=False)):
-        row: Any = each
-        owner = owners.get(each.owner_pipeline)
-        stale = row.loaded_at is None or (owner is not None and owner in failing)
-        datasets.append({"dataset": each.slug, "rows": row.rows, "age_s": _age(row.loaded_at), "fresh": not stale})
     advice = [f"The last run of {each.slug} failed: `manifold runs show {_last_id(each)}`." for each in failing]
     advice += [f"Publish the draft of {each.slug}." for each in pipelines if each.draft and each.published is None]
     pending = pending_files(project)
@@ -259,14 +253,13 @@ def currency(project: Project) -> dict[str, Any]:
         "last_good_run": _brief(good),
         "last_run": _brief(last),
         "pending_files": pending,
-        "datasets": datasets,
-        "failing": [each.slug for each in failing],
+        "failing": {each.pk: _last_id(each) for each in failing},
         "advice": advice,
     }
 
 
-def _last_id(pipeline: Any) -> str:
-    return str(pipeline.last_run_id)
+def _last_id(pipeline: Any) -> Any:
+    return pipeline.last_run_id
 
 
 def _brief(run: Run | None) -> dict[str, Any] | None:
@@ -297,10 +290,6 @@ def _seconds(start: datetime | None, end: datetime | None) -> float | None:
     if start is None:
         return None
     return round(((end or timezone.now()) - start).total_seconds(), 3)
-
-
-def _age(value: datetime | None) -> float | None:
-    return None if value is None else round((timezone.now() - value).total_seconds(), 1)
 
 
 def can_retry(run: Run) -> bool:

@@ -96,6 +96,7 @@ def _steps(run: Run, document: Document, only: Sequence[str]) -> list[StepRun]:
     rows = [StepRun(run=run, key=PLAN, kind=PLAN, position=0, queue=run.queue)]
     for position, key in enumerate(graph.order, start=1):
         step, node = document.steps[key], graph.nodes[key]
+        after = [each for each in node.after if each in chosen and each not in node.upstream]
         rows.append(
             StepRun(
                 run=run,
@@ -103,7 +104,8 @@ def _steps(run: Run, document: Document, only: Sequence[str]) -> list[StepRun]:
                 kind=step.kind,
                 position=position,
                 spec=step.written,
-                upstream=list(node.upstream) or [PLAN],
+                upstream=[*node.upstream, *after] or [PLAN],
+                after=after,
                 may_fail=node.may_fail,
                 queue=run.queue,
                 timeout_s=step.settings.timeout,

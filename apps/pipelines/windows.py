@@ -28,16 +28,18 @@ READ = ("done", "failed")
 
 def graph_of(run: Run) -> Graph:
     """The graph of a run as its rows have it: what it does was settled when it was created."""
-    rows = run.steps.exclude(key=PLAN).order_by("position").values_list("key", "kind", "upstream", "may_fail", "spec")
+    names = ("key", "kind", "upstream", "after", "may_fail", "spec")
+    rows = run.steps.exclude(key=PLAN).order_by("position").values_list(*names)
     return Graph(
         Node(
             key,
             kind,
-            tuple(each for each in upstream if each != PLAN),
+            tuple(each for each in upstream if each != PLAN and each not in after),
             may_fail,
             kind == "extract" and spec.get("mode") == "incremental",
+            tuple(after),
         )
-        for key, kind, upstream, may_fail, spec in rows
+        for key, kind, upstream, after, may_fail, spec in rows
     )
 
 

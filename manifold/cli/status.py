@@ -34,7 +34,7 @@ def status(client: Client, *, as_json: bool) -> None:
                     each["dataset"],
                     output.amount(each["rows"]),
                     output.ago(each["age_s"]),
-                    "fresh" if each["fresh"] else "stale",
+                    each["state"] if each["age_s"] is not None or not each["fresh"] else "not loaded yet",
                 )
                 for each in answer["datasets"]
             ),

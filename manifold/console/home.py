@@ -21,7 +21,6 @@ from apps.pipelines import freshness, queries
 from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.pages import board
 from apps.pipelines.states import RUN_ACTIVE
-from apps.snapshots import queries as snapshots
 from apps.snapshots.models import Dataset
 from apps.sources.models import Health, Source
 
@@ -36,10 +35,7 @@ GRACE = timedelta(minutes=2)
 
 @dataclass(frozen=True)
 class Kept:
-    """A dataset on the home page. It is stale when the newest run that should have filled it failed.
-
-    word: `late` or `stale` where it was not loaded when it was expected, else `stale` or nothing.
-    """
+    """A dataset on the home page; word: what is wrong with it, see `freshness.standing`."""
 
     dataset: Dataset
     word: str
@@ -162,17 +158,8 @@ def _kept(request: HttpRequest, project: Project, failing: list[board.Line]) -> 
     """The datasets, the stale ones first."""
     failed = {each.pipeline.pk: each.last.pk for each in failing if each.last is not None}
     datasets = Dataset.objects.visible_to(request.user).filter(project=project, hidden=False)
-    heads: list[Any] = list(snapshots.with_head(datasets).select_related("freshness").order_by("slug"))
-    kept = [Kept(each, _word(each, failed.get(each.owner_pipeline, each.loaded_by))) for each in heads]
+    kept = [Kept(each, word) for each, word in freshness.standing(datasets, failed, timezone.now())]
     return sorted(kept, key=lambda each: not each.stale)
-
-
-def _word(dataset: Any, newest: Any) -> str:
-    """What is wrong with a dataset that the run `newest` should have filled last."""
-    verdict = freshness.verdict_of(dataset, timezone.now())
-    if verdict is not None and verdict.state != "fresh":
-        return verdict.state
-    return "stale" if newest != dataset.loaded_by else ""
 
 
 def _with_errors(failing: list[board.Line]) -> list[tuple[board.Line, Run]]:

@@ -138,7 +138,7 @@ def graph_of(document: Document) -> list[dict[str, Any]]:
     """The graph of a document for drawing: nodes with what they do, edges in the direction of the data."""
     graph = document.graph()
     elements = [_node(key, step.kind, step.written) for key, step in document.steps.items()]
-    return elements + [_edge(above, key) for key in graph.order for above in graph.nodes[key].upstream]
+    return elements + [_edge(above, key) for key in graph.order for above in graph.nodes[key].waits_for]
 
 
 def outside_tables(pipeline: Pipeline) -> list[dict[str, Any]]:

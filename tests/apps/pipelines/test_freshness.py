@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -123,6 +124,24 @@ def test_what_is_late_stands_on_home_and_in_status(furnished: Furnished, client:
     assert any(each.startswith("orders is stale.") for each in found["advice"])
     client.force_login(furnished.people["viewer"])
     assert '<span class="state warn">stale</span>' in client.get("/p/flights/").content.decode()
+
+
+@pytest.mark.django_db
+def test_what_has_not_been_loaded_yet_is_not_stale_before_it_is_expected(furnished: Furnished, client: Client) -> None:
+    """On home and in status alike."""
+    made = Dataset.objects.create(project=furnished.project, slug="later", owner_pipeline=uuid4(), owner_step="kept")
+    client.force_login(furnished.people["viewer"])
+
+    def shown() -> tuple[str, bool]:
+        (found,) = [each for each in status_of(furnished.project)["datasets"] if each["dataset"] == "later"]
+        kept = client.get("/p/flights/").context["kept"]
+        return found["state"], next(each.stale for each in kept if each.dataset == made)
+
+    assert shown() == ("fresh", False)
+    assert "later has not been loaded yet: run its pipeline." in status_of(furnished.project)["advice"]
+    freshness.expect(made, {"max_age": 60}, actor=ws.ACTOR)
+    Dataset.objects.filter(pk=made.pk).update(created_at=at("2026-01-01T00:00"))
+    assert shown() == ("stale", True)
 
 
 @pytest.mark.django_db

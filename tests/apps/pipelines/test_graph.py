@@ -62,3 +62,18 @@ def test_a_cycle_is_found_and_is_one(nodes: list[Node], data: st.DataObject):
     assert cycle[0] == cycle[-1]
     assert len(set(cycle)) == len(cycle) - 1
     assert all(before in upstream[after] for before, after in itertools.pairwise(cycle))
+
+
+def test_what_a_step_is_only_after_is_waited_for_and_feeds_it_nothing():
+    graph = Graph(
+        [
+            Node("orders", "extract", (), incremental=True, after=("clients",)),
+            Node("ordered", "load", ("orders",)),
+            Node("people", "extract", (), incremental=True),
+            Node("clients", "load", ("people",)),
+        ]
+    )
+    assert graph.order == ["people", "clients", "orders", "ordered"]
+    assert (graph.loads_fed_by("people"), graph.incremental_above("ordered")) == (["clients"], ["orders"])
+    assert graph.ancestors("ordered") == {"orders"}
+    assert find_cycle([Node("a", "sql", ("b",)), Node("b", "sql", (), after=("a",))]) == ["a", "b", "a"]
