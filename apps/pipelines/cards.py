@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from django.db import connection
-from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import Count, Max, OuterRef, QuerySet, Subquery, Sum
 
 from apps.accounts.models import Project
 from apps.pipelines.models import Pipeline
+from apps.pipelines.queries import shown_time
 from apps.sources.models import ConnectionCheck, Drift, Source
 from dataplane.connectors import registry
 
@@ -117,6 +118,15 @@ class Card:
     changed: int
     figures: list[Figure] = field(default_factory=list)
 
+    def as_json(self) -> dict[str, Any]:
+        read = {"at": self.read.at, "state": self.read.state, "rows": self.read.rows, "seconds": self.read.seconds}
+        return {
+            "figures": [{"label": each.label, "value": _plain(each.value), "bad": each.bad} for each in self.figures],
+            "last_read": read if self.read.at else None,
+            "next_read_at": self.next_at,
+            "changed_streams": self.changed,
+        }
+
 
 def cards(sources: QuerySet[Source], project: Project, now: datetime) -> list[Card]:
     """Every source with its figures, in five queries."""
@@ -126,6 +136,7 @@ def cards(sources: QuerySet[Source], project: Project, now: datetime) -> list[Ca
         stream_count=Count("streams"),
         row_count=Sum("streams__rows"),
         byte_count=Sum("streams__bytes"),
+        let_in_until=Max("grant__ends_at"),
         stages=Subquery(newest),
         changed=Subquery(news.annotate(found=Count("stream", distinct=True)).values("found")),
     )
@@ -174,6 +185,10 @@ def _figures(source: Any, read: Read, files: Files, behind: int | None) -> list[
         Figure("messages in a day", read.day_rows),
         Figure("a second, last time", _rate(read), "text"),
     ]
+
+
+def _plain(value: Any) -> Any:
+    return shown_time(value) if isinstance(value, datetime) else value
 
 
 def _left(stages: Iterable[dict[str, Any]] | None) -> str | None:

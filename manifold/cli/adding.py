@@ -46,7 +46,8 @@ def add(client: Client, *, slug: str | None, text: str | None, ask: bool, as_jso
     check = client.in_project("POST", "sources/try/", json=draft)
     if not as_json:
         show_check(check)
-    if not check["ok"] and not flags["anyway"]:
+    unconnected = any((each["error"] or {}).get("code") == "not_connected" for each in check["stages"])
+    if not check["ok"] and not flags["anyway"] and not unconnected:
         if as_json:
             output.print_json({"source": None, "check": check, "streams": None})
         else:
@@ -62,11 +63,11 @@ def add(client: Client, *, slug: str | None, text: str | None, ask: bool, as_jso
     if as_json:
         output.print_json({"source": created, "check": check, "streams": found})
     else:
-        click.echo(f"{slug}: added")
+        click.echo(f"{slug}: added" + (f"; connect it now: `manifold sources connect {slug}`" if unconnected else ""))
         if found:
             show_streams(found)
             tell_bare(found, slug)
-    if not check["ok"]:
+    if not check["ok"] and not unconnected:
         sys.exit(output.FAILED)
 
 

@@ -89,10 +89,13 @@ def _test(request: HttpRequest, project: Project, kind: type[Connector]) -> Http
 
 
 def _go_on(request: HttpRequest, project: Project, kind: type[Connector]) -> HttpResponse:
-    """Test it, and show the streams that it holds; a source of uploads is stored at once, for it has none yet."""
+    """Test it, and show the streams that it holds; one that has none yet is stored at once: it takes uploads, or
+    somebody has to consent first."""
     draft = _draft(request, project, kind)
     _named(request, project)
     answer = services.try_source(draft)
+    if answer.lacks_only_consent:
+        return _save_anyway(request, project, kind)
     if not all(each.ok for each in answer.stages):
         return _tried(request, answer, going_on=True)
     if kind.takes_uploads:
@@ -150,14 +153,16 @@ def _save(request: HttpRequest, project: Project, kind: type[Connector]) -> Http
 
 
 def _save_anyway(request: HttpRequest, project: Project, kind: type[Connector]) -> HttpResponse:
-    """Store a source that fails its test: its place may come later."""
+    """Store a source that fails its test: its place, or whoever connects it, may come later."""
     slug, title = _named(request, project)
     actor = actor_of(request.user)
     source = services.create_source(
         project, slug=slug, title=title, connector=kind.key, params=_params(request, kind), actor=actor
     )
-    services.test_source(source, actor=actor)
+    check = services.test_source(source, actor=actor)
     said = f"{source.slug} is added, and fails its test. Find its streams when it can be reached."
+    if any(each["error"] and each["error"]["code"] == "not_connected" for each in check.stages):
+        said = f"{source.slug} is added. Connect it now."
     return go(request, reverse("console:source", args=[project.slug, source.slug]), said)
 
 

@@ -73,7 +73,7 @@ def entered(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     except TransientError as error:
         passed, said = None, error.message
     if passed is not None:
-        return go(request, reverse("console:source", args=[project.slug, slug]), _connected(source, passed=passed))
+        return _onward(request, source, passed=passed)
     return render(request, "sources/parts/code.html", {"source": source, "said": said, **shown(request, source)})
 
 
@@ -92,18 +92,21 @@ def back(request: HttpRequest) -> HttpResponse:
     except ManifoldError as error:
         messages.error(request, error.message)
         return go(request, page)
-    return go(request, page, _connected(source, passed=passed))
+    return _onward(request, source, passed=passed)
 
 
 def _source(request: HttpRequest, project: Project, slug: str) -> Source:
     visible = Source.objects.visible_to(request.user, "manage").filter(project=project)
-    return get_object_or_404(visible.select_related("credential"), slug=slug)
+    return get_object_or_404(visible.select_related("credential", "project"), slug=slug)
 
 
-def _connected(source: Source, *, passed: bool) -> str:
+def _onward(request: HttpRequest, source: Source, *, passed: bool) -> HttpResponse:
+    """To its page; a new one that works goes on to where its streams are chosen."""
+    args = [source.project.slug, source.slug]
     if not passed:
-        return f"{source.slug} is connected, but fails its test: look below."
-    return f"{source.slug} is connected, and passes its test."
+        return go(request, reverse("console:source", args=args), f"{source.slug} is connected, but fails its test.")
+    page = "console:source" if source.streams.exists() else "console:source-choose"
+    return go(request, reverse(page, args=args), f"{source.slug} is connected, and passes its test.")
 
 
 def _callback(request: HttpRequest) -> str:

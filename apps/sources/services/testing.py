@@ -33,6 +33,11 @@ class Answer:
     stages: list[Stage]
     seconds: float
 
+    @property
+    def lacks_only_consent(self) -> bool:
+        """Whether it failed because nobody has connected the source yet, which can be done once it is stored."""
+        return any(each.error is not None and each.error.code == "not_connected" for each in self.stages)
+
 
 class Asking:
     """A test of a source that is under way in a thread of its own, so that several go on and none goes on for ever.

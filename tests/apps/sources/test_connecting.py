@@ -26,6 +26,7 @@ from tests.people import member
 
 pytestmark = pytest.mark.django_db
 PAGE = "/p/flights/sources/shop/"
+HTMX = {"HX-Request": "true"}
 
 
 def added(project: Project, shop: Api, authority: Authority, **changes: Any) -> Source:
@@ -48,7 +49,7 @@ def browser(client: Client, admin: User) -> Client:
 
 def away(browser: Client) -> str:
     """Where the browser is sent."""
-    answer = browser.post(f"{PAGE}connect/", {"do": "connect"}, headers={"HX-Request": "true"})
+    answer = browser.post(f"{PAGE}connect/", {"do": "connect"}, headers=HTMX)
     return answer.headers["HX-Redirect"]
 
 
@@ -66,7 +67,7 @@ def said(browser: Client, address: str) -> str:
 def test_it_works(browser: Client, source: Source, authority: Authority) -> None:
     assert "not connected" in browser.get(PAGE).content.decode()
     page = said(browser, consent(away(browser)))
-    assert "shop is connected, and passes its test." in page and "orders.read" in page
+    assert "shop is connected, and passes its test." in page and "orders.read" in browser.get(PAGE).content.decode()
     assert [form["grant_type"] for form in authority.asked] == ["authorization_code"]
     source.refresh_from_db()
     assert source.health == Health.HEALTHY and not Connecting.objects.exists()
@@ -209,6 +210,19 @@ def test_the_secret_is_sent_in_the_body_where_it_is_wanted_there(
     added(project, shop, authority)
     assert "passes its test" in said(browser, consent(away(browser)))
     assert authority.asked[-1]["client_secret"] == SECRET
+
+
+def test_it_is_added_without_streams_and_connected_before_they_are_chosen(
+    browser: Client, project: Project, shop: Api, authority: Authority
+) -> None:
+    params = {"base_url": shop.base, "streams": WAYS["page"], "records": "data.orders", **authority.params()}
+    form = {f"param-{name}": text for name, text in params.items()}
+    answer = browser.post("/p/flights/new-source/rest/", {**form, "title": "Shop", "do": "next"}, headers=HTMX)
+    assert answer.headers["HX-Redirect"] == PAGE
+    assert "shop is added. Connect it now." in browser.get(PAGE).content.decode()
+    answer = browser.get(consent(away(browser)))
+    assert answer.headers["Location"] == f"{PAGE}choose/"
+    assert "orders" in browser.get(answer.headers["Location"], headers=HTMX).content.decode()
 
 
 def test_a_source_that_needs_no_consent_has_none(project: Project, shop: Api, browser: Client) -> None:

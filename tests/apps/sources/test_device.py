@@ -111,5 +111,5 @@ def test_the_page_shows_the_code_and_asks(client: Client, source: Source, admin:
     assert "WDJB-MJHT" in client.post(f"{PAGE}connect/entered/", headers=HTMX).content.decode()
     authority.enters = ""
     due()
-    assert client.post(f"{PAGE}connect/entered/", headers=HTMX).headers["HX-Redirect"] == PAGE
+    assert client.post(f"{PAGE}connect/entered/", headers=HTMX).headers["HX-Redirect"] == f"{PAGE}choose/"
     assert "shop is connected, and passes its test." in client.get(PAGE).content.decode()
