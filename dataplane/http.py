@@ -112,6 +112,12 @@ class Http:
             yield answer
 
     @contextmanager
+    def post_text(self, url: str, text: bytes, secret: Mapping[str, str]) -> Iterator[Answer]:
+        """The answer to a text that is sent, such as a statement; it is followed nowhere either."""
+        with self._sent(url, {**secret, "Content-Type": "text/plain; charset=utf-8"}, text) as answer:
+            yield answer
+
+    @contextmanager
     def _sent(self, url: str, headers: Mapping[str, str], content: bytes | None = None) -> Iterator[Answer]:
         origin(url)
         told = {"User-Agent": "Manifold", "Accept": "*/*", "Accept-Encoding": "identity", **headers}

@@ -27,6 +27,8 @@ _CONNECTORS = {
     "webhooks": "dataplane.connectors.webhooks.Webhooks",
     "postgresql": "dataplane.connectors.postgresql.PostgreSQL",
     "mysql": "dataplane.connectors.mysql.MySQL",
+    "clickhouse": "dataplane.connectors.warehouses.clickhouse.ClickHouse",
+    "redshift": "dataplane.connectors.warehouses.redshift.Redshift",
     "sqlite": "dataplane.connectors.sqlite.SQLite",
     "duckdb": "dataplane.connectors.duckdb_file.DuckDBFile",
 }

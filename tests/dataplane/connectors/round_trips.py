@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tests.dataplane.connectors import test_duckdb_file, test_mysql_types, test_postgresql_types, test_sqlite
+from tests.dataplane.connectors.warehouses import test_clickhouse_types, test_redshift
 
 Row = tuple[str, str, str, str]
 
@@ -16,8 +17,8 @@ what was written. A value arrives as it is, or the read fails and names it; noth
 on the way. *said* marks what does not arrive in a type of its own kind: discovery says so at the column. What is behind
 it, and how a column is declared as something else, stands in [sources.md](sources.md). `make docs` writes this table.
 
-PostgreSQL was 17, MariaDB 10.11. Of MySQL no server was at hand, so what only MySQL has (its own JSON and VECTOR) is
-untested.
+PostgreSQL was 17, MariaDB 10.11, ClickHouse its engine of 26.5 as a library. Of MySQL no server was at hand, so what
+only MySQL has (its own JSON and VECTOR) is untested; Redshift was a PostgreSQL, so SUPER and VARBYTE are, too.
 """
 
 
@@ -37,6 +38,9 @@ def _databases() -> Iterator[tuple[str, Iterable[Row]]]:
             for declared, cells, type_, warned in test_sqlite.TYPES
         ],
     )
+    clickhouse, redshift = test_clickhouse_types, test_redshift
+    yield "ClickHouse", [(a, b, c, _said(a in clickhouse.WARNED)) for a, b, c, _ in clickhouse.TYPES]
+    yield "Amazon Redshift", [(a, b, c, _said(a in redshift.WARNED)) for a, b, c, _ in redshift.TYPES]
     yield "DuckDB", [(a, b, c, _said(warned)) for a, b, c, warned in test_duckdb_file.TYPES]
 
 

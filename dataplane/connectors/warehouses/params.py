@@ -1,0 +1,31 @@
+"""What an operator enters to reach a server, whatever its product."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from dataplane.connectors.databases.params import ServerParams
+
+
+class WarehouseParams(ServerParams):
+    """Address, sign-in, and which schemas are looked at."""
+
+    user: str = Field(
+        title="User",
+        description="A user who may read what you want to extract, and nothing more.",
+        min_length=1,
+        max_length=255,
+    )
+    schemas: tuple[str, ...] = Field(
+        default=(), title="Schemas", description="Only these schemas are looked at; none named: all but the system's."
+    )
+
+    @property
+    def about(self) -> dict[str, object]:
+        """What errors tell of it, and what they must not tell."""
+        return {
+            "host": self.host,
+            "user": self.user,
+            "database": self.database,
+            "secrets": (self.password,),
+        }

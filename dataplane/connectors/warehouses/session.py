@@ -1,0 +1,94 @@
+"""A session with a server: the rows of a SELECT in batches of Arrow, and what its driver says when it fails."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+
+from dataplane.connectors.warehouses.types import Native
+from dataplane.errors import ConfigurationError, ManifoldError
+
+BATCH_ROWS = 10_000
+
+
+class Session(ABC):
+    """An open session. Whatever a driver raises leaves it as a ManifoldError."""
+
+    @abstractmethod
+    def rows(self, sql: str) -> pa.RecordBatchReader:
+        """The rows of a SELECT, fetched while they are asked for; those of the one before are let go."""
+
+    @abstractmethod
+    def columns(self, query: str, what: str) -> list[Native]:
+        """The columns of an operator's query, of the stream `what`."""
+
+    @abstractmethod
+    def explained(self, error: BaseException, what: str) -> ManifoldError | None:
+        """A failure of the driver's in our words, `what` being what was read; None for one that is none of its."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of it."""
+
+    def ask(self, sql: str, what: str) -> list[tuple[Any, ...]]:
+        """The rows of a small answer."""
+        with self.told(what):
+            table = self.rows(sql).read_all()
+        return list(zip(*(each.to_pylist() for each in table.columns), strict=True))
+
+    def one(self, sql: str, what: str) -> Any:
+        """The first value of the first row; None where there is none."""
+        rows = self.ask(sql, what)
+        return rows[0][0] if rows else None
+
+    @contextmanager
+    def told(self, what: str) -> Iterator[None]:
+        """Failures of the driver within, in our words."""
+        try:
+            yield
+        except ManifoldError:
+            raise
+        except BaseException as error:  # A panic of a driver in Rust is no Exception.
+            known = self.explained(error, what)
+            if known is None:
+                raise
+            raise known from None
+
+
+class Flow:
+    """The rows of a SELECT on their way into DuckDB, which would tell of a failure in its own words only."""
+
+    def __init__(self, session: Session, sql: str, what: str) -> None:
+        self.failure: ManifoldError | None = None
+        self._session, self._what = session, what
+        with session.told(what):
+            self._rows = session.rows(sql)
+        self.reader = pa.RecordBatchReader.from_batches(self._rows.schema, self._batches())
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        try:
+            with self._session.told(self._what):
+                yield from self._rows
+        except ManifoldError as error:
+            self.failure = error
+            raise
+
+
+def driver(module: str, extra: str, product: str) -> ModuleType:
+    """The driver's module. Raises ConfigurationError where it is not installed, or does not start here."""
+    try:
+        return import_module(module)
+    except (ImportError, OSError) as error:
+        missing = isinstance(error, ModuleNotFoundError)
+        raise ConfigurationError(
+            f"The driver for {product} {'is not installed' if missing else f'does not start: {error}'}. Run "
+            f'pip install "manifold[{extra}]" in the environment of Manifold, and start it again.',
+            code="driver_missing",
+            evidence={"extra": extra, "module": module},
+        ) from None
