@@ -30,13 +30,21 @@ def main() -> None:
 
 def _rows(folder: Path, rounds: int, size: int) -> list[report.Row]:
     file = data.csv_file(folder / "files", size)
-    environment = {**os.environ, "MANIFOLD_FILE_ROOTS": str(folder), "MANIFOLD_LOG_LEVEL": "warning"}
+    environment = {
+        **os.environ,
+        "MANIFOLD_FILE_ROOTS": str(folder),
+        "MANIFOLD_LOG_LEVEL": "warning",
+        "MANIFOLD_NET_ALLOW": "127.0.0.1/32",
+    }
     starts = [_start_up(folder / f"empty-{number}", environment) for number in range(rounds - 1)]
     with database(folder / "reference") as url, installation(folder / "home", environment) as platform:
         rows = [report.Row("empty home → sign-in page", [*starts, platform.ready_after], 10.0)]
         rows.append(_idle(platform))
         rows.append(loads.demo_row(platform.client, url, folder / "flights", rounds))
         rows.append(loads.csv_row(platform.client, file, rounds))
+        objects = data.ndjson_file(folder / "objects", file)
+        rows.append(loads.ndjson_row(platform.client, objects, rounds))
+        rows.append(loads.rest_row(platform.client, objects, rounds))
         data.postgres_table(url, file)
         rows.append(loads.postgres_row(platform.client, url, folder, rounds))
         rows.append(loads.sqlite_row(platform.client, data.sqlite_file(folder / "sqlite", file), rounds))

@@ -47,6 +47,17 @@ def csv_file(folder: Path, rows: int = ROWS) -> Path:
     return target
 
 
+def ndjson_file(folder: Path, source: Path) -> Path:
+    """The same as an object a line, about 270 bytes each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / "orders.ndjson"
+    columns = ", ".join(f"'{name}': '{kind}'" for name, kind in COLUMNS.items())
+    with duckdb.connect() as connection:
+        read = f"read_csv('{source}', columns = {{{columns}}}, header = true)"
+        connection.execute(f"COPY (FROM {read}) TO '{target}' (FORMAT json)")
+    return target
+
+
 def postgres_table(url: str, source: Path) -> None:
     """Table `orders`, filled from the CSV file, analysed."""
     postgres = {"DOUBLE": "double precision", "VARCHAR": "text", "DECIMAL(12,2)": "numeric(12,2)"}

@@ -1,6 +1,7 @@
 """The limits: plain DuckDB doing the same reads and writes, each in a fresh process, timed inside it.
 
-python -m benchmarks.limits KIND PLACE FOLDER; kinds are csv, sqlite (of a file), postgres, demo (a URL), mysql (a port)
+python -m benchmarks.limits KIND PLACE FOLDER; kinds are csv, ndjson, sqlite (of a file), postgres, demo, rest (a URL),
+mysql (a port)
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import duckdb
 
+from benchmarks import paged
 from benchmarks.data import COLUMNS
 from dataplane.engine import extension_path
 
@@ -22,6 +24,12 @@ from dataplane.engine import extension_path
 def csv(file: str, target: str) -> str:
     columns = ", ".join(f"'{name}': '{kind}'" for name, kind in COLUMNS.items())
     read = f"read_csv('{file}', columns = {{{columns}}}, header = true, store_rejects = true)"
+    return f"COPY (FROM {read}) TO '{target}' (FORMAT parquet)"
+
+
+def ndjson(file: str, target: str) -> str:
+    columns = ", ".join(f"'{name}': '{kind}'" for name, kind in COLUMNS.items())
+    read = f"read_json('{file}', columns = {{{columns}}}, format = 'newline_delimited')"
     return f"COPY (FROM {read}) TO '{target}' (FORMAT parquet)"
 
 
@@ -38,7 +46,7 @@ def mysql(port: str, target: str) -> str:
     return f"{attach}; COPY (FROM source.bench.orders) TO '{target}' (FORMAT parquet)"
 
 
-ONE_COPY = {"csv": csv, "postgres": postgres, "sqlite": sqlite, "mysql": mysql}
+ONE_COPY = {"csv": csv, "ndjson": ndjson, "postgres": postgres, "sqlite": sqlite, "mysql": mysql}
 EXTENSIONS = {
     "postgres": "postgres_scanner",
     "demo": "postgres_scanner",
@@ -84,7 +92,9 @@ def demo(url: str, folder: Path) -> list[str]:
 
 
 def measure(kind: str, place: str, folder: str) -> dict[str, float]:
-    """Open, copy, flush: seconds, and the peak of the process in MB."""
+    """Open, copy, flush; of an API only fetch: seconds, and the peak of the process in MB."""
+    if kind == "rest":
+        return {"seconds": paged.fetch(place), "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     target = Path(folder) / f"limit-{time.monotonic_ns()}.parquet"
     began = time.perf_counter()
     with duckdb.connect(config={"threads": 2, "memory_limit": "1GB"}) as connection:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks import limits
+from benchmarks import limits, paged
 from benchmarks.report import Row, in_turn
 from manifold.client import Client
 from manifold.demo import story
@@ -26,6 +26,23 @@ def csv_row(client: Client, file: Path, rounds: int) -> Row:
     _prepare(client, "csv", "local_files", {"path": str(file.parent)}, "orders")
     row = Row("CSV, 5 M rows × 10 → snapshot", [], 1.10, limit_name="plain DuckDB", memory_at_most_mb=350)
     return _measured(client, row, "csv", rounds, ("csv", str(file), file.parent))
+
+
+def ndjson_row(client: Client, file: Path, rounds: int) -> Row:
+    _prepare(client, "ndjson", "local_files", {"path": str(file.parent)}, "orders")
+    row = Row("NDJSON, 1.3 GB, 5 M rows × 10 → snapshot", [], 1.10, limit_name="plain DuckDB")
+    return _measured(client, row, "ndjson", rounds, ("ndjson", str(file), file.parent))
+
+
+def rest_row(client: Client, file: Path, rounds: int) -> Row:
+    """The first records of an NDJSON file, page by page."""
+    with paged.served(file) as url:
+        base, _, path = url.rpartition("/")
+        stream = f"orders /{path} pagination=page records=data"
+        _prepare(client, "rest", "rest", {"base_url": base, "streams": [stream]}, "orders")
+        told = f"{paged.PAGES} pages of {paged.RECORDS:,} records, each after {paged.PAUSE * 1000:.0f} ms"
+        row = Row("REST, paged → snapshot", [], 1.2, limit_name="fetched one by one, not read", note=told)
+        return _measured(client, row, "rest", rounds, ("rest", url, file.parent))
 
 
 def postgres_row(client: Client, url: str, folder: Path, rounds: int) -> Row:

@@ -90,7 +90,7 @@ def table(rows: list[Row]) -> str:
         limit = f"{statistics.median(each.limit):.2f} {each.unit} ({each.limit_name})" if each.limit else "–"
         ratio = f"{each.ratio:.2f}" if each.ratio is not None else "–"
         asked = f"{each.at_most:g}" + ("" if each.limit else f" {each.unit}")
-        memory = "–" if each.memory_mb is None else f"{each.memory_mb:.0f} of {each.memory_at_most_mb or 0:.0f} MB"
+        memory = _memory(each)
         met = "yes" if each.met else "**no**"
         lines.append(
             f"| {each.work} | {each.figure:.2f} {each.unit} | {limit} | {ratio} | {asked} | {memory} | {met} |"
@@ -98,3 +98,10 @@ def table(rows: list[Row]) -> str:
         if each.note:
             lines[-1] = lines[-1].replace(f"| {each.work} |", f"| {each.work} ({each.note}) |")
     return "\n".join(lines)
+
+
+def _memory(row: Row) -> str:
+    if row.memory_mb is None:
+        return "–"
+    asked = "" if row.memory_at_most_mb is None else f" of {row.memory_at_most_mb:.0f}"
+    return f"{row.memory_mb:.0f}{asked} MB"
