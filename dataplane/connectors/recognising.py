@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from dataplane.connectors.clues import Address, Clue, Guess
+from dataplane.connectors.clues import LONGEST, Address, Clue, Guess
 from dataplane.connectors.files.settings import ARCHIVE, COMPRESSED, SUFFIXES
 
 CERTAIN, LIKELY, POSSIBLE, WEAK = 0.97, 0.8, 0.5, 0.2
@@ -40,6 +40,25 @@ def database_server(
         params["sslmode"] = mode
     if schema := clue.address.query.get("currentschema") or clue.address.query.get("search_path"):
         params["schemas"] = [each.strip() for each in schema.split(",") if each.strip()]
+    return Guess(confidence, (reason,), params, title=params.get("database", ""))
+
+
+def mongodb(clue: Clue) -> Guess | None:
+    """A server of MongoDB, or the name whose DNS records name several."""
+    found = _server(clue, "MongoDB", ("mongodb",), 27017, ("mongodb.net",))
+    if found is None or clue.address is None or found[0] in (POSSIBLE, WEAK):
+        return None
+    confidence, reason = found
+    params, told = _sign_in(clue.address), clue.address.query
+    if "mongodb+srv:" in clue.text[:LONGEST].lower():
+        params["srv"] = True
+        params.pop("port", None)
+    if name := clue.address.path.strip("/").split("/")[0]:
+        params["database"] = name
+    if database := told.get("authsource") or (name if clue.address.user and "srv" not in params else ""):
+        params["auth_database"] = database
+    if clue.address.scheme and "srv" not in params and (told.get("tls") or told.get("ssl")) != "true":
+        params["tls"] = "disable"
     return Guess(confidence, (reason,), params, title=params.get("database", ""))
 
 

@@ -29,6 +29,7 @@ _CONNECTORS = {
     "mysql": "dataplane.connectors.mysql.MySQL",
     "clickhouse": "dataplane.connectors.warehouses.clickhouse.ClickHouse",
     "redshift": "dataplane.connectors.warehouses.redshift.Redshift",
+    "mongodb": "dataplane.connectors.mongodb.MongoDB",
     "sqlite": "dataplane.connectors.sqlite.SQLite",
     "duckdb": "dataplane.connectors.duckdb_file.DuckDBFile",
 }

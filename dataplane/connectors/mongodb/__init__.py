@@ -1,0 +1,7 @@
+"""Collections of a MongoDB database."""
+
+from __future__ import annotations
+
+from dataplane.connectors.mongodb.connector import MongoDB
+
+__all__ = ["MongoDB"]
