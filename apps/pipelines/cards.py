@@ -121,7 +121,8 @@ class Card:
     def as_json(self) -> dict[str, Any]:
         read = {"at": self.read.at, "state": self.read.state, "rows": self.read.rows, "seconds": self.read.seconds}
         return {
-            "figures": [{"label": each.label, "value": _plain(each.value), "bad": each.bad} for each in self.figures],
+            **{name: getattr(self.source, name) for name in ("slug", "connector", "health", "health_reason")},
+            "figures": [{"name": each.label, "value": _plain(each.value), "bad": each.bad} for each in self.figures],
             "last_read": read if self.read.at else None,
             "next_read_at": self.next_at,
             "changed_streams": self.changed,
@@ -140,7 +141,7 @@ def cards(sources: QuerySet[Source], project: Project, now: datetime) -> list[Ca
         stages=Subquery(newest),
         changed=Subquery(news.annotate(found=Count("stream", distinct=True)).values("found")),
     )
-    found: list[Any] = list(rows)
+    found: list[Any] = list(rows.order_by("slug"))
     ids = [each.pk for each in found]
     files = {row[0]: Files(*row[1:]) for row in _asked(_FILES, ids)}
     reads = {row[0]: Read(*row[1:]) for row in _asked(_READ, ids, since=_first_id(now - DAY))}

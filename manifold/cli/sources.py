@@ -21,6 +21,7 @@ from manifold.cli.lineage import impact
 from manifold.cli.messages import inbox, lag
 from manifold.cli.stages import setting, show_check, show_streams, tell_bare
 from manifold.cli.streams import types
+from manifold.cli.templates import templates
 from manifold.client import Client, at
 
 
@@ -32,6 +33,7 @@ def sources() -> None:
 sources.add_command(types)
 sources.add_command(add)
 sources.add_command(show)
+sources.add_command(templates)
 sources.add_command(connect)
 sources.add_command(lag)
 sources.add_command(inbox)
@@ -45,19 +47,35 @@ sources.add_command(detect)
 @sources.command("list")
 @output.command
 def list_sources(client: Client, *, as_json: bool) -> None:
-    """Every source of the project and its health."""
+    """Every source of the project: its health, when it was read last and is read next, and its figures."""
     found = list(client.each("sources/"))
     if as_json:
         output.listed(found)
         return
+    cards = {each["slug"]: _on_card(each) for each in client.each("cards/")}
     output.table(
         (
-            (each["slug"], each["connector"], each["health"], output.when(each["health_at"]), each["title"])
+            (each["slug"], each["connector"], each["health"], *cards.get(each["slug"], ("–", "–", "")), each["title"])
             for each in found
         ),
-        ["source", "connector", "health", "tested", "title"],
+        ["source", "connector", "health", "read", "next", "figures", "title"],
         "No sources yet. Add one with `manifold sources add SLUG --connector local_files --set path=/data`.",
     )
+
+
+def _on_card(card: dict[str, Any]) -> tuple[str, str, str]:
+    """When it was read last, and how that ended where not well; when it is read next; and its figures."""
+    last = card["last_read"]
+    ended = f" {last['state']}" if last and last["state"] != "succeeded" else ""
+    known = [each for each in card["figures"] if each["value"] is not None]
+    figures = ", ".join(f"{each['name']} {_figure(each['value'])}" for each in known)
+    return output.when(last and last["at"]) + ended, output.when(card["next_read_at"]), figures
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, str):
+        return output.when(value) if value[10:11] == "T" else value
+    return output.amount(value)
 
 
 @sources.command()

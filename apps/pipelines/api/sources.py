@@ -10,10 +10,12 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.pipelines import lag, queries
+from apps.accounts.api_base import ProjectViewSet, project_router
+from apps.pipelines import cards, lag, queries
 from apps.pipelines.api.shapes import Shape
+from apps.pipelines.schedules import clock
 from apps.sources import api as sources
-from apps.sources.models import Source
+from apps.sources.models import Health, Source
 
 
 class Readers:
@@ -23,8 +25,55 @@ class Readers:
         return queries.readers_of(source, stream)
 
 
+class LastReadShape(Shape):
+    at = s.DateTimeField()
+    state = s.CharField()
+    rows = s.IntegerField()
+    seconds = s.FloatField()
+
+
+class FigureShape(Shape):
+    name = s.CharField()
+    value = s.JSONField(allow_null=True, help_text="A number, a time, or a text; null: nobody knows.")
+    bad = s.BooleanField(help_text="Somebody should look at it.")
+
+
+class CardShape(Shape):
+    slug = s.CharField()
+    connector = s.CharField()
+    health = s.ChoiceField(Health.choices)
+    health_reason = s.CharField(allow_blank=True)
+    figures = FigureShape(many=True, help_text="Those that matter for its kind.")
+    last_read = LastReadShape(allow_null=True)
+    next_read_at = s.DateTimeField(allow_null=True, help_text="When a schedule reads it next.")
+    changed_streams = s.IntegerField(help_text="Streams whose columns have changed and nobody has looked yet.")
+
+
 class SourceViewSet(Readers, sources.SourceViewSet):
     __doc__ = sources.SourceViewSet.__doc__
+    action_needed = {**sources.SourceViewSet.action_needed, "card": "see"}
+
+    @extend_schema(responses=CardShape)
+    @action(detail=True, pagination_class=None)
+    def card(self, request: Request, **_: Any) -> Response:
+        """The figures that matter for its kind, when it was read last, and when it is read next."""
+        (found,) = cards.cards(Source.objects.filter(pk=self.get_object().pk), self.project, clock())
+        return Response(CardShape(found.as_json()).data)
+
+
+class CardViewSet(ProjectViewSet):
+    """The card of every source."""
+
+    model = Source
+    serializer_class = CardShape
+    filter_backends = ()
+    orderings = {"slug": ("slug", "id")}
+
+    @extend_schema(responses=CardShape(many=True))
+    def list(self, request: Request, **_: Any) -> Response:
+        page = self.paginate_queryset(self.get_queryset()) or []
+        found = cards.cards(Source.objects.filter(pk__in=[each.pk for each in page]), self.project, clock())
+        return self.get_paginated_response(CardShape([each.as_json() for each in found], many=True).data)
 
 
 class PartitionLagShape(Shape):
@@ -61,4 +110,4 @@ class StreamViewSet(Readers, sources.StreamViewSet):
         return Response(LagShape(lag.lag_of(self.get_object())).data)
 
 
-urlpatterns = sources.routes(SourceViewSet, StreamViewSet)
+urlpatterns = [*sources.routes(SourceViewSet, StreamViewSet), *project_router(cards=CardViewSet).urls]

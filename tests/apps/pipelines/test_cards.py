@@ -16,6 +16,7 @@ from apps.pipelines.cards import Card, cards
 from apps.pipelines.models import Ingestion, Run, Schedule, Window
 from apps.sources.models import ConnectionCheck, Drift, Health, Source, SourceFile, Stream
 from tests.furnished import Furnished, furnished  # noqa: F401  a fixture
+from tests.people import Api
 
 pytestmark = pytest.mark.django_db
 
@@ -152,3 +153,19 @@ def test_a_source_is_tested_from_its_card(client: Client, furnished: Furnished) 
     assert 'id="card-drop"' in answer and '<span class="state ok">healthy</span>' in answer
     assert "<html" not in answer
     assert ConnectionCheck.objects.filter(source__slug="drop", actor_name="olga").exists()
+
+
+def test_the_api_tells_what_stands_on_a_card(furnished: Furnished, api: Api) -> None:  # noqa: F811
+    source = Source.objects.get(slug="drop")
+    read(furnished.succeeded, source, fetched=30)
+    viewer = api(furnished.people["viewer"])
+    address = f"/api/v1/projects/{furnished.project.slug}"
+    listed = {each["slug"]: each for each in viewer.get(f"{address}/cards/").json()["results"]}
+    card = viewer.get(f"{address}/sources/drop/card/").json()
+    assert (listed["drop"], set(listed)) == (card, set(Source.objects.values_list("slug", flat=True)))
+    assert {each["name"]: each["value"] for each in card["figures"]} == {
+        "pending": 0,
+        "processed": 1,
+        "last file": card["figures"][2]["value"],
+    }
+    assert (card["last_read"]["rows"], card["last_read"]["state"], card["changed_streams"]) == (30, "succeeded", 0)
