@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.core import exceptions as django_exceptions
 from django.db import DataError, IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -158,6 +159,9 @@ def _of_framework(response: Response, request_id: str) -> Response:
 
 def _as_api_exception(exc: Exception) -> Exception:
     """What Django's own layers raise, in the framework's words."""
+    if isinstance(exc, django_exceptions.RequestDataTooBig):
+        largest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        return exceptions.ParseError(f"A body has at most {largest / 2**20:g} MB. Files are uploaded to a source.")
     if isinstance(exc, django_exceptions.ObjectDoesNotExist):
         return Http404("It is not there any more.")
     if isinstance(exc, django_exceptions.ValidationError):

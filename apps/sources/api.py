@@ -19,6 +19,7 @@ from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 
 from apps.accounts.api_base import PlatformViewSet, ProjectViewSet, WholeList
+from apps.audit.bodies import checked
 from apps.sources import queries, services
 from apps.sources import shapes as s
 from apps.sources.api_adding import Adding
@@ -93,13 +94,13 @@ class CredentialViewSet(RefusesFields, mixins.ListModelMixin, mixins.RetrieveMod
 
     @extend_schema(request=s.CredentialBody, responses={201: s.CredentialShape})
     def create(self, request: Request, **_: Any) -> Response:
-        body = s.valid(s.CredentialBody, request)
+        body = checked(s.CredentialBody, request)
         made = services.create_credential(self.project, actor=self.actor, **body)
         return Response(s.CredentialShape(made).data, status.HTTP_201_CREATED)
 
     @extend_schema(request=s.SecretsBody)
     def partial_update(self, request: Request, **_: Any) -> Response:
-        body = s.valid(s.SecretsBody, request)
+        body = checked(s.SecretsBody, request)
         changed = self.get_object()
         if "secrets" in body:
             changed = services.set_secrets(changed, secrets=body["secrets"], actor=self.actor)
@@ -172,7 +173,7 @@ class SourceViewSet(
 
     @extend_schema(request=s.SourceChanges)
     def partial_update(self, request: Request, **_: Any) -> Response:
-        body = self.with_credential(s.valid(s.SourceChanges, request))
+        body = self.with_credential(checked(s.SourceChanges, request))
         changed = services.update_source(self.get_object(), actor=self.actor, **body)
         return Response(s.SourceShape(changed).data)
 
@@ -191,7 +192,7 @@ class SourceViewSet(
     @action(detail=True, methods=["post"], filter_backends=[], pagination_class=WholeList)
     def discover(self, request: Request, **_: Any) -> Response:
         """Look what it holds, and keep the streams (those that `streams` names, or all) with their schemas."""
-        body = s.valid(s.DiscoverBody, request)
+        body = checked(s.DiscoverBody, request)
         found = services.discover_streams(self.get_object(), actor=self.actor, names=body.get("streams"))
         return self.get_paginated_response(s.StreamShape(found, many=True).data)
 
@@ -270,13 +271,13 @@ class StreamViewSet(StreamDrift, AsksReaders, mixins.ListModelMixin, mixins.Retr
 
     @extend_schema(request=s.StreamBody, responses={201: s.StreamShape})
     def create(self, request: Request, **_: Any) -> Response:
-        body = s.valid(s.StreamBody, request)
+        body = checked(s.StreamBody, request)
         made = services.declare_stream(self.source_or_404(), actor=self.actor, **body)
         return Response(s.StreamShape(made).data, status.HTTP_201_CREATED)
 
     @extend_schema(request=s.StreamChanges)
     def partial_update(self, request: Request, **_: Any) -> Response:
-        body = s.valid(s.StreamChanges, request)
+        body = checked(s.StreamChanges, request)
         changed = services.update_stream(
             self.get_object(), config=body.get("config", {}), drift=body.get("drift"), actor=self.actor
         )
@@ -302,7 +303,7 @@ class StreamViewSet(StreamDrift, AsksReaders, mixins.ListModelMixin, mixins.Retr
     @action(detail=True, methods=["post"], url_path="try")
     def try_changes(self, request: Request, **_: Any) -> Response:
         """What a run would make of a sample if its declaration were changed so. Nothing is kept."""
-        body = s.valid(s.TryBody, request)
+        body = checked(s.TryBody, request)
         return Response(services.try_stream(self.get_object(), config=body["config"]))
 
     @extend_schema(responses=s.SchemaShape(many=True))
@@ -374,7 +375,7 @@ class FileViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
     @action(detail=True, methods=["post"])
     def ignore(self, request: Request, **_: Any) -> Response:
         """Leave a file out of every later read, or take it in again with `ignored` false."""
-        body = s.valid(s.IgnoreBody, request)
+        body = checked(s.IgnoreBody, request)
         changed = services.ignore_file(self.get_object(), ignored=body["ignored"], actor=self.actor)
         return Response(s.FileShape(changed).data)
 

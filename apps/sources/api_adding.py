@@ -12,11 +12,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.api_base import ProjectViewSet, WholeList
+from apps.audit.bodies import checked
 from apps.sources import services
 from apps.sources import shapes_adding as s
 from apps.sources.models import Credential, Source
 from apps.sources.services import Chosen
-from apps.sources.shapes import SourceShape, valid
+from apps.sources.shapes import SourceShape
 
 
 class Adding(ProjectViewSet):
@@ -30,14 +31,14 @@ class Adding(ProjectViewSet):
         Nothing is asked, stored or logged. Secrets are told by their names only; `POST …/sources/` takes the same
         `text` again and fills them in.
         """
-        body = valid(s.DetectBody, request)
+        body = checked(s.DetectBody, request)
         return Response(s.DetectedShape(services.detect(body["text"], sample=body["sample"], name=body["name"])).data)
 
     @extend_schema(request=s.UnsavedBody, responses=s.TriedSourceShape)
     @action(detail=False, methods=["post"], url_path="try", filter_backends=[], pagination_class=None)
     def try_out(self, request: Request, **_: Any) -> Response:
         """Test a source that is not there yet, stage by stage. One that fails is a good answer: 200 with `ok` false."""
-        answer = services.try_source(self._draft(valid(s.UnsavedBody, request)))
+        answer = services.try_source(self._draft(checked(s.UnsavedBody, request)))
         stages = [services.stage_json(each) for each in answer.stages]
         body = {"ok": all(each["ok"] for each in stages), "seconds": round(answer.seconds, 4), "stages": stages}
         return Response(s.TriedSourceShape(body).data)
@@ -46,7 +47,7 @@ class Adding(ProjectViewSet):
     @action(detail=False, methods=["post"], filter_backends=[], pagination_class=WholeList)
     def offers(self, request: Request, **_: Any) -> Response:
         """What a source that is not there yet holds now."""
-        body = valid(s.StreamOffersBody, request)
+        body = checked(s.StreamOffersBody, request)
         found = services.offered_streams(self._draft(body), body.get("streams"))
         return self.get_paginated_response(s.StreamOfferShape([asdict(each) for each in found], many=True).data)
 
@@ -54,13 +55,13 @@ class Adding(ProjectViewSet):
     @action(detail=False, methods=["post"], filter_backends=[], pagination_class=None)
     def sample(self, request: Request, **_: Any) -> Response:
         """The first rows of a stream of it, and what a run would make of a larger sample. Nothing is kept."""
-        body = valid(s.StreamSampleBody, request)
+        body = checked(s.StreamSampleBody, request)
         return Response(s.StreamSampleShape(services.sample_stream(self._draft(body), Chosen(**body["stream"]))).data)
 
     @extend_schema(request=s.NewSourceBody, responses={201: SourceShape})
     def create(self, request: Request, **_: Any) -> Response:
         """Add a source; with `streams` it is tested first, and stored with them or not at all."""
-        body = self.with_credential(valid(s.NewSourceBody, request))
+        body = self.with_credential(checked(s.NewSourceBody, request))
         body["params"] = {**services.told(body["connector"], body.pop("text")), **body["params"]}
         if "streams" in body:
             body["streams"] = [Chosen(**each) for each in body["streams"]]

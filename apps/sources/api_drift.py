@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.api_base import ProjectViewSet, WholeList
+from apps.audit.bodies import checked
 from apps.sources import services
 from apps.sources import shapes as s
 from apps.sources.models import Drift
@@ -58,7 +59,7 @@ class StreamDrift(Base):
     @action(detail=True, methods=["post"], url_path=r"drift/(?P<drift>[0-9a-f-]{36})/accept")
     def drift_accept(self, request: Request, drift: str, **_: Any) -> Response:
         """Read the stream as it was found from now on."""
-        body = s.valid(AcceptBody, request)
+        body = checked(AcceptBody, request)
         if body["remember"]:
             self.require("manage")
         found = self.get_object().drifts.filter(pk=drift).first()

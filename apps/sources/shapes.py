@@ -6,23 +6,11 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
-from rest_framework.request import Request
 
 from apps.sources.models import ConnectionCheck, Credential, SchemaVersion, Source, SourceFile, Stream, Upload
 from apps.sources.services import KEPT, LONGEST
 from apps.sources.shapes_drift import policy_field
 from dataplane.connectors.base import Connector, secret_names
-
-
-def valid(shape: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
-    """The body as a shape understands it. Raises ValidationError; a key that it does not know is named."""
-    given = shape(data=request.data)
-    given.is_valid(raise_exception=True)
-    unknown = sorted(set(request.data) - set(given.fields)) if isinstance(request.data, dict) else []
-    if unknown:
-        known = ", ".join(given.fields)
-        raise serializers.ValidationError({name: [f"Unknown; there are {known}."] for name in unknown})
-    return dict(given.validated_data)
 
 
 def connector_shape(kind: type[Connector]) -> dict[str, Any]:

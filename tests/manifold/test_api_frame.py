@@ -73,6 +73,23 @@ def test_a_wrong_field_is_named(api: Api, superuser: User) -> None:
     assert body["detail"].startswith("slug: ")
 
 
+@pytest.mark.parametrize("address", ["/api/v1/projects/", "/api/v1/tokens/"])
+def test_a_field_that_nobody_knows_is_named(api: Api, superuser: User, address: str) -> None:
+    given = {"slug": "new", "name": "x", "rol": "viewer"}
+    errors = {
+        each["field"]: each["message"] for each in check_problem(api(superuser).post(address, given), 400)["errors"]
+    }
+    assert errors["rol"].startswith("Unknown; there are ")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"), [("[" * 100_000, "nested too deeply"), (f'"{"x" * (3 << 20)}"', "at most 2.5 MB")]
+)
+def test_a_body_too_deep_or_too_long(api: Api, superuser: User, body: str, said: str) -> None:
+    answer = api(superuser).post("/api/v1/projects/", body, content_type="application/json")
+    assert said in check_problem(answer, 400)["detail"]
+
+
 def test_a_method_that_is_not_there(api: Api, admin: User) -> None:
     check_problem(api(admin).delete("/api/v1/tokens/"), 405)
 

@@ -16,6 +16,7 @@ from apps.accounts import services
 from apps.accounts.api_base import ProjectViewSet
 from apps.accounts.models import Invitation, Role
 from apps.accounts.services.invitations import DEFAULT_DAYS, LONGEST_DAYS
+from apps.audit.bodies import checked
 
 
 class InvitationSerializer(serializers.ModelSerializer[Invitation]):
@@ -54,9 +55,8 @@ class InvitationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Projec
     @extend_schema(request=NewInvitationSerializer, responses={201: MadeInvitationSerializer})
     def create(self, request: Request, project: str) -> Response:
         """Invite somebody. `link` is in this answer only: give it to whom it is for."""
-        given = NewInvitationSerializer(data=request.data)
-        given.is_valid(raise_exception=True)
-        wanted = {**given.validated_data, "role": Role(given.validated_data["role"])}
+        given = checked(NewInvitationSerializer, request)
+        wanted = {**given, "role": Role(given["role"])}
         made, text = services.invite(self.project, **wanted, actor=self.actor)
         link = request.build_absolute_uri(reverse("console:join", args=[text]))
         return Response({**InvitationSerializer(made).data, "link": link}, status=201)

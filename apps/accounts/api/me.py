@@ -17,6 +17,7 @@ from apps.accounts.addresses import address_of
 from apps.accounts.api.tokens import TokenSerializer
 from apps.accounts.api_base import PlatformViewSet, WholeList
 from apps.accounts.models import Identity, Membership, Role, Session
+from apps.audit.bodies import checked
 
 
 class MyProjectSerializer(serializers.Serializer[Any]):
@@ -105,11 +106,10 @@ class MeViewSet(PlatformViewSet):
     @extend_schema(request=PasswordSerializer, responses={204: None})
     def password(self, request: Request) -> Response:
         """Change one's password. Sessions opened with the old one end; tokens stay."""
-        given = PasswordSerializer(data=request.data)
-        given.is_valid(raise_exception=True)
+        given = checked(PasswordSerializer, request)
         user, key = self.user, request.session.session_key
-        services.confirm_password(user, given.validated_data["current"])
-        services.change_password(user, password=given.validated_data["new"], actor=self.actor, keep_session=key)
+        services.confirm_password(user, given["current"])
+        services.change_password(user, password=given["new"], actor=self.actor, keep_session=key)
         return Response(status=204)
 
     @extend_schema(responses=SecondFactorSerializer)
@@ -124,9 +124,8 @@ class MeViewSet(PlatformViewSet):
     @extend_schema(request=JoinSerializer, responses=MyProjectSerializer)
     def join(self, request: Request) -> Response:
         """Join a project by an invitation."""
-        given = JoinSerializer(data=request.data)
-        given.is_valid(raise_exception=True)
-        text = given.validated_data["invitation"].rstrip("/").rpartition("/")[2]
+        given = checked(JoinSerializer, request)
+        text = given["invitation"].rstrip("/").rpartition("/")[2]
         made = services.join(text, self.user, actor=self.actor)
         joined = {"slug": made.project.slug, "name": made.project.name, "role": made.role}
         return Response(MyProjectSerializer(joined).data)
@@ -178,9 +177,8 @@ class IdentityViewSet(mixins.ListModelMixin, PlatformViewSet):
     @action(detail=True, methods=["post"])
     def unlink(self, request: Request, pk: str) -> Response:
         """Sign in by it no more, until it is linked again in the console. Needs a code, or else the password."""
-        given = ProofSerializer(data=request.data)
-        given.is_valid(raise_exception=True)
+        given = checked(ProofSerializer, request)
         found, recent = self.get_object(), entering.is_recent(request._request)
-        services.prove(self.user, **given.validated_data, address=address_of(request._request), recent=recent)
+        services.prove(self.user, **given, address=address_of(request._request), recent=recent)
         services.unlink(found, actor=self.actor)
         return Response(status=204)

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from apps.accounts import services
 from apps.accounts.api_base import PlatformViewSet, ProjectViewSet
 from apps.accounts.models import Membership, Project, Role, User
+from apps.audit.bodies import checked
 
 
 class ProjectSerializer(serializers.ModelSerializer[Project]):
@@ -48,9 +49,7 @@ class ProjectsViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Platform
         user = self.user
         if not user.administers_platform():
             raise PermissionDenied("Only superusers create projects.")
-        given = NewProjectSerializer(data=request.data)
-        given.is_valid(raise_exception=True)
-        wanted = given.validated_data
+        wanted = checked(NewProjectSerializer, request)
         admin = user if not wanted["admin"] else _person(wanted["admin"], "admin")
         project = services.create_project(slug=wanted["slug"], name=wanted["name"], admin=admin, actor=self.actor)
         return Response(ProjectSerializer(project).data, status=201)
@@ -83,10 +82,9 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ProjectVie
 
     def update(self, request: Request, project: str, username: str) -> Response:
         """Add a member, or change their role."""
-        given = MemberSerializer(data=request.data)
-        given.is_valid(raise_exception=True)
+        given = checked(MemberSerializer, request)
         user = _person(username, "username")
-        role = Role(given.validated_data["role"])
+        role = Role(given["role"])
         membership = services.set_membership(self.project, user, role=role, actor=self.actor)
         return Response(MemberSerializer(membership).data)
 

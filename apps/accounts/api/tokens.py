@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from apps.accounts import services
 from apps.accounts.api_base import PlatformViewSet
 from apps.accounts.models import ApiToken, Project, Role
+from apps.audit.bodies import checked
 
 
 class TokenSerializer(serializers.ModelSerializer[ApiToken]):
@@ -66,9 +67,7 @@ class TokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, PlatformVie
     @extend_schema(request=NewTokenSerializer, responses={201: IssuedTokenSerializer})
     def create(self, request: Request) -> Response:
         """Issue a token for oneself. `token` is in this answer only."""
-        given = NewTokenSerializer(data=request.data)
-        given.is_valid(raise_exception=True)
-        wanted = given.validated_data
+        wanted = checked(NewTokenSerializer, request)
         project = None
         if wanted["project"] is not None:
             project = Project.objects.visible_to(self.user).filter(slug=wanted["project"]).first()

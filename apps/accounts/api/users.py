@@ -15,6 +15,7 @@ from apps.accounts import services
 from apps.accounts.api_base import AdministratorViewSet
 from apps.accounts.models import User
 from apps.accounts.services.lockout import Lock, locks
+from apps.audit.bodies import checked
 
 
 class _WithLocks(serializers.ListSerializer[User]):
@@ -104,17 +105,14 @@ class UserViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Administrato
     @extend_schema(request=NewUserSerializer, responses={201: UserSerializer})
     def create(self, request: Request) -> Response:
         """Add a person, who is a member of nothing yet."""
-        given = NewUserSerializer(data=request.data)
-        given.is_valid(raise_exception=True)
-        user = services.create_user(**given.validated_data, actor=self.actor)
+        given = checked(NewUserSerializer, request)
+        user = services.create_user(**given, actor=self.actor)
         return Response(UserSerializer(user).data, status=201)
 
     @extend_schema(request=ChangedUserSerializer, responses=UserSerializer)
     def partial_update(self, request: Request, username: str) -> Response:
         """Change the address, or who administers; deactivate: sessions and tokens stop working at once."""
-        given = ChangedUserSerializer(data=request.data)
-        given.is_valid(raise_exception=True)
-        wanted = given.validated_data
+        wanted = checked(ChangedUserSerializer, request)
         user = services.change_user(
             self.get_object(),
             active=wanted.get("is_active"),

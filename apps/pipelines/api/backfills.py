@@ -15,9 +15,9 @@ from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 
 from apps.accounts.api_base import ProjectViewSet
+from apps.audit.bodies import checked
 from apps.pipelines import backfilling, progress, slicing, states
 from apps.pipelines.api import shapes
-from apps.pipelines.api.bodies import body
 from apps.pipelines.backfilling import Range
 from apps.pipelines.models import Backfill, Pipeline
 
@@ -163,7 +163,7 @@ class BackfillViewSet(ProjectViewSet):
     @extend_schema(request=BackfillBody, responses={201: BackfillDetail})
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Read a range in slices, the oldest first, whenever no other run of the pipeline wants its turn."""
-        given = body(BackfillBody, request)
+        given = checked(BackfillBody, request)
         on_failure = given.pop("on_failure")
         made = backfilling.start_backfill(self.pipeline, _range(given), on_failure=on_failure, actor=self.actor)
         return Response(progress.backfill_detail(made), status=status.HTTP_201_CREATED)
@@ -172,13 +172,13 @@ class BackfillViewSet(ProjectViewSet):
     @action(detail=False, methods=["post"])
     def preview(self, request: Request, **kwargs: Any) -> Response:
         """What each slice would read now. Starts nothing."""
-        return Response(backfilling.preview(self.pipeline, _range(body(RangeBody, request))))
+        return Response(backfilling.preview(self.pipeline, _range(checked(RangeBody, request))))
 
     @extend_schema(request=shapes.ReasonBody, responses=BackfillDetail)
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, **kwargs: Any) -> Response:
         """Let no further slice begin; the one that is read now ends."""
-        given = body(shapes.ReasonBody, request)
+        given = checked(shapes.ReasonBody, request)
         found = backfilling.pause_backfill(self.get_object(), actor=self.actor, **given)
         return Response(progress.backfill_detail(found))
 

@@ -11,9 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.api_base import ProjectViewSet
+from apps.audit.bodies import checked
 from apps.pipelines import costs
 from apps.pipelines.api import shapes
-from apps.pipelines.api.bodies import body
 from apps.pipelines.schedules import clock
 from apps.pipelines.states import SPENDING
 from apps.sources.models import Source
@@ -84,7 +84,7 @@ class CostViewSet(ProjectViewSet):
     def update(self, request: Request, **kwargs: Any) -> Response:
         """Set prices and a budget for a month; what is not given stays."""
         source = self.get_object()
-        costs.set_prices(source, body(PricesBody, request), actor=self.actor)
+        costs.set_prices(source, checked(PricesBody, request), actor=self.actor)
         return Response(costs.cost_json(source, clock()))
 
 

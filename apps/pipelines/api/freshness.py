@@ -14,9 +14,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.api_base import ProjectViewSet, project_router
+from apps.audit.bodies import checked
 from apps.pipelines import freshness
 from apps.pipelines.api import shapes
-from apps.pipelines.api.bodies import body
 from apps.pipelines.models import Freshness
 from apps.pipelines.schedules import clock
 from apps.pipelines.states import FRESHNESS
@@ -89,7 +89,7 @@ class DatasetFreshnessViewSet(ProjectViewSet):
     def update(self, request: Request, **kwargs: Any) -> Response:
         """Expect it to be loaded in time; this takes the place of what was expected before."""
         dataset = self.get_object()
-        freshness.expect(dataset, body(ExpectedBody, request), actor=self.actor)
+        freshness.expect(dataset, checked(ExpectedBody, request), actor=self.actor)
         return Response(self._shown(dataset))
 
     @extend_schema(responses={204: None})

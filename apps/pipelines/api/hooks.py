@@ -16,9 +16,9 @@ from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 
 from apps.accounts.api_base import ProjectViewSet
+from apps.audit.bodies import checked
 from apps.pipelines import hooks
 from apps.pipelines.api import shapes
-from apps.pipelines.api.bodies import body
 from apps.pipelines.models import Hook, HookMessage, Pipeline
 from apps.pipelines.queries import shown_time
 
@@ -100,7 +100,7 @@ class HookViewSet(ProjectViewSet):
     @extend_schema(request=HookBody, responses={201: NewHook})
     def create(self, request: Request, **kwargs: Any) -> Response:
         """A new address with its first secret, which is shown this once."""
-        name = body(HookBody, request)["name"]
+        name = checked(HookBody, request)["name"]
         hook, secret = hooks.create_hook(self.pipeline, name=name, actor=self.actor)
         (shown,) = _shown([hook])
         return Response(shown | {"secret": secret}, status=status.HTTP_201_CREATED)
@@ -108,7 +108,7 @@ class HookViewSet(ProjectViewSet):
     @extend_schema(request=SwitchBody, responses=HookShape)
     def partial_update(self, request: Request, **kwargs: Any) -> Response:
         """Switch it on or off."""
-        enabled = body(SwitchBody, request)["enabled"]
+        enabled = checked(SwitchBody, request)["enabled"]
         return Response(_shown([hooks.switch_hook(self.get_object(), enabled=enabled, actor=self.actor)])[0])
 
     @extend_schema(request=None, responses={204: None})

@@ -16,10 +16,11 @@ from rest_framework.response import Response
 
 from apps.accounts.api_base import ProjectViewSet, WholeList
 from apps.accounts.models import Project
+from apps.audit.bodies import checked
 from apps.pipelines import cloning, control, filestates, queries, services
 from apps.pipelines import document as documents
 from apps.pipelines.api import shapes
-from apps.pipelines.api.bodies import body, trigger_key
+from apps.pipelines.api.idempotency import trigger_key
 from apps.pipelines.models import Pipeline, PipelineVersion, Run
 
 KEY = OpenApiParameter(
@@ -70,7 +71,7 @@ class PipelineViewSet(ProjectViewSet):
 
     @extend_schema(request=shapes.CreateBody, responses={201: shapes.PipelineDetail})
     def create(self, request: Request, **kwargs: Any) -> Response:
-        given = body(shapes.CreateBody, request)
+        given = checked(shapes.CreateBody, request)
         made = services.create_pipeline(self.project, given["slug"], text=given["text"], actor=self.actor)
         return Response(queries.pipeline_detail(made), status=status.HTTP_201_CREATED)
 
@@ -83,7 +84,7 @@ class PipelineViewSet(ProjectViewSet):
     @action(detail=False, methods=["post"])
     def apply(self, request: Request, **kwargs: Any) -> Response:
         """Write a document as the draft of the pipeline that it names, or publish it at once."""
-        given = body(shapes.ApplyBody, request)
+        given = checked(shapes.ApplyBody, request)
         if given["publish"] and not self._may_manage():
             raise PermissionDenied("Publishing needs the role Admin. Apply the document without `publish`.")
         applied = services.apply_document(self.project, given["text"], publish=given["publish"], actor=self.actor)
@@ -93,7 +94,7 @@ class PipelineViewSet(ProjectViewSet):
     @action(detail=False, methods=["post"])
     def validate(self, request: Request, **kwargs: Any) -> Response:
         """Everything that is wrong with a document, in itself and within this project."""
-        _, problems = services.validate(self.project, body(shapes.DraftBody, request)["text"])
+        _, problems = services.validate(self.project, checked(shapes.DraftBody, request)["text"])
         return Response({"valid": not problems, "errors": [each.as_json() for each in problems]})
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
@@ -106,7 +107,7 @@ class PipelineViewSet(ProjectViewSet):
     @action(detail=True, methods=["put"])
     def draft(self, request: Request, **kwargs: Any) -> Response:
         """Keep a text as the draft, right or not yet."""
-        saved = services.save_draft(self.get_object(), body(shapes.DraftBody, request)["text"], actor=self.actor)
+        saved = services.save_draft(self.get_object(), checked(shapes.DraftBody, request)["text"], actor=self.actor)
         return Response(queries.pipeline_detail(saved))
 
     @extend_schema(request=None, responses=shapes.PipelineDetail)
@@ -143,7 +144,7 @@ class PipelineViewSet(ProjectViewSet):
     @action(detail=True, methods=["post"])
     def plan(self, request: Request, **kwargs: Any) -> Response:
         """What a run would read now, and why; starts nothing."""
-        given = body(shapes.PlanBody, request)
+        given = checked(shapes.PlanBody, request)
         chosen = {"mode": given["mode"], "only": given["steps"], "files": given["files"], "again": given["again"]}
         return Response(services.plan_run(self.get_object(), **chosen))
 
@@ -163,7 +164,7 @@ class PipelineViewSet(ProjectViewSet):
     @runs.mapping.post
     def start(self, request: Request, **kwargs: Any) -> Response:
         """Start a run, of all steps or of only some with everything that they need."""
-        given = body(shapes.RunBody, request)
+        given = checked(shapes.RunBody, request)
         run = services.start_run(
             self.get_object(),
             actor=self.actor,
@@ -191,7 +192,7 @@ class PipelineViewSet(ProjectViewSet):
     @action(detail=True, methods=["post"])
     def clone(self, request: Request, **kwargs: Any) -> Response:
         """A draft of a new pipeline with the same steps, which loads datasets of its own."""
-        given = body(shapes.CloneBody, request)
+        given = checked(shapes.CloneBody, request)
         made = cloning.clone_pipeline(self.get_object(), given["slug"], datasets=given["datasets"], actor=self.actor)
         return Response(queries.pipeline_detail(made), status=status.HTTP_201_CREATED)
 
@@ -199,7 +200,7 @@ class PipelineViewSet(ProjectViewSet):
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, **kwargs: Any) -> Response:
         """Admit no new run until it is resumed; the one that runs goes on."""
-        given = body(shapes.ReasonBody, request)
+        given = checked(shapes.ReasonBody, request)
         return Response(queries.pipeline_detail(control.pause_pipeline(self.get_object(), actor=self.actor, **given)))
 
     @extend_schema(request=None, responses=shapes.PipelineDetail)

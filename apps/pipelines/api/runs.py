@@ -15,9 +15,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.api_base import AnyFormat, ProjectViewSet, WholeList
+from apps.audit.bodies import checked
 from apps.pipelines import control, fixing, queries, runlog, services, states
 from apps.pipelines.api import shapes
-from apps.pipelines.api.bodies import body, trigger_key
+from apps.pipelines.api.idempotency import trigger_key
 from apps.pipelines.api.pipelines import KEY
 from apps.pipelines.models import Run
 
@@ -88,7 +89,7 @@ class RunViewSet(ProjectViewSet):
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, **kwargs: Any) -> Response:
         """Let no further step of a running run start; those that run finish, and its time limit stands still."""
-        given = body(shapes.ReasonBody, request)
+        given = checked(shapes.ReasonBody, request)
         return Response(queries.run_detail(control.pause_run(self.get_object(), actor=self.actor, **given)))
 
     @extend_schema(request=None, responses=shapes.RunDetail)
@@ -101,7 +102,7 @@ class RunViewSet(ProjectViewSet):
     @action(detail=True, methods=["post"])
     def decide(self, request: Request, **kwargs: Any) -> Response:
         """Answer what the checks of a waiting run ask: let it continue, or stop it, which fails it."""
-        given = body(shapes.DecideBody, request)
+        given = checked(shapes.DecideBody, request)
         if given["remember"]:
             self.require("manage")
         return Response(queries.run_detail(control.decide_run(self.get_object(), actor=self.actor, **given)))
@@ -110,7 +111,7 @@ class RunViewSet(ProjectViewSet):
     @action(detail=True, methods=["post"])
     def skip(self, request: Request, **kwargs: Any) -> Response:
         """End a run that has not begun, without running it."""
-        given = body(shapes.ReasonBody, request)
+        given = checked(shapes.ReasonBody, request)
         return Response(queries.run_detail(control.skip_run(self.get_object(), actor=self.actor, **given)))
 
     @extend_schema(request=None, parameters=[KEY], responses={201: shapes.RunDetail})

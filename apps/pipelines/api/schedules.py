@@ -15,9 +15,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.api_base import ProjectViewSet
+from apps.audit.bodies import checked
 from apps.pipelines import queries, schedules, scheduling, timing
 from apps.pipelines.api import shapes
-from apps.pipelines.api.bodies import body
 from apps.pipelines.models import Pipeline, Schedule
 from apps.pipelines.schedule import zone as known_zone
 
@@ -90,7 +90,7 @@ class ScheduleViewSet(ProjectViewSet):
     @action(detail=False, methods=["post"])
     def preview(self, request: Request, **kwargs: Any) -> Response:
         """What a schedule would do: in words, and the next five moments. Nothing is written."""
-        given = body(PreviewBody, request)
+        given = checked(PreviewBody, request)
         definition = schedules.understood(given["schedule"])
         shown = schedules.preview(definition, schedules.clock(), _zone(given.get("zone")))
         return Response({"says": timing.words(definition), "definition": schedules.plain(definition), "next": shown})
@@ -113,7 +113,7 @@ class PipelineScheduleViewSet(ProjectViewSet):
     @extend_schema(request=ScheduleBody, responses=shapes.PipelineDetail)
     def update(self, request: Request, **kwargs: Any) -> Response:
         """Write a schedule into the draft of the document, or take it out. It counts once the draft is published."""
-        given = body(ScheduleBody, request)["schedule"]
+        given = checked(ScheduleBody, request)["schedule"]
         return Response(queries.pipeline_detail(scheduling.write_schedule(self.get_object(), given, actor=self.actor)))
 
     @extend_schema(request=None, responses=ScheduleDetail)

@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.api_base import AnyFormat, ProjectViewSet
+from apps.audit.bodies import checked
 from apps.snapshots import queries, saved, workbench
 from apps.snapshots.api import shapes
 from apps.snapshots.models import Query, QueryState, SavedQuery
@@ -57,9 +58,8 @@ class QueryViewSet(ProjectViewSet):
     @extend_schema(request=shapes.QueryBody, responses={200: shapes.Answer})
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Answer one SELECT. A dataset goes by its slug, an older snapshot by `"slug@number"` or `"slug@label"`."""
-        body = shapes.QueryBody(data=request.data)
-        body.is_valid(raise_exception=True)
-        query, result = workbench.run(self.project, self._wanted(body.validated_data), user=self.user, actor=self.actor)
+        body = checked(shapes.QueryBody, request)
+        query, result = workbench.run(self.project, self._wanted(body), user=self.user, actor=self.actor)
         return Response(queries.answer_json(query, result))
 
     @extend_schema(request=None, responses=shapes.QueryRow)
@@ -133,9 +133,7 @@ class SavedQueryViewSet(ProjectViewSet):
     @extend_schema(request=shapes.SavedQueryBody, responses={201: shapes.SavedQuery})
     def create(self, request: Request, **kwargs: Any) -> Response:
         """Keep a query under a title. Every `$name` in it is a parameter."""
-        body = shapes.SavedQueryBody(data=request.data)
-        body.is_valid(raise_exception=True)
-        given = dict(body.validated_data)
+        given = checked(shapes.SavedQueryBody, request)
         declared = given.pop("parameters")
         made = saved.create(self.project, declared=declared, user=self.user, actor=self.actor, **given)
         return Response(queries.saved_json(made), status.HTTP_201_CREATED)
@@ -143,9 +141,7 @@ class SavedQueryViewSet(ProjectViewSet):
     @extend_schema(request=shapes.SavedQueryChange, responses=shapes.SavedQuery)
     def partial_update(self, request: Request, **kwargs: Any) -> Response:
         """Change what is given; the slug stays."""
-        body = shapes.SavedQueryChange(data=request.data)
-        body.is_valid(raise_exception=True)
-        given = dict(body.validated_data)
+        given = checked(shapes.SavedQueryChange, request)
         declared = given.pop("parameters", None)
         changed = saved.change(self.get_object(), declared=declared, user=self.user, actor=self.actor, **given)
         return Response(queries.saved_json(changed))

@@ -80,7 +80,8 @@ MANAGE = [("post", f"{PIPELINES}orders/publish/"), ("delete", f"{PIPELINES}order
 
 
 def answer(client: Any, verb: str, path: str, run: Run) -> int:
-    body = {"text": TEXT.replace("Orders", "More orders"), "mode": "auto"}
+    starts = path.endswith(("/runs/", "/plan/"))
+    body = {"mode": "auto"} if starts else {"text": TEXT.replace("Orders", "More orders")}
     call = getattr(client, verb)
     path = path.replace("RUN", str(run.pk))
     return int((call(path) if verb in ("get", "delete") else call(path, body)).status_code)

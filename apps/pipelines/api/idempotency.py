@@ -1,22 +1,13 @@
-"""Bodies and keys of requests, checked."""
+"""The key that makes a repeated request harmless."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
-from rest_framework.serializers import Serializer
 
 _KEY = re.compile(r"[\x21-\x7e]{1,150}")
-
-
-def body(shape: type[Serializer[Any]], request: Request) -> dict[str, Any]:
-    """The body of a request in this shape. Raises ValidationError, which names the field."""
-    serializer = shape(data=request.data)
-    serializer.is_valid(raise_exception=True)
-    return dict(serializer.validated_data)
 
 
 def trigger_key(request: Request) -> str | None:
