@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule
 
-from dataplane.connectors.base import FileRef, Mark, StreamConfig
+from dataplane.connectors.base import Connector, FileRef, Mark, StreamConfig
 from dataplane.errors import DataError
+from tests.dataplane.connectors.remotes import ssh
+from tests.dataplane.connectors.remotes.conftest import HOST_KEY, USER_KEY, Server, served
 from tests.dataplane.steps.files_source import Drop, rows
 
 HEADER = "id,amount\n"
@@ -25,11 +29,13 @@ class Folder(RuleBasedStateMachine):
     """A folder, a reader that remembers what it has read, and a dataset into which it merges rows by their id."""
 
     names = Bundle("names")
+    touching_changes = False
+    """Whether a file has changed when only its time has: that is all that another machine tells."""
 
     @initialize(policy=st.sampled_from(["ignore", "read_again", "stop"]))
     def begin(self, policy: str) -> None:
         self.kept = tempfile.TemporaryDirectory()
-        self.drop = Drop(Path(self.kept.name))
+        self.drop = self.opened(Path(self.kept.name))
         self.policy = policy
         self.clock = 1_700_000_000
         self.number = 0
@@ -39,12 +45,12 @@ class Folder(RuleBasedStateMachine):
         self.there: dict[str, str] = {}
         self.taken: dict[str, str] = {}
         self.expected: dict[str, int] = {}
+        self.stamps: dict[str, int] = {}
+        self.taken_at: dict[str, int] = {}
         self.put("sales_0.csv", HEADER + "sales_0-0,1\n")
         stream = self.drop.stream()
-        self.stream = StreamConfig(
-            stream.name, settings={**stream.settings, "pattern": ["*.csv"], "when_changed": policy},
-            columns=stream.columns,
-        )  # fmt: skip
+        settings = {"pattern": ["*.csv"], "when_changed": policy, "settle_seconds": 0}
+        self.stream = StreamConfig(stream.name, settings={**stream.settings, **settings}, columns=stream.columns)
 
     def put(self, name: str, content: str) -> None:
         """A file with a time of change of its own."""
@@ -52,6 +58,18 @@ class Folder(RuleBasedStateMachine):
         path = self.drop.write(name, content)
         os.utime(path, (self.clock, self.clock))
         self.there[name] = content
+        self.stamps[name] = self.clock
+
+    def opened(self, root: Path) -> Drop:
+        """The folder, and the connector that reads it."""
+        return Drop(root)
+
+    def differs(self, name: str) -> bool:
+        if name not in self.there:
+            return False
+        return self.there[name] != self.taken[name] or (
+            self.touching_changes and self.stamps[name] != self.taken_at[name]
+        )
 
     @rule(target=names, amounts=values)
     def add(self, amounts: list[int]) -> str:
@@ -93,7 +111,7 @@ class Folder(RuleBasedStateMachine):
     @rule()
     def run(self) -> None:
         new = [each for each in self.there if each not in self.taken]
-        changed = [each for each in self.taken if self.there.get(each, self.taken[each]) != self.taken[each]]
+        changed = [each for each in self.taken if self.differs(each)]
         wanted = new + (changed if self.policy == "read_again" else [])
         stops = "file_changed_since" if changed and self.policy == "stop" else ""
         stops = stops or ("file_empty" if any(not self.there[each] for each in wanted) else "")
@@ -104,7 +122,7 @@ class Folder(RuleBasedStateMachine):
             return
         self.read_what_is_new()
         for each in wanted:
-            self.taken[each] = self.there[each]
+            self.taken[each], self.taken_at[each] = self.there[each], self.stamps[each]
             self.expected |= {row.split(",")[0]: int(row.split(",")[1]) for row in self.there[each].splitlines()[1:]}
         assert self.dataset == self.expected
 
@@ -136,6 +154,36 @@ TestFolder.settings = quick
 class Longer(Folder):
     """The same with many more examples."""
 
+
+@dataclass
+class Served(Drop):
+    """The folder as an SFTP server serves it."""
+
+    server: Server
+
+    @property
+    def connector(self) -> Connector:
+        return self.server.connector()
+
+
+class OverSftp(Folder):
+    """The same on another machine."""
+
+    touching_changes = True
+
+    def opened(self, root: Path) -> Drop:
+        (root / "drop").mkdir()
+        self.door = ExitStack()
+        return Served(root, served(self.door.enter_context(ssh.serving(root / "drop", HOST_KEY, USER_KEY))))
+
+    def teardown(self) -> None:
+        if hasattr(self, "door"):
+            self.door.close()
+        super().teardown()
+
+
+TestOverSftp = pytest.mark.all(OverSftp.TestCase)
+TestOverSftp.settings = settings(quick, max_examples=15)
 
 TestLonger = pytest.mark.all(Longer.TestCase)
 TestLonger.settings = settings(quick, max_examples=200, stateful_step_count=25, derandomize=False)

@@ -1,0 +1,157 @@
+"""kill -9 at each file, and at each place of plan, extract and load, for each kind of file server: each row once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from moto.server import ThreadedMotoServer
+
+from apps.accounts.models import Project
+from apps.pipelines import services
+from apps.pipelines.execution import settling
+from apps.pipelines.models import Pipeline, StepRun
+from apps.sources import services as sources
+from tests.apps.pipelines import workshop as ws
+from tests.dataplane.connectors.remotes import ftp, ssh, web
+from tests.dataplane.connectors.remotes.conftest import HOST_KEY, USER_KEY
+from tests.dataplane.connectors.remotes.test_s3 import OWNER, Store
+from tests.mortal import Mortals, mortals
+
+pytestmark = pytest.mark.all
+
+NETWORKS = "127.0.0.0/8"
+TEXT = """
+manifold: 1
+pipeline: orders
+steps:
+  orders: {extract: {source: place, stream: orders, mode: incremental}}
+  kept: {load: {input: orders, dataset: orders}}
+"""
+RUNS = (
+    ("plan in_commit", "plan committed", "orders part_1", "orders part_2", "orders part_3", "kept committed"),
+    ("orders written", "orders in_commit", "orders committed", "kept in_commit"),
+)
+# More than are ever put there: an address says beforehand what may come.
+MOST = 40
+
+
+@dataclass
+class Place:
+    """A kind of source, what reaches it, and how a file is put there."""
+
+    connector: str
+    params: dict[str, Any]
+    put: Callable[[str, str], None]
+
+
+def by_sftp(folder: Path) -> Iterator[Place]:
+    with ssh.serving(folder, HOST_KEY, USER_KEY) as server:
+        params = {"host": "127.0.0.1", "port": server.port, "user": ssh.USER, "password": ssh.PASSWORD}
+        yield Place("sftp", {**params, "host_key": server.host_key}, lambda name, text: written(folder, name, text))
+
+
+def by_ftp(folder: Path) -> Iterator[Place]:
+    with ftp.serving(folder) as server:
+        params = {"host": "127.0.0.1", "port": server.port, "user": ftp.USER, "password": ftp.PASSWORD}
+        yield Place("ftp", {**params, "tls": "off"}, lambda name, text: written(folder, name, text))
+
+
+def by_s3(_: Path) -> Iterator[Place]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        store = Store(f"http://{host}:{port}", f"drop-{uuid4().hex}")
+        httpx.put(f"{store.endpoint}/{store.bucket}", headers=OWNER, trust_env=False).raise_for_status()
+        keys = {"access_key_id": "AKIAEXAMPLE", "secret_access_key": "s3cret"}
+        yield Place("s3", {"bucket": store.bucket, "endpoint": store.endpoint, **keys}, store.put)
+    finally:
+        server.stop()
+
+
+def by_http(_: Path) -> Iterator[Place]:
+    with web.serving() as served:
+        urls = [served.url(f"/{name(number)}") for number in range(MOST)]
+
+        def put(name: str, text: str) -> None:
+            served.files[f"/{name}"] = text.encode()
+
+        yield Place("http_files", {"urls": urls}, put)
+
+
+def written(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text)
+
+
+def name(number: int) -> str:
+    return f"orders-{number:03d}.csv"
+
+
+def text(number: int) -> str:
+    """Every second file has its columns the other way round, so that each file is a part of its own."""
+    rows = [(number * 10 + each, number) for each in range(3)]
+    if number % 2:
+        return "n,id\n" + "".join(f"{file},{row}\n" for row, file in rows)
+    return "id,n\n" + "".join(f"{row},{file}\n" for row, file in rows)
+
+
+@pytest.fixture(params=[by_sftp, by_ftp, by_s3, by_http], ids=["sftp", "ftp", "s3", "http"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, settings: Any) -> Iterator[Place]:
+    settings.NET_ALLOW = [NETWORKS]
+    (tmp_path / "served").mkdir()
+    yield from request.param(tmp_path / "served")
+
+
+@pytest.fixture
+def pipeline(project: Project, workshop: object, place: Place) -> Pipeline:
+    place.put(name(0), text(0))
+    source = sources.create_source(
+        project, slug="place", title="", connector=place.connector, params=place.params, actor=ws.ACTOR
+    )
+    (stream,) = sources.discover_streams(source, actor=ws.ACTOR)
+    stream.name = "orders"
+    stream.save()
+    settings = {"pattern": ["orders-*.csv"], "settle_seconds": 0}
+    sources.update_stream(stream, config={"settings": settings}, actor=ws.ACTOR)
+    return ws.published(project, TEXT)
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Iterator[Mortals]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MANIFOLD_NET_ALLOW", NETWORKS)
+        with mortals(tmp_path_factory.mktemp("orders")) as found:
+            yield found
+
+
+def test_whoever_dies_each_row_comes_once(project: Project, pipeline: Pipeline, place: Place, mortal: Mortals):
+    there = 1
+    for run in RUNS:
+        for _ in range(3):
+            place.put(name(there), text(there))
+            there += 1
+        services.start_run(pipeline, actor=ws.ACTOR)
+        for each in run:
+            step_key, where = each.split()
+            ws.work_before(step_key)
+            step = StepRun.objects.get(key=step_key, state="ready")
+            assert mortal.work(step.pk, die_at=where) == -signal.SIGKILL, each
+            left = StepRun.objects.filter(pk=step.pk, state="running")
+            if left.update(lease_until=datetime(2026, 1, 1, tzinfo=UTC)):
+                assert settling.lose(step.pk)
+            place.put(name(there), text(there))
+            there += 1
+        ws.work()
+    while ws.run(pipeline).state == "succeeded":
+        pass
+    assert there <= MOST
+    found = ws.rows(project, "orders", "id, n")
+    assert found == {(number * 10 + each, number): 1 for number in range(there) for each in range(3)}
