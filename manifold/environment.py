@@ -424,8 +424,8 @@ DEMO_DATABASE_URL = _text(
 SETTINGS: list[Setting[Any]] = [value for value in list(globals().values()) if isinstance(value, Setting)]
 
 
-def is_named(setting: Setting[str], env: Mapping[str, str] | None = None) -> bool:
-    """Whether the environment itself names a service; what an earlier `up` left in the secrets does not count."""
+def is_named(setting: Setting[Any], env: Mapping[str, str] | None = None) -> bool:
+    """Whether the environment itself names it; what an earlier `up` left in the secrets does not count."""
     values = os.environ if env is None else env
     return bool(values.get(setting.name) or values.get(f"{setting.name}_FILE"))
 

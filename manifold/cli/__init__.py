@@ -46,6 +46,8 @@ COMMANDS = {
     "tokens": "manifold.cli.people:tokens",
 }
 
+OURS = ("manifold", "apps", "dataplane")
+
 
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports only the one that is asked for."""
@@ -63,7 +65,7 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """A mistake of ours is one sentence; MANIFOLD_LOG_LEVEL=debug shows where it is."""
+        """What fails is one sentence, a mistake of ours, too; MANIFOLD_LOG_LEVEL=debug shows where that is."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
@@ -72,14 +74,22 @@ class LazyGroup(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
         except Exception as error:
-            if environment.LOG_LEVEL.read() == "debug":
+            if os.environ.get(environment.LOG_LEVEL.name) == "debug":
                 raise
-            click.echo(
-                f"manifold: this should not have happened: {type(error).__name__}: {error}. "
-                "Please report it with what MANIFOLD_LOG_LEVEL=debug shows.",
-                err=True,
-            )
+            click.echo(f"manifold: {_told(error)}", err=True)
             ctx.exit(1)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith(OURS):
+        return (
+            f"the package {error.name} is not installed. A newer Manifold needs its packages, too: run `make up`, "
+            "or pip install --no-deps -r requirements/runtime.lock."
+        )
+    return (
+        f"this should not have happened: {type(error).__name__}: {error}. "
+        "Please report it with what MANIFOLD_LOG_LEVEL=debug shows."
+    )
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -47,7 +47,7 @@ def examine(home: Home) -> list[Finding]:
         ("storage", probes.storage if running or _is_there(home.path) else _made_by_up),
         ("keys", probes.keys if running or _is_there(home.path / "secrets") else _made_by_up),
         ("permissions", lambda: _permissions(home)),
-        ("files", probes.file_roots if running or environment.FILE_ROOTS.read() else _made_by_up),
+        ("files", probes.file_roots if running or environment.is_named(environment.FILE_ROOTS) else _made_by_up),
         ("leftovers", leftovers),
     ]
     for name, setting, probe, embedded in (
@@ -57,7 +57,7 @@ def examine(home: Home) -> list[Finding]:
         asked.append((name, probe if running or environment.is_named(setting) else embedded))
     if running or environment.is_named(environment.DATABASE_URL):
         asked += [("clock", probes.clock), ("sealed", sealed.opens)]
-    if environment.OIDC_ISSUER.read():
+    if environment.is_named(environment.OIDC_ISSUER):
         asked.append(("issuer", probes.issuer))
     return probes.ask_all(asked)
 

@@ -42,6 +42,13 @@ def test_a_command_starts_without_django(name: str) -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+def test_a_package_that_is_not_installed_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, said in (("no_such_package:x", "run `make up`"), ("manifold.nothing:x", "should not have happened")):
+        monkeypatch.setitem(COMMANDS, "status", place)
+        result = CliRunner().invoke(main, ["status"], env={"MANIFOLD_LOG_LEVEL": "loud"})
+        assert (result.exit_code, said in result.output) == (1, True), result.output
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_tested(name: str) -> None:
     """By its words, as a test gives them to the command: `manifold("sql", …)`, `json("sql", …)`, `["sql", …]`."""

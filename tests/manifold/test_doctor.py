@@ -177,6 +177,8 @@ def test_a_bad_setting_is_a_finding_not_a_traceback(tmp_path: Path) -> None:
     result = doctor(tmp_path / "home", MANIFOLD_PORT="many")
     assert result.exit_code == 3
     assert "MANIFOLD_PORT: 'many' is not a port" in result.output
+    result = doctor(tmp_path / "home", MANIFOLD_PORT=str(free_port()), MANIFOLD_FILE_ROOTS="relative/folder")
+    assert (result.exit_code, "MANIFOLD_FILE_ROOTS: 'relative/folder'" in result.output) == (3, True), result.output
 
 
 def finding(result: Result, name: str) -> dict[str, object]:
