@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def operator_instance(
     makes a new subfolder of it: DuckDB 1.5.5 crashes when several files are written that are only allowed as paths).
     prepare: runs before the lock, for views and settings of our own.
     """
-    with _opened(memory, threads, spill, ordered=ordered) as connection:
+    with _opened(memory, threads, spill, ordered=ordered, behind=True) as connection:
         allowed = f"SET allowed_paths = {path_list(inputs)}"
         if output is not None:
             allowed += f"; SET allowed_directories = [{literal(output)}]"
@@ -89,18 +89,28 @@ def operator_instance(
 
 @contextmanager
 def _opened(
-    memory: int | None, threads: int | None, spill: str | None, *, ordered: bool, unsigned: bool = False
+    memory: int | None,
+    threads: int | None,
+    spill: str | None,
+    *,
+    ordered: bool,
+    unsigned: bool = False,
+    behind: bool = False,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
+    """behind: it may be closed beside what comes next, where its work went well and nothing was spilled."""
     if spill:
         os.makedirs(spill, exist_ok=True)
     connection = instances.fresh(instances.Size(memory, threads, unsigned))
+    close = connection.close
     try:
         connection.execute(
             f"SET preserve_insertion_order = {str(ordered).lower()}; SET temp_directory = {literal(spill or '')}"
         )
         yield connection
+        if behind and spill and not os.listdir(spill):
+            close = partial(instances.close_behind, connection)
     finally:
-        connection.close()
+        close()
         if spill:
             shutil.rmtree(spill, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""DuckDB instances in memory, each for one piece of work, and one that is opened ahead of the next.
+"""DuckDB instances in memory, each for one piece of work; one is opened ahead of the next, one closed behind the last.
 
 Opening takes some 9 ms of a processor, for DuckDB enters each of its functions into the catalogue: more than a small
 query needs. A worker does that beside a step, so that the next finds its instance ready. Nobody has ever used it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 
 import duckdb
@@ -32,12 +33,19 @@ _SPILL_FACTOR = 16
 # Opening takes some 9 ms; who has waited that many seconds for one opened ahead opens one himself.
 PATIENCE = 5.0
 
-# Each change of it is one operation, which no other thread sees half done.
+# Each change of them is one operation, which no other thread sees half done.
 _ahead: dict[Size, Future[duckdb.DuckDBPyConnection]] = {}
+_closing: list[threading.Thread] = []
 
 
 def fresh(size: Size) -> duckdb.DuckDBPyConnection:
-    """An instance that nobody has used: no extension is loaded, and it has no folder to spill into."""
+    """An instance that nobody has used: no extension is loaded, and it has no folder to spill into.
+
+    Those that are being closed are waited for: what they held is free before anybody needs more.
+    """
+    with suppress(IndexError):
+        while True:
+            _closing.pop().join(PATIENCE)
     coming = _ahead.pop(size, None)
     if coming is not None:
         # Where one was wanted ahead, one follows the next: it is opened while this one works and its step is committed.
@@ -64,6 +72,20 @@ def open_ahead(size: Size) -> bool:
     except Exception as error:  # The system gives no more threads; then it is opened when it is asked for.
         coming.set_exception(error)
     return True
+
+
+def close_behind(connection: duckdb.DuckDBPyConnection) -> None:
+    """Close an instance in a thread, beside whatever comes next: it takes more than a millisecond.
+
+    Only for one that has spilled nothing: its files would be removed while others look at their folder.
+    """
+    thread = threading.Thread(target=connection.close, name="instance-closing", daemon=True)
+    try:
+        thread.start()
+    except Exception:  # The system gives no more threads.
+        connection.close()
+    else:
+        _closing.append(thread)
 
 
 def _open(size: Size, coming: Future[duckdb.DuckDBPyConnection]) -> None:

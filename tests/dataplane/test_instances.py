@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
 
 import duckdb
 import pytest
@@ -111,3 +113,59 @@ def test_an_operators_instance_opened_ahead_is_locked(tmp_path):
         ):
             with pytest.raises(duckdb.Error):
                 connection.execute(statement)
+
+
+class Slow:
+    """Stands for an instance that takes its time to close."""
+
+    def __init__(self) -> None:
+        self.may_close, self.closed = threading.Event(), threading.Event()
+
+    def close(self) -> None:
+        assert self.may_close.wait(60)
+        self.closed.set()
+
+
+def test_an_instance_is_closed_behind_its_work_and_before_the_next_is_handed_out():
+    slow: Any = Slow()
+    instances.close_behind(slow)
+    assert not slow.closed.is_set(), "nobody waits for it"
+    threading.Timer(0.05, slow.may_close.set).start()
+    with instances.fresh(SIZE):
+        assert slow.closed.is_set()
+    assert instances._closing == []
+
+
+def test_where_no_thread_can_be_had_it_is_closed_at_once(monkeypatch: pytest.MonkeyPatch):
+    def none_left(_thread: threading.Thread) -> None:
+        raise MemoryError
+
+    slow: Any = Slow()
+    slow.may_close.set()
+    with monkeypatch.context() as changed:
+        changed.setattr(threading.Thread, "start", none_left)
+        instances.close_behind(slow)
+    assert slow.closed.is_set()
+
+
+@pytest.mark.parametrize("how", ["spilled", "failed", "well"])
+def test_only_an_instance_whose_work_went_well_and_spilled_nothing_is_closed_behind_it(tmp_path, monkeypatch, how):
+    behind: list[duckdb.DuckDBPyConnection] = []
+    monkeypatch.setattr(instances, "close_behind", behind.append)
+    spill = tmp_path / "spill"
+    with (
+        pytest.raises(ZeroDivisionError) if how == "failed" else nullcontext(),
+        operator_instance([], f"{tmp_path}/out", spill=str(spill), memory=64 << 20, threads=1) as connection,
+    ):
+        if how == "spilled":
+            (spill / "duckdb_temp_storage_DEFAULT-0.tmp").touch()
+        elif how == "failed":
+            raise ZeroDivisionError
+    assert not spill.exists()
+    if how == "well":
+        assert behind == [connection]
+        connection.close()
+    else:
+        assert behind == []
+        with pytest.raises(duckdb.ConnectionException):
+            connection.execute("SELECT 1")
