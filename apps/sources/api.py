@@ -22,7 +22,7 @@ from apps.accounts.api_base import PlatformViewSet, ProjectViewSet, WholeList
 from apps.audit.bodies import checked
 from apps.sources import queries, services
 from apps.sources import shapes as s
-from apps.sources.api_adding import Adding
+from apps.sources.api_adding import Adding, TemplateViewSet
 from apps.sources.api_connecting import SourceConnecting
 from apps.sources.api_drift import SourceDrift, StreamDrift
 from apps.sources.api_inbox import SourceInbox
@@ -160,7 +160,9 @@ class SourceViewSet(
     }
     only_for_some = (*SourceInbox.only_for_some, "grant")
     fields_below = "params"
-    own_fields = frozenset({"streams", "slug", "title", "connector", "credential", "writable", "check_every", "drift"})
+    own_fields = frozenset(
+        {"streams", "slug", "title", "connector", "template", "credential", "writable", "check_every", "drift"}
+    )
 
     @property
     def orderings(self) -> Mapping[str, tuple[str, ...]]:
@@ -390,6 +392,7 @@ def routes(sources: type[SourceViewSet], streams: type[StreamViewSet]) -> list[U
 
 _router = SimpleRouter()
 _router.register("connectors", ConnectorViewSet, basename="connector")
+_router.register("source-templates", TemplateViewSet, basename="source-template")
 _router.register(f"{_IN_PROJECT}/credentials", CredentialViewSet, basename="project-credentials")
 _router.register(f"{_IN_SOURCE}/streams/(?P<stream>{_NAME})/files", FileViewSet, basename="project-files")
 _router.register(f"{_IN_SOURCE}/uploads", UploadViewSet, basename="project-uploads")

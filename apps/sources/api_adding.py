@@ -11,13 +11,14 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.accounts.api_base import ProjectViewSet, WholeList
+from apps.accounts.api_base import PlatformViewSet, ProjectViewSet, WholeList
 from apps.audit.bodies import checked
 from apps.sources import services
 from apps.sources import shapes_adding as s
 from apps.sources.models import Credential, Source
 from apps.sources.services import Chosen
 from apps.sources.shapes import SourceShape
+from dataplane.connectors import wellknown
 
 
 class Adding(ProjectViewSet):
@@ -62,7 +63,7 @@ class Adding(ProjectViewSet):
     def create(self, request: Request, **_: Any) -> Response:
         """Add a source; with `streams` it is tested first, and stored with them or not at all."""
         body = self.with_credential(checked(s.NewSourceBody, request))
-        body["params"] = {**services.told(body["connector"], body.pop("text")), **body["params"]}
+        body["params"] = _params(body)
         if "streams" in body:
             body["streams"] = [Chosen(**each) for each in body["streams"]]
             made = services.add_source(self.project, actor=self.actor, **body)
@@ -82,7 +83,23 @@ class Adding(ProjectViewSet):
 
     def _draft(self, body: dict[str, Any]) -> Source:
         body = self.with_credential(body)
-        params = {**services.told(body["connector"], body["text"]), **body["params"]}
         return services.draft_source(
-            self.project, connector=body["connector"], params=params, credential=body.get("credential")
+            self.project, connector=body["connector"], params=_params(body), credential=body.get("credential")
         )
+
+
+def _params(body: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with what the text and the template of a body tell, which are taken out of it."""
+    connector, text, template = body["connector"], body.pop("text"), body.pop("template")
+    return services.begun_by(template, connector, {**services.told(connector, text), **body["params"]})
+
+
+class TemplateViewSet(PlatformViewSet):
+    """Well-known services as sources of them begin: `POST …/sources/` takes the key of one as `template`."""
+
+    serializer_class = s.TemplateShape
+    pagination_class = WholeList
+    filter_backends = ()
+
+    def list(self, request: Request) -> Response:
+        return self.get_paginated_response(s.TemplateShape(wellknown.templates().values(), many=True).data)

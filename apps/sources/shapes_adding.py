@@ -6,12 +6,14 @@ import base64
 import binascii
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.sources.shapes import ColumnShape, QueryShape, SourceBody, StageShape, TriedShape
 from dataplane.connectors import registry
 from dataplane.connectors.clues import LONGEST
 from dataplane.connectors.detection import Candidate
+from dataplane.connectors.wellknown import Template
 
 
 class DetectBody(serializers.Serializer[Any]):
@@ -74,6 +76,27 @@ class DetectedShape(serializers.Serializer[Any]):
     candidates = CandidateShape(many=True, help_text="The surest first.")
 
 
+class AskShape(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    title = serializers.CharField()
+    example = serializers.CharField()
+
+
+class TemplateShape(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    title = serializers.CharField()
+    connector = serializers.CharField()
+    summary = serializers.CharField()
+    documentation = serializers.CharField(help_text="An address of the service's own.")
+    access = serializers.CharField(help_text="Where its token comes from.")
+    asks = serializers.SerializerMethodField(help_text="What only whoever adds the source knows; given in `params`.")
+    params = serializers.DictField(help_text="What is asked for stands in them in braces.")
+
+    @extend_schema_field(AskShape(many=True))
+    def get_asks(self, template: Template) -> list[dict[str, str]]:
+        return [{"name": name, **each.model_dump()} for name, each in template.asks.items()]
+
+
 class ChosenBody(serializers.Serializer[Any]):
     name = serializers.CharField()
     config = serializers.DictField(
@@ -100,6 +123,13 @@ class UnsavedBody(serializers.Serializer[Any]):
         trim_whitespace=False,
         write_only=True,
         help_text="What `detect` was given: it tells the parameters that `params` does not name, secrets among them.",
+    )
+    template = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        default="",
+        write_only=True,
+        help_text="A template that tells the parameters which `params` does not name; what it asks for is in `params`.",
     )
 
 

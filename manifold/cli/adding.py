@@ -11,6 +11,7 @@ import click
 from manifold.cli import output
 from manifold.cli.detecting import given, show
 from manifold.cli.stages import setting, show_check, show_streams, tell_bare
+from manifold.cli.templates import ask_of, template_of
 from manifold.client import Client, at
 
 _TYPE = re.compile(r"(?P<stream>.+):(?P<column>[^:=]+)=(?P<type>.+)")
@@ -20,6 +21,7 @@ _TYPE = re.compile(r"(?P<stream>.+):(?P<column>[^:=]+)=(?P<type>.+)")
 @click.argument("slug", required=False)
 @click.option("--connector", help="Its kind; `manifold sources connectors` lists them.")
 @click.option("--from", "text", help="An address or connection string that tells kind, parameters and secrets; - asks.")
+@click.option("--template", help="A well-known service; `manifold sources templates` lists them.")
 @click.option("--title", default="", help="A name for people.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter; may be repeated.")
 @click.option(
@@ -40,7 +42,7 @@ def add(client: Client, *, slug: str | None, text: str | None, ask: bool, as_jso
     ask = ask or (slug is None and sys.stdin.isatty() and not as_json)
     if slug is None and not ask:
         output.stop("Give it a name: `manifold sources add NAME --connector …`, or say --ask.", output.USAGE)
-    if ask and text is None and flags["connector"] is None:
+    if ask and text is None and flags["connector"] is None and flags["template"] is None:
         text = click.prompt("Address, connection string or path")
     draft, called = _draft(client, text, flags, ask=ask)
     check = client.in_project("POST", "sources/try/", json=draft)
@@ -75,13 +77,15 @@ def _draft(client: Client, text: str | None, flags: dict[str, Any], *, ask: bool
     """What the API is told of a source that is not there yet, and what it might be called."""
     text = given(text) if text is not None else ""
     params: dict[str, Any] = dict(setting(each) for each in flags["settings"])
-    candidate = _candidate(client, text, flags["connector"], ask=ask)
+    template = template_of(client, flags["template"])
+    candidate = _candidate(client, text, template["connector"] if template else flags["connector"], ask=ask)
     for name in flags["secrets"]:
         params[name] = click.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     if ask:
-        _ask_missing(client, candidate, params)
-    draft = {"connector": candidate["connector"], "params": params, "text": text}
-    return draft, candidate["name"] or candidate["connector"]
+        ask_of(template, params)
+        _ask_missing(client, candidate, {**(template["params"] if template else {}), **params}, params)
+    draft = {"connector": candidate["connector"], "params": params, "text": text, "template": flags["template"] or ""}
+    return draft, candidate["name"] or (template["title"] if template else candidate["connector"])
 
 
 def _candidate(client: Client, text: str, connector: str | None, *, ask: bool) -> dict[str, Any]:
@@ -102,11 +106,11 @@ def _candidate(client: Client, text: str, connector: str | None, *, ask: bool) -
     return dict(found[keys.index(chosen)])
 
 
-def _ask_missing(client: Client, candidate: dict[str, Any], params: dict[str, Any]) -> None:
+def _ask_missing(client: Client, candidate: dict[str, Any], given: dict[str, Any], params: dict[str, Any]) -> None:
     """Ask for the parameters that have to be given, and for the secrets that are not known; those may stay empty."""
     kind = client.call("GET", at("connectors", candidate["connector"]))
     properties = kind["schema"].get("properties", {})
-    known = {*params, *candidate["params"], *candidate["secrets"]}
+    known = {*given, *candidate["params"], *candidate["secrets"]}
     for name in kind["schema"].get("required", []):
         if name not in known:
             params.update([setting(f"{name}={click.prompt(properties[name].get('title', name))}")])

@@ -21,6 +21,7 @@ from manifold.cli.lineage import impact
 from manifold.cli.messages import inbox, lag
 from manifold.cli.stages import setting, show_check, show_streams, tell_bare
 from manifold.cli.streams import types
+from manifold.cli.templates import templates
 from manifold.client import Client, at
 
 
@@ -32,6 +33,7 @@ def sources() -> None:
 sources.add_command(types)
 sources.add_command(add)
 sources.add_command(show)
+sources.add_command(templates)
 sources.add_command(connect)
 sources.add_command(lag)
 sources.add_command(inbox)

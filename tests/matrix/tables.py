@@ -21,6 +21,7 @@ post    me/identities/<pk>/unlink/                              401      404    
 post    me/join/                                                401      yes       yes    409      409   409
 get     connectors/                                             401      yes       yes    yes      yes   yes
 get     connectors/<key>/                                       401      yes       yes    yes      yes   yes
+get     source-templates/                                       401      yes       yes    yes      yes   yes
 get     tokens/                                                 401      yes       yes    yes      yes   yes
 post    tokens/                                                 401      yes       yes    yes      yes   yes
 get     tokens/<pk>/                                            401      404       404    yes      404   404
@@ -386,6 +387,7 @@ sources list                                    4        2         2      0     
 sources add more --connector local_files --set path=DROP  4  2     2      4        4     0
 sources detect /data/drop                       4        2         2      4        4     0
 sources change drop --title Orders              4        2         2      4        4     0
+sources templates                               4        0         0      0        0     0
 sources connectors                              4        0         0      0        0     0
 sources health drop                             4        2         2      3        3     3
 sources drift drop                              4        2         2      0        0     0

@@ -28,7 +28,7 @@ from apps.sources.pages.editing import refused
 from apps.sources.pages.streams import TYPES
 from apps.sources.parameters import InvalidFields
 from apps.sources.services import Answer, Chosen, Detected
-from dataplane.connectors import registry
+from dataplane.connectors import registry, wellknown
 from dataplane.connectors.base import Connector
 from dataplane.connectors.clues import LONGEST
 from dataplane.errors import ManifoldError
@@ -42,7 +42,8 @@ def pick(request: HttpRequest, project: Project) -> HttpResponse:
     """What is it? A POST answers with the connectors that it may be, or with the form of the one that it is."""
     if request.method == "GET":
         shown = [forms.shown(each) for each in registry.connectors().values()]
-        return render(request, "sources/pick.html", {"connectors": shown})
+        context = {"connectors": shown, "templates": wellknown.templates().values()}
+        return render(request, "sources/pick.html", context)
     found = _detected(request)
     if found.clear:
         answer = _form(request, project, registry.get(found.candidates[0].connector))
@@ -60,7 +61,7 @@ def add(request: HttpRequest, project: Project, connector: str) -> HttpResponse:
         raise Http404(f"There is no connector {connector}.")
     kind = registry.get(connector)
     if request.method == "GET":
-        return render(request, "sources/add.html", {"connector": forms.shown(kind), "entries": forms.entries(kind)})
+        return render(request, "sources/add.html", _begun(kind, request.GET.get("template", "")))
     step = _STEPS.get(request.POST.get("do", "test"), _test)
     try:
         return step(request, project, kind)
@@ -68,6 +69,15 @@ def add(request: HttpRequest, project: Project, connector: str) -> HttpResponse:
         return refused(request, kind, error)
     except ManifoldError as error:
         return render(request, "console/parts/error.html", {"error": error.as_json()})
+
+
+def _begun(kind: type[Connector], key: str) -> dict[str, Any]:
+    """An empty form, or one that is filled by a template."""
+    chosen = wellknown.templates().get(key)
+    if chosen is None or chosen.connector != kind.key:
+        return {"connector": forms.shown(kind), "entries": forms.entries(kind)}
+    entries = forms.entries(kind, chosen.params)
+    return {"connector": forms.shown(kind), "entries": entries, "template": chosen}
 
 
 def _form(request: HttpRequest, project: Project, kind: type[Connector]) -> HttpResponse:
@@ -193,7 +203,9 @@ def _part(request: HttpRequest, step: str, context: dict[str, Any]) -> HttpRespo
 def _params(request: HttpRequest, kind: type[Connector]) -> dict[str, Any]:
     """What was entered; secrets that were left empty are those of the clue."""
     text = request.POST.get("text", "")[:LONGEST]
-    return {**services.told(kind.key, text, secrets_only=True), **forms.entered(kind, request.POST)}
+    asked = {name.removeprefix("ask-"): told for name, told in request.POST.items() if name.startswith("ask-")}
+    entered = {**services.told(kind.key, text, secrets_only=True), **forms.entered(kind, request.POST), **asked}
+    return services.begun_by(request.POST.get("template", ""), kind.key, entered, whole=True)
 
 
 def _draft(request: HttpRequest, project: Project, kind: type[Connector]) -> Source:

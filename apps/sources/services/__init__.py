@@ -33,6 +33,7 @@ from apps.sources.services.inbox import must_take_events, prune_events, receive_
 from apps.sources.services.inbox_secrets import drop_previous_secret, rotate_secret
 from apps.sources.services.sources import LONGEST, create_source, delete_source, update_source
 from apps.sources.services.streams import declare_stream, delete_stream, note_schema, update_stream
+from apps.sources.services.templates import begun_by, template_of
 from apps.sources.services.testing import KEPT, Answer, stage_json, test_source
 from apps.sources.services.trying import fits, preflight, try_stream
 from apps.sources.services.uploads import keep_upload, remove_upload
@@ -47,6 +48,7 @@ __all__ = [
     "add_source",
     "ask_device",
     "begin_connecting",
+    "begun_by",
     "binding",
     "connector_class",
     "connector_of",
@@ -89,6 +91,7 @@ __all__ = [
     "stage_json",
     "standing_of",
     "take_back",
+    "template_of",
     "test_source",
     "told",
     "try_source",

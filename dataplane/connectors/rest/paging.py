@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import duckdb
@@ -87,6 +89,8 @@ class Pages:
         """The address of the next page. A page by number is the last when nothing is on it, however few the others
         hold: a server may give less than it was asked for."""
         endpoint = self._endpoint
+        if endpoint.more_path and endpoint.pagination in ("cursor", "last") and not _says_more(page, endpoint):
+            return None
         if endpoint.pagination == "page" and page.count:
             return with_parameters(url, {endpoint.parameter: str(endpoint.first_page + number + 1)})
         if endpoint.pagination == "offset" and page.count:
@@ -96,10 +100,39 @@ class Pages:
             if _leads(url, told):
                 return following(url, told)
             return with_parameters(url, {endpoint.parameter: told})
+        if endpoint.pagination == "last" and page.count:
+            return with_parameters(url, {endpoint.parameter: _last(page, endpoint)})
         if endpoint.pagination == "link":
             told = linked(answered.headers.get("link", ""))
             return following(url, told) if told else None
         return None
+
+
+def _says_more(page: Page, endpoint: Endpoint) -> bool:
+    """Whether an answer says that there are more pages. Raises DataError for one that does not say."""
+    if page.more not in ("true", "false"):
+        raise DataError(
+            f"An answer does not say at {endpoint.more_path} whether {endpoint.name} has more pages. Correct more_path "
+            f"of {endpoint.name}.",
+            code="pages_unknown",
+            evidence={"stream": endpoint.name, "more_path": endpoint.more_path},
+        )
+    return page.more == "true"
+
+
+def _last(page: Page, endpoint: Endpoint) -> str:
+    """What the last record of a page is called. Raises DataError where it does not say."""
+    found: Any = json.loads(page.lines.rstrip(b"\n").rpartition(b"\n")[2])
+    for name in str(endpoint.next_path).split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    if isinstance(found, bool) or not isinstance(found, str | int):
+        raise DataError(
+            f"The last record on a page of {endpoint.name} has nothing at {endpoint.next_path} to ask for the next "
+            f"page with. Correct next_path of {endpoint.name}.",
+            code="records_malformed",
+            evidence={"stream": endpoint.name, "next_path": endpoint.next_path},
+        )
+    return str(found)
 
 
 def too_many(stream: str, most: int) -> ConfigurationError:

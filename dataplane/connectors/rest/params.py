@@ -70,10 +70,10 @@ class Asking(Stated):
         title="Path of the records",
         description="Where they stand in an answer, such as data.items. Empty: it is them.",
     )
-    pagination: Literal["none", "page", "offset", "cursor", "link"] = Field(
+    pagination: Literal["none", "page", "offset", "cursor", "last", "link"] = Field(
         "none",
         title="Pages",
-        description="By number, by offset, by a cursor in the answer, or by the header Link.",
+        description="By number, by offset, by a cursor in the answer, by the last record, or by the header Link.",
     )
     page_parameter: Parameter | None = Field(
         None, title="Parameter of the page", description="Empty: page, offset or cursor, as the pages are."
@@ -84,7 +84,13 @@ class Asking(Stated):
     next_path: Path | None = Field(
         None,
         title="Path of the next cursor",
-        description="For cursor: where an answer holds it, such as meta.next. It may be a whole address, too.",
+        description="For cursor: where an answer holds it, such as meta.next. It may be a whole address, too. For "
+        "last: where a record holds what the next page is asked for with, such as id.",
+    )
+    more_path: Path | None = Field(
+        None,
+        title="Path of whether there are more",
+        description="For cursor and last: where an answer says so, such as has_more.",
     )
     since_parameter: Parameter | None = Field(
         None,
@@ -100,6 +106,8 @@ class Asking(Stated):
     def _next(self) -> Asking:
         if self.pagination == "cursor" and not self.next_path:
             raise ValueError("Pages by cursor need next_path: where an answer holds the next cursor.")
+        if self.pagination == "last" and not self.next_path:
+            raise ValueError("Pages by the last record need next_path: where a record holds its id.")
         return self
 
     @property
@@ -117,11 +125,6 @@ class Endpoint(Asking):
     @property
     def title(self) -> str:
         return self.path.partition("?")[0]
-
-    @property
-    def more_path(self) -> None:
-        """Nothing but the next cursor tells whether there are more pages."""
-        return None
 
 
 class Address(Stated):

@@ -56,6 +56,8 @@ class Api:
         onward = urlencode({**query, "cursor": str(at + self.size)})
         if way == "address" and more:
             told["next"] = f"/v1/address?{onward}"
+        if way == "last":
+            told |= {"next": None, "has": {"more": more}}
         link = dict(self.headers)
         if way == "link" and more:
             link["Link"] = f'</v1/link?cursor=0>; rel="first", <{self.base}/link?{onward}>; rel="next"'
@@ -64,6 +66,8 @@ class Api:
     def _offset(self, way: str, query: Mapping[str, str]) -> int:
         if way == "page":
             return (int(query.get("page", "1")) - 1) * self.size
+        if way == "last" and "after" in query:
+            return next(at for at, each in enumerate(self.orders, 1) if str(each["id"]) == query["after"])
         return int(query.get("offset" if way == "offset" else "cursor", "0"))
 
 
@@ -71,6 +75,6 @@ class Api:
 def serving_orders() -> Iterator[Api]:
     with serving() as web:
         api = Api(web)
-        for way in ("all", "page", "offset", "cursor", "address", "link"):
+        for way in ("all", "page", "offset", "cursor", "address", "last", "link"):
             web.bad[f"/v1/{way}"] = api.answer
         yield api

@@ -18,6 +18,7 @@ WAYS = {
     "offset": "orders /offset pagination=offset",
     "cursor": "orders /cursor pagination=cursor next_path=next",
     "address": "orders /address pagination=cursor next_path=next",
+    "last": "orders /last pagination=last page_parameter=after next_path=id more_path=has.more",
     "link": "orders /link pagination=link",
 }
 
