@@ -86,6 +86,7 @@ class Loaded:
     """What became of the rows; of a load that was done before, what became of them then.
 
     skipped: rows of a merge that were there already, exactly as they are. overtaken: a later run has loaded since.
+    added: new columns of the table; widened: columns that were made wider, each with both types.
     """
 
     status: Status
@@ -95,6 +96,7 @@ class Loaded:
     skipped: int = 0
     created: bool = False
     added: tuple[str, ...] = ()
+    widened: tuple[str, ...] = ()
 
 
 class Destination(ABC):
@@ -141,7 +143,7 @@ def arranged(
     """Compare what arrives with what is there, under the load's policy.
 
     evolve: columns that are new are added, and those that do not arrive stay (NULL, or their default, in new rows).
-    freeze: both have the same columns. A type is never changed: `fits` says whether every value of a column arrives
+    freeze: both have the same columns. No type is changed here: `fits` says whether every value of a column arrives
     unchanged, or is refused by the server. Raises ManifoldError with every column at fault.
     """
     known = {each.name.lower(): each for each in there}

@@ -112,6 +112,8 @@ class DuckDBFile(DatabaseFile, Destination):
 class _DuckDB(Dialect):
     """A DuckDB file as a destination: every type is its own."""
 
+    widens = True
+
     def attach(self, duck: duckdb.DuckDBPyConnection) -> None:
         duck.execute(f"ATTACH {literal(self.path)} AS {tables.CATALOG} (TYPE duckdb)")
 

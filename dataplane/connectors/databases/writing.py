@@ -19,6 +19,7 @@ from dataplane.connectors.databases import ledger, tables
 from dataplane.connectors.databases.merging import Merge
 from dataplane.connectors.databases.names import Name
 from dataplane.connectors.databases.tables import CATALOG, Into, Target
+from dataplane.connectors.databases.widening import cannot, needed
 from dataplane.connectors.destination import Load, Loaded, Rows, TableColumn, Watch, arranged, key_twice, vanished
 from dataplane.errors import CancelledError, ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.failures import translated
@@ -32,7 +33,9 @@ _ROWS = "_manifold_rows"
 
 
 class Dialect(ABC):
-    """What one kind of file does differently."""
+    """What one kind of file does differently. widens: the type of a column can be changed."""
+
+    widens = False
 
     def __init__(self, shown: str, path: str) -> None:
         """shown: the path as people gave it. path: the real one."""
@@ -146,6 +149,7 @@ class _Writing:
     def _run(self) -> Loaded:
         self.watch.passed("begun")
         found, created = self._target()
+        found, widened = self._widened(found)
         arrangement = arranged(self.load, self.rows.columns, found.shape, self.dialect.fits)
         if arrangement.added:
             tables.add(self.duck, self.name, [(each, self.dialect.new_type(each)) for each in arrangement.added])
@@ -156,7 +160,7 @@ class _Writing:
         ]
         modes = {"append": self._append, "replace": self._replace, "merge": self._merge}
         done = modes[self.load.mode](into)
-        done = replace(done, created=created, added=tuple(each.name for each in arrangement.added))
+        done = replace(done, created=created, added=tuple(each.name for each in arrangement.added), widened=widened)
         tables.note(self.duck, self.name, self.load, done)
         ledger.prune(self._asked, self.name.ledger, self.name.text, self.load, "?")
         self.watch.passed("settled")
@@ -180,6 +184,19 @@ class _Writing:
         made = tables.find(self.duck, self.name)
         assert made is not None
         return made, True
+
+    def _widened(self, found: Target) -> tuple[Target, tuple[str, ...]]:
+        """The table with columns that are wide enough, where the file lets them be changed; and which were."""
+        if not self.dialect.widens:
+            return found, ()
+        wider = needed(self.load, self.rows, found.shape, self.dialect.fits, longest=0)
+        for each in wider:
+            try:
+                column = identifier(each.name)
+                self.duck.execute(f"ALTER TABLE {self.name.sql} ALTER COLUMN {column} TYPE {each.number}")
+            except duckdb.Error as error:
+                raise cannot(self.load, each, each.number, str(error).partition("\n")[0]) from None
+        return tables.find(self.duck, self.name) or found, tuple(each.said(each.number) for each in wider)
 
     def _append(self, into: list[Into]) -> Loaded:
         inserted = self._changed(Merge(self.load, self.name.sql, _ROWS, tuple(into)).insert)

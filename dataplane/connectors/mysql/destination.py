@@ -19,6 +19,7 @@ from pymysql.connections import Connection
 from dataplane.connectors.databases import ledger
 from dataplane.connectors.databases.guards import marked
 from dataplane.connectors.databases.merging import Merge
+from dataplane.connectors.databases.widening import needed
 from dataplane.connectors.destination import Load, Loaded, Rows, Watch, arranged, key_twice
 from dataplane.connectors.mysql import refusals, sending, session, tables, wire
 from dataplane.connectors.mysql.params import MySQLParams
@@ -118,7 +119,7 @@ class _Loading:
         known = tables.ledger(self.connection, self.load, self.name)
         if known is not None:
             return known
-        into, created, added = self._target()
+        into, changed = self._target()
         if self.load.mode == "merge":
             self._stage(into)
         self._ask("START TRANSACTION")
@@ -126,7 +127,8 @@ class _Loading:
         self.watch.passed("begun")
         modes: dict[str, Callable[[tuple[_Into, ...]], Loaded]]
         modes = {"append": self._append, "replace": self._replace, "merge": self._merge}
-        done = replace(modes[self.load.mode](into), created=created, added=added)
+        done = modes[self.load.mode](into)
+        done = replace(done, created=changed.created, added=changed.added, widened=changed.widened)
         tables.note(self.connection, self.load, self.name, done)
         ledger.prune(self._asked, self.name.ledger, self.name.text, self.load)
         self.watch.passed("settled")
@@ -142,23 +144,26 @@ class _Loading:
             if self.stopped.is_set():
                 raise CancelledError
 
-    def _target(self) -> tuple[tuple[_Into, ...], bool, tuple[str, ...]]:
-        """Which column goes where, in a table that is made or widened where it may be; whether it was, and by what."""
+    def _target(self) -> tuple[tuple[_Into, ...], Loaded]:
+        """Which column goes where, in a table that is made, widened and given columns where it may be; and how."""
         found = tables.find(self.connection, self.name)
         created = not found
         if created:
             tables.refuse_vanished(self.connection, self.load, self.name)
             tables.make(self.connection, self.load, self.name, self.rows.columns)
             found = tables.find(self.connection, self.name)
+        widened: tuple[str, ...] = ()
+        if wider := needed(self.load, self.rows, tables.shape(found), tables.fitting(found), tables.LETTERS):
+            widened = tables.widen(self.connection, self.load, self.name, wider)
+            found = tables.find(self.connection, self.name)
         there = {each.name: each for each in found}
-        arrangement = arranged(
-            self.load, self.rows.columns, tables.shape(found), lambda one, other: wire.fits(one, there[other.name])
-        )
+        arrangement = arranged(self.load, self.rows.columns, tables.shape(found), tables.fitting(found))
         if arrangement.added:
             tables.add(self.connection, self.name, arrangement.added)
             there = {each.name: each for each in tables.find(self.connection, self.name)}
         into = tuple(_Into(column, there[name]) for column, name in arrangement.pairs)
-        return into, created, tuple(each.name for each in arrangement.added)
+        added = tuple(each.name for each in arrangement.added)
+        return into, Loaded("loaded", created=created, added=added, widened=widened)
 
     def _append(self, into: tuple[_Into, ...]) -> Loaded:
         inserted = self._send(self.name.sql, into)

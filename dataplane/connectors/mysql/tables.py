@@ -7,11 +7,13 @@ the load. A worker that dies in between leaves a table, or a column, without row
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+import pymysql
 from pymysql.connections import Connection
 
 from dataplane.connectors.databases.names import Name
+from dataplane.connectors.databases.widening import Wider, cannot
 from dataplane.connectors.destination import LEDGER, Load, Loaded, TableColumn, listed, vanished
 from dataplane.connectors.mysql import session, wire
 from dataplane.connectors.mysql.types import quoted
@@ -20,6 +22,8 @@ from dataplane.errors import ConfigurationError, DataError
 from dataplane.steps.base import ColumnType
 
 _LONGEST = 64
+LETTERS = 16_383
+"""The longest varchar of four bytes a letter."""
 _TABLE = """
 SELECT t.table_type AS a, coalesce(e.transactions, '') AS b, t.engine AS c
 FROM information_schema.tables t LEFT JOIN information_schema.engines e ON e.engine = t.engine
@@ -108,6 +112,12 @@ def shape(columns: Iterable[There]) -> tuple[TableColumn, ...]:
     return tuple(TableColumn(each.name, each.native, each.needed, each.generated) for each in columns)
 
 
+def fitting(columns: Iterable[There]) -> Callable[[ColumnType, TableColumn], bool]:
+    """Whether every value of a column arrives unchanged in one of these, or is refused."""
+    there = {each.name: each for each in columns}
+    return lambda one, other: wire.fits(one, there[other.name])
+
+
 def make(connection: Connection, load: Load, name: Name, arriving: Sequence[ColumnType]) -> None:
     """A new table for these rows; what a merge goes by is its primary key."""
     keys = {each.lower() for each in load.by}
@@ -127,6 +137,23 @@ def add(connection: Connection, name: Name, columns: Iterable[ColumnType]) -> No
     exact = exact_collation(connection)
     items = [f"ADD COLUMN {quoted(_usable(each))} {wire.new_type(each, exact=exact)} NULL" for each in columns]
     session.ask(connection, f"ALTER TABLE {name.sql} {', '.join(items)}")
+
+
+def widen(connection: Connection, load: Load, name: Name, wider: Sequence[Wider]) -> tuple[str, ...]:
+    """Make columns wider, and change nothing else of them. Raises DataError for one that cannot be changed."""
+    lines = str(session.ask(connection, f"SHOW CREATE TABLE {name.sql}")[0][1]).splitlines()
+    said = []
+    for each in wider:
+        type_ = f"varchar({each.letters})" if each.letters else wire.new_type(ColumnType(each.name, each.number))
+        start = f"  {quoted(each.name)} {each.was}"
+        # MODIFY forgets what is not said again: default, NOT NULL, collation, comment.
+        rest = next((line[len(start) :].rstrip(",") for line in lines if line.startswith(start)), "")
+        try:
+            session.ask(connection, f"ALTER TABLE {name.sql} MODIFY COLUMN {quoted(each.name)} {type_}{rest}")
+        except pymysql.Error as error:
+            raise cannot(load, each, type_, str(error.args[-1])) from None
+        said.append(each.said(type_))
+    return tuple(said)
 
 
 def _usable(column: ColumnType) -> str:

@@ -18,6 +18,7 @@ import psycopg
 
 from dataplane.connectors.databases import ledger
 from dataplane.connectors.databases.merging import Merge
+from dataplane.connectors.databases.widening import needed
 from dataplane.connectors.destination import Load, Loaded, Rows, Watch, key_twice, vanished
 from dataplane.connectors.postgresql import copying, refusals, session, tables
 from dataplane.connectors.postgresql.catalog import Connection
@@ -81,6 +82,10 @@ class _Loading:
             return known
         self.watch.passed("begun")
         found, created = self._target()
+        widened: tuple[str, ...] = ()
+        if wider := needed(self.load, self.rows, found.shape, found.fits, tables.LETTERS):
+            widened = tables.widen(self.connection, self.load, self.name, wider)
+            found = tables.find(self.connection, self.name) or found
         arrangement = tables.arrange(self.connection, self.load, self.name, found, self.rows.columns)
         if arrangement.added:
             found = tables.find(self.connection, self.name) or found
@@ -88,7 +93,7 @@ class _Loading:
         modes: dict[str, Callable[[Found, tuple[Into, ...]], Loaded]]
         modes = {"append": self._append, "replace": self._replace, "merge": self._merge}
         done = modes[self.load.mode](found, into)
-        done = replace(done, created=created, added=tuple(each.name for each in arrangement.added))
+        done = replace(done, created=created, added=tuple(each.name for each in arrangement.added), widened=widened)
         self._note(done)
         if self._asked("SELECT 1 WHERE has_table_privilege(%s, 'DELETE')", [self.name.ledger]):
             ledger.prune(self._asked, self.name.ledger, self.name.text, self.load)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import psycopg
+
 from dataplane.connectors.base import StreamConfig
 from dataplane.connectors.databases.names import Name
+from dataplane.connectors.databases.widening import Wider, cannot
 from dataplane.connectors.destination import LEDGER, Arrangement, Load, TableColumn, arranged, listed
 from dataplane.connectors.postgresql import catalog, wire
 from dataplane.connectors.postgresql.catalog import Connection
@@ -15,6 +18,10 @@ from dataplane.errors import ConfigurationError, DataError
 from dataplane.steps.base import ColumnType
 
 _LONGEST = 63
+LETTERS = 10_485_760
+"""The longest varchar."""
+# What depends on the column, or whose table it is, forbids a change of its type.
+_UNCHANGEABLE = frozenset({"0A", "2B", "42"})
 _TABLE = """
 SELECT c.oid, c.relkind::text, c.relrowsecurity
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s
@@ -65,6 +72,10 @@ class Found:
     secured: bool
     columns: dict[str, SourceColumn]
     shape: tuple[TableColumn, ...]
+
+    def fits(self, column: ColumnType, there: TableColumn) -> bool:
+        """Whether every value arrives unchanged, or is refused."""
+        return wire.way(sending(column), self.columns[there.name]) is not None
 
 
 def named(load: Load) -> Name:
@@ -121,15 +132,27 @@ def arrange(
     connection: Connection, load: Load, name: Name, found: Found, arriving: Sequence[ColumnType]
 ) -> Arrangement:
     """Settle which column goes where, and add those that are new. Raises ManifoldError."""
-
-    def fits(column: ColumnType, there: TableColumn) -> bool:
-        return wire.way(sending(column), found.columns[there.name]) is not None
-
-    arrangement = arranged(load, arriving, found.shape, fits)
+    arrangement = arranged(load, arriving, found.shape, found.fits)
     if arrangement.added:
         items = ", ".join(f"ADD COLUMN {quoted(each.name)} {sending(each).new}" for each in arrangement.added)
         connection.execute(f"ALTER TABLE {name.sql} {items}")
     return arrangement
+
+
+def widen(connection: Connection, load: Load, name: Name, wider: Sequence[Wider]) -> tuple[str, ...]:
+    """Make columns wider. Raises DataError for one that the server does not let be changed."""
+    said = []
+    for each in wider:
+        type_ = f"varchar({each.letters})" if each.letters else sending(ColumnType(each.name, each.number)).new
+        try:
+            with connection.transaction():
+                connection.execute(f"ALTER TABLE {name.sql} ALTER COLUMN {quoted(each.name)} TYPE {type_}")
+        except psycopg.Error as error:
+            if (error.sqlstate or "")[:2] not in _UNCHANGEABLE:
+                raise
+            raise cannot(load, each, type_, str(error.diag.message_primary)) from None
+        said.append(each.said(type_))
+    return tuple(said)
 
 
 def sending(column: ColumnType) -> wire.Sent:

@@ -218,9 +218,22 @@ def test_smaller_types_take_what_fits(tmp_path: Path) -> None:
     file.do("CREATE TABLE t (id TINYINT, v ENUM ('a', 'b'))")
     file.load("SELECT 7::BIGINT AS id, 'a' AS v")
     for query in ("SELECT 300::BIGINT AS id, 'a' AS v", "SELECT 1 AS id, 'c' AS v"):
-        assert refusal(partial(file.load, query)).code == "conversion"
+        assert refusal(partial(file.load, query, policy="freeze")).code == "conversion"
     assert refusal(lambda: file.load("SELECT 1.5::DOUBLE AS id, 'a' AS v")).code == "type_mismatch"
     assert file.ask("SELECT id, v FROM t") == [(7, "a")]
+
+
+def test_columns_become_wider_where_values_need_it(tmp_path: Path) -> None:
+    file = File("duckdb", tmp_path)
+    file.do("CREATE TABLE t (id TINYINT, v DECIMAL(4, 2) DEFAULT 1)", "INSERT INTO t VALUES (1, 2.50)")
+    assert file.load("SELECT 7::BIGINT AS id, 1.5::DECIMAL(3, 1) AS v").widened == ()
+    done = file.load("SELECT 300::BIGINT AS id, 1234.5::DECIMAL(5, 1) AS v")
+    assert done.widened == ("id: TINYINT to BIGINT", "v: DECIMAL(4,2) to DECIMAL(6,2)")
+    assert file.ask("SELECT id, v::VARCHAR FROM t ORDER BY id") == [(1, "2.50"), (7, "1.50"), (300, "1234.50")]
+    file.do("CREATE TABLE kept (id TINYINT PRIMARY KEY)")
+    assert refusal(lambda: file.load("SELECT 300 AS id", table="kept")).code == "cannot_widen"
+    assert refusal(lambda: file.load("SELECT 1.5::DOUBLE AS id", table="kept")).code == "type_mismatch"
+    assert file.load("SELECT 30 AS id", table="kept").inserted == 1
 
 
 _HOLDER = {

@@ -70,6 +70,30 @@ def test_it_works(target: Target) -> None:
     assert [each.name for each in target.connector.discover()] == ["t"]
 
 
+def test_columns_become_wider_where_values_need_it(target: Target) -> None:
+    target.base.do(
+        "CREATE TABLE t (id int unsigned NOT NULL DEFAULT 7 COMMENT 'it''s, a key' PRIMARY KEY, "
+        "v varchar(3) CHARACTER SET latin1 COLLATE latin1_german2_ci NOT NULL DEFAULT 'x', n decimal(4,2) NULL)"
+    )
+    target.base.do("INSERT INTO t VALUES (1, 'abc', 1.25)")
+    assert target.load("SELECT 2::UBIGINT AS id, 'abc' AS v, 1.5::DECIMAL(9,2) AS n").widened == ()
+    done = target.load(
+        "SELECT 5000000000::UBIGINT AS id, 'abcd' AS v, 123.5::DECIMAL(4,1) AS n", mode="merge", by=("id",)
+    )
+    assert [each.partition(":")[0] for each in done.widened] == ["id", "v", "n"]
+    made = str(target.base.ask("SHOW CREATE TABLE t")[0][1])
+    for kept in ("bigint", "unsigned NOT NULL DEFAULT 7 COMMENT 'it''s, a key'", "varchar(6)", "latin1_german2_ci"):
+        assert kept in made
+    assert "decimal(5,2)" in made
+    assert target.base.ask("SELECT id, v, n + 0.0 FROM t ORDER BY id")[-1][:2] == (5_000_000_000, "abcd")
+
+
+def test_a_column_that_cannot_become_wider_is_named(target: Target) -> None:
+    target.base.do("CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE refers (id int REFERENCES t (id))")
+    error = refusal(lambda: target.load("SELECT 5000000000 AS id"))
+    assert (error.code, "`id` of t is int" in error.message) == ("cannot_widen", True)
+
+
 def test_the_ledger_forgets_only_what_is_known_elsewhere(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "KEPT", 1)
     monkeypatch.setattr(ledger, "AT_ONCE", 1)
@@ -160,16 +184,16 @@ def test_readers_see_the_old_rows_until_the_commit(target: Target, mode: str) ->
         ("id int PRIMARY KEY", "SELECT unnest([1, 1]) AS id", {}, "unique_violation"),
         ("id int NOT NULL", "SELECT NULL::INTEGER AS id", {}, "not_null_violation"),
         ("id timestamp NOT NULL", "SELECT NULL::TIMESTAMPTZ AS id", {}, "value"),
-        ("id tinyint", "SELECT 128 AS id", {}, "value"),
+        ("id tinyint", "SELECT 128 AS id", {"policy": "freeze"}, "value"),
         ("id int unsigned", "SELECT -1 AS id", {}, "value"),
-        ("id varchar(3)", "SELECT 'abcd' AS id", {}, "value"),
+        ("id varchar(3)", "SELECT 'abcd' AS id", {"policy": "freeze"}, "value"),
         ("id varchar(3) CHARACTER SET latin1", "SELECT '漢' AS id", {}, "value"),
         ("id enum('a', 'b')", "SELECT 'c' AS id", {}, "value"),
         ("id enum('a', 'b')", "SELECT '1' AS id", {}, "value"),
-        ("id varchar(3)", "SELECT 'abc ' AS id", {}, "value"),
+        ("id varchar(3)", "SELECT 'abc ' AS id", {"policy": "freeze"}, "value"),
         ("id json", "SELECT '{' AS id", {}, "check_violation"),
         ("id uuid", "SELECT 'no' AS id", {}, "value"),
-        ("id decimal(5,2)", "SELECT 1234.5::DECIMAL(5,1) AS id", {}, "value"),
+        ("id decimal(5,2)", "SELECT 1234.5::DECIMAL(5,1) AS id", {"policy": "freeze"}, "value"),
         ("id datetime", "SELECT TIMESTAMP '2024-01-01 00:00:00.5' AS id", {}, "value"),
         ("id datetime(3)", "SELECT TIMESTAMP '2024-01-01 00:00:00.0005' AS id", {}, "value"),
         ("id time", "SELECT TIME '10:00:00.5' AS id", {}, "value"),
@@ -178,7 +202,7 @@ def test_readers_see_the_old_rows_until_the_commit(target: Target, mode: str) ->
         ("id timestamp(6) NULL", "SELECT TIMESTAMPTZ '1950-01-01 00:00:00+00' AS id", {}, "value"),
         ("id double", "SELECT 'NaN'::DOUBLE AS id", {}, "value"),
         ("id double", "SELECT '-inf'::DOUBLE AS id", {}, "value"),
-        ("id decimal(5,1)", "SELECT 1.25 AS id", {}, "type_mismatch"),
+        ("id decimal(5,1)", "SELECT 1.25 AS id", {"policy": "freeze"}, "type_mismatch"),
         ("id float", "SELECT 1.5::DOUBLE AS id", {}, "type_mismatch"),
         ("id float(7,2)", "SELECT 1.5::FLOAT AS id", {}, "type_mismatch"),
         ("id double", "SELECT 1::BIGINT AS id", {}, "type_mismatch"),

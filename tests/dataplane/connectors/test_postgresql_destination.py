@@ -326,11 +326,55 @@ def test_a_table_of_other_types_takes_what_it_can_hold(postgres_url: str) -> Non
     ],
 )
 def test_nothing_changes_silently(module_postgres_url: str, native: str, value: str, code: str) -> None:
-    do(module_postgres_url, "DROP TABLE IF EXISTS t", f"CREATE TABLE t (id int, v {native})")
-    error = refusal(lambda: load(module_postgres_url, f"SELECT 1 AS id, {value} AS v"))
+    do(module_postgres_url, "DROP TABLE IF EXISTS t CASCADE", f"CREATE TABLE t (id int, v {native})")
+    error = refusal(lambda: load(module_postgres_url, f"SELECT 1 AS id, {value} AS v", policy="freeze"))
     assert error.code == code, error.message
     assert "t" in error.message and len(error.message.split(". ")) > 1, "the place, and a remedy"
     assert ask(module_postgres_url, "SELECT count(*) FROM t") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("native", "value", "wide"),
+    [
+        ("smallint", "70000", "integer"),
+        ("integer", "3000000000", "bigint"),
+        ("integer", "3000000000::UINTEGER", "bigint"),
+        ("varchar(3)", "'abcd'", "character varying(6)"),
+        ("varchar(3)", "repeat('x', 20)", "character varying(20)"),
+        ("numeric(4,2)", "123.45::DECIMAL(6,2)", "numeric(6,2)"),
+        ("numeric(10,1)", "1.55::DECIMAL(4,2)", "numeric(11,2)"),
+        ("numeric(4,2)", "70000", "numeric(12,2)"),
+        # Values that fit leave the column as it is.
+        ("integer", "7::BIGINT", "integer"),
+        ("varchar(3)", "'abc'", "character varying(3)"),
+        ("numeric(4,2)", "1.50::DECIMAL(9,2)", "numeric(4,2)"),
+    ],
+)
+def test_columns_become_wider_where_values_need_it(
+    module_postgres_url: str, native: str, value: str, wide: str
+) -> None:
+    do(
+        module_postgres_url,
+        "DROP TABLE IF EXISTS t CASCADE",
+        f"CREATE TABLE t (id int, v {native} DEFAULT '1' NOT NULL)",
+    )
+    do(module_postgres_url, "INSERT INTO t VALUES (0, '1')")
+    done = load(module_postgres_url, f"SELECT 1 AS id, {value} AS V", mode="merge", by=("id",))
+    assert done.inserted == 1
+    assert bool(done.widened) == (wide != native.replace("varchar", "character varying"))
+    about = "SELECT format_type(atttypid, atttypmod), attnotnull, atthasdef FROM pg_attribute"
+    assert ask(module_postgres_url, f"{about} WHERE attrelid = 't'::regclass AND attname = 'v'") == [(wide, True, True)]
+    sent = _instances[-1].execute(f"SELECT {value}").fetchall()
+    assert ask(module_postgres_url, "SELECT v FROM t WHERE id = 1") == sent
+
+
+def test_a_column_that_cannot_become_wider_is_named(postgres_url: str) -> None:
+    do(postgres_url, "CREATE TABLE t (id int, v smallint)", "CREATE VIEW seen AS SELECT v FROM t")
+    error = refusal(lambda: load(postgres_url, "SELECT 1 AS id, 70000 AS v"))
+    assert (error.error_class, error.code) == ("data", "cannot_widen")
+    assert "`v` of t is smallint, and values arrive that need int4" in error.message
+    assert "view" in error.message and "cast in a sql step" in error.message
+    assert load(postgres_url, "SELECT 1 AS id, 7::INTEGER AS v").inserted == 1
 
 
 def test_new_columns_are_added_unless_the_schema_is_frozen(postgres_url: str) -> None:
