@@ -15,6 +15,7 @@ from dataplane.connectors.base import Connector, Mark, Part, StreamConfig
 from dataplane.engine import connector_instance
 from dataplane.errors import CancelledError, DataError, TransientError
 from dataplane.failures import duckdb_errors, translated
+from dataplane.patience import within
 
 ROWS = 10_000
 """So many rows of a table are tried; of files the first one is, as a whole."""
@@ -54,8 +55,16 @@ class Tried:
 def tried(connector: Connector, stream: StreamConfig, *, seconds: float = SECONDS) -> Tried:
     """Read a sample as a run would and keep nothing.
 
-    Raises DataError where a run would fail at a value that does not fit, and TransientError after `seconds`.
+    Raises DataError where a run would fail at a value that does not fit, and TransientError after `seconds`; where the
+    source itself is so slow that nothing has come of it, `SECONDS` later.
     """
+    if connector.inbox is not None:
+        # Its events lie in our own database, which is asked in this thread.
+        return _tried(connector, stream, seconds)
+    return within(seconds + SECONDS, lambda: _tried(connector, stream, seconds))
+
+
+def _tried(connector: Connector, stream: StreamConfig, seconds: float) -> Tried:
     planned = connector.plan(stream, "full_refresh", Mark())
     if planned.window is None:
         return Tried(0, 0, (), (f"There is nothing to try it on. {planned.reason}",), None)

@@ -15,14 +15,18 @@ from apps.pipelines import planning, schedules, scheduling, starting, timing
 from apps.pipelines.models import Pipeline, Run, Schedule
 from apps.pipelines.states import RUN_TERMINAL
 from dataplane.errors import ManifoldError
+from dataplane.patience import within
 from dataplane.steps.plan import answer
 
 log = structlog.get_logger(__name__)
 
+SECONDS = 60.0
+"""So long all sources of a pipeline may take to say what is there; who takes longer is asked again the next time."""
+
 
 @tick
 def watch() -> None:
-    """Look wherever it is time to. A source that is slow to answer holds up this tick and no other."""
+    """Look wherever it is time to. A source that is slow to answer holds up this tick, for a minute, and no other."""
     watch_due(schedules.clock())
 
 
@@ -59,7 +63,7 @@ def _anything_new(pipeline: Pipeline) -> bool:
     try:
         asks = planning.survey(document, pipeline.pk, pipeline.project_id, "auto").asks.values()
         looks = [each for each in asks if each.mode == "incremental" and each.connector.family == "file"]
-        answers = [answer(replace(each, watch=None)) for each in looks]
+        answers = within(SECONDS, lambda: [answer(replace(each, watch=None)) for each in looks])
     except ManifoldError as error:
         log.warning("look_failed", pipeline=pipeline.slug, code=error.code, error=str(error))
         return False

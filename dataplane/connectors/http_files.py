@@ -19,13 +19,14 @@ from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.found import Found, gone, size_told
 from dataplane.connectors.files.place import Place, Work
-from dataplane.connectors.files.remote import Remote, Spool, changed, resuming, sound, too_large
+from dataplane.connectors.files.remote import SAMPLE, Remote, Spool, by_lines, changed, resuming, sound, too_large
 from dataplane.connectors.files.settings import format_of
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from dataplane.http import Answer, Http, origin, shown
 from dataplane.net import resolve_public
 
 _LOOK_SECONDS = 60
+_SAMPLE_SECONDS = 30
 _GONE = (404, 410)
 _OURS = "xxh3:"
 
@@ -81,8 +82,11 @@ class HttpFilesParams(BaseModel):
 class Downloads(Remote):
     """The addresses of one source."""
 
-    def __init__(self, params: HttpFilesParams, networks: Sequence[str], known: Sequence[FileRef]) -> None:
+    def __init__(
+        self, params: HttpFilesParams, networks: Sequence[str], known: Sequence[FileRef], *, sample: bool
+    ) -> None:
         self._params = params
+        self._sample = sample
         self._networks = networks
         self._known = {each.path: each for each in known}
         self._urls = named(params.urls)
@@ -120,9 +124,14 @@ class Downloads(Remote):
             told = _told(path, answer)
             return told if told is not None else self._counted(path, answer)
 
+    @property
+    def _patience(self) -> float:
+        """Seconds that a download may take: not long where somebody waits to see what it looks like."""
+        return _SAMPLE_SECONDS if self._sample else self._params.most_seconds
+
     def read(self, found: Found) -> Iterator[bytes]:
         """The bytes of this version. A download that breaks off goes on where it was, if the server can do that."""
-        self._http.deadline = time.monotonic() + self._params.most_seconds
+        self._http.deadline = time.monotonic() + self._patience
         digest = xxhash.xxh3_128()
         for chunk in resuming(lambda done: self._from(found, done)):
             digest.update(chunk)
@@ -157,11 +166,16 @@ class Downloads(Remote):
         return "No sign-in is asked for." if self._params.auth == "none" else "The sign-in is accepted."
 
     def _counted(self, path: str, answer: Answer) -> Found:
-        """A file whose server says too little of it is downloaded to see which version it is."""
-        self._http.deadline = time.monotonic() + self._params.most_seconds
+        """A file whose server says too little of it is downloaded to see which version it is.
+
+        For a sample the beginning of a file of lines will do: that it is at least so large is all that is asked.
+        """
+        self._http.deadline = time.monotonic() + self._patience
         size, digest = 0, xxhash.xxh3_128()
         for chunk in answer.chunks():
             size += len(chunk)
+            if self._sample and size > SAMPLE and by_lines(path):
+                return Found(path, "", SAMPLE + 1, _modified(answer.headers), _version(answer))
             if size > self._params.largest:
                 raise too_large(path, self._params.largest)
             digest.update(chunk)
@@ -188,7 +202,7 @@ class HttpFiles(FileConnector):
         return self.params.when_changed == "read_again"
 
     def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:
-        remote = Downloads(self.params, self.networks, known)
+        remote = Downloads(self.params, self.networks, known, sample=sample)
         return Spool(remote, sample=sample, within=within, largest=self.params.largest)
 
 

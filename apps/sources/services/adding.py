@@ -18,7 +18,8 @@ from apps.sources.services.streams import update_stream
 from apps.sources.services.testing import Answer, Asking, keep_tested
 from apps.sources.services.trying import tried_json
 from apps.sources.streams import merged, refreshed
-from dataplane.connectors.base import Connector, Mark, StreamConfig, StreamInfo
+from dataplane.connectors.base import Connector, StreamConfig, StreamInfo
+from dataplane.connectors.files.connector import FileConnector
 from dataplane.errors import ConfigurationError
 
 
@@ -87,11 +88,7 @@ def add_source(
     wanted = {each.name: each for each in streams}
     found = _named(reader, list(wanted))
     configs = {each.name: _declared(reader, each, wanted[each.name]) for each in found}
-    listed = {
-        name: reader.plan(config, "incremental", Mark()).listed
-        for name, config in configs.items()
-        if reader.family == "file"
-    }
+    listed = reader.listed(list(configs.values())) if isinstance(reader, FileConnector) else {}
     with acting(actor):
         source = create_source(
             project,

@@ -16,7 +16,8 @@ from apps.sources.services.files import record_files
 from apps.sources.services.streams import note_schema
 from apps.sources.streams import config_json, configured, refreshed
 from dataplane.cells import rows_of
-from dataplane.connectors.base import Connector, Mark, StreamConfig, StreamInfo
+from dataplane.connectors.base import Connector, StreamConfig, StreamInfo
+from dataplane.connectors.files.connector import FileConnector
 
 
 def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | None = None) -> list[Stream]:
@@ -28,9 +29,10 @@ def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | Non
     connector = connector_of(source)
     found = connector.discover() if names is None else connector.discover_named(names)
     kept = keep_found(source, found, actor=actor)
-    if connector.family == "file":
+    if isinstance(connector, FileConnector):
+        listed = connector.listed([configured(each) for each in kept])
         for stream in kept:
-            record_files(stream, connector.plan(configured(stream), "incremental", Mark()).listed)
+            record_files(stream, listed[stream.name])
     return kept
 
 

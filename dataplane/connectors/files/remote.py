@@ -50,7 +50,7 @@ class Remote(ABC):
 
 
 class Spool(Place):
-    """The files of a remote, each copied into a folder of this machine while it is read.
+    """The files of a remote, listed once, each copied into a folder of this machine while it is read.
 
     At any time no more lies there than one part of a reading and the file after it. sample: only the beginning of
     large files of lines is copied. within: the folder that the copies go below; the system's where it is None. largest:
@@ -67,6 +67,7 @@ class Spool(Place):
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._copies: dict[str, str] = {}
         self._number = 0
+        self._listed: tuple[list[Found], list[str]] | None = None
 
     def steps(self) -> Sequence[Work]:
         return self._remote.steps()
@@ -75,8 +76,10 @@ class Spool(Place):
         self._remote.open()
 
     def files(self) -> tuple[list[Found], list[str]]:
-        found, warnings = self._remote.files()
-        return sorted(found, key=lambda each: each.path), warnings
+        if self._listed is None:
+            found, warnings = self._remote.files()
+            self._listed = sorted(found, key=lambda each: each.path), warnings
+        return self._listed
 
     def find(self, path: str) -> Found:
         return self._remote.stat(path)
@@ -93,7 +96,7 @@ class Spool(Place):
                 size = 0
                 for chunk in self._remote.read(found):
                     size += len(chunk)
-                    if size > found.size:
+                    if size > found.size and not part:
                         raise changed(found.path, "while it was read")
                     file.write(chunk)
                     if part and size >= SAMPLE:

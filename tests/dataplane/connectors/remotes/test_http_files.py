@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from dataplane import http
+from dataplane.connectors import http_files
 from dataplane.connectors.base import Connector, Mark, StreamConfig
+from dataplane.connectors.files import remote
 from dataplane.connectors.registry import build
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from tests.dataplane.connectors.remotes.web import Request, Web, serving
@@ -350,3 +353,37 @@ def test_dates_that_no_calendar_holds_stop_nobody(web: Web, told: dict[str, str]
     connector = downloads(web, "/orders.csv")
     window = connector.plan(stream_of(connector), "incremental", Mark()).window
     assert window is not None and window.files[0].size == len(ORDERS)
+
+
+def test_of_a_file_without_size_or_version_a_look_takes_the_beginning(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that never ends is tested, discovered and shown all the same."""
+    for module in (http_files, remote):
+        monkeypatch.setattr(module, "SAMPLE", 1 << 16)
+
+    def endless(request: Request) -> None:
+        request.raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nConnection: close\r\n\r\nid,amount\n")
+        with suppress(OSError):
+            while not web.stopped.is_set():
+                request.raw(b"1,12.50\n" * 1000)
+
+    web.bad["/orders.csv"] = endless
+    connector = downloads(web, "/orders.csv")
+    stages = list(connector.test())
+    assert all(each.ok for each in stages), stages
+    assert connector.preview(stream_of(connector), 3).num_rows == 3
+
+
+def test_a_look_at_a_slow_file_ends(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_files, "_SAMPLE_SECONDS", 0.5)
+
+    def slow(request: Request) -> None:
+        request.raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nContent-Length: 100\r\n")
+        request.raw(b'ETag: "a"\r\nConnection: close\r\n\r\nid\n')
+        with suppress(OSError):
+            while not web.stopped.wait(0.05):
+                request.raw(b"1")
+
+    web.bad["/orders.csv"] = slow
+    assert failure(downloads(web, "/orders.csv")).code in ("answer_timeout", "connection_lost")

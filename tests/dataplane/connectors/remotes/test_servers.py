@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dataplane.connectors.base import Mark, StreamConfig
 from dataplane.connectors.files import remote
+from dataplane.connectors.files.connector import FileConnector
+from dataplane.connectors.ftp import FtpSession
+from dataplane.connectors.sftp import SftpSession
 from dataplane.errors import DataError, TransientError
 from tests.dataplane.connectors.remotes.conftest import Server
 from tests.dataplane.steps.files_source import extracted, rows
@@ -174,3 +179,25 @@ def _behave(listening: socket.socket, what: str) -> None:
             connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         if what != "hangs":
             connection.close()
+
+
+def test_the_files_of_several_streams_are_told_by_one_listing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("orders_1.csv", "orders_2.csv", "clients_1.csv"):
+        server.write(name, "id\n1\n")
+    connector = server.connector()
+    assert isinstance(connector, FileConnector)
+    streams = [StreamConfig(each.name, settings=each.settings) for each in connector.discover()]
+    listings: list[str] = []
+    for session in (SftpSession, FtpSession):
+        monkeypatch.setattr(session, "files", _noted(session.files, listings))
+    found = connector.listed(streams)
+    assert {name: len(files) for name, files in found.items()} == {"orders": 2, "clients": 1}
+    assert listings == ["listed"]
+
+
+def _noted(listing: Callable[[Any], Any], listings: list[str]) -> Callable[[Any], Any]:
+    def noted(session: Any) -> Any:
+        listings.append("listed")
+        return listing(session)
+
+    return noted
