@@ -1,9 +1,12 @@
 """From what a file says to a declared type, without silent loss.
 
-DuckDB's readers round `1.5` to fit an INTEGER and drop the time of day to fit a DATE. So such a column is read as a
-wider type that costs nothing more (measured: DOUBLE for whole numbers and for decimals of at most 15 digits, TIMESTAMP
-for dates) and the value is compared with what it becomes. A value that differs ends the fast read; the careful read
-then looks at the texts, and rejects exactly the rows that do not fit.
+DuckDB's readers round `1.5` to fit an INTEGER, drop the time of day to fit a DATE, and the offset to fit a TIMESTAMP.
+So such a column is read as a wider type that costs nothing more (measured: DOUBLE for whole numbers and for decimals of
+at most 15 digits, TIMESTAMP for dates, the text for timestamps) and the value is compared with what it becomes. A value
+that differs ends the fast read; the careful read then looks at the texts, and rejects exactly the rows that do not fit.
+
+What a DOUBLE does not tell apart, fifteen digits and less than a part in 10^15, is not seen: to look at every text of a
+whole number costs a fifth of the read.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ _EXACT = 2**53
 _WHOLE = frozenset(
     ["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT", "UHUGEINT"]
 )
+_WITHOUT_ZONE = frozenset(["TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "DATETIME"])
+# An offset other than nought behind a time.
+_OFFSET = ":[0-9]{2}([.][0-9]+)?[+-]([1-9]|0[1-9]|00:?[0-9:]*[1-9])"
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 INEXACT = "a value does not fit its declared type exactly"
 
@@ -30,7 +36,7 @@ def decimal(type_: str) -> tuple[int, int] | None:
 
 def guarded(type_: str) -> bool:
     """Whether DuckDB's reader would change a value to make it fit this type."""
-    return type_.upper() in _WHOLE or type_.upper() == "DATE" or decimal(type_) is not None
+    return type_.upper() in {*_WHOLE, *_WITHOUT_ZONE, "DATE"} or decimal(type_) is not None
 
 
 def read_type(type_: str, *, date_format: str | None = None) -> str:
@@ -38,7 +44,7 @@ def read_type(type_: str, *, date_format: str | None = None) -> str:
     upper = type_.upper()
     if upper == "DATE":
         return "DATE" if date_format else "TIMESTAMP"
-    if upper in ("HUGEINT", "UHUGEINT", "UBIGINT"):
+    if upper in ("HUGEINT", "UHUGEINT", "UBIGINT") or upper in _WITHOUT_ZONE:
         return "VARCHAR"
     if upper in _WHOLE:
         return "DOUBLE"
@@ -55,7 +61,12 @@ def fast(value: str, type_: str, *, separator: str = ".", date_format: str | Non
         return value
     if read == "VARCHAR":
         exact = careful(value, type_, separator=separator)
-        return f"CASE WHEN {value} IS NULL THEN NULL ELSE coalesce({exact}, {_stop(type_)}) END"
+        exactly = f"WHEN {value} IS NULL THEN NULL ELSE coalesce({exact}, {_stop(type_)}) END"
+        if upper not in _WITHOUT_ZONE:
+            return f"CASE {exactly}"
+        # Measured: the usual 2013-01-31 10:00:00 costs no more than where the reader itself makes a moment of it.
+        usual = f"strlen({value}) = 19 AND substr({value}, 17, 1) = ':'"
+        return f"CASE WHEN {usual} THEN CAST({value} AS {type_}) {exactly}"
     # Measured: a condition that is true for no row, and a plain cast, which refuses what is out of range, cost half of
     # comparing each value with what it becomes.
     if upper == "DATE":
@@ -74,6 +85,8 @@ def careful(text: str, type_: str, *, separator: str = ".", date_format: str | N
         if date_format:
             return f"CAST(try_strptime({text}, {literal(date_format)}) AS DATE)"
         return f"CASE WHEN TRY_CAST({text} AS TIMESTAMP) = TRY_CAST({text} AS DATE) THEN TRY_CAST({text} AS DATE) END"
+    if upper in _WITHOUT_ZONE:
+        return f"CASE WHEN NOT regexp_matches({text}, {literal(_OFFSET)}) THEN TRY_CAST({text} AS {type_}) END"
     if upper in _WHOLE or size is not None or upper in ("DOUBLE", "FLOAT"):
         text = f"trim({text})"
         if separator == ",":

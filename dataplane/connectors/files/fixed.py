@@ -6,23 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from dataplane.connectors.base import Column
-from dataplane.connectors.files import casts
 from dataplane.connectors.files.encodings import encoding_of, head, text_of
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.layouts import bounded_width, empty, unique
 from dataplane.connectors.files.settings import FileSettings
 from dataplane.connectors.files.spans import Span, spans_of
-from dataplane.connectors.files.texts import ROW
+from dataplane.connectors.files.texts import ROW, Texts, named
 from dataplane.errors import ConfigurationError
-from dataplane.relations import identifier, literal
+from dataplane.relations import literal
 
 # Stands in no line: with it a whole line is one value.
 _NOWHERE = "\x1e\x1f\x1e\x1f"
 
 
 @dataclass(frozen=True)
-class Fixed:
+class Fixed(Texts):
     """The table of one file, read from a copy in UTF-8: letters are counted in it, so that each has to be one."""
 
     spans: tuple[Span, ...]
@@ -35,11 +33,9 @@ class Fixed:
         return tuple(each.name for each in self.spans)
 
     def texts(self, absolute: str, null_values: Sequence[str], *, rows: int | None = None) -> str:
-        nothing = ", ".join(literal(each) for each in {"", *null_values})
-        items = ", ".join(
-            f"CASE WHEN {text} IN ({nothing}) THEN NULL ELSE {text} END AS {identifier(each.name)}"
-            for each in self.spans
-            for text in [f"trim(substr(line, {each.first}, {each.last - each.first + 1}))"]
+        items = named(
+            ((f"trim(substr(line, {each.first}, {each.last - each.first + 1}))", each.name) for each in self.spans),
+            null_values,
         )
         options = (
             f"columns = {{'line': 'VARCHAR'}}, auto_detect = false, header = false, delim = {literal(_NOWHERE)}, "
@@ -50,14 +46,6 @@ class Fixed:
         return (
             f"SELECT {ROW}, {items} FROM (SELECT row_number() OVER () + {self.before} AS {ROW}, line "
             f"FROM read_csv({literal(absolute)}, {options})) WHERE trim(line) <> ''{limit}"
-        )
-
-    def value(self, column: Column, settings: FileSettings) -> str:
-        return casts.careful(
-            identifier(column.name),
-            column.type,
-            separator=settings.decimal_separator,
-            date_format=settings.date_format,
         )
 
 

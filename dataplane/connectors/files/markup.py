@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dataplane.connectors.base import Column
-from dataplane.connectors.files import casts
 from dataplane.connectors.files.elements import LARGEST, refused
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.layouts import bounded_width
 from dataplane.connectors.files.place import require_room
 from dataplane.connectors.files.records import TEXT, Record, Records, guessed
 from dataplane.connectors.files.settings import FileSettings
-from dataplane.connectors.files.texts import ROW
+from dataplane.connectors.files.texts import ROW, Texts, named
 from dataplane.errors import ConfigurationError, DataError
 from dataplane.relations import identifier, literal
 
@@ -25,7 +24,7 @@ _SAMPLE_ROWS = 20_000
 
 
 @dataclass(frozen=True)
-class Markup:
+class Markup(Texts):
     """The table of one file, read from `copy`: its columns, and the path in a record from which each comes."""
 
     copy: str
@@ -38,11 +37,9 @@ class Markup:
         return tuple(name for name, _ in self.columns)
 
     def texts(self, absolute: str, null_values: Sequence[str], *, rows: int | None = None) -> str:
-        nothing = ", ".join(literal(each) for each in {"", *null_values})
-        items = ", ".join(
-            f"CASE WHEN {text} IN ({nothing}) THEN NULL ELSE {text} END AS {identifier(name)}"
-            for name, path in self.columns
-            for text in ["CAST(NULL AS VARCHAR)" if path is None else identifier(path)]
+        items = named(
+            (("CAST(NULL AS VARCHAR)" if path is None else identifier(path), name) for name, path in self.columns),
+            null_values,
         )
         paths = [path for _, path in self.columns if path is not None] or [TEXT]
         types = ", ".join(f"{literal(each)}: 'VARCHAR'" for each in paths)
@@ -55,14 +52,6 @@ class Markup:
         return (
             f"SELECT {ROW}, {items} FROM (SELECT row_number() OVER () AS {ROW}, * "
             f"FROM read_json({literal(absolute)}, {options})){limit}"
-        )
-
-    def value(self, column: Column, settings: FileSettings) -> str:
-        return casts.careful(
-            identifier(column.name),
-            column.type,
-            separator=settings.decimal_separator,
-            date_format=settings.date_format,
         )
 
 

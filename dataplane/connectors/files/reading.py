@@ -146,7 +146,7 @@ class Files:
         # What came from another machine was compared with its place when it arrived.
         part = group.part(self._checked(sources) if self.place.local else None)
         paths = [each.ref.path for each in sources if each.ref.path in self._brought]
-        copies = [each.absolute for each in files if each.format in COPIED]
+        copies = [each.absolute for each in files if each.absolute != each.source.absolute]
 
         def release() -> None:
             self.place.release(paths)

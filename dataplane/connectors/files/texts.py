@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Protocol
 
 from dataplane.connectors.base import Column
+from dataplane.connectors.files import casts
 from dataplane.connectors.files.settings import FileSettings
+from dataplane.relations import identifier, literal
 
 TABLE = "__texts"
 ROW = "__row"
@@ -30,3 +32,17 @@ class Texts(Protocol):
 
     def value(self, column: Column, settings: FileSettings) -> str:
         """The text of a column as its declared type; NULL when it does not fit exactly."""
+        return casts.careful(
+            identifier(column.name),
+            column.type,
+            separator=settings.decimal_separator,
+            date_format=settings.date_format,
+        )
+
+
+def named(texts: Iterable[tuple[str, str]], null_values: Sequence[str]) -> str:
+    """The items of a SELECT: texts (expressions), each under its name, and NULL where one stands for nothing."""
+    nothing = ", ".join(literal(each) for each in dict.fromkeys(["", *null_values]))
+    return ", ".join(
+        f"CASE WHEN {text} IN ({nothing}) THEN NULL ELSE {text} END AS {identifier(name)}" for text, name in texts
+    )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from dataplane.connectors.base import Column, StreamConfig
 from dataplane.connectors.files.spans import Span, spans_of
+from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, ManifoldError
 from tests.dataplane.steps.files_source import Drop, rejects, rows, typed
 
@@ -45,6 +46,31 @@ def test_columns_are_guessed_by_the_gaps_between_them_and_typed(drop: Drop) -> N
     ]
     assert [row[:2] for row in rows(drop.root, drop.extract(stream))] == [(1, "Ann"), (20, "Bob")]
     assert drop.connector.preview(stream).num_rows == 2
+
+
+def test_copies_of_another_encoding_make_room_when_they_were_read(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataplane.connectors.files.reading.SMALL", 1)
+    for each in "abc":
+        drop.write(f"{each}.csv", "id,name\n1,Zürich\n".encode("cp1252"))
+    stream = StreamConfig(
+        "all", {"pattern": ["*.csv"], "encoding": "cp1252"}, columns=(Column("id", "BIGINT"), Column("name", "VARCHAR"))
+    )
+    window = drop.plan(stream).window
+    assert window is not None
+    spill = drop.root / "spill"
+    left = []
+    with (
+        connector_instance(memory=256 << 20, spill=str(spill)) as connection,
+        drop.connector.read(stream, window, connection) as reading,
+    ):
+        for part in reading.in_parts():
+            left.append(len(list(spill.rglob("*.utf8"))))
+            assert connection.execute(part.query).fetchall() == [(1, "Zürich")]
+            assert part.release is not None
+            part.release()
+    assert left == [2, 2, 1]
+    result = drop.extract(stream, window)
+    assert result.facts["files"][0]["rows"] == 1 and rejects(drop.root, result) == []
 
 
 POSITIONS = ("id 1-4", "customer 6-19", "amount 20-25", "day 27-36")

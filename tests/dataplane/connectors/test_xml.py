@@ -261,7 +261,7 @@ TEXTS = st.text(st.characters(min_codepoint=32, exclude_categories=("Cs", "Cn", 
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5))
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_text_arrives_as_it_was_written(tmp_path: Path, values: list[tuple[str, str]]) -> None:
     body = "".join(f"<row k={quoteattr(key)}><a>{escape(text)}</a></row>" for key, text in values)
     (tmp_path / "a.xml").write_text(f"<r>{body}</r>", encoding="utf-8")

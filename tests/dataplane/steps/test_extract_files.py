@@ -88,6 +88,8 @@ def test_facts_tell_what_was_read(drop):
         ("x", "DOUBLE"),
         ("maybe", "BOOLEAN"),
         ("31.12.2013", "TIMESTAMP"),
+        ("2013-01-01 05:00:00+02:00", "TIMESTAMP"),
+        ("2013-01-01T05:00:00.125-0030", "TIMESTAMP"),
     ],
 )
 def test_a_value_that_would_be_changed_to_fit_is_rejected_with_its_line(drop, value, type_):
@@ -100,6 +102,17 @@ def test_a_value_that_would_be_changed_to_fit_is_rejected_with_its_line(drop, va
     assert (file, row, reason) == ("a.csv", 3, f"v is not {type_}")
     assert value in raw
     assert places(result) == [("a.csv", 2), ("a.csv", 4), ("a.csv", 5)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["2013-01-01 05:00:00", "2013-01-01T05:00:00Z", "2013-01-01T05:00:00+00:00", "2013-1-1 5:0:0", "2013-01-01"],
+)
+def test_a_moment_without_an_offset_or_with_none_to_speak_of_is_a_timestamp(drop, value):
+    drop.write("a.csv", f"id,v\n1,{value}\n")
+    result = drop.extract(typed(drop.stream(), v="TIMESTAMP"))
+    assert rows(drop.root, result) == [(1, datetime(2013, 1, 1, 0 if len(value) == 10 else 5))]
+    assert rejects(drop.root, result) == []
 
 
 @pytest.mark.parametrize("value", ["9007199254740993", "-9223372036854775808", "1.0", "+7"])
