@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
@@ -44,16 +45,30 @@ def create_pipeline(project: Project, slug: str, *, text: str = "", actor: Actor
         )
 
 
+def _published(pipeline: Pipeline) -> str | None:
+    return pipeline.published.text if pipeline.published else None
+
+
 def _one_at_a_time(project: Project) -> None:
     """Two requests that create the same pipeline wait for each other: the second finds the first one's."""
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
 
 
-def save_draft(pipeline: Pipeline, text: str, *, actor: Actor) -> Pipeline:
-    """Keep a text as the draft, right or not yet; a text equal to what is published is no draft."""
+def mark_of(pipeline: Pipeline) -> str:
+    """What tells the text that somebody begins to edit from any other."""
+    return hashlib.sha256((pipeline.draft or _published(pipeline) or "").encode()).hexdigest()
+
+
+def save_draft(pipeline: Pipeline, text: str, *, actor: Actor, begun_from: str | None = None) -> Pipeline:
+    """Keep a text as the draft, right or not yet; a text equal to what is published is no draft.
+
+    begun_from: the mark of the text that this one was made of. Raises Conflict where another has been saved since.
+    """
     with acting(actor):
         locked = starting.lock_pipeline(pipeline.pk)
-        published = locked.published.text if locked.published else None
+        published = _published(locked)
+        if begun_from not in (None, mark_of(locked)) and text != (locked.draft or published):
+            raise Conflict("Somebody has saved another text since this one was opened.", code="edited_meanwhile")
         draft = "" if text == published else _storable(text)
         if draft != locked.draft:
             locked.draft = draft

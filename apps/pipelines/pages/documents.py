@@ -55,7 +55,11 @@ def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         return _editor(request, project, pipeline.draft or published, pipeline)
     text, actor = _text(request), actor_of(request.user)
     publish = _wants_to_publish(request)
-    pipeline = services.save_draft(pipeline, text, actor=actor)
+    try:
+        pipeline = services.save_draft(pipeline, text, actor=actor, begun_from=request.POST.get("begun_from"))
+    except Conflict as error:
+        pipeline.refresh_from_db()
+        return _editor(request, project, text, pipeline, overtaken=str(error))
     if not publish:
         said = "The draft is saved." if pipeline.draft else "This is what is published; there is no draft."
         return go(request, request.path, said)
@@ -117,17 +121,25 @@ def _slug(text: str, field: str) -> str:
 
 
 def _editor(
-    request: HttpRequest, project: Project, text: str, pipeline: Pipeline | None = None, *, refused: str = ""
+    request: HttpRequest,
+    project: Project,
+    text: str,
+    pipeline: Pipeline | None = None,
+    *,
+    refused: str = "",
+    overtaken: str = "",
 ) -> HttpResponse:
     sources = Source.objects.visible_to(request.user).filter(project=project).prefetch_related("streams")
     context = {
         "pipeline": pipeline,
         "text": text,
+        "begun_from": services.mark_of(pipeline) if pipeline else "",
         "refused": refused,
+        "overtaken": overtaken,
         "sources": sources,
         "datasets": Dataset.objects.visible_to(request.user).filter(project=project, hidden=False),
     }
-    return render(request, "pipelines/edit.html", context, status=422 if refused else 200)
+    return render(request, "pipelines/edit.html", context, status=422 if refused else 409 if overtaken else 200)
 
 
 def _text(request: HttpRequest) -> str:

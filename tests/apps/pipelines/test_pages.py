@@ -112,6 +112,20 @@ def test_pages_open_to_those_they_are_for(
         assert nobody.get(url).headers["Location"].startswith("/login/"), url
 
 
+def test_who_saves_second_is_told_and_keeps_the_text(used: dict[str, str], operator: User, sign_in: SignIn) -> None:
+    client, address = sign_in(operator), "/p/flights/pipelines/orders/edit/"
+    begun = client.get(address).context["begun_from"]
+    assert client.post(address, {"text": "one", "do": "draft", "begun_from": begun}).status_code == 302
+    second = {"text": "two", "do": "draft", "begun_from": begun}
+    told = client.post(address, second)
+    assert told.status_code == 409
+    assert "Somebody has saved another text" in told.text and "two</textarea>" in told.text
+    assert Pipeline.objects.get().draft == "one"
+    assert client.post(address, {**second, "text": "one"}).status_code == 302, "the same text twice is no fault"
+    assert client.post(address, {**second, "begun_from": told.context["begun_from"]}).status_code == 302
+    assert Pipeline.objects.get().draft == "two"
+
+
 def test_what_a_role_may_not_do_is_refused(
     used: dict[str, str], operator: User, viewer: User, stranger: User, sign_in: SignIn
 ) -> None:
