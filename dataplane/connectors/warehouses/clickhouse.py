@@ -12,8 +12,6 @@ from urllib.parse import urlencode
 import pyarrow as pa
 from pydantic import Field
 
-from dataplane.connectors import recognising
-from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases.guards import alarm
 from dataplane.connectors.warehouses import faults
 from dataplane.connectors.warehouses.connector import Warehouse
@@ -44,7 +42,6 @@ _NESTED = frozenset(
 )
 _TAIL = 4096
 _READ_ONLY = "164"
-_SCHEMES = ("clickhouse", "clickhouses", "ch")
 _CODE = re.compile(r"Code: (\d+)")
 _CODES = {
     "192 193 194 516": "authentication",
@@ -219,12 +216,8 @@ class ClickHouse(Warehouse):
     params: ClickHouseParams
     server = "ClickHouse's HTTP interface"
     dialect = ClickHouseSQL()
-
-    @classmethod
-    def recognise(cls, clue: Clue) -> Guess | None:
-        return recognising.database_server(
-            clue, product=cls.title, schemes=_SCHEMES, port=8123, services=("clickhouse.cloud",)
-        )
+    schemes = ("clickhouse", "clickhouses", "ch")
+    services = ("clickhouse.cloud",)
 
     def opened(self, address: str, seconds: float) -> Session:
         return HttpSession(self.params, self.dialect, seconds)

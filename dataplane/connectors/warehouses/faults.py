@@ -20,6 +20,8 @@ _CONFIGURATION = {
     "query_writes": "The query of {what} tries to change data: {said}. A source is only read: write a plain SELECT.",
     "session_settings": "{host} lets {user} change no setting of a session, which reading needs: {said}. Allow it "
     "(ClickHouse: readonly = 2), or use another user.",
+    "driver_libraries": "The driver for {host} does not start on this machine: {said}. SQL Server's needs libraries of "
+    "the system: apt-get install libltdl7 libkrb5-3 libgssapi-krb5-2.",
     "statement_refused": "{host} refused to read {what}: {said}. Mend the query or the filter of the stream.",
 }
 _TRANSIENT = {

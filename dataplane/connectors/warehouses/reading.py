@@ -141,8 +141,8 @@ def refuse_more_than_one(dialect: Dialect, stream: StreamConfig) -> None:
 
     Some servers run several statements where one is expected. Raises ConfigurationError (`query_syntax`).
     """
-    for kind, given in (("query", bare(stream.query or "")), ("filter", stream.row_filter or "")):
-        said = _wrong(dialect, given, begins=kind == "query") if given else ""
+    for kind, given in (("query", stream.query and bare(stream.query)), ("filter", stream.row_filter)):
+        said = _wrong(dialect, given, begins=kind == "query") if given is not None else ""
         if said:
             raise ConfigurationError(
                 f"The {kind} of {stream.name} {said}. Write one {'SELECT' if kind == 'query' else 'condition'} in the "

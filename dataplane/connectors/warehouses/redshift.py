@@ -8,8 +8,6 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from dataplane.connectors import recognising
-from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.warehouses import faults
 from dataplane.connectors.warehouses.adbc import AdbcSession
 from dataplane.connectors.warehouses.connector import Warehouse
@@ -126,11 +124,8 @@ class Redshift(Warehouse):
     params: RedshiftParams
     server = "Redshift"
     dialect = RedshiftSQL()
-
-    @classmethod
-    def recognise(cls, clue: Clue) -> Guess | None:
-        services = ("redshift.amazonaws.com", "redshift-serverless.amazonaws.com")
-        return recognising.database_server(clue, product=cls.title, schemes=("redshift",), port=5439, services=services)
+    schemes = ("redshift",)
+    services = ("redshift.amazonaws.com", "redshift-serverless.amazonaws.com")
 
     def opened(self, address: str, seconds: float) -> Session:
         return RedshiftSession(self.params, address, seconds)

@@ -1,0 +1,337 @@
+"""What each product is asked, and what its driver is given; of products that no server can be had of, that is all.
+
+That a statement is one of the product's language is said by sqlglot, which parses it and is none of our own.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+import sqlglot
+
+from dataplane.connectors import registry
+from dataplane.connectors.base import StreamConfig, Window
+from dataplane.connectors.warehouses import bigquery, reading, snowflake
+from dataplane.connectors.warehouses.connector import Warehouse
+from dataplane.connectors.warehouses.dialect import Dialect
+from dataplane.connectors.warehouses.reading import Prepared
+from dataplane.connectors.warehouses.session import Session
+from dataplane.connectors.warehouses.types import Native
+from dataplane.errors import ConfigurationError, ManifoldError
+
+KEYS = ("clickhouse", "redshift", "sqlserver", "oracle", "snowflake", "bigquery")
+ZONED = "TIMESTAMP WITH TIME ZONE"
+
+# Of each product: a type in its words, what arrives, the expression that is sent, and a text that it may answer with,
+# with what it then is to DuckDB.
+TYPES: dict[str, list[tuple[str, str, str, str, str]]] = {
+    "sqlserver": [
+        ("tinyint", "UTINYINT", "[c]", "255", "255"),
+        ("bit", "BOOLEAN", "CAST([c] AS varchar(1))", "1", "true"),
+        ("money", "DECIMAL(19,4)", "CONVERT(varchar(40), [c], 2)", "-1.5000", "-1.5000"),
+        ("decimal(38,10)", "DECIMAL(38,10)", "CAST([c] AS varchar(60))", "1.0000000000", "1.0000000000"),
+        ("float(53)", "DOUBLE", "[c]", "1e-300", "1e-300"),
+        ("float(24)", "FLOAT", "[c]", "1.5", "1.5"),
+        ("nvarchar", "VARCHAR", "CAST([c] AS nvarchar(max))", "x", "x"),
+        ("varbinary", "BLOB", "CONVERT(varchar(max), CAST([c] AS varbinary(max)), 2)", "FF00", "\\xFF\\x00"),
+        ("date", "DATE", "CONVERT(varchar(10), [c], 23)", "0001-01-01", "0001-01-01"),
+        (
+            "datetime",
+            "TIMESTAMP",
+            "CONVERT(varchar(23), [c], 121)",
+            "2026-01-01 00:00:00.003",
+            "2026-01-01 00:00:00.003",
+        ),
+        (
+            "datetime2(7)",
+            "TIMESTAMP_NS",
+            "CONVERT(varchar(27), [c], 121)",
+            "2026-01-01 00:00:00.1234567",
+            "2026-01-01 00:00:00.1234567",
+        ),
+        ("time(7)", "TIME", "CAST([c] AS varchar(16))", "23:59:59.1234560", "23:59:59.123456"),
+        (
+            "datetimeoffset(7)",
+            ZONED,
+            "CONVERT(varchar(27), CAST(SWITCHOFFSET([c], 0) AS datetime2(7)), 121) + '+00'",
+            "2026-01-01 00:00:00.1234560+00",
+            "2026-01-01 00:00:00.123456+00",
+        ),
+        (
+            "uniqueidentifier",
+            "UUID",
+            "CAST([c] AS varchar(36))",
+            "00112233-4455-6677-8899-AABBCCDDEEFF",
+            "00112233-4455-6677-8899-aabbccddeeff",
+        ),
+        ("hierarchyid", "VARCHAR", "[c].ToString()", "/1/", "/1/"),
+    ],
+    "oracle": [
+        ("NUMBER(10,2)", "DECIMAL(10,2)", "TO_CHAR(\"c\", 'TM9', 'NLS_NUMERIC_CHARACTERS=''.,''')", "-.5", "-0.50"),
+        ("NUMBER(38,0)", "DECIMAL(38,0)", "TO_CHAR(\"c\", 'TM9', 'NLS_NUMERIC_CHARACTERS=''.,''')", "7", "7"),
+        ("NUMBER", "VARCHAR", "TO_CHAR(\"c\", 'TM9', 'NLS_NUMERIC_CHARACTERS=''.,''')", "1E-10", "1E-10"),
+        ("VARCHAR2", "VARCHAR", '"c"', "x", "x"),
+        ("BINARY_DOUBLE", "DOUBLE", '"c"', "1.5", "1.5"),
+        ("RAW", "BLOB", 'RAWTOHEX("c")', "FF", "\\xFF"),
+        ("DATE", "TIMESTAMP", "TO_CHAR(\"c\", 'YYYY-MM-DD HH24:MI:SS')", "2026-01-01 12:00:00", "2026-01-01 12:00:00"),
+        (
+            "TIMESTAMP(6)",
+            "TIMESTAMP",
+            "TO_CHAR(\"c\", 'YYYY-MM-DD HH24:MI:SS.FF6')",
+            "2026-01-01 12:00:00.500000",
+            "2026-01-01 12:00:00.5",
+        ),
+        (
+            "TIMESTAMP(6) WITH TIME ZONE",
+            ZONED,
+            'TO_CHAR(SYS_EXTRACT_UTC(CAST("c" AS TIMESTAMP(9) WITH TIME ZONE)), '
+            "'YYYY-MM-DD HH24:MI:SS.FF6') || '+00'",
+            "2026-01-01 12:00:00.500000+00",
+            "2026-01-01 12:00:00.5+00",
+        ),
+        ("CLOB", "VARCHAR", '"c"', "x", "x"),
+        ("JSON", "VARCHAR", 'JSON_SERIALIZE("c" RETURNING CLOB)', "{}", "{}"),
+    ],
+    "snowflake": [
+        ("NUMBER(38,0)", "DECIMAL(38,0)", 'TO_VARCHAR("c")', "7", "7"),
+        ("FLOAT", "DOUBLE", '"c"', "1.5", "1.5"),
+        ("TEXT", "VARCHAR", '"c"', "x", "x"),
+        ("BOOLEAN", "BOOLEAN", '"c"', "true", "true"),
+        ("DATE", "DATE", "TO_VARCHAR(\"c\", 'YYYY-MM-DD')", "2026-01-01", "2026-01-01"),
+        (
+            "TIMESTAMP_NTZ(9)",
+            "TIMESTAMP_NS",
+            "TO_VARCHAR(\"c\", 'YYYY-MM-DD HH24:MI:SS.FF9')",
+            "2026-01-01 00:00:00.123456789",
+            "2026-01-01 00:00:00.123456789",
+        ),
+        (
+            "TIMESTAMP_TZ(3)",
+            ZONED,
+            "TO_VARCHAR(CONVERT_TIMEZONE('UTC', \"c\"), 'YYYY-MM-DD HH24:MI:SS.FF3') || '+00'",
+            "2026-01-01 00:00:00.123+00",
+            "2026-01-01 00:00:00.123+00",
+        ),
+        ("BINARY", "BLOB", 'HEX_ENCODE("c")', "FF", "\\xFF"),
+        ("VARIANT", "VARCHAR", 'TO_JSON(TO_VARIANT("c"))', "{}", "{}"),
+    ],
+    "bigquery": [
+        ("INT64", "BIGINT", "`c`", "-9223372036854775808", "-9223372036854775808"),
+        ("NUMERIC", "DECIMAL(38,9)", "CAST(`c` AS STRING)", "1.5", "1.500000000"),
+        ("NUMERIC(10, 2)", "DECIMAL(10,2)", "CAST(`c` AS STRING)", "1.5", "1.50"),
+        ("BIGNUMERIC", "VARCHAR", "CAST(`c` AS STRING)", "1.5", "1.5"),
+        ("BYTES", "BLOB", "TO_HEX(`c`)", "ff", "\\xFF"),
+        (
+            "DATETIME",
+            "TIMESTAMP",
+            "FORMAT_DATETIME('%F %H:%M:%E6S', `c`)",
+            "9999-12-31 23:59:59.999999",
+            "9999-12-31 23:59:59.999999",
+        ),
+        (
+            "TIMESTAMP",
+            ZONED,
+            "FORMAT_TIMESTAMP('%F %H:%M:%E6S+00', `c`, 'UTC')",
+            "2026-01-01 00:00:00.500000+00",
+            "2026-01-01 00:00:00.5+00",
+        ),
+        ("ARRAY<STRUCT<a INT64, b STRING>>", "VARCHAR", "TO_JSON_STRING(`c`)", "[]", "[]"),
+        ("JSON", "VARCHAR", "TO_JSON_STRING(`c`)", "{}", "{}"),
+    ],
+}
+CURSORS = {
+    "clickhouse": ("DateTime64(3)", "toDateTime64('2026-01-01 00:00:00.5', 6, 'UTC')"),
+    "redshift": ("timestamp without time zone", "CAST('2026-01-01 00:00:00.5' AS timestamp without time zone)"),
+    "sqlserver": ("datetime", "CAST(CAST('2026-01-01 00:00:00.5' AS datetime2(7)) AS datetime)"),
+    "oracle": ("DATE", "TO_TIMESTAMP('2026-01-01 00:00:00.5', 'YYYY-MM-DD HH24:MI:SS.FF9')"),
+    "snowflake": ("TIMESTAMP_NTZ(9)", "CAST('2026-01-01 00:00:00.5' AS TIMESTAMP_NTZ(9))"),
+    "bigquery": ("DATETIME", "CAST('2026-01-01 00:00:00.5' AS DATETIME)"),
+}
+
+
+def dialect(key: str) -> Dialect:
+    kind = registry.get(key)
+    assert issubclass(kind, Warehouse)
+    return kind.dialect
+
+
+def parsed(key: str, sql: str) -> None:
+    (statement,) = sqlglot.parse(sql, dialect=dialect(key).grammar)
+    assert isinstance(statement, sqlglot.exp.Query), sql
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_statement_is_one_of_the_products_language(key: str) -> None:
+    sql = dialect(key)
+    for schemas in ([], ["a schema", "it's"]):
+        if key == "bigquery" and not schemas:
+            continue
+        parsed(key, sql.relations(schemas))
+        parsed(key, sql.columns(schemas, "a 'table'"))
+        if asked := sql.keys(schemas):
+            parsed(key, asked)
+
+
+@pytest.mark.parametrize(("key", "row"), [(key, row) for key, rows in TYPES.items() for row in rows], ids=str)
+def test_each_type_is_asked_for_in_the_products_words(key: str, row: tuple[str, ...]) -> None:
+    native, type_, server, came, value = row
+    sql = dialect(key)
+    found = sql.arrival(Native("c", native))
+    assert (found.type, found.server(sql.quoted("c"))) == (type_, server)
+    if "RETURNING" not in server:  # sqlglot does not know this word of Oracle's.
+        parsed(key, f"SELECT {server} AS c0")
+    with duckdb.connect() as duck:
+        duck.execute("SET TimeZone = 'UTC'")
+        read = duck.execute(f"SELECT typeof({found.local('$1')}), CAST({found.local('$1')} AS VARCHAR)", [came])
+        assert read.fetchone() == (type_, value)
+
+
+class Columns(Session):
+    """A session of which only the columns of a query are asked."""
+
+    def __init__(self, *columns: Native) -> None:
+        self.found = list(columns)
+
+    def columns(self, query: str, what: str) -> list[Native]:
+        return self.found
+
+    def rows(self, sql: str) -> pa.RecordBatchReader:
+        raise AssertionError(sql)
+
+    def explained(self, error: BaseException, what: str) -> ManifoldError | None:
+        return None
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def prepared(key: str, stream: StreamConfig) -> Prepared:
+    return reading.prepare(Columns(Native("it's at", CURSORS[key][0])), dialect(key), stream)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_window_of_a_query_is_one_select(key: str) -> None:
+    query = StreamConfig("mine", query="SELECT 1 AS a -- (", cursor="it's at", row_filter="1 = 1 -- )")
+    here = prepared(key, query)
+    window = Window("cursor", column="it's at", lower="2026-01-01 00:00:00.5", upper="2026-01-01 00:00:00.5")
+    said = here.select(window)
+    assert said.count(CURSORS[key][1]) == 2
+    parsed(key, said)
+    parsed(key, here.select(None, 7))
+    assert "7" in here.select(None, 7)
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize(
+    "query",
+    ["DELETE FROM t", "SELECT 1; SELECT 2", "SELECT 1) AS a; DROP TABLE t --", "SELECT (1", "SELECT 'a", "", "EXEC p"],
+)
+def test_what_is_more_than_one_select_is_refused(key: str, query: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        prepared(key, StreamConfig("mine", query=query or " "))
+    assert caught.value.code == "query_syntax"
+
+
+def test_snowflakes_driver_is_given_the_account_and_no_more_than_it_needs() -> None:
+    given = {"host": "Acme-One.SnowflakeComputing.com", "database": "SALES", "user": "reader"}
+    by_password = snowflake.SnowflakeParams.model_validate({**given, "password": "canary", "role": "READING"})
+    assert snowflake.given_to_the_driver(by_password) == {
+        "username": "reader",
+        "password": "canary",
+        "adbc.snowflake.sql.account": "acme-one",
+        "adbc.snowflake.sql.uri.host": "acme-one.snowflakecomputing.com",
+        "adbc.snowflake.sql.uri.port": "443",
+        "adbc.snowflake.sql.uri.protocol": "https",
+        "adbc.snowflake.sql.db": "SALES",
+        "adbc.snowflake.sql.role": "READING",
+        "adbc.snowflake.sql.client_option.use_high_precision": "true",
+        "adbc.snowflake.sql.client_option.login_timeout": "20s",
+    }
+    by_key = snowflake.given_to_the_driver(snowflake.SnowflakeParams.model_validate({**given, "private_key": "PEM"}))
+    assert by_key["adbc.snowflake.sql.auth_type"] == "auth_jwt"
+    assert by_key["adbc.snowflake.sql.client_option.jwt_private_key_pkcs8_value"] == "PEM"
+    assert "password" not in by_key
+    with pytest.raises(ValueError, match="host of an account"):
+        snowflake.SnowflakeParams.model_validate({**given, "host": "snowflakecomputing.com.example.org"})
+
+
+def test_bigquerys_driver_is_given_the_key_as_it_was_downloaded() -> None:
+    key = json.dumps({"type": "service_account", "private_key": "canary"})
+    given = {"database": "acme", "schemas": ["sales", "stock"], "password": key, "location": "EU"}
+    params = bigquery.BigQueryParams.model_validate(given)
+    assert bigquery.given_to_the_driver(params) == {
+        "adbc.bigquery.sql.project_id": "acme",
+        "adbc.bigquery.sql.dataset_id": "sales",
+        "adbc.bigquery.sql.location": "EU",
+        "adbc.bigquery.sql.auth_type": "adbc.bigquery.sql.auth_type.json_credential_string",
+        "adbc.bigquery.sql.auth_credentials": key,
+    }
+    assert params.about["secrets"] == (key, "canary")
+    for wrong in ("canary", "{}", "[1]"):
+        with pytest.raises(ValueError, match="service account"):
+            bigquery.BigQueryParams.model_validate({**given, "password": wrong})
+    with pytest.raises(ValueError, match="schemas"):
+        bigquery.BigQueryParams.model_validate({**given, "schemas": []})
+
+
+@contextmanager
+def hanging_up() -> Iterator[int]:
+    """The port of somebody who lets everybody in and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            while True:
+                try:
+                    server.accept()[0].close()
+                except OSError:
+                    return
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("key", ["oracle", "redshift"])
+def test_whoever_hangs_up_is_told_by_the_driver_itself(key: str) -> None:
+    with hanging_up() as port:
+        given: dict[str, Any] = {"host": "127.0.0.1", "port": port, "database": "d", "user": "u", "password": "canary"}
+        *_, last = registry.build(key, given).test()
+    assert last.error is not None
+    assert (last.name, last.error.code) == ("authenticate", "connection_lost"), last.error.message
+    assert "canary" not in f"{last.error.message}{last.error.evidence}"
+
+
+@pytest.mark.parametrize(
+    ("key", "module"),
+    [
+        ("redshift", "adbc_driver_postgresql"),
+        ("sqlserver", "mssql_python"),
+        ("oracle", "oracledb"),
+        ("snowflake", "adbc_driver_snowflake"),
+        ("bigquery", "adbc_driver_bigquery"),
+    ],
+)
+def test_a_driver_that_is_not_there_is_told_with_the_command_that_installs_it(
+    key: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So Python looks for it in vain, wherever it is installed.
+    for each in (module, f"{module}.dbapi"):
+        monkeypatch.setitem(sys.modules, each, None)
+    beside: dict[str, dict[str, Any]] = {
+        "snowflake": {"host": "acme.snowflakecomputing.com"},
+        "bigquery": {"host": "bigquery.googleapis.com", "schemas": ["s"]},
+    }
+    here = registry.build(key, {"host": "127.0.0.1", "database": "d", "user": "u", **beside.get(key, {})})
+    assert isinstance(here, Warehouse)
+    with pytest.raises(ConfigurationError) as caught:
+        here.opened("127.0.0.1", 20)
+    assert caught.value.code == "driver_missing"
+    assert f'pip install "manifold[{key}]"' in caught.value.message
