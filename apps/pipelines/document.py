@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, ValidationError
 
 from apps.pipelines import text as texts
+from apps.pipelines.expecting import Expected
 from apps.pipelines.explain import explain
 from apps.pipelines.graph import PLAN, Graph, Node, find_cycle
 from apps.pipelines.problems import DocumentError, Path, Problem
@@ -51,6 +52,7 @@ class StepSettings(Spec):
     timeout: Seconds | None = None
     if_failed: Literal["stop", "continue"] = "stop"
     after: tuple[StepKey, ...] = ()
+    expected: Expected | None = None
 
 
 class Header(Spec):
@@ -315,7 +317,8 @@ def _wiring(keys: list[str], steps: dict[str, Step], places: texts.Places) -> li
         remedy = "Cut one of these inputs, or take out an `after`: data flows one way."
         return [places.problem(("steps", cycle[0]), message, remedy)]
     graph = Graph(nodes)
-    return _never_loaded(graph, places) + _deleting_what_is_not_new(graph, steps, places)
+    problems = _never_loaded(graph, places) + _deleting_what_is_not_new(graph, steps, places)
+    return problems + _expected_of_no_dataset(steps, places)
 
 
 def _looks_for_nothing(header: Header, steps: dict[str, Step], places: texts.Places) -> list[Problem]:
@@ -398,4 +401,17 @@ def _deleting_what_is_not_new(graph: Graph, steps: dict[str, Step], places: text
         )
         for key, step in steps.items()
         if step.kind == "load" and step.spec.delete_missing and graph.incremental_direct(key)
+    ]
+
+
+def _expected_of_no_dataset(steps: dict[str, Step], places: texts.Places) -> list[Problem]:
+    """Only of datasets it is known when they were loaded."""
+    return [
+        places.problem(
+            ("steps", key, "expected"),
+            f"`{key}` loads no dataset, so nothing tells whether it came in time.",
+            "Say `expected` beside a `load` step with a `dataset`.",
+        )
+        for key, step in steps.items()
+        if step.settings.expected and not (step.kind == "load" and step.spec.dataset)
     ]

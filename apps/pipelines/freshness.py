@@ -6,111 +6,27 @@ then on the dataset is late, and when the grace is over it is stale.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Any
 
 from django.db.models import OuterRef, QuerySet, Subquery
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 
 from apps.accounts.models import Project
 from apps.audit.context import SYSTEM, Actor, acting
+from apps.audit.refusals import Conflict
 from apps.audit.services import record
 from apps.audit.ticks import one_by_one, tick
-from apps.pipelines import timing
-from apps.pipelines.models import Freshness
+from apps.pipelines.document import Document
+from apps.pipelines.expecting import Expected
+from apps.pipelines.models import Freshness, Pipeline, PipelineVersion
 from apps.pipelines.queries import shown_time
-from apps.pipelines.schedule import Pause, Schedule, midnight, zone
 from apps.pipelines.schedules import clock
 from apps.snapshots import queries as snapshots
 from apps.snapshots.models import Dataset, Snapshot
 from apps.sources.parameters import InvalidFields
-from dataplane.steps.base import Spec
-
-_DAY = 86_400
-_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-Seconds = Annotated[int, Field(ge=60, le=366 * _DAY)]
-
-
-class Expected(Spec):
-    """When a dataset has to be loaded: `by` a time of day, or never older than `max_age` seconds.
-
-    window: only what is loaded so many seconds before `by`, or later, counts; unless given, what is loaded on that day.
-    grace: after so many more seconds late becomes stale; unless given a day, or `max_age` once more.
-    """
-
-    by: str | None = None
-    timezone: str = "UTC"
-    business_days: bool = False
-    holidays: str | None = None
-    window: Seconds | None = None
-    max_age: Seconds | None = None
-    grace: Seconds | None = None
-
-    @field_validator("by")
-    @classmethod
-    def _a_time(cls, given: str | None) -> str | None:
-        if given is not None and not _CLOCK.fullmatch(given):
-            raise ValueError(f"{given!r} is no time of a day. Write it as 09:00")
-        return given
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, given: str) -> str:
-        if zone(given) is None:
-            raise ValueError(f"There is no time zone {given!r}. Write one such as UTC or America/New_York")
-        return given
-
-    @field_validator("holidays")
-    @classmethod
-    def _known_country(cls, given: str | None) -> str | None:
-        return Pause(holidays=given).holidays
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Expected:
-        if (self.by is None) == (self.max_age is None):
-            raise ValueError(
-                "Say when it has to be loaded: either `by` a time of day, or at most `max_age` seconds old"
-            )
-        if self.by is None and (self.business_days or self.holidays or self.window is not None):
-            raise ValueError("`business_days`, `holidays` and `window` belong to `by`. Remove them")
-        return self
-
-    @property
-    def deadlines(self) -> Schedule:
-        """The moments by which it has to be loaded, where it says `by`."""
-        pause = Pause(weekends=self.business_days, holidays=self.holidays)
-        return Schedule(preset="daily", at=self.by, timezone=self.timezone, pause=pause)
-
-    def due(self, loaded: datetime) -> datetime | None:
-        """When the next load is due, if the last came then; None where no deadline follows any more."""
-        if self.max_age is not None:
-            return loaded + timedelta(seconds=self.max_age)
-        schedule = self.deadlines
-        moment = timing.following(schedule, loaded)
-        while moment is not None and self._begins(schedule, moment) <= loaded:
-            moment = timing.following(schedule, moment)
-        return moment
-
-    def _begins(self, schedule: Schedule, deadline: datetime) -> datetime:
-        if self.window is not None:
-            return deadline - timedelta(seconds=self.window)
-        return midnight(deadline.astimezone(schedule.zone).date(), schedule.zone)
-
-    def late_for(self) -> timedelta:
-        """How long it may be late before it is stale."""
-        return timedelta(seconds=self.grace or self.max_age or _DAY)
-
-    def says(self) -> str:
-        """What is expected, in a sentence."""
-        if self.max_age is not None:
-            long = timing.length(self.max_age)
-            return f"Never older than {long if long[0].isdigit() else f'one {long}'}"
-        days = " on weekdays" if self.business_days else " every day"
-        days += f", but not on holidays of {self.holidays}" if self.holidays else ""
-        return f"By {self.by}{days} ({self.timezone})"
 
 
 @dataclass(frozen=True)
@@ -200,17 +116,56 @@ def freshness_json(row: Any, now: datetime) -> dict[str, Any]:
 
 
 def expect(dataset: Dataset, given: Any, *, actor: Actor) -> Freshness:
-    """Expect a dataset to be loaded in time, in place of what was expected before. Raises InvalidFields."""
-    expected = understood(given).model_dump(exclude_defaults=True)
+    """Expect a dataset to be loaded in time, in place of what was expected before.
+
+    Raises InvalidFields, and Conflict where its pipeline's document says what is expected.
+    """
+    expected = understood(given)
     with acting(actor):
-        row, _ = Freshness.objects.update_or_create(dataset=dataset, defaults={"expected": expected})
-    return row
+        _refuse_said(dataset)
+        return _kept(dataset, expected)
 
 
 def expect_nothing(dataset: Dataset, *, actor: Actor) -> None:
-    """Expect nothing of a dataset any more."""
+    """Expect nothing of a dataset any more. Raises Conflict where its pipeline's document says what is expected."""
     with acting(actor):
+        _refuse_said(dataset)
         Freshness.objects.filter(dataset=dataset).delete()
+
+
+def follow(pipeline: Pipeline, document: Document, before: PipelineVersion | None) -> None:
+    """Expect what a document says that is published now, and no more what the one before it said.
+
+    Belongs to the transaction of whoever publishes it.
+    """
+    said = {slug: step.settings.expected for slug, step in document.loads().items() if step.settings.expected}
+    dropped = set(_said_by(before)) - set(said)
+    own = Dataset.objects.filter(project=pipeline.project_id, owner_pipeline=pipeline.pk)
+    Freshness.objects.filter(dataset__in=own.filter(slug__in=dropped)).delete()
+    for dataset in own.filter(slug__in=said):
+        _kept(dataset, said[dataset.slug])
+
+
+def _kept(dataset: Dataset, expected: Expected) -> Freshness:
+    kept = {"expected": expected.model_dump(exclude_defaults=True)}
+    row, _ = Freshness.objects.update_or_create(dataset=dataset, defaults=kept)
+    return row
+
+
+def _said_by(version: PipelineVersion | None) -> list[str]:
+    """The datasets of which a version says what is expected."""
+    steps = version.document["steps"].values() if version else ()
+    return [each["load"]["dataset"] for each in steps if each.get("expected") and "dataset" in each.get("load", {})]
+
+
+def _refuse_said(dataset: Dataset) -> None:
+    owner = Pipeline.objects.select_related("published").filter(pk=dataset.owner_pipeline).first()
+    if owner is not None and dataset.slug in _said_by(owner.published):
+        raise Conflict(
+            f"The document of {owner.slug} says by when {dataset.slug} has to be loaded. Change `expected` of its step "
+            f"`{dataset.owner_step}` there.",
+            code="said_in_document",
+        )
 
 
 @tick

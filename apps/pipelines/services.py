@@ -14,7 +14,7 @@ from django.db import transaction
 from apps.accounts.models import Project
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict, Invalid
-from apps.pipelines import collecting, planning, retrying, schedules, starting, validation
+from apps.pipelines import collecting, freshness, planning, retrying, schedules, starting, validation
 from apps.pipelines import document as documents
 from apps.pipelines import text as texts
 from apps.pipelines.document import Document
@@ -119,6 +119,7 @@ def publish_draft(pipeline: Pipeline, *, actor: Actor) -> PipelineVersion:
         )
         for slug, step in document.loads().items():
             snapshots.claim_dataset(locked.project, slug, pipeline=locked.pk, step_key=step.key, actor=actor)
+        freshness.follow(locked, document, locked.published)
         locked.published, locked.draft, locked.title = version, "", document.title
         locked.save(update_fields=["published", "draft", "title", "changed_at"])
         schedules.settle(locked, document.header.schedule, schedules.clock())

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, is_polling, project_page, require
+from apps.audit.refusals import Conflict
 from apps.pipelines import freshness
 from apps.pipelines.models import Freshness
 from apps.pipelines.schedule import countries
@@ -44,17 +45,20 @@ def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
 
 def _save(request: HttpRequest, dataset: Dataset, context: dict[str, Any]) -> HttpResponse:
     actor, given = actor_of(request.user), _given(request.POST.dict())
-    if given is None:
-        freshness.expect_nothing(dataset, actor=actor)
-        said = f"Nothing is expected of {dataset.slug} any more."
-    else:
-        try:
+    try:
+        if given is None:
+            freshness.expect_nothing(dataset, actor=actor)
+            said = f"Nothing is expected of {dataset.slug} any more."
+        else:
             row = freshness.expect(dataset, given, actor=actor)
-        except InvalidFields as error:
-            refused = " ".join(text for texts in error.fields.values() for text in texts)
-            context |= {"fields": request.POST.dict(), "refused": refused}
-            return render(request, "pipelines/freshness.html", context, status=422)
-        said = f"Expected of {dataset.slug}: {freshness.expected_of(row).says()}."
+            said = f"Expected of {dataset.slug}: {freshness.expected_of(row).says()}."
+    except InvalidFields as error:
+        refused = " ".join(text for texts in error.fields.values() for text in texts)
+        context |= {"fields": request.POST.dict(), "refused": refused}
+        return render(request, "pipelines/freshness.html", context, status=422)
+    except Conflict as error:
+        context |= {"fields": request.POST.dict(), "refused": error.message}
+        return render(request, "pipelines/freshness.html", context, status=409)
     return go(request, reverse("console:dataset", args=[dataset.project.slug, dataset.slug]), said)
 
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.audit.models import Event
-from apps.pipelines import freshness
-from apps.pipelines.freshness import Expected, judged
+from apps.pipelines import document, freshness
+from apps.pipelines.expecting import Expected
+from apps.pipelines.freshness import judged
 from apps.pipelines.models import Freshness
 from apps.snapshots.models import Dataset, Snapshot
 from apps.sources.parameters import InvalidFields
@@ -172,3 +173,52 @@ def test_the_form_says_hours_and_what_is_wrong(furnished: Furnished, client: Cli
     assert '<option value="by" selected>' in client.get(place).content.decode()
     client.post(place, {"when": "never"})
     assert not Freshness.objects.exists()
+
+
+SAID = """
+manifold: 1
+pipeline: sales
+steps:
+  sales: {extract: {source: drop, stream: orders}}
+  kept:
+    load: {input: sales, dataset: sales}
+    expected: {max_age: 3600}
+"""
+
+
+@pytest.mark.django_db
+def test_a_document_says_it_and_then_nobody_else_does(furnished: Furnished, api: Api, client: Client) -> None:
+    ws.published(furnished.project, SAID)
+    row = Freshness.objects.get(dataset__slug="sales")
+    assert row.expected == {"max_age": 3600}
+    address = "/api/v1/projects/flights/datasets/sales/freshness/"
+    admin = api(furnished.people["admin"])
+    for refused in (admin.put(address, {"by": "09:00"}), admin.delete(address)):
+        assert refused.status_code == 409, refused.json()
+        assert "Change `expected` of its step `kept` there." in refused.json()["detail"]
+    client.force_login(furnished.people["admin"])
+    page = client.post("/p/flights/datasets/sales/freshness/", {"when": "age", "max_age": "2"})
+    assert page.status_code == 409 and "The document of sales says" in page.content.decode()
+    ws.published(furnished.project, SAID.replace("max_age: 3600", "by: '09:00'"))
+    assert Freshness.objects.get(dataset__slug="sales").expected == {"by": "09:00"}
+    ws.published(furnished.project, SAID.replace("    expected: {max_age: 3600}\n", ""))
+    assert not Freshness.objects.filter(dataset__slug="sales").exists()
+    # What somebody expects by hand stays when a document is published that says nothing of it.
+    assert admin.put(address, {"by": "10:00"}).status_code == 200
+    ws.published(furnished.project, SAID.replace("    expected: {max_age: 3600}\n", "") + "title: Sales\n")
+    assert Freshness.objects.get(dataset__slug="sales").expected == {"by": "10:00"}
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "said"),
+    [
+        (("{max_age: 3600}", "{}"), "steps.kept.expected", "either `by` a time of day, or at most `max_age`"),
+        (("{max_age: 3600}", "{by: noon}"), "steps.kept.expected.by", "no time of a day"),
+        (("{source: drop, stream: orders}}", "{source: drop, stream: orders}, expected: {max_age: 60}}"),
+         "steps.sales.expected", "loads no dataset"),
+    ],
+)  # fmt: skip
+def test_what_a_document_may_not_say_of_it(change: tuple[str, str], path: str, said: str) -> None:
+    found, problems = document.parse(SAID.replace(*change))
+    assert found is None
+    assert any(each.path == path and said in str(each) for each in problems), problems
