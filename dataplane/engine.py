@@ -10,7 +10,9 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -177,12 +179,25 @@ def write_parquet(
     files = []
     for path, rows, size, *_ in written:
         relative = Path(path).relative_to(storage.root).as_posix()
-        if not rows:
+        if rows:
+            files.append(StagedFile(relative, rows, size))
+        else:
             storage.remove(relative)
-            continue
-        flush(storage, relative)
-        files.append(StagedFile(relative, rows, size, storage.sha256(relative) if hashed else ""))
-    return tuple(sorted(files, key=lambda each: each.path))
+    digests = _flushed(storage, [each.path for each in files], hashed=hashed)
+    found = (replace(each, sha256=digest) for each, digest in zip(files, digests, strict=True))
+    return tuple(sorted(found, key=lambda each: each.path))
+
+
+def _flushed(storage: Storage, paths: Sequence[str], *, hashed: bool) -> list[str]:
+    """Force files to disk; their SHA-256, made while the disk is at work, or empty texts where nobody wants them."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        digests = pool.map(storage.sha256, paths) if hashed else ("" for _ in paths)
+        for each in paths:
+            flush(storage, each)
+        try:
+            return list(digests)
+        except OSError as error:
+            raise disk_error(error) from error
 
 
 def flush(storage: Storage, path: str) -> None:

@@ -55,8 +55,8 @@ class Staging:
 
 class ExtractStep(StepKind):
     """Needs `extras`: connector (an instance), stream (StreamConfig), window (Window or None), seen (see `boundary`),
-    positions (False: no check will ask in which line of its file a row stands), passed (told of each part that is
-    staged, by name).
+    positions (False: no check will ask in which line of its file a row stands), loaded (True: a dataset takes the files
+    as they are, so they are hashed while they are flushed), passed (told of each part that is staged, by name).
 
     Facts: files (what was read, with digest and rows); of messages settled (the window as it was read); of a cursor
     seen, boundary_rows, seen_from and hashed (for the next window), late and known (rows at or before the mark that
@@ -168,7 +168,9 @@ def _stage(
         _refuse_fatal(connection, part, fingerprints)
         folder = f"{context.output}/rejected"
         query = f"SELECT file, row, reason, raw FROM {table} ORDER BY file, row"
-        rejected = write_parquet(connection, query, storage=context.storage, folder=folder, name=name)
+        rejected = write_parquet(
+            connection, query, storage=context.storage, folder=folder, name=name, hashed=_hashed(context)
+        )
         staging.rejected += rejected
         staging.fetched += sum(each.rows for each in rejected)
     if part.check is not None:
@@ -212,20 +214,25 @@ def _copied(
     query, storage = part.query, context.storage
     if part.origin is None:
         split = not part.files
-        files = write_parquet(connection, query, storage=storage, folder=context.output, name=name, split=split)
+        files = write_parquet(
+            connection, query, storage=storage, folder=context.output, name=name, split=split, hashed=_hashed(context)
+        )
         return files, [sum(each.rows for each in files)]
     # Several small files: their rows pass through a table, where they can be counted for each file.
     column = identifier(part.origin)
     with duckdb_errors():
         connection.execute(f"CREATE OR REPLACE TEMP TABLE __part AS {query}")
         found = connection.execute(f"SELECT {column}, count(*) FROM __part GROUP BY ALL").fetchall()
-    files = write_parquet(
-        connection, f"SELECT * EXCLUDE ({column}) FROM __part", storage=storage, folder=context.output, name=name
-    )
+    rows = f"SELECT * EXCLUDE ({column}) FROM __part"
+    files = write_parquet(connection, rows, storage=storage, folder=context.output, name=name, hashed=_hashed(context))
     with duckdb_errors():
         connection.execute("DROP TABLE __part")
     counted = dict(found)
     return files, [counted.get(position, 0) for position in range(len(part.files))]
+
+
+def _hashed(context: StepContext) -> bool:
+    return bool(context.extras.get("loaded", False))
 
 
 def _rejected(connection: duckdb.DuckDBPyConnection, part: Part) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from apps.pipelines import asking, failpoints, ingestion, planning
@@ -30,7 +31,9 @@ class ExtractAdapter(KindAdapter):
         stream = planning.stream_of(spec, run.project_id, step.key)
         connector, config = sources.binding(stream)
         extras: dict[str, Any] = {"connector": connector, "stream": config, "seen": None, "passed": failpoints.hit}
-        extras["positions"] = run.steps.filter(kind="check").exists()
+        steps = list(run.steps.values_list("key", "kind", "upstream"))
+        extras["positions"] = any(kind == "check" for _, kind, _ in steps)
+        extras["loaded"] = _loaded(step.key, steps)
         window = w.in_batch(run.batch).get(step.key) if spec.mode == "incremental" else None
         bounds = planned.get("bounds")
         if window is not None:
@@ -67,6 +70,14 @@ class ExtractAdapter(KindAdapter):
         if result.facts.get("settled"):
             output |= {name: result.facts["settled"][name] for name in ("behind", "gone")}
         return Done(output | {"warnings": result.facts.get("warnings", [])})
+
+
+def _loaded(key: str, steps: Sequence[tuple[str, str, list[str]]]) -> bool:
+    """Whether a load takes over what the step has written, past checks that let all rows through."""
+    return any(
+        key in upstream and (kind == "load" or (kind == "check" and _loaded(behind, steps)))
+        for behind, kind, upstream in steps
+    )
 
 
 def _without(bounds: dict[str, Any], ignored: frozenset[str]) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ import pytest
 
 from apps.accounts.models import Project
 from apps.pipelines import queries, services
+from apps.pipelines.execution import frame
 from apps.pipelines.models import Window
 from apps.snapshots.models import Dataset, Snapshot
 from apps.sources import services as sources
@@ -198,3 +199,31 @@ def test_a_storage_that_cannot_be_written_is_no_bug_of_ours(
     ws.work()
     error = pipeline.runs.get().steps.get(key="sales").error
     assert error is not None and (error["class"], error["code"]) == ("infrastructure", "storage_write")
+
+
+@pytest.mark.parametrize(
+    ("between", "kept", "hashed"),
+    [
+        ("", "sales", True),
+        ("sound: {check: {input: sales, rules: [{not_null: day, action: stop}]}}", "sound", True),
+        ("some: {sql: {inputs: {s: sales}, query: SELECT day FROM s}}", "some", False),
+    ],
+    ids=["at once", "behind a check", "behind a query"],
+)
+def test_what_a_load_takes_as_it_is_was_hashed_while_it_was_flushed(
+    project: Project, source: Source, between: str, kept: str, hashed: bool
+):
+    text = f"""
+manifold: 1
+pipeline: plain
+steps:
+  sales: {{extract: {{source: drop, stream: sales, mode: full_refresh}}}}
+  {between}
+  kept: {{load: {{input: {kept}, dataset: plain, mode: replace}}}}
+"""
+    run = ws.run(ws.published(project, text))
+    assert run.state == "succeeded", ws.error_of(run)
+    (file,) = run.steps.get(key="sales").table["files"]
+    stored = Dataset.objects.get(slug="plain").data_files.get()
+    assert file["sha256"] == (stored.sha256 if hashed else "")
+    assert stored.sha256 == frame.storage().sha256(stored.path)
