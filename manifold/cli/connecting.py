@@ -92,6 +92,6 @@ def _told(grant: dict[str, Any]) -> list[tuple[str, Any]]:
         ("connected", grant["refused"] or f"{output.when(grant['granted_at'])} by {grant['granted_by']}"),
         ("scope", grant["scope"]),
         ("renewed", output.when(grant["renewed_at"])),
-        ("renews before", output.when(grant["token_ends_at"])),
-        ("holds until", output.when(grant["ends_at"]) if grant["ends_at"] else "taken back there"),
+        ("renews before", "" if grant["token_ends_at"] == grant["ends_at"] else output.when(grant["token_ends_at"])),
+        ("holds until", output.when(grant["ends_at"]) if grant["ends_at"] else "it is taken back there"),
     ]

@@ -47,6 +47,7 @@ class Installation:
         """Start it and wait until it answers. Raises RuntimeError with what it said instead."""
         environment = {name: value for name, value in os.environ.items() if name not in _NAMED}
         environment["MANIFOLD_FILE_ROOTS"] = str(self.drop)
+        environment["MANIFOLD_NET_ALLOW"] = "127.0.0.0/8"
         line = [sys.executable, "-m", "manifold", command, "--home", str(self.home), "--port", "0", *arguments]
         with open(self.said, "wb") as said:
             self.process = subprocess.Popen(line, env=environment, stdout=said, stderr=said)

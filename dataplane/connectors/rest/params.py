@@ -184,7 +184,7 @@ class Access(Stated):
     client_id: str | None = Field(None, title="Client", description="For OAuth 2.")
     client_secret: str | None = secret_field("Client's secret", "For OAuth 2; clients that are public have none.")
     client_in: Literal["header", "body"] = Field(
-        "header", title="The client's secret is sent in the", description="For OAuth 2, as the server wants it."
+        "header", title="The secret goes into the", description="For OAuth 2, as the server wants it."
     )
     scope: str | None = Field(None, title="Scope", description="For OAuth 2, where it is asked for.")
     headers: tuple[Line, ...] = Field(

@@ -29,6 +29,7 @@ _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL(\
 # As `.scroll.tall` and `.table.cells` of the stylesheet make them.
 _SAMPLE_HEIGHT, _SAMPLE_HEAD, _SAMPLE_ROW = 468, 50, 29
 _CODE = re.compile(r"`([^`]+)`")
+_LABEL = re.compile(r"(?<![\w*])\*([A-Z][A-Za-z ]*)\*(?![\w*])")
 _WORDS = {"timed_out": "timed out", "retry_wait": "waits to retry"}
 
 
@@ -207,8 +208,9 @@ def lasted(row: Any) -> Any:
 
 @register.filter
 def prose(value: Any) -> SafeString:
-    """A sentence of ours, with what stands between backticks set as code."""
-    return mark_safe(_CODE.sub(r"<code>\1</code>", escape(value)))  # noqa: S308  escaped before
+    """A sentence of ours, with what stands between backticks set as code, and *Buttons* and *Fields* slanted."""
+    text = _LABEL.sub(r"<em>\1</em>", _CODE.sub(r"<code>\1</code>", escape(value)))
+    return mark_safe(text)  # noqa: S308  escaped before
 
 
 @register.filter

@@ -49,7 +49,7 @@ def test_a_source_is_connected_by_a_code_to_enter(served: Served, shop: Api, aut
     said = served.manifold("sources", "connect", "with-code").stdout
     assert "enter WDJB-MJHT" in said and "with-code: connected" in said
     said = served.manifold("sources", "show", "with-code").stdout
-    assert "by ada" in said and "taken back there" in said and SECRET not in said
+    assert "by ada" in said and "it is taken back there" in said and SECRET not in said
     assert "not connected any more" in served.manifold("sources", "connect", "with-code", "--forget").stdout
 
 
