@@ -88,7 +88,7 @@ def test_one_that_does_not_answer(client: Client, superuser: User) -> None:
     answer = client.get("/flower/")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert b"Flower does not answer" in answer.content
-    assert b'http-equiv="refresh"' in answer.content
+    assert b'outage.js" data-seconds="5"' in answer.content
 
 
 def test_where_none_runs(client: Client, superuser: User) -> None:
