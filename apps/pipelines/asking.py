@@ -14,7 +14,7 @@ from apps.pipelines.plans import SEED, Survey
 from apps.sources import services as sources
 from apps.sources.models import SourceFile, Stream
 from dataplane.connectors import slices
-from dataplane.connectors.base import Connector, Mark, StreamConfig
+from dataplane.connectors.base import Connector, FileRef, Mark, StreamConfig
 from dataplane.connectors.base import Window as Bounds
 from dataplane.connectors.slices import Slice
 from dataplane.errors import ConfigurationError
@@ -68,7 +68,7 @@ def questions(
     if base.way == "overtaken":
         return {}
     asks = {}
-    ignored = _ignored(base.streams.values())
+    ignored, touched = _ignored(base.streams.values()), _touched(base.streams.values())
     for key, stream in base.streams.items():
         if key in base.covered:
             continue
@@ -89,7 +89,7 @@ def questions(
         if base.way == "verify" and last is not None and not _backfilled(base, key):
             verify = _verify(base, key, skip)
         mark = w.mark_of([*kept, *([] if base.way == "seed" else base.sliced[key])], skip)
-        mark = replace(mark, seed=base.way == "seed")
+        mark = replace(mark, seed=base.way == "seed", touched=touched.get(stream.pk, ()))
         asks[key] = Ask(
             connector,
             config,
@@ -137,3 +137,13 @@ def _ignored(streams: Iterable[Stream]) -> dict[uuid.UUID, frozenset[str]]:
     for stream_id, path in rows.values_list("stream_id", "path"):
         found.setdefault(stream_id, set()).add(path)
     return {key: frozenset(paths) for key, paths in found.items()}
+
+
+def _touched(streams: Iterable[Stream]) -> dict[uuid.UUID, tuple[FileRef, ...]]:
+    """The files of each stream that have another time than when they were read, and the same bytes."""
+    found: dict[uuid.UUID, list[FileRef]] = {}
+    rows = SourceFile.objects.filter(stream__in=[each.pk for each in streams]).exclude(touched="")
+    for each in rows.only("stream_id", "path", "size", "touched", "digest"):
+        ref = FileRef(each.path, each.size, each.touched, digest=each.digest)
+        found.setdefault(each.stream_id, []).append(ref)
+    return {key: tuple(refs) for key, refs in found.items()}

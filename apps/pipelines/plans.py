@@ -86,6 +86,7 @@ class Reading:
     warnings: tuple[str, ...] = ()
     listed: tuple[FileRef, ...] = ()
     changed: tuple[str, ...] = ()
+    touched: tuple[FileRef, ...] = ()
     window: Window | None = None
     failed: dict[str, Any] | None = None
     drift: Drift | None = None
@@ -185,6 +186,7 @@ def _fresh(survey: Survey, key: str, answers: dict[str, Answer]) -> Reading:
         warnings=planned.warnings,
         listed=planned.listed,
         changed=planned.changed,
+        touched=planned.touched,
         drift=answer.drift,
     )
 

@@ -14,6 +14,7 @@ from apps.pipelines import document as documents
 from apps.pipelines import planning, schedules, scheduling, starting, timing
 from apps.pipelines.models import Pipeline, Run, Schedule
 from apps.pipelines.states import RUN_TERMINAL
+from apps.sources import services as sources
 from dataplane.errors import ManifoldError
 from dataplane.patience import within
 from dataplane.steps.plan import answer
@@ -61,10 +62,14 @@ def _anything_new(pipeline: Pipeline) -> bool:
     assert pipeline.published is not None
     document = documents.load(pipeline.published.document)
     try:
-        asks = planning.survey(document, pipeline.pk, pipeline.project_id, "auto").asks.values()
-        looks = [each for each in asks if each.mode == "incremental" and each.connector.family == "file"]
-        answers = within(SECONDS, lambda: [answer(replace(each, watch=None)) for each in looks])
+        survey = planning.survey(document, pipeline.pk, pipeline.project_id, "auto")
+        asks = survey.asks.items()
+        looks = {key: each for key, each in asks if each.mode == "incremental" and each.connector.family == "file"}
+        answers = within(SECONDS, lambda: {key: answer(replace(each, watch=None)) for key, each in looks.items()})
     except ManifoldError as error:
         log.warning("look_failed", pipeline=pipeline.slug, code=error.code, error=str(error))
         return False
-    return any(each.planned is not None and each.planned.window is not None for each in answers)
+    planned = {key: each.planned for key, each in answers.items() if each.planned is not None}
+    for key, each in planned.items():
+        sources.record_touched(survey.streams[key], each.touched)
+    return any(each.window is not None for each in planned.values())

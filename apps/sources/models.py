@@ -231,7 +231,8 @@ class InboxEvent(ProjectRow):
 class SourceFile(ProjectRow):
     """A file that was seen: its size, time, digest (XXH3, 128 bits) once it was read, and whether it is ignored.
 
-    Pending, processed and failed are no columns: they derive from the windows of each pipeline's step.
+    Pending, processed and failed are no columns: they derive from the windows of each pipeline's step. touched: another
+    time of change at which it was found to have the bytes of `digest` all the same, as its place writes it.
     """
 
     project_path = "stream__source__project_id"
@@ -243,6 +244,7 @@ class SourceFile(ProjectRow):
     modified = models.DateTimeField()
     file_date = models.DateField(null=True, blank=True)
     digest = models.CharField(max_length=32, blank=True)
+    touched = models.CharField(max_length=40, blank=True)
     ignored = models.BooleanField(default=False)
     first_seen_at = models.DateTimeField(auto_now_add=True)
     last_seen_at = models.DateTimeField()

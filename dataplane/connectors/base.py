@@ -184,10 +184,11 @@ class Window:
 class Mark:
     """What earlier windows of a pipeline's extract step have read: files for file sources, `upper` for cursors.
 
-    spans: of messages the last span of each partition. boundary_rows: how many rows the last window's `seen` counts, so
-    that rows which came late are noticed although `upper` has not moved; None where nobody counted. seen_from: from
-    which cursor on `seen` knows the rows; nothing before it may be read again, or rows would come twice when a lookback
-    was made longer. seed: everything that is there is read again, whatever the source would begin with.
+    touched: files of this machine that had another time later, and the same bytes, as they were then. spans: of
+    messages the last span of each partition. boundary_rows: how many rows the last window's `seen` counts, so that
+    rows which came late are noticed although `upper` has not moved; None where nobody counted. seen_from: from
+    which cursor on `seen` knows the rows; nothing before it may be read again, or rows would come twice when a
+    lookback was made longer. seed: everything that is there is read again, whatever the source would begin with.
     """
 
     files: tuple[FileRef, ...] = ()
@@ -196,15 +197,17 @@ class Mark:
     seen_from: str | None = None
     ignored: frozenset[str] = frozenset()
     spans: tuple[Span, ...] = ()
-
     seed: bool = False
+    touched: tuple[FileRef, ...] = ()
+
 
 @dataclass(frozen=True)
 class Planned:
     """What an extract would read now. `window` None: nothing new, and `reason` says so in a sentence.
 
     changed: files that are not as they were when they were read, whether they are read again or not. columns: those of
-    the records that were looked at to tell what is new; None where none were.
+    the records that were looked at to tell what is new; None where none were. touched: files that have another time
+    than when they were read, and were found to have the same bytes.
     """
 
     window: Window | None
@@ -214,8 +217,9 @@ class Planned:
     warnings: tuple[str, ...] = ()
     listed: tuple[FileRef, ...] = ()
     changed: tuple[str, ...] = ()
-
     columns: tuple[Column, ...] | None = None
+    touched: tuple[FileRef, ...] = ()
+
 
 @dataclass(frozen=True)
 class StreamInfo:
@@ -357,9 +361,9 @@ class Connector(ABC):
     """What its tests read for real; the matrix shows it, and shows where there is nothing yet."""
     fills_missing: ClassVar[bool] = False
     """Whether a declared column that a part of a stream lacks is read as NULL there."""
-    takes_uploads: ClassVar[bool] = False
     samples: ClassVar[bool] = False
     """Whether it tells the columns by some records only: these show what is new, and never what has gone."""
+    takes_uploads: ClassVar[bool] = False
     """Whether its sources keep files that are given to them."""
     Params: ClassVar[type[BaseModel]]
     """The parameters' model. A secret field is declared with `secret_field()` and is never shown again once stored."""

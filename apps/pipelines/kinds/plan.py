@@ -61,6 +61,7 @@ class PlanAdapter(KindAdapter):
         run.mode, run.mode_reason = plan.mode, plan.reason[:500]
         for each in plan.readings:
             sources.record_files(each.stream, each.listed, each.changed)
+            sources.record_touched(each.stream, each.touched)
         output["drifts"] = drifting.note(run, plan)
         if stops := drifting.stopped(plan):
             return Refused(stops, output)

@@ -27,7 +27,7 @@ from apps.sources.services.credentials import (
 )
 from apps.sources.services.detecting import Detected, detect, told
 from apps.sources.services.drift import accept_drift, mark_seen, note_drift, policy_of, refuse_drift
-from apps.sources.services.files import ignore_file, record_files, record_read
+from apps.sources.services.files import ignore_file, record_files, record_read, record_touched
 from apps.sources.services.grants import disconnect, must_need_consent
 from apps.sources.services.inbox import must_take_events, prune_events, receive_event, standing_of
 from apps.sources.services.inbox_secrets import drop_previous_secret, rotate_secret
@@ -81,6 +81,7 @@ __all__ = [
     "receive_event",
     "record_files",
     "record_read",
+    "record_touched",
     "refuse_drift",
     "remove_upload",
     "rotate_credentials",

@@ -48,7 +48,20 @@ def record_files(stream: Stream, listed: Iterable[FileRef], changed: Collection[
         gone = SourceFile.objects.filter(stream=stream, gone_at__isnull=True).exclude(last_seen_at=now)
         gone.update(gone_at=now)
         if changed:
-            SourceFile.objects.filter(stream=stream, path__in=changed).update(digest="")
+            SourceFile.objects.filter(stream=stream, path__in=changed).update(digest="", touched="")
+
+
+def record_touched(stream: Stream, files: Iterable[FileRef]) -> None:
+    """Keep that these files have another time by now and the bytes that they had, so that nobody compares them again.
+
+    Where another reader has found other bytes in one, that stands.
+    """
+    times = {each.path: each for each in files}
+    rows = list(SourceFile.objects.filter(stream=stream, path__in=times)) if times else []
+    same = [row for row in rows if row.digest == times[row.path].digest and row.touched != times[row.path].modified]
+    for row in same:
+        row.touched = times[row.path].modified
+    SourceFile.objects.bulk_update(same, ["touched"], batch_size=1000)
 
 
 def record_read(stream: Stream, files: Iterable[Mapping[str, Any]]) -> None:
@@ -56,8 +69,8 @@ def record_read(stream: Stream, files: Iterable[Mapping[str, Any]]) -> None:
     digests = {each["path"]: each["digest"] for each in files if each.get("digest")}
     rows = list(SourceFile.objects.filter(stream=stream, path__in=digests))
     for row in rows:
-        row.digest = digests[row.path]
-    SourceFile.objects.bulk_update(rows, ["digest"], batch_size=1000)
+        row.digest, row.touched = digests[row.path], ""
+    SourceFile.objects.bulk_update(rows, ["digest", "touched"], batch_size=1000)
 
 
 def ignore_file(file: SourceFile, *, ignored: bool, actor: Actor) -> SourceFile:

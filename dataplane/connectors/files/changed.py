@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from dataclasses import replace
 
 import xxhash
 
@@ -16,14 +15,27 @@ _CHUNK = 1 << 20
 _NAMED = 100
 
 
-def changed(place: Place, files: Sequence[FileRef], read: Mapping[str, FileRef]) -> list[FileRef]:
-    """The files that have changed since they were read.
+def changed(
+    place: Place, files: Sequence[FileRef], read: Mapping[str, FileRef], touched: Sequence[FileRef] = ()
+) -> tuple[list[FileRef], tuple[FileRef, ...]]:
+    """The files that have changed since they were read, and those that were only touched since, with their digest.
 
-    A file of this machine is known again by its bytes, if it was only touched; elsewhere its time, size and version
-    have to do.
+    A file of this machine is known again by its bytes; elsewhere its time, size and version have to do. `touched` are
+    those of which this was found before: they are not read for it again.
     """
     suspects = [each for each in files if each.path in read and read[each.path].state != each.state]
-    return [each for each in suspects if not (place.local and _same(place, each, read[each.path]))]
+    if not place.local:
+        return suspects, ()
+    found = {(each.path, each.state): each.digest for each in touched}
+    same: list[FileRef] = []
+    for each in suspects:
+        before, known = read[each.path], found.get((each.path, each.state))
+        if not before.digest or each.size != before.size:
+            continue
+        if known == before.digest or (not known and _same(place, each, before)):
+            same.append(replace(each, digest=before.digest))
+    paths = {each.path for each in same}
+    return [each for each in suspects if each.path not in paths], tuple(same)
 
 
 def stopped(stream: str, files: Sequence[FileRef]) -> DataError:
@@ -56,8 +68,6 @@ def told(file: FileRef) -> str:
 
 def _same(place: Place, now: FileRef, before: FileRef) -> bool:
     """Whether a file has the bytes that it had. One that cannot be read has not: reading it tells why."""
-    if not before.digest or now.size != before.size:
-        return False
     try:
         here = place.fetch(place.find(now.path))
         try:
@@ -69,13 +79,6 @@ def _same(place: Place, now: FileRef, before: FileRef) -> bool:
 
 
 def _digest(absolute: str) -> str:
-    """Every plan and every look for new files asks this of a file that was touched, for as long as it lies there."""
-    now = os.stat(absolute)
-    return _hashed(absolute, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
-
-
-@lru_cache(maxsize=1 << 15)
-def _hashed(absolute: str, *_state: int) -> str:
     digest = xxhash.xxh3_128()
     with open(absolute, "rb") as file:
         while chunk := file.read(_CHUNK):

@@ -150,7 +150,7 @@ class FileConnector(Connector):
                     raise _missing(stream, settings, listing)
                 return _planned(place, listing, listing.files, f"All {len(listing.files)} files are read.")
             read = {each.path: each for each in mark.files}
-            changed = changes.changed(place, listing.files, read)
+            changed, touched = changes.changed(place, listing.files, read, mark.touched)
             policy = settings.when_changed or ("read_again" if self._reads_changed else "ignore")
             if changed and policy == "stop":
                 raise changes.stopped(stream.name, changed)
@@ -164,7 +164,7 @@ class FileConnector(Connector):
                 planned = Planned(None, reason, warnings=tuple(listing.warnings), listed=listing.present)
             else:
                 planned = _planned(place, listing, new, _names(new, len(listing.files)))
-            return replace(planned, changed=tuple(each.path for each in changed))
+            return replace(planned, changed=tuple(each.path for each in changed), touched=touched)
 
     def listed(self, streams: Sequence[StreamConfig]) -> dict[str, tuple[FileRef, ...]]:
         """The files of each of these streams, by its name; all told by one look at the place. Raises ManifoldError."""

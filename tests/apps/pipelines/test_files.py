@@ -16,6 +16,7 @@ from apps.pipelines import filestates, fixing, services
 from apps.pipelines.models import Pipeline, Run
 from apps.sources import services as sources
 from apps.sources.models import SourceFile, Stream
+from dataplane.connectors.files import changed
 from dataplane.errors import ConfigurationError
 from tests.apps.pipelines import workshop as ws
 from tests.people import Api, member
@@ -155,6 +156,10 @@ def test_a_file_that_was_only_touched_has_not_changed(project: Project, drop: Pa
     put(drop, "2", "2,20")
     assert ws.run(pipeline).state == "skipped"
     assert states(pipeline)["2"] == "processed"
+    assert SourceFile.objects.get(path="sales_2026-02.csv").touched
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(changed, "_digest", lambda path: pytest.fail("it was compared before"))
+        assert ws.run(pipeline).state == "skipped"
     put(drop, "2", "2,22")
     ended = ws.run(pipeline)
     assert ended.state == "succeeded", ws.error_of(ended)
