@@ -144,6 +144,10 @@ def _read(file: Path) -> dict[str, Any]:
 def _write(file: Path, text: str) -> None:
     """Replace a file as a whole; readable by its owner only."""
     descriptor, partial = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-    with open(descriptor, "w", encoding="utf-8") as out:
-        out.write(text)
-    Path(partial).replace(file)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as out:
+            out.write(text)
+        Path(partial).replace(file)
+    except OSError:
+        Path(partial).unlink(missing_ok=True)
+        raise

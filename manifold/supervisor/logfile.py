@@ -23,6 +23,8 @@ class LogFile:
     def write(self, chunk: bytes) -> None:
         """A full disk must not stop the platform: what cannot be written is dropped."""
         try:
+            if self._file.closed:
+                self._file = self._open()
             if self._file.tell() + len(chunk) > self.max_bytes:
                 self._rotate()
             self._file.write(chunk)

@@ -139,7 +139,7 @@ class Platform:
     def _start(self) -> None:
         assert self.home.lock is not None
         self.watch = Watch(
-            self.home.folder("logs"), self.say, close_in_child=[self.home.lock], changed=self._write_platform
+            self.home.folder("logs"), self.say, close_in_child=[self.home.lock], changed=self._record_child
         )
         self.services.start_making()
         self.services.start_valkey(self.watch)
@@ -223,6 +223,13 @@ class Platform:
                 "processes": {name: child.identity for name, child in self.watch.children.items() if child.running},
             }
         )
+
+    def _record_child(self) -> None:
+        """A full disk must not stop the platform: until there is room, the file tells of processes that have ended."""
+        try:
+            self._write_platform()
+        except OSError as error:
+            self.say(f"{self.home.path}/platform.json could not be written: {error.strerror}. Make room there.")
 
     def _supervise(self) -> int:
         self.watchdog = Watchdog(self.watch, ("worker", "system"), lambda: probes.ask("broker", probes.broker).up)

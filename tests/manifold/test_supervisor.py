@@ -189,6 +189,21 @@ def test_a_dead_child_is_started_again(up: Up, name: str) -> None:
     assert f"{name} was ended by SIGKILL; it is started again" in up.text()
 
 
+def test_a_folder_that_takes_no_file_stops_nothing(up: Up) -> None:
+    file = up.home / "platform.json"
+    started = {name: each["pid"] for name, each in up.platform["processes"].items()}
+    file.unlink()
+    file.mkdir()  # As on a full disk, what is written cannot take its place.
+    os.kill(started["beat"], signal.SIGKILL)
+    until(lambda: f"{file} could not be written" in up.text() or up.ended)
+    assert not up.ended, up.text()
+    assert not list(up.home.glob(".platform.json-*"))
+    file.rmdir()
+    os.kill(started["web"], signal.SIGKILL)
+    until(lambda: set(up.platform.get("processes", ())) == set(started))
+    until(lambda: up.answers("/startupz"), 60)
+
+
 def test_a_frozen_bystander_with_a_recorded_number_is_left_alone(tmp_path: Path) -> None:
     bystander = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
@@ -369,6 +384,18 @@ def test_a_full_log_moves_aside(tmp_path: Path) -> None:
         "web.log.1": "4",
         "web.log.2": "3",
     }
+
+
+def test_a_log_that_could_not_be_opened_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    log = LogFile(tmp_path / "logs" / "web.log", max_bytes=10)
+    log.write(b"0123456789")
+    (tmp_path / "logs").rename(tmp_path / "away")
+    log.write(b"lost")
+    (tmp_path / "away").rename(tmp_path / "logs")
+    log.write(b"kept")
+    log.close()
+    assert (tmp_path / "logs" / "web.log").read_bytes().endswith(b"kept")
 
 
 def test_platform_json_is_what_the_command_reads(up: Up) -> None:
