@@ -231,3 +231,13 @@ def test_a_source_that_needs_no_consent_has_none(project: Project, shop: Api, br
     assert "grant-title" not in browser.get(PAGE).content.decode()
     answer = browser.post(f"{PAGE}connect/", {"do": "connect"}, follow=True)
     assert not Connecting.objects.exists() and answer.status_code == 200
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fd00:ec2::254]", "10.1.2.3"])
+def test_no_address_of_a_token_leads_into_the_own_network(
+    project: Project, shop: Api, authority: Authority, browser: Client, host: str
+) -> None:
+    added(project, shop, authority, token_url=f"http://{host}/latest")
+    page = said(browser, consent(away(browser)))
+    assert "which no source may reach" in page or "an address of a private network" in page
+    assert not Grant.objects.exists()
