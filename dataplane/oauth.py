@@ -158,6 +158,12 @@ def by_device(http: Http, app: App, device_code: str) -> Tokens:
     return _tokens(http, app, {"grant_type": _DEVICE_GRANT, "device_code": device_code})
 
 
+def by_assertion(http: Http, token_url: str, assertion: str) -> Tokens:
+    """Tokens for whoever has signed the assertion (RFC 7523), which says who that is, and what is wanted."""
+    form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
+    return _tokens(http, App(token_url, ""), form)
+
+
 def basic(user: str, password: str) -> str:
     """The value of the header Authorization."""
     return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
@@ -189,7 +195,8 @@ def _asked(http: Http, url: str, app: App, form: Mapping[str, str]) -> dict[str,
         # RFC 6749, 2.3.1: both parts are escaped before they are put together.
         headers["Authorization"] = basic(quote(app.client_id, safe=""), quote(app.client_secret, safe=""))
     else:
-        form |= {"client_id": app.client_id} | ({"client_secret": app.client_secret} if app.client_secret else {})
+        form |= {"client_id": app.client_id} if app.client_id else {}
+        form |= {"client_secret": app.client_secret} if app.client_secret else {}
     with http.post(url, form, headers) as answer:
         status, body = answer.status, b""
         for chunk in answer.chunks():

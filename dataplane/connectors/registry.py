@@ -19,6 +19,8 @@ _CONNECTORS = {
     "sftp": "dataplane.connectors.sftp.Sftp",
     "ftp": "dataplane.connectors.ftp.Ftp",
     "s3": "dataplane.connectors.s3.S3",
+    "azure_blob": "dataplane.connectors.azure_blob.AzureBlob",
+    "gcs": "dataplane.connectors.gcs.GoogleStorage",
     "rest": "dataplane.connectors.rest.Rest",
     "graphql": "dataplane.connectors.graphql.GraphQL",
     "kafka": "dataplane.connectors.kafka.Kafka",

@@ -36,11 +36,52 @@ def bucket(clue: Clue) -> Guess | None:
         return None
     if address.scheme in ("s3", "s3a", "s3n"):
         return Guess(CERTAIN, ("It is the address of a bucket.",), _bucket(address.host, address.path), address.host)
-    if address.scheme in ("gs", "gcs"):
-        params = {**_bucket(address.host, address.path), "endpoint": "https://storage.googleapis.com"}
-        reason = "It is a bucket of Google's, which is read by the protocol of S3 with HMAC keys."
-        return Guess(LIKELY, (reason,), params, address.host)
     return _bucket_on_the_web(address) if address.scheme in ("http", "https") else None
+
+
+def google_bucket(clue: Clue) -> Guess | None:
+    """A bucket of Google Cloud Storage."""
+    address = clue.address
+    if address is None:
+        return None
+    if address.scheme in ("gs", "gcs"):
+        return Guess(CERTAIN, ("It is the address of a bucket.",), _bucket(address.host, address.path), address.host)
+    first, _, rest = address.path.strip("/").partition("/")
+    if address.host in ("storage.googleapis.com", "storage.cloud.google.com") and first:
+        return Guess(LIKELY, ("Buckets of Google have such addresses.",), _bucket(first, rest), first)
+    if address.host.endswith(".storage.googleapis.com"):
+        name = address.host.removesuffix(".storage.googleapis.com")
+        return Guess(LIKELY, ("Buckets of Google have such addresses.",), _bucket(name, address.path), name)
+    return None
+
+
+def container(clue: Clue) -> Guess | None:
+    """A container of Azure Blob Storage: its address, that of a file in it, or the connection string of its account."""
+    pairs = {
+        name.strip().lower(): value.strip()
+        for name, value in (each.partition("=")[::2] for each in clue.line.split(";"))
+    }
+    if "accountname" in pairs and ("accountkey" in pairs or "blobendpoint" in pairs):
+        params = {"account": pairs["accountname"], "account_key": pairs.get("accountkey", "")}
+        suffix = pairs.get("endpointsuffix", "core.windows.net")
+        usual = f"https://{params['account']}.blob.{suffix}"
+        if (endpoint := pairs.get("blobendpoint") or usual) and not endpoint.endswith(".blob.core.windows.net"):
+            params["endpoint"] = endpoint.rstrip("/")
+        kept = {name: value for name, value in params.items() if value}
+        return Guess(CERTAIN, ("It is the connection string of a storage account.",), kept, params["account"])
+    address = clue.address
+    if address is None or not re.fullmatch(r"[a-z0-9]+\.(blob|dfs)\.core\.windows\.net", address.host):
+        return None
+    account = address.host.partition(".")[0]
+    first, _, rest = address.path.strip("/").partition("/")
+    if address.scheme in ("abfs", "abfss", "wasb", "wasbs"):
+        first, rest = address.user, address.path
+    params = {"account": account} | ({"container": first} if first else {})
+    if folder := _bucket(first, rest).get("prefix"):
+        params["prefix"] = folder
+    if "sig" in address.query:
+        params["sas"] = urlencode(address.query)
+    return Guess(CERTAIN, ("Containers of Azure have such addresses.",), params, first)
 
 
 def _bucket_on_the_web(address: Address) -> Guess | None:

@@ -21,6 +21,11 @@ class Keys:
     token: str | None = None
 
 
+def keys_of(access: str | None, secret: str | None, token: str | None = None) -> Keys | None:
+    """The keys, where both halves are there."""
+    return Keys(access, secret, token) if access and secret else None
+
+
 def query(values: Mapping[str, str]) -> str:
     """A query in the order and with the escapes that are signed."""
     return "&".join(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in sorted(values.items()))

@@ -91,6 +91,23 @@ FILES: list[tuple[str, str, dict[str, Any]]] = [
     ("https://my-bucket.s3.eu-west-1.amazonaws.com/in/", "s3", {"bucket": "my-bucket", "region": "eu-west-1"}),
     ("https://s3.eu-west-1.amazonaws.com/my-bucket/in/", "s3", {"bucket": "my-bucket", "prefix": "in"}),
     ("http://minio.example.org:9000/my-bucket", "s3", {"endpoint": "http://minio.example.org:9000"}),
+    ("gs://my-bucket/in/2026/x.csv", "gcs", {"bucket": "my-bucket", "prefix": "in/2026"}),
+    ("https://storage.googleapis.com/my-bucket/in/", "gcs", {"bucket": "my-bucket", "prefix": "in"}),
+    (
+        "https://acct.blob.core.windows.net/drop/in/x.csv?sv=2&sig=s%3D",
+        "?azure_blob",
+        {"container": "drop", "sas": "sv=2&sig=s%3D"},
+    ),
+    (
+        "abfss://drop@acct.dfs.core.windows.net/in",
+        "azure_blob",
+        {"account": "acct", "container": "drop", "prefix": "in"},
+    ),
+    (
+        "DefaultEndpointsProtocol=https;AccountName=acct;AccountKey=c2VjcmV0;EndpointSuffix=core.windows.net",
+        "azure_blob",
+        {"account": "acct", "account_key": "c2VjcmV0"},
+    ),
     ("https://data.example.org/orders.csv", "http_files", {"urls": ["https://data.example.org/orders.csv"]}),
     ("https://u:p@data.example.org/orders.csv.zst", "http_files", {"auth": "basic", "password": "p"}),
     ("https://data.example.org/a.csv?token=T", "http_files", {"urls": ["https://data.example.org/a.csv"]}),

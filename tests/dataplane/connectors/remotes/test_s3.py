@@ -121,7 +121,7 @@ def test_a_folder_of_the_bucket_is_the_root(store: Store) -> None:
 
 
 def test_a_listing_of_many_pages_is_read_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages = "dataplane.connectors.s3.connector.Bucket._pages"
+    pages = "dataplane.connectors.files.store.Store._pages"
     monkeypatch.setattr(f"{pages}.__defaults__", (2,))
     days(store, *range(1, 8))
     planned = store.connector().plan(StreamConfig("x", settings={"pattern": "**/*.csv"}), "incremental", Mark())
