@@ -35,6 +35,7 @@ _CONNECTORS = {
     "bigquery": "dataplane.connectors.warehouses.bigquery.BigQuery",
     "sqlserver": "dataplane.connectors.warehouses.sqlserver.SQLServer",
     "oracle": "dataplane.connectors.warehouses.oracle.Oracle",
+    "trino": "dataplane.connectors.warehouses.trino.Trino",
     "mongodb": "dataplane.connectors.mongodb.MongoDB",
     "sqlite": "dataplane.connectors.sqlite.SQLite",
     "duckdb": "dataplane.connectors.duckdb_file.DuckDBFile",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from pydantic import Field, field_validator
 from dataplane.connectors import recognising
 from dataplane.connectors.base import secret_field
 from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.warehouses import faults
 from dataplane.connectors.warehouses.adbc import AdbcSession
 from dataplane.connectors.warehouses.connector import Warehouse
 from dataplane.connectors.warehouses.dialect import Dialect
@@ -28,6 +30,7 @@ from dataplane.connectors.warehouses.types import (
     other,
     unchanged,
 )
+from dataplane.errors import ManifoldError
 
 
 class BigQueryParams(WarehouseParams):
@@ -149,7 +152,7 @@ class BigQuery(Warehouse):
         return Guess(recognising.CERTAIN, (f"It is {address.form} for {cls.title}.",), params, title=address.host)
 
     def opened(self, address: str, seconds: float) -> Session:
-        return BigQuerySession(self.params)
+        return BigQuerySession(self.params, seconds)
 
     def version(self, session: Session) -> str:
         session.one("SELECT 1", "the version")
@@ -160,14 +163,34 @@ class BigQuerySession(AdbcSession):
     """Each statement is a job of the project's."""
 
     module, extra, product = "adbc_driver_bigquery", "bigquery", "BigQuery"
-    states = {"42501": "missing_grant"}
+    states: Mapping[str, str] = {}
 
-    def __init__(self, params: BigQueryParams) -> None:
+    def __init__(self, params: BigQueryParams, seconds: float) -> None:
+        self._seconds = seconds
         self.given = given_to_the_driver(params)
         super().__init__(params)
 
+    def rows(self, sql: str) -> pa.RecordBatchReader:
+        """The driver knows no limit, and tries again for minutes what cannot be reached, so it is told to end."""
+        cursor = self._connection.cursor()
+        limit = threading.Timer(self._seconds, cursor.adbc_cancel)
+        limit.daemon = True
+        limit.start()
+        try:
+            cursor.execute(sql)
+            return cursor.fetch_record_batch()
+        finally:
+            limit.cancel()
+
     def connected(self) -> Any:
-        return self._driver.connect(db_kwargs=self.given)
+        return self._driver.connect(db_kwargs=self.given, autocommit=True)
+
+    def explained(self, error: BaseException, what: str) -> ManifoldError | None:
+        # Of Google's own codes the driver keeps the words only.
+        code = next((code for words, code in _SAID.items() if words in str(error)), None)
+        if code is None or not hasattr(error, "status_code"):
+            return super().explained(error, what)
+        return faults.refused(code, str(error), what, self._params.about)
 
     def native(self, field: pa.Field) -> str:
         type_ = field.type
@@ -178,6 +201,15 @@ class BigQuerySession(AdbcSession):
         return next((name for fits, name in _ARROW if fits(type_)), "STRING")
 
 
+_SAID = {
+    "cannot fetch token": "authentication",
+    "invalid_grant": "authentication",
+    "context canceled": "statement_timeout",
+    "Error 403": "missing_grant",
+    "Error 404": "table_missing",
+    "Unrecognized name": "column_missing",
+    "Syntax error": "query_syntax",
+}
 _ARROW = (
     (pa.types.is_integer, "INT64"),
     (pa.types.is_floating, "FLOAT64"),

@@ -25,7 +25,7 @@ _CONFIGURATION = {
     "statement_refused": "{host} refused to read {what}: {said}. Mend the query or the filter of the stream.",
 }
 _TRANSIENT = {
-    "statement_timeout": "Reading {what} took longer than the time limit. Read less at a time.",
+    "statement_timeout": "Reading {what} took longer than the time limit: {said}. Read less at a time.",
     "connection_lost": "{host} broke off reading {what}: {said}. It is tried again.",
     "server_busy": "{host} has no room for {what} now: {said}. It is tried again.",
 }

@@ -219,7 +219,7 @@ class OracleSession(Session):
 
     def rows(self, sql: str) -> pa.RecordBatchReader:
         frames = (pa.table(each) for each in self._connection.fetch_df_batches(sql, size=BATCH_ROWS))
-        first = next(frames)
+        first = next(frames, None) or pa.table(self._connection.fetch_df_all(sql))
 
         def batches() -> Iterator[pa.RecordBatch]:
             yield from first.to_batches()

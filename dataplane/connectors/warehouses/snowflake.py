@@ -168,7 +168,7 @@ class SnowflakeSession(AdbcSession):
         super().__init__(params)
 
     def connected(self) -> Any:
-        connection = self._driver.connect(db_kwargs=self.given)
+        connection = self._driver.connect(db_kwargs=self.given, autocommit=True)
         self._connection = connection
         with connection.cursor() as cursor:
             cursor.execute(f"ALTER SESSION SET TIMEZONE = 'UTC', STATEMENT_TIMEOUT_IN_SECONDS = {int(self._seconds)}")

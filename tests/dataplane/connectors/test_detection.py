@@ -43,6 +43,7 @@ DATABASES: list[tuple[str, str, dict[str, Any]]] = [
     ("acme.database.windows.net", "sqlserver", {"host": "acme.database.windows.net"}),
     ("oracle+oracledb://u:p@h:1521/FREEPDB1", "oracle", {"database": "FREEPDB1", "password": "p"}),
     ("snowflake://u:p@acme-one.snowflakecomputing.com/SALES", "snowflake", {"database": "SALES", "password": "p"}),
+    ("jdbc:trino://h:8443/hive", "trino", {"port": 8443, "database": "hive"}),
     ("bigquery://acme/sales", "bigquery", {"database": "acme", "schemas": ["sales"]}),
     ("jdbc:redshift://h:5439/dev?user=u", "redshift", {"database": "dev", "user": "u"}),
     ("dev.abc123.eu-west-1.redshift.amazonaws.com:5439", "redshift", {"port": 5439}),

@@ -28,7 +28,7 @@ from dataplane.connectors.warehouses.session import Session
 from dataplane.connectors.warehouses.types import Native
 from dataplane.errors import ConfigurationError, ManifoldError
 
-KEYS = ("clickhouse", "redshift", "sqlserver", "oracle", "snowflake", "bigquery")
+KEYS = ("clickhouse", "redshift", "sqlserver", "oracle", "snowflake", "bigquery", "trino")
 ZONED = "TIMESTAMP WITH TIME ZONE"
 
 # Of each product: a type in its words, what arrives, the expression that is sent, and a text that it may answer with,
@@ -124,6 +124,23 @@ TYPES: dict[str, list[tuple[str, str, str, str, str]]] = {
         ("BINARY", "BLOB", 'HEX_ENCODE("c")', "FF", "\\xFF"),
         ("VARIANT", "VARCHAR", 'TO_JSON(TO_VARIANT("c"))', "{}", "{}"),
     ],
+    "trino": [
+        ("bigint", "BIGINT", '"c"', "9223372036854775807", "9223372036854775807"),
+        ("double", "DOUBLE", '"c"', "NaN", "nan"),
+        ("boolean", "BOOLEAN", '"c"', "true", "true"),
+        ("decimal(10, 2)", "DECIMAL(10,2)", 'CAST("c" AS varchar)', "-1.50", "-1.50"),
+        ("varchar(5)", "VARCHAR", '"c"', "x", "x"),
+        ("timestamp(3)", "TIMESTAMP", 'CAST("c" AS varchar)', "2026-01-01 00:00:00.123", "2026-01-01 00:00:00.123"),
+        (
+            "timestamp(6) with time zone",
+            ZONED,
+            "CAST(CAST(at_timezone(\"c\", 'UTC') AS timestamp(6)) AS varchar) || '+00'",
+            "2026-01-01 00:00:00.123456+00",
+            "2026-01-01 00:00:00.123456+00",
+        ),
+        ("varbinary", "BLOB", 'to_hex("c")', "FF", "\\xFF"),
+        ("array(row(a bigint))", "VARCHAR", 'json_format(CAST("c" AS json))', "[]", "[]"),
+    ],
     "bigquery": [
         ("INT64", "BIGINT", "`c`", "-9223372036854775808", "-9223372036854775808"),
         ("NUMERIC", "DECIMAL(38,9)", "CAST(`c` AS STRING)", "1.5", "1.500000000"),
@@ -154,6 +171,7 @@ CURSORS = {
     "sqlserver": ("datetime", "CAST(CAST('2026-01-01 00:00:00.5' AS datetime2(7)) AS datetime)"),
     "oracle": ("DATE", "TO_TIMESTAMP('2026-01-01 00:00:00.5', 'YYYY-MM-DD HH24:MI:SS.FF9')"),
     "snowflake": ("TIMESTAMP_NTZ(9)", "CAST('2026-01-01 00:00:00.5' AS TIMESTAMP_NTZ(9))"),
+    "trino": ("timestamp(3)", "CAST('2026-01-01 00:00:00.5' AS timestamp(3))"),
     "bigquery": ("DATETIME", "CAST('2026-01-01 00:00:00.5' AS DATETIME)"),
 }
 
