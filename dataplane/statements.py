@@ -303,10 +303,13 @@ def _syntax_error(parsed: dict[str, Any], text: str, before: str) -> StatementEr
             "Write one SELECT.",
             code="sql_refused",
         )
+    remedy = "Correct the statement."
+    if message.endswith('near "@"'):
+        remedy = 'Put the name of a snapshot in double quotes, as in "flights@3".'
     if "position" not in parsed:
-        return StatementError(message, "Correct the statement.", code="sql_syntax")
+        return StatementError(message, remedy, code="sql_syntax")
     line, column = _place(text[: int(parsed["position"])], before)
-    return StatementError(message, "Correct the statement.", code="sql_syntax", line=line, column=column)
+    return StatementError(message, remedy, code="sql_syntax", line=line, column=column)
 
 
 def _place(text_before: str, added: str) -> tuple[int, int]:

@@ -227,3 +227,12 @@ def test_looking_at_a_statement_loads_no_library_for_tables_of_python() -> None:
     begun = f"import sys, duckdb; before = set(sys.modules); {look}"
     done = subprocess.run([sys.executable, "-c", begun], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_snapshot_without_quotes_is_told_how_to_write_it() -> None:
+    with pytest.raises(StatementError) as caught:
+        check_select("SELECT * FROM flights@3", ["flights@3"])
+    assert (caught.value.code, caught.value.evidence["remedy"]) == (
+        "sql_syntax",
+        'Put the name of a snapshot in double quotes, as in "flights@3".',
+    )
