@@ -44,6 +44,8 @@ class Client:
     """
 
     def __init__(self, params: Session, networks: Sequence[str], *, hurried: bool, grant: Grant | None = None) -> None:
+        # Whoever only tries a sample wants no page more than that; a grant is renewed by the thread that reads.
+        self.may_ask_ahead = not hurried and grant is None
         self._params = params
         self._http = Http(networks)
         self._sign_in = SignIn(params, self._http, grant)

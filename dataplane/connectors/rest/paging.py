@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,13 +41,26 @@ class Pages:
         self._connection = connection
         self._since = since
 
-    def __iter__(self) -> Iterator[Page]:
+    def __iter__(self) -> Generator[Page, None, None]:
         """Raises DataError for pages that come again, and ManifoldError for what the server refuses."""
+        pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="next-page")
+        try:
+            yield from self._read(pool)
+        finally:
+            # Nobody wants the page that is on its way any more; the end of the session ends it.
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, pool: ThreadPoolExecutor) -> Iterator[Page]:
         endpoint, url, received = self._endpoint, self.first(), 0
         seen = {digest(url.encode())}
         before = b""
+        coming: Future[Answered] | None = None
+        size = 0
         for number in range(self._params.most_pages):
-            answered = self._client.get(url)
+            answered = self._client.get(url) if coming is None else coming.result()
+            ahead = self._known(url, number, answered, size) if self._client.may_ask_ahead else None
+            coming = pool.submit(self._client.get, ahead) if ahead else None
+            size = len(answered.body)
             if answered.status == 404:
                 if number and endpoint.pagination == "page":
                     return
@@ -85,6 +99,23 @@ class Pages:
             asked[endpoint.since_parameter] = self._since
         return with_parameters(self._params.url(endpoint), asked)
 
+    def _known(self, url: str, number: int, answered: Answered, size: int) -> str | None:
+        """The address of the next page, where it can be told before this one is looked into and is sure to be asked.
+
+        size: bytes of the page before. One much smaller may be the empty one that ends pages by number.
+        """
+        if answered.status == 404 or number + 1 == self._params.most_pages:
+            return None
+        if self._endpoint.pagination == "link":
+            told = linked(answered.headers.get("link", ""))
+            return following(url, told) if told else None
+        if self._endpoint.pagination == "page" and 0 < size < 2 * len(answered.body):
+            return self._numbered(url, number + 1)
+        return None
+
+    def _numbered(self, url: str, number: int) -> str:
+        return with_parameters(url, {self._endpoint.parameter: str(self._endpoint.first_page + number)})
+
     def _following(self, url: str, number: int, received: int, answered: Answered, page: Page) -> str | None:
         """The address of the next page. A page by number is the last when nothing is on it, however few the others
         hold: a server may give less than it was asked for."""
@@ -92,7 +123,7 @@ class Pages:
         if endpoint.more_path and endpoint.pagination in ("cursor", "last") and not _says_more(page, endpoint):
             return None
         if endpoint.pagination == "page" and page.count:
-            return with_parameters(url, {endpoint.parameter: str(endpoint.first_page + number + 1)})
+            return self._numbered(url, number + 1)
         if endpoint.pagination == "offset" and page.count:
             return with_parameters(url, {endpoint.parameter: str(received)})
         if endpoint.pagination == "cursor" and page.cursor not in (None, "false"):

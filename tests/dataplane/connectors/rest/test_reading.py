@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pytest
 from pydantic import ValidationError
 
 from dataplane.connectors.base import Column, Mark, StreamConfig, Window
 from dataplane.connectors.registry import build
+from dataplane.connectors.rest import Rest
+from dataplane.connectors.rest.client import Client
+from dataplane.connectors.rest.records import Page
+from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError
+from dataplane.oauth import Grant, Token
+from tests.dataplane.connectors.remotes.web import Request
 from tests.dataplane.connectors.rest.api import Api, order
 from tests.dataplane.connectors.rest.reading import LOOPBACK, WAYS, source, stream_of
 from tests.dataplane.steps.files_source import extracted, rejects, rows, typed
@@ -167,3 +176,67 @@ def test_wrong_parameters_say_what_to_write(params: dict[str, object], said: str
     with pytest.raises(ValidationError) as caught:
         build("rest", {"base_url": "http://host", "streams": ["orders /orders"], **params}, networks=LOOPBACK)
     assert said in str(caught.value)
+
+
+def pages_of(
+    api: Api, way: str, duck: duckdb.DuckDBPyConnection, *, hurried: bool = False, grant: Grant | None = None
+) -> Generator[Page, None, None]:
+    connector = source(api, way)
+    assert isinstance(connector, Rest)
+    client = Client(connector.params, LOOPBACK, hurried=hurried, grant=grant)
+    yield from connector.pages(client, connector.declared()["orders"], duck)
+
+
+@pytest.mark.parametrize("way", ["page", "link"])
+def test_the_next_page_is_asked_for_while_one_is_looked_at(api: Api, way: str) -> None:
+    arrived = threading.Event()
+
+    def heard(number: int, _request: Request) -> bool:
+        if number == 3:
+            arrived.set()
+        return False
+
+    api.before = heard
+    with connector_instance() as duck:
+        pages = pages_of(api, way, duck)
+        assert [next(pages).count, next(pages).count] == [3, 3]
+        assert arrived.wait(60), "the third page was asked for before anybody wanted it"
+        assert sum(each.count for each in pages) == 1
+
+
+@pytest.mark.parametrize(("way", "requests"), [("page", 4), ("link", 3)])
+def test_no_page_is_asked_for_behind_the_last(api: Api, way: str, requests: int) -> None:
+    with connector_instance() as duck:
+        assert sum(each.count for each in pages_of(api, way, duck)) == 7
+    assert len(api.asked) == requests
+
+
+class Granted:
+    """A grant that nobody needs."""
+
+    def token(self, refused: str = "") -> Token:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(("hurried", "grant"), [(True, None), (False, Granted())], ids=["a sample", "by a grant"])
+def test_some_ask_for_no_page_before_it_is_wanted(api: Api, hurried: bool, grant: Grant | None) -> None:
+    """A sample wants no more; the token of a grant is renewed through a database, by the thread that reads."""
+    with connector_instance() as duck:
+        pages = pages_of(api, "link", duck, hurried=hurried, grant=grant)
+        assert [next(pages).count, next(pages).count] == [3, 3]
+        pages.close()
+    assert len(api.asked) == 2
+
+
+def test_a_page_that_fails_while_another_is_looked_at_fails_in_its_turn(api: Api) -> None:
+    def refused(number: int, request: Request) -> bool:
+        if number == 3:
+            request.answer(400, b"{}")
+        return number == 3
+
+    api.before = refused
+    with connector_instance() as duck:
+        pages = pages_of(api, "link", duck)
+        assert [next(pages).count, next(pages).count] == [3, 3]
+        with pytest.raises(ConfigurationError, match="answers 400"):
+            next(pages)
