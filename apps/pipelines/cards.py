@@ -64,7 +64,8 @@ _BEHIND = """
     CROSS JOIN LATERAL jsonb_each(v.document -> 'steps') step
     CROSS JOIN LATERAL (
         SELECT (w.bounds ->> 'behind')::bigint AS behind FROM pipelines_window w
-        WHERE w.pipeline_id = p.id AND w.step_key = step.key AND w.source = s.id AND w.state = 'done'
+        WHERE w.pipeline_id = p.id AND w.step_key = step.key AND w.source = s.id
+              AND w.stream = step.value -> 'extract' ->> 'stream' AND w.state = 'done'
               AND w.bounds -> 'kind' = '"offsets"'
         ORDER BY w.id DESC LIMIT 1
     ) newest

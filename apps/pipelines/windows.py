@@ -12,11 +12,11 @@ import uuid
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from django.db.models import Q, Subquery
+from django.db import connection
 from django.db.models.functions import Now
 
 from apps.pipelines.graph import PLAN, Graph, Node
-from apps.pipelines.models import Run, Window
+from apps.pipelines.models import Backfill, Run, Window
 from apps.pipelines.states import STEP_DONE
 from apps.sources.models import Stream
 from dataplane.connectors.base import FileRef, Mark, Span
@@ -24,6 +24,27 @@ from dataplane.connectors.base import Window as Bounds
 
 OPEN = ("planned", "staged")
 READ = ("done", "failed")
+# From one step and stream to the next, without a look at the windows between.
+_LIVE_ENDS = """
+    WITH RECURSIVE chains AS (
+        (SELECT step_key, source, stream FROM pipelines_window
+         WHERE pipeline_id = %(pipeline)s ORDER BY step_key, source, stream LIMIT 1)
+        UNION ALL
+        SELECT next.* FROM chains c CROSS JOIN LATERAL (
+            SELECT step_key, source, stream FROM pipelines_window
+            WHERE pipeline_id = %(pipeline)s AND (step_key, source, stream) > (c.step_key, c.source, c.stream)
+            ORDER BY step_key, source, stream LIMIT 1
+        ) next
+    )
+    SELECT ends.id FROM chains c CROSS JOIN LATERAL (
+        (SELECT id FROM pipelines_window w WHERE {own} ORDER BY id LIMIT 1)
+        UNION
+        (SELECT id FROM pipelines_window w WHERE {own} ORDER BY id DESC LIMIT 1)
+    ) ends
+""".format(
+    own="w.pipeline_id = %(pipeline)s AND (w.step_key, w.source, w.stream) = (c.step_key, c.source, c.stream) "
+    "AND w.backfill_id IS NULL AND w.state <> 'forgotten'"
+)
 
 
 def graph_of(run: Run) -> Graph:
@@ -56,19 +77,32 @@ def deciding(pipeline_id: uuid.UUID, batch: uuid.UUID | None = None) -> list[Win
     batch, as is this `batch`, what came late since the oldest of these, and every window that names files.
     """
     rows = Window.objects.filter(pipeline_id=pipeline_id).exclude(state="forgotten")
-    unfinished = rows.exclude(state="done")
+    # Each of these reads few rows by an index of its own, however many windows there are.
+    unfinished = list(rows.exclude(state="done").order_by("id").values_list("pk", "batch"))
+    wanted = [
+        rows.filter(pk__in=[*_live_ends(pipeline_id), *_backfill_ends(pipeline_id)]),
+        rows.filter(bounds__kind="files"),
+        rows.filter(batch__in=[batch, *(each for _, each in unfinished)]),
+    ]
+    if unfinished:
+        wanted.append(rows.filter(pk__gt=unfinished[0][0], bounds__late__gt=0))
+    found = {each.pk: each for part in wanted for each in part}
+    return [found[pk] for pk in sorted(found)]
+
+
+def _live_ends(pipeline_id: uuid.UUID) -> list[uuid.UUID]:
+    """The first and the newest window of each step and stream that live runs have read."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LIVE_ENDS, {"pipeline": pipeline_id})
+        return [pk for (pk,) in cursor.fetchall()]
+
+
+def _backfill_ends(pipeline_id: uuid.UUID) -> list[uuid.UUID]:
+    """The same of each backfill."""
+    own = Window.objects.filter(backfill__in=Backfill.objects.filter(pipeline=pipeline_id)).exclude(state="forgotten")
     chain = ("step_key", "source", "stream", "backfill_id")
-    first, newest = (rows.order_by(*chain, way).distinct(*chain).values("pk") for way in ("id", "-id"))
-    oldest = Subquery(unfinished.order_by("id").values("pk")[:1])
-    wanted = (
-        ~Q(bounds__kind__in=["cursor", "slice", "offsets"])
-        | Q(pk__in=first)
-        | Q(pk__in=newest)
-        | Q(batch__in=unfinished.values("batch"))
-        | Q(batch=batch)
-        | Q(pk__gt=oldest, bounds__late__gt=0)
-    )
-    return list(rows.filter(wanted).order_by("id"))
+    ends = (own.order_by(*chain, way).distinct(*chain).values_list("pk", flat=True) for way in ("id", "-id"))
+    return [pk for each in ends for pk in each]
 
 
 def in_batch(batch: uuid.UUID | None) -> dict[str, Window]:

@@ -44,7 +44,8 @@ class Window(ProjectRow):
     class Meta:
         ordering = ["-id"]
         indexes = [
-            models.Index(fields=["pipeline", "step_key", "-id"], name="window_newest"),
+            models.Index(fields=["pipeline", "step_key", "source", "stream", "-id"], name="window_chain"),
+            models.Index(fields=["pipeline"], condition=~Q(state__in=["done", "forgotten"]), name="window_unfinished"),
             # Of windows of messages there may be one a minute: what asks for files leaves them alone.
             models.Index(fields=["source", "stream"], condition=Q(bounds__kind="files"), name="window_of_files"),
         ]
