@@ -107,7 +107,9 @@ def connect() -> psycopg.Connection[tuple[datetime]]:
     try:
         return psycopg.connect(url, connect_timeout=3, autocommit=True)
     except psycopg.Error as error:
-        reason = str(error).strip().splitlines()[-1]
+        # Below the reason stands a question, set in, whether the server runs.
+        said = [each for each in str(error).splitlines() if each.strip() and not each.startswith("\t")]
+        reason = said[-1].rpartition(" failed: ")[2].strip()
         raise Unwell(
             f"PostgreSQL at {place(url)} does not let us in: {reason}",
             "Start it (`manifold up` starts the embedded one), or correct DATABASE_URL.",
@@ -147,7 +149,7 @@ def storage() -> str:
     root = storage_folder()
     name = root / f".probe-{uuid.uuid4().hex}"
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(name, "wb") as file:
             file.write(b"manifold")
             file.flush()

@@ -72,9 +72,15 @@ def test_services_that_do_not_answer(tmp_path: Path) -> None:
         MANIFOLD_PORT=str(free_port()),
     )
     assert result.exit_code == 3
-    assert f"PostgreSQL at 127.0.0.1:{dead} does not let us in" in result.output
+    assert f"PostgreSQL at 127.0.0.1:{dead} does not let us in: Connection refused" in result.output
     assert f"Redis at 127.0.0.1:{dead} does not answer" in result.output
     assert "canary" not in result.output
+
+
+def test_a_storage_that_it_makes_is_closed_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MANIFOLD_STORAGE_URL", (tmp_path / "storage").as_uri())
+    assert probes.ask("storage", probes.storage).up
+    assert (tmp_path / "storage").stat().st_mode & 0o077 == 0
 
 
 def test_a_storage_nobody_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
