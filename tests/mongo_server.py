@@ -24,6 +24,7 @@ from typing import Any
 import bson
 from bson import Int64, ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
 
 OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_MS, unicode_decode_error_handler="surrogateescape"
@@ -233,7 +234,7 @@ class _Session(socketserver.BaseRequestHandler):
         if len(found) > size and size:
             number = Int64(secrets.randbits(60) + 1)
             self.server.store.cursors[int(number)] = found[size:]
-        page = [bson.raw_bson.RawBSONDocument(each) for each in found[: size or None]]
+        page = [RawBSONDocument(each) for each in found[: size or None]]
         return {"cursor": {"id": number, "ns": f"shop.{name}", called: page}}
 
     def _saslstart(self, asked: dict[str, Any]) -> dict[str, Any]:

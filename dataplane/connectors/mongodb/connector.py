@@ -99,7 +99,8 @@ class MongoDB(Connector):
             return f"MongoDB {version}, {'not encrypted' if self.params.tls == 'disable' else 'encrypted'}"
 
         def list_() -> str:
-            return f"{len(self._named(opened[0]))} collections"
+            count = len(self._named(opened[0]))
+            return f"{count} collection{'' if count == 1 else 's'}"
 
         def read() -> str:
             name = next(iter(self._named(opened[0])))

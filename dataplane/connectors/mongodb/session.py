@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from dataplane.connectors.databases.drivers import driver
 from dataplane.connectors.databases.stages import CONNECT_SECONDS, reachable
 from dataplane.connectors.mongodb import faults
 from dataplane.connectors.mongodb.params import MongoParams
@@ -18,25 +17,13 @@ if TYPE_CHECKING:
 
     Client = MongoClient[dict[str, Any]]
 
+_DRIVER = ("pymongo", "mongodb", "MongoDB")
 _MOST_SERVERS = 50
-
-
-def driver() -> ModuleType:
-    """The driver. Raises ConfigurationError where it is not installed."""
-    try:
-        return import_module("pymongo")
-    except ImportError:
-        raise ConfigurationError(
-            'The driver for MongoDB is not installed. Run pip install "manifold[mongodb]" in the environment of '
-            "Manifold, and start it again.",
-            code="driver_missing",
-            evidence={"extra": "mongodb", "module": "pymongo"},
-        ) from None
 
 
 def servers(params: MongoParams) -> list[tuple[str, int]]:
     """The servers that may be asked. Raises ManifoldError."""
-    driver()
+    driver(*_DRIVER)
     return _recorded(params.host) if params.srv else params.servers()
 
 
@@ -100,7 +87,7 @@ def _opened(params: MongoParams, host: str, port: int, seconds: float) -> tuple[
 
 
 def _client(params: MongoParams, host: str, port: int, address: str, seconds: float) -> Client:
-    pymongo = driver()
+    pymongo = driver(*_DRIVER)
     # Under verify-full the certificate is compared with the name, so a name that leads elsewhere gets nowhere.
     given: dict[str, Any] = {"host": host if params.tls == "verify-full" else address, "port": port}
     if params.user:

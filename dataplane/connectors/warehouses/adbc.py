@@ -8,9 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from dataplane.connectors.databases.drivers import driver
 from dataplane.connectors.warehouses import faults
 from dataplane.connectors.warehouses.params import WarehouseParams
-from dataplane.connectors.warehouses.session import Session, driver
+from dataplane.connectors.warehouses.session import Session
 from dataplane.connectors.warehouses.types import Native
 from dataplane.errors import ManifoldError
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
 
 from dataplane.connectors.warehouses.types import Native
-from dataplane.errors import ConfigurationError, ManifoldError
+from dataplane.errors import ManifoldError
 
 BATCH_ROWS = 10_000
 
@@ -78,17 +76,3 @@ class Flow:
         except ManifoldError as error:
             self.failure = error
             raise
-
-
-def driver(module: str, extra: str, product: str) -> ModuleType:
-    """The driver's module. Raises ConfigurationError where it is not installed, or does not start here."""
-    try:
-        return import_module(module)
-    except (ImportError, OSError) as error:
-        missing = isinstance(error, ModuleNotFoundError)
-        raise ConfigurationError(
-            f"The driver for {product} {'is not installed' if missing else f'does not start: {error}'}. Run "
-            f'pip install "manifold[{extra}]" in the environment of Manifold, and start it again.',
-            code="driver_missing",
-            evidence={"extra": extra, "module": module},
-        ) from None

@@ -9,12 +9,13 @@ import pyarrow as pa
 from pydantic import Field
 
 from dataplane.connectors import recognising
+from dataplane.connectors.databases.drivers import driver
 from dataplane.connectors.databases.stages import CONNECT_SECONDS
 from dataplane.connectors.warehouses import faults
 from dataplane.connectors.warehouses.connector import Warehouse
 from dataplane.connectors.warehouses.dialect import Dialect
 from dataplane.connectors.warehouses.params import WarehouseParams
-from dataplane.connectors.warehouses.session import BATCH_ROWS, Session, driver
+from dataplane.connectors.warehouses.session import BATCH_ROWS, Session
 from dataplane.connectors.warehouses.types import (
     Arrival,
     Expression,

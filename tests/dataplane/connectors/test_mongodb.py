@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -460,6 +462,19 @@ def test_addresses_are_recognised(text: str, params: dict[str, Any]) -> None:
     guess = MongoDB.recognise(Clue(text=text))
     assert guess is not None and guess.params == params
     assert "pw" not in " ".join(guess.reasons)
+
+
+def test_without_its_driver_it_says_what_to_install() -> None:
+    code = """
+import sys
+sys.modules["bson"] = sys.modules["pymongo"] = None
+from dataplane.connectors.registry import build, connectors
+assert "mongodb" in connectors()
+(stage,) = build("mongodb", {"host": "localhost", "database": "shop"}).test()
+print(stage.error.code, stage.error.message)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("driver_missing") and 'pip install "manifold[mongodb]"' in said
 
 
 LETTERS = st.characters(codec="utf-8", exclude_characters="\0")
