@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Protocol
+from typing import Any, Protocol
 
 import duckdb
 
@@ -44,47 +44,76 @@ def page_of(connection: duckdb.DuckDBPyConnection, answered: Answered, places: P
     """The page that an answer holds. Raises DataError for one that holds no records where they should be."""
     if not answered.body.strip():
         return Page(b"", 0, None)
+    within = "[]" in (places.records or "")
     with duckdb_errors():
         try:
             text = answered.body.decode("utf-8-sig")
-            row = connection.execute(_query(places), [text]).fetchone()
+            looked = _Looked(connection, text, places)
+            root, kind = looked.kinds()
         except (UnicodeDecodeError, duckdb.InvalidInputException):
             raise _not_json(answered) from None
-    assert row is not None
-    root, kind, each, cursor, more, others, count, lines = row
-    if kind is None:
-        raise _no_records(answered, places, root)
-    within = "[]" in (places.records or "")
-    if kind not in ("ARRAY", "NULL", *(() if within else ("OBJECT",))) or others:
-        raise _not_objects(answered, places)
-    if within and (each or 0) != (count or 0):
-        # An element without the key would be a record lost.
-        raise _no_records(answered, places, root)
-    page = Page(f"{lines}\n".encode() if count else b"", count or 0, cursor or None, more)
+        if kind is None:
+            raise _no_records(answered, places, root)
+        if kind not in ("ARRAY", "NULL", *(() if within else ("OBJECT",))):
+            raise _not_objects(answered, places)
+        others, count, lines = looked.records(kind)
+        if others:
+            raise _not_objects(answered, places)
+        if within and looked.length() != count:
+            # An element without the key would be a record lost.
+            raise _no_records(answered, places, root)
+        page = Page(lines, count, *looked.told())
     if too_deep(BytesIO(page.lines)):
         raise _nested(answered)
     return page
 
 
-def _query(places: Places) -> str:
-    """Kind of the whole, kind of the records or of the list that holds each, how many that list has, next cursor and
-    whether there are more, how many records are no objects, how many there are, their lines.
+class _Looked:
+    """An answer's text, asked one thing after the other: in one statement each would keep the whole text taken apart,
+    which is many times its size. Nothing is asked that a stream does not have."""
 
-    Each look into the text costs many times its size: none is made for what a stream does not have.
-    """
-    list_, within, inside = (places.records or "").partition("[].")
-    at = literal(_path(list_))
-    every = literal(f"{_path(list_)}[*]{_path(inside)[1:]}")
-    each = f"json_array_length(t, {at})" if within else "NULL"
-    following = ", ".join(literal(_path(path)) for path in (places.next_path, places.more_path) if path)
-    told = f"t ->> [{following}]" if following else "CAST([] AS VARCHAR[])"
-    return (
-        "SELECT root, kind, each, told[1], told[2], len(list_filter(found, lambda x: json_type(x) <> 'OBJECT')), "
-        "len(found), array_to_string(list_transform(found, lambda x: CAST(x AS VARCHAR)), chr(10)) FROM ("
-        f"SELECT json_type(t) AS root, json_type(t, {at}) AS kind, {each} AS each, {told} AS told, "
-        f"CASE json_type(t, {at}) WHEN 'ARRAY' THEN json_extract(t, {every}) "
-        f"WHEN 'OBJECT' THEN [json_extract(t, {at})] END AS found FROM (SELECT CAST($1 AS VARCHAR) AS t))"
-    )
+    def __init__(self, connection: duckdb.DuckDBPyConnection, text: str, places: Places) -> None:
+        self._connection, self._text, self._places = connection, text, places
+        self._list, self._within, self._inside = (places.records or "").partition("[].")
+        self._at = literal(_path(self._list))
+
+    def _ask(self, items: str, found: str = "NULL") -> tuple[Any, ...]:
+        query = f"SELECT {items} FROM (SELECT {found} AS found, t FROM (SELECT CAST($1 AS VARCHAR) AS t))"
+        row = self._connection.execute(query, [self._text]).fetchone()
+        assert row is not None
+        return row
+
+    def kinds(self) -> tuple[str, str | None]:
+        """Of the whole, and of the records or of the list that holds each. Raises duckdb.InvalidInputException."""
+        ((root, kind),) = self._ask(f"json_type(t, ['$', {self._at}])")
+        return root, kind
+
+    def records(self, kind: str) -> tuple[int, int, bytes]:
+        """How many records are no objects, how many there are, and their lines."""
+        if kind == "NULL":
+            return 0, 0, b""
+        every = literal(f"{_path(self._list)}[*]{_path(self._inside)[1:]}")
+        found = f"json_extract(t, {every})" if kind == "ARRAY" else f"[json_extract(t, {self._at})]"
+        others, count, lines = self._ask(
+            "len(list_filter(found, lambda x: json_type(x) <> 'OBJECT')), len(found), "
+            "array_to_string(list_transform(found, lambda x: CAST(x AS VARCHAR)), chr(10))",
+            found,
+        )
+        return others, count, f"{lines}\n".encode() if count else b""
+
+    def length(self) -> int:
+        """Of the list that holds each record."""
+        return int(self._ask(f"json_array_length(t, {self._at})")[0] or 0)
+
+    def told(self) -> tuple[str | None, str | None]:
+        """The cursor of the next page, and whether there is one."""
+        following, more = self._places.next_path or "", self._places.more_path or ""
+        paths = [path for path in (following, more) if path]
+        if not paths:
+            return None, None
+        (found,) = self._ask(f"t ->> [{', '.join(literal(_path(path)) for path in paths)}]")
+        told = dict(zip(paths, found, strict=True))
+        return told.get(following) or None, told.get(more)
 
 
 def _path(dotted: str) -> str:
