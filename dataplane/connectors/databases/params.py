@@ -18,7 +18,7 @@ class ServerParams(BaseModel):
     user: str = Field(title="User", min_length=1)
     password: str | None = secret_field("Password")
 
-    @field_validator("host", "database", "user")
+    @field_validator("host", "database", "user", check_fields=False)
     @classmethod
     def _no_null_byte(cls, value: str) -> str:
         if "\0" in value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import pyarrow as pa
 from pydantic import Field, field_validator
@@ -36,12 +36,13 @@ from dataplane.errors import ManifoldError
 class BigQueryParams(WarehouseParams):
     """The project, its datasets, and the key of an account that may read them."""
 
-    host: Literal["bigquery.googleapis.com"] = Field(default="bigquery.googleapis.com", title="Host")
-    port: Literal[443] = Field(default=443, title="Port")
+    # Nobody enters these, so they are no fields of the form.
+    host: ClassVar[str] = "bigquery.googleapis.com"  # type: ignore[misc]
+    port: ClassVar[int] = 443  # type: ignore[misc]
+    user: ClassVar[str] = "the service account"  # type: ignore[misc]
     database: str = Field(title="Project", description="Its id; its queries are paid by it.", min_length=1)
-    user: str = Field(default="the service account", title="Account", description="How errors call it.", min_length=1)
     password: str | None = secret_field(
-        "Key", "The JSON key of a service account with the roles Data Viewer and Job User.", multiline=True
+        "Key", "The JSON key of a service account with the roles Data Viewer and Job User."
     )
     schemas: tuple[str, ...] = Field(title="Datasets", description="Whose tables are the streams.", min_length=1)
     location: str | None = Field(default=None, title="Location", description="Of the datasets, such as EU.")
@@ -123,7 +124,7 @@ class BigQuerySQL(Dialect):
         return f"{' UNION ALL '.join(each)} ORDER BY 1, 2, 6"
 
     def grant(self, table: str, user: str) -> str:
-        return f'GRANT `roles/bigquery.dataViewer` ON TABLE {table} TO "serviceAccount:{user}";'
+        return f'GRANT `roles/bigquery.dataViewer` ON TABLE {table} TO "serviceAccount:<its address>";'
 
 
 def _text(sql: str) -> str:

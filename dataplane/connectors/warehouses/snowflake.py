@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ from dataplane.connectors.warehouses.types import (
     unchanged,
 )
 
+_PEM = re.compile(r"-----BEGIN PRIVATE KEY-----(.*?)-----END PRIVATE KEY-----", re.DOTALL)
 _DOMAIN = "snowflakecomputing.com"
 _ZONED = ("timestamp_ltz", "timestamp_tz")
 _NESTED = ("variant", "object", "array", "map")
@@ -40,7 +42,7 @@ class SnowflakeParams(WarehouseParams):
     warehouse: str | None = Field(default=None, title="Warehouse", description="What runs the queries, and is paid.")
     role: str | None = Field(default=None, title="Role", description="None: the user's own default.")
     private_key: str | None = secret_field(
-        "Private key", "Instead of a password: the key in PEM (PKCS 8, without a passphrase).", multiline=True
+        "Private key", "Instead of a password: the key in PEM (PKCS 8, without a passphrase)."
     )
 
     @field_validator("host")
@@ -50,6 +52,19 @@ class SnowflakeParams(WarehouseParams):
         if not value.lower().endswith((f".{_DOMAIN}", ".snowflakecomputing.cn")):
             raise ValueError(f"must be the host of an account, such as name.{_DOMAIN}")
         return value.lower()
+
+    @field_validator("private_key")
+    @classmethod
+    def _with_its_lines(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        found = _PEM.search(value)
+        if found is None:
+            raise ValueError("must begin with -----BEGIN PRIVATE KEY----- and end with its END line")
+        # A form may have taken out its line breaks.
+        body = "".join(found[1].split())
+        lines = "\n".join(body[at : at + 64] for at in range(0, len(body), 64))
+        return f"-----BEGIN PRIVATE KEY-----\n{lines}\n-----END PRIVATE KEY-----\n"
 
     @property
     def about(self) -> dict[str, object]:

@@ -274,10 +274,14 @@ def test_snowflakes_driver_is_given_the_account_and_no_more_than_it_needs() -> N
         "adbc.snowflake.sql.client_option.use_high_precision": "true",
         "adbc.snowflake.sql.client_option.login_timeout": "20s",
     }
-    by_key = snowflake.given_to_the_driver(snowflake.SnowflakeParams.model_validate({**given, "private_key": "PEM"}))
+    pem = f"-----BEGIN PRIVATE KEY-----\n{'a' * 64}\n{'b' * 10}\n-----END PRIVATE KEY-----\n"
+    pasted = {**given, "private_key": pem.replace("\n", "")}
+    by_key = snowflake.given_to_the_driver(snowflake.SnowflakeParams.model_validate(pasted))
     assert by_key["adbc.snowflake.sql.auth_type"] == "auth_jwt"
-    assert by_key["adbc.snowflake.sql.client_option.jwt_private_key_pkcs8_value"] == "PEM"
+    assert by_key["adbc.snowflake.sql.client_option.jwt_private_key_pkcs8_value"] == pem
     assert "password" not in by_key
+    with pytest.raises(ValueError, match="BEGIN PRIVATE KEY"):
+        snowflake.SnowflakeParams.model_validate({**given, "private_key": "canary"})
     with pytest.raises(ValueError, match="host of an account"):
         snowflake.SnowflakeParams.model_validate({**given, "host": "snowflakecomputing.com.example.org"})
 
@@ -345,9 +349,10 @@ def test_a_driver_that_is_not_there_is_told_with_the_command_that_installs_it(
         monkeypatch.setitem(sys.modules, each, None)
     beside: dict[str, dict[str, Any]] = {
         "snowflake": {"host": "acme.snowflakecomputing.com"},
-        "bigquery": {"host": "bigquery.googleapis.com", "schemas": ["s"]},
+        "bigquery": {"schemas": ["s"]},
     }
-    here = registry.build(key, {"host": "127.0.0.1", "database": "d", "user": "u", **beside.get(key, {})})
+    given = {"host": "127.0.0.1", "database": "d", "user": "u"} if key != "bigquery" else {"database": "d"}
+    here = registry.build(key, {**given, **beside.get(key, {})})
     assert isinstance(here, Warehouse)
     with pytest.raises(ConfigurationError) as caught:
         here.opened("127.0.0.1", 20)

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 
 from dataplane.connectors.base import Mark, StreamConfig, Window
-from dataplane.connectors.warehouses import session
 from dataplane.connectors.warehouses.redshift import Redshift, RedshiftSQL
 from dataplane.connectors.warehouses.types import Native
 from dataplane.errors import ConfigurationError, DataError, ManifoldError
@@ -161,13 +160,6 @@ def test_what_is_refused_says_why(types: str, query: str, code: str) -> None:
     with pytest.raises(ManifoldError) as caught:
         staged(source(types), StreamConfig("mine", query=query), FULL)
     assert caught.value.code == code, caught.value.message
-
-
-def test_a_driver_that_is_not_installed_is_told_with_the_command_that_installs_it() -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        session.driver("no_such_driver.dbapi", "redshift", "Redshift")
-    assert caught.value.code == "driver_missing"
-    assert 'pip install "manifold[redshift]"' in caught.value.message
 
 
 @pytest.mark.parametrize(
