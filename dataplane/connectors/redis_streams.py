@@ -81,7 +81,7 @@ class RedisStreams(StreamConnector):
     key = "redis_streams"
     title = "Redis Streams"
     summary = "Entries of streams in Redis 7, Valkey and compatible servers, each once, in the order of their ids."
-    tested_with = "Valkey on loopback"
+    tested_with = "Valkey on loopback, also behind TLS"
     Params: ClassVar[type[RedisParams]] = RedisParams
     params: RedisParams
     beside = (

@@ -15,6 +15,8 @@ from dataplane.errors import ManifoldError
 from dataplane.http import TRAFFIC
 from dataplane.steps.base import Spec, StepContext, StepKind, StepResult
 
+_BY_WHAT_COMES = ("file", "stream")
+
 
 @dataclass(frozen=True)
 class Picked:
@@ -122,9 +124,10 @@ class PlanStep(StepKind):
 def answer(ask: Ask) -> Answer:
     """Put one question. Raises ManifoldError, unless the step that asks is allowed to fail."""
     try:
-        # A server is asked for its columns first: what is planned by one that has gone is an error there.
+        # A server is asked for its columns first: what is planned by one that has gone is an error there. Files and
+        # messages are looked into only where there are any to read.
         drift = None
-        if ask.watch is not None and ask.connector.family != "file":
+        if ask.watch is not None and ask.connector.family not in _BY_WHAT_COMES:
             drift = _drift(ask, (), ask.connector.columns_now(ask.stream, ()))
         if drift is not None and drift.stops is not None:
             return Answer(None, failed=drift.stops, drift=drift)
@@ -161,7 +164,7 @@ def _looked_at(ask: Ask, planned: Planned) -> tuple[Column, ...] | None:
     """The columns of what is about to be read, where that tells them; None where nobody wants to know."""
     if ask.watch is None or planned.window is None:
         return None
-    if ask.connector.family == "file":
+    if ask.connector.family in _BY_WHAT_COMES:
         return ask.connector.columns_now(ask.stream, planned.window.files)
     return planned.columns
 

@@ -15,6 +15,7 @@ from apps.pipelines import services, windows
 from apps.pipelines.models import Run, Window
 from apps.sources import services as sources
 from apps.sources.models import Drift, Source, Stream
+from dataplane.connectors import redis_streams
 from tests.apps.pipelines import workshop as ws
 
 TEXT = """
@@ -235,6 +236,11 @@ def test_keys_that_are_new_are_followed_and_none_is_ever_gone(
     client.xadd(key, {"note": "new"})
     assert ws.run(pipeline).state == "succeeded"
     assert ws.rows(project, "orders", "n, note")[None, "new"] == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            redis_streams.RedisStreams, "columns_now", lambda *_: pytest.fail("there is nothing to look into")
+        )
+        assert ws.run(pipeline).state == "skipped"
     drifts = [(each.state, [change["column"] for change in each.changes]) for each in Drift.objects.order_by("id")]
     assert drifts == [("followed", ["n"]), ("followed", ["note"])]
 
