@@ -51,7 +51,7 @@ class AnyLoadAdapter(LoadAdapter):
         older = spec.mode != "append" and w.overtaken(graph.incremental_direct(step.key), batch)
         if (older and spec.mode == "replace") or (spec.mode != "append" and _behind(step, run, graph)):
             extras["verdict"] = extras["verdict"] or OVERTAKEN
-        extras["known"] = _known(step, run, spec, key)
+        extras["known"] = None if extras["verdict"] else _known(step, run, spec, key)
         if extras["verdict"] or extras["known"]:
             return new_context(step, {}, extras), spec
         seeds = w.replaces(graph, step.key, batch)
