@@ -96,9 +96,13 @@ def _expiring(source: Source, now: datetime) -> str:
 
 
 def grant_refused(source: Source) -> str:
-    """Why the source is not let in any more by what somebody has consented to; empty where nothing says so."""
+    """Why nobody lets the source in where somebody has to consent; empty where nothing says so."""
+    if source.params.get("auth") not in GRANTED:
+        return ""
     grant = _grant(source)
-    return grant.refused if grant else ""
+    if grant is None:
+        return "Nobody has connected it. Press *Connect* on its page, or run `manifold sources connect`."
+    return grant.refused
 
 
 def _grant_ending(source: Source, now: datetime) -> str:

@@ -15,6 +15,7 @@ _MOST_WORDS = 300
 # By its code where an error has one, else by its message.
 _TOO_OFTEN = re.compile(r"rate.?limit|throttl|too.?many.?requests", re.IGNORECASE)
 _NOT_LET_IN = re.compile(r"unauth|not.authenticated|forbidden|access.?denied", re.IGNORECASE)
+_FORBIDDEN = re.compile(r"forbidden|access.?denied", re.IGNORECASE)
 _LATER = re.compile(r"internal|unavailable|time.?out", re.IGNORECASE)
 # Nobody has agreed where the code stands.
 _ERRORS = (
@@ -81,7 +82,10 @@ class Judge:
                 f"{where} does not let us read {stream}: {words} Correct how the source signs in, and what it may read "
                 "there.",
                 code="authentication",
-                evidence=evidence,
+                evidence={
+                    **evidence,
+                    "forbidden": any(_FORBIDDEN.search(code or message) for code, message in found),
+                },
             )
         if any(_LATER.search(code) for code, _ in found):
             return TransientError(

@@ -107,7 +107,7 @@ class Client:
         try:
             return judge(answered)
         except ConfigurationError as error:
-            if error.code != "authentication" or not self._sign_in.renews:
+            if not self._sign_in.renews_after(error):
                 raise
         self._sign_in.forget()
         return judge(self._once(url, document))

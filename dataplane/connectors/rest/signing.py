@@ -7,13 +7,14 @@ import time
 from dataplane import oauth
 from dataplane.connectors.base import secret_names
 from dataplane.connectors.rest.params import GRANTED, Session
-from dataplane.errors import ConfigurationError
+from dataplane.errors import ConfigurationError, ManifoldError
 from dataplane.http import Http
 from dataplane.oauth import Grant, Token
 
 # A token is renewed so many seconds before it ends.
 EARLY = 30
 _LASTS = 3600.0
+_RENEWED = ("client_credentials", *GRANTED)
 
 
 class SignIn:
@@ -27,10 +28,12 @@ class SignIn:
         self._refused = ""
         self._ends = 0.0
 
-    @property
-    def renews(self) -> bool:
-        """Whether there is a new token to be had."""
-        return self._params.auth in ("client_credentials", *GRANTED)
+    def renews_after(self, error: ManifoldError) -> bool:
+        """Whether another token may help. What somebody has consented to is not given up where it merely does not
+        reach for something."""
+        if self._params.auth in GRANTED and (error.evidence.get("status") == 403 or error.evidence.get("forbidden")):
+            return False
+        return error.code == "authentication" and self._params.auth in _RENEWED
 
     def forget(self) -> None:
         """The token is not taken any more; the next request asks for another."""
@@ -45,7 +48,7 @@ class SignIn:
             return {"Authorization": f"Bearer {params.token}"}
         if params.auth == "api_key" and params.key_in == "header":
             return {str(params.key_name): str(params.token)}
-        if self.renews:
+        if params.auth in _RENEWED:
             if not self._token or time.monotonic() >= self._ends:
                 self._renew()
             return {"Authorization": f"Bearer {self._token}"}

@@ -195,6 +195,8 @@ def test_it_is_disconnected(browser: Client, source: Source) -> None:
     said(browser, consent(away(browser)))
     page = browser.post(f"{PAGE}connect/", {"do": "forget"}, follow=True).content.decode()
     assert "not connected" in page and not Grant.objects.exists()
+    source.refresh_from_db()
+    assert source.health == Health.ERROR and "Nobody has connected it" in source.health_reason
 
 
 def test_a_client_without_a_secret_may_ask(project: Project, shop: Api, authority: Authority, browser: Client) -> None:

@@ -20,7 +20,7 @@ from apps.sources.services.grants import keep_grant
 from dataplane.connectors.base import Mark
 from dataplane.errors import ManifoldError, TransientError
 from dataplane.oauth import Tokens
-from tests.dataplane.connectors.graphql.api import PAGED, Server
+from tests.dataplane.connectors.graphql.api import PAGED, Server, refusing
 from tests.dataplane.connectors.graphql.api import WAYS as QUERIES
 from tests.dataplane.connectors.rest.api import Api
 from tests.dataplane.connectors.rest.reading import WAYS
@@ -123,6 +123,20 @@ def test_one_without_a_refresh_token_warns_before_it_ends(project: Project, shop
 
 
 @pytest.mark.django_db
+def test_one_that_does_not_reach_for_a_stream_is_kept(source: Source, authority: Authority, shop: Api) -> None:
+    def forbids(number: int, request: Any) -> bool:
+        request.answer(403, b"{}")
+        return True
+
+    assert read(source) == 7
+    shop.before = forbids
+    with pytest.raises(ManifoldError) as caught:
+        read(source)
+    assert caught.value.code == "authentication" and not authority.asked
+    assert Grant.objects.get(source=source).refused == ""
+
+
+@pytest.mark.django_db
 def test_a_server_of_tokens_that_is_away_loses_nothing(source: Source, authority: Authority) -> None:
     authority.says["refresh_token"] = (503, b"")
     ended(source)
@@ -194,3 +208,23 @@ def test_what_ends_is_known_by_what_was_told(source: Source, authority: Authorit
     assert grant.ends_at and timedelta(hours=23) < grant.ends_at - timezone.now() <= timedelta(hours=24)
     with acting(SYSTEM):
         assert keep_grant(source, Tokens("a", "r", 60), actor=SYSTEM).ends_at is None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("code", "asked"), [("FORBIDDEN", 0), ("UNAUTHENTICATED", 1)])
+def test_graphql_tells_what_may_not_be_read_from_who_is_not_let_in(
+    project: Project, authority: Authority, code: str, asked: int
+) -> None:
+    server = Server(authority.web)
+    authority.web.bad["/graphql"] = server.answer
+    source = connected(project, "graphql", authority, base_url=server.url, queries=PAGED, streams=QUERIES["nodes"])
+    assert read(source) == 7
+
+    def refuses(number: int, request: Any) -> bool:
+        request.answer(200, refusing("No", code))
+        return True
+
+    server.before = refuses
+    with pytest.raises(ManifoldError) as caught:
+        read(source)
+    assert caught.value.code == "authentication" and len(authority.asked) == asked
