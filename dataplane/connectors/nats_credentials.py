@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-_PARTS = re.compile(r"-+BEGIN ([A-Z ]+)-+\s+(\S+)\s+-+END \1-+")
+# A form of one line takes the ends of lines out.
+_PARTS = re.compile(r"-{5}BEGIN ([A-Z ]+)-{5}\s*(\S+?)\s*-{6}END \1-{6}")
 _USER = "U"
 # What a seed in base32 holds: two bytes that say of what kind it is, the seed, and a checksum.
 _SEED = slice(2, 34)

@@ -216,6 +216,8 @@ def test_a_credentials_file_lets_its_user_in(tmp_path: Path):
         given: dict[str, Any] = {"host": "127.0.0.1", "port": port}
         stages = list(registry.build("nats_jetstream", given | {"credentials": credentials}).test())
         assert all(each.ok for each in stages), stages
+        in_one_line = registry.build("nats_jetstream", given | {"credentials": credentials.replace("\n", "")})
+        assert all(each.ok for each in in_one_line.test())
         strange = registry.build("nats_jetstream", given | {"credentials": handed_out()[1]})
         assert failed(strange) == ("authenticate", "authentication")
     with pytest.raises(ValueError, match=r"whole text of the \.creds file"):
