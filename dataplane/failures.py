@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import duckdb
@@ -67,6 +67,21 @@ def translated(error: duckdb.Error) -> ManifoldError | CancelledError:
     if isinstance(error, duckdb.InvalidInputException | duckdb.DataError):
         return DataError(f"The rows could not be read. {first}", code="invalid_input", evidence=evidence)
     return BugError(f"DuckDB failed unexpectedly. {first}", code="duckdb", evidence=evidence)
+
+
+def with_names(error: DataError, names: Mapping[str, str]) -> DataError:
+    """The same error with files by the names that people know: where they lie here is nobody's business.
+
+    names: by the place where a file was read.
+    """
+
+    def shown(value: object) -> object:
+        for place in sorted(names, key=len, reverse=True) if isinstance(value, str) else ():
+            value = str(value).replace(place, names[place])
+        return value
+
+    evidence = {key: shown(value) for key, value in error.evidence.items()}
+    return DataError(str(shown(error.message)), code=error.code, evidence=evidence, suggestions=error.suggestions)
 
 
 def disk_full() -> InfrastructureError:

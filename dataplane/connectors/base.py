@@ -318,6 +318,11 @@ class Part:
     check: Callable[[], None] | None = None
     release: Callable[[], None] | None = None
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The names of its files, by the places where they are read."""
+        return {place: each.ref.path for each in self.files for place in (each.absolute, each.copy) if place}
+
 
 @dataclass
 class Reading:

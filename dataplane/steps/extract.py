@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints
 from dataplane.connectors.base import Column, Connector, Part, Reading, StreamConfig, Window
 from dataplane.engine import connector_instance, write_parquet
 from dataplane.errors import DataError
-from dataplane.failures import duckdb_errors
+from dataplane.failures import duckdb_errors, with_names
 from dataplane.fingerprints import Fingerprints, unusable
 from dataplane.http import TRAFFIC
 from dataplane.provenance import Origin
@@ -200,9 +200,12 @@ def _written(
         return part, *_copied(context, connection, part, name)
     except DataError as error:
         if part.careful is None or error.code not in ("conversion", "invalid_input"):
-            raise
+            raise with_names(error, part.names) from error
     context.storage.remove(f"{context.output}/{name}.parquet" if part.files else f"{context.output}/{name}")
-    return part.careful, *_copied(context, connection, part.careful, name)
+    try:
+        return part.careful, *_copied(context, connection, part.careful, name)
+    except DataError as error:
+        raise with_names(error, part.names) from error
 
 
 def _copied(

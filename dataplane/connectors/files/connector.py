@@ -44,7 +44,7 @@ from dataplane.connectors.files.workbooks import workbook_of
 from dataplane.connectors.files.zipped import Unzipped
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
-from dataplane.failures import duckdb_errors
+from dataplane.failures import duckdb_errors, with_names
 
 _SNIFFED_FILES = 5
 _PREVIEW_MEMORY = 512 << 20
@@ -207,11 +207,15 @@ class FileConnector(Connector):
                     for statement in part.prepare:
                         connection.execute(statement)
                     return connection.execute(f"SELECT * FROM ({part.query}) LIMIT {int(limit)}").to_arrow_table()
-            except DataError:
+            except DataError as error:
                 if part.careful is None:
-                    raise
-            with duckdb_errors():
-                return connection.execute(f"SELECT * FROM ({part.careful.query}) LIMIT {int(limit)}").to_arrow_table()
+                    raise with_names(error, part.names) from error
+            try:
+                with duckdb_errors():
+                    query = f"SELECT * FROM ({part.careful.query}) LIMIT {int(limit)}"
+                    return connection.execute(query).to_arrow_table()
+            except DataError as error:
+                raise with_names(error, part.names) from error
 
     @contextmanager
     def _reading(

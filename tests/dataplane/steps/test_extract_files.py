@@ -207,6 +207,19 @@ def test_encodings_are_found_and_read(drop, encoding):
     assert places(result)[2] == ("a.csv", 4)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_an_error_far_down_names_the_file_and_not_where_it_lies(drop, encoding):
+    good = "".join(f'{{"id": {number}}}\n' for number in range(30_000))
+    drop.write("a.ndjson", good.encode(encoding))
+    stream = drop.stream(encoding=encoding)
+    drop.write("a.ndjson", (good + '{"id": tru}\n').encode(encoding))
+    with pytest.raises(DataError) as caught:
+        drop.extract(stream)
+    assert 'in file "a.ndjson"' in caught.value.message and "line 30002" in caught.value.message
+    assert str(drop.root) not in f"{caught.value.message} {caught.value.evidence}"
+    assert "/" not in str(caught.value.evidence)
+
+
 def test_bytes_of_another_encoding_are_rejected_by_line(drop):
     drop.write("a.csv", "name,id\nabc,1\n")
     stream = drop.stream()
