@@ -22,6 +22,7 @@ from tests.dataplane.connectors.graphql.api import WAYS as QUERIES
 from tests.dataplane.connectors.rest.api import Api
 from tests.dataplane.connectors.rest.reading import WAYS
 from tests.oauth_server import SECRET, Authority
+from tests.people import Api as Clients
 from tests.people import member
 
 pytestmark = pytest.mark.django_db
@@ -243,3 +244,15 @@ def test_no_address_of_a_token_leads_into_the_own_network(
     page = said(browser, consent(away(browser)))
     assert "which no source may reach" in page or "an address of a private network" in page
     assert not Grant.objects.exists()
+
+
+def test_what_the_api_began_comes_back_to_the_same_person(
+    *, api: Clients, admin: User, browser: Client, project: Project, source: Source
+) -> None:
+    begun = api(admin).post("/api/v1/projects/flights/sources/shop/grant/").json()
+    assert begun["redirect_uri"] == "http://testserver/oauth/callback" and begun["user_code"] == ""
+    back = consent(begun["address"])
+    other = Client()
+    other.force_login(member("abe", project, Role.ADMIN))
+    assert other.get(back).status_code == 409
+    assert "passes its test" in said(browser, back)
