@@ -59,7 +59,7 @@ class AdbcSession(Session):
             schema = self.rows(f"SELECT * FROM (\n{query}\n) AS stream WHERE 1 = 0").schema
         return [Native(each.name, self.native(each)) for each in schema]
 
-    def explained(self, error: BaseException, what: str) -> ManifoldError | None:
+    def explained(self, error: Exception, what: str) -> ManifoldError | None:
         status = getattr(error, "status_code", None)
         if status is None:
             return None
@@ -68,7 +68,7 @@ class AdbcSession(Session):
         code = known or _STATUS.get(status.name, "statement_refused")
         return faults.refused(code, self.said(error), what, self._params.about)
 
-    def said(self, error: BaseException) -> str:
+    def said(self, error: Exception) -> str:
         """What the server said, without what the driver has put around it."""
         return str(error)
 

@@ -186,7 +186,7 @@ class BigQuerySession(AdbcSession):
     def connected(self) -> Any:
         return self._driver.connect(db_kwargs=self.given, autocommit=True)
 
-    def explained(self, error: BaseException, what: str) -> ManifoldError | None:
+    def explained(self, error: Exception, what: str) -> ManifoldError | None:
         # Of Google's own codes the driver keeps the words only.
         code = next((code for words, code in _SAID.items() if words in str(error)), None)
         if code is None or not hasattr(error, "status_code"):

@@ -265,7 +265,7 @@ class HttpSession(Session):
         found = self.ask(f"DESCRIBE TABLE (\n{query}\n)", what)
         return [Native(each[0], each[1], "Nullable(" in each[1]) for each in found]
 
-    def explained(self, error: BaseException, what: str) -> ManifoldError | None:
+    def explained(self, error: Exception, what: str) -> ManifoldError | None:
         about = self._params.about
         if isinstance(error, _Refused):
             # One number stands for both: what would write, and a setting that may not be changed.

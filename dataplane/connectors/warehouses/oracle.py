@@ -234,7 +234,7 @@ class OracleSession(Session):
             cursor.parse(query)
             return [Native(each.name, _described(each), each.null_ok) for each in cursor.description]
 
-    def explained(self, error: BaseException, what: str) -> ManifoldError | None:
+    def explained(self, error: Exception, what: str) -> ManifoldError | None:
         told = error.args[0] if error.args else None
         number = getattr(told, "full_code", None)
         if number is None:

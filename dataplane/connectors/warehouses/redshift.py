@@ -13,7 +13,7 @@ from dataplane.connectors.warehouses.adbc import AdbcSession
 from dataplane.connectors.warehouses.connector import Warehouse
 from dataplane.connectors.warehouses.dialect import InformationSchema
 from dataplane.connectors.warehouses.params import WarehouseParams
-from dataplane.connectors.warehouses.session import BATCH_ROWS, Session
+from dataplane.connectors.warehouses.session import Session
 from dataplane.connectors.warehouses.types import (
     Arrival,
     Native,
@@ -50,6 +50,8 @@ _SHORT = {
 }
 _TEXTS = frozenset({"character varying", "character", "text", "name"})
 _CURSOR = "manifold_rows"
+# A cluster of one node gives no more at once.
+_AT_ONCE = 1_000
 _NOT_CONNECTED = {
     "authentication failed": "authentication",
     "SSL": "encryption",
@@ -194,7 +196,7 @@ class RedshiftSession(AdbcSession):
             table = self._next()
 
     def _next(self) -> pa.Table:
-        return self._fetched(f"FETCH FORWARD {BATCH_ROWS} FROM {_CURSOR}")
+        return self._fetched(f"FETCH FORWARD {_AT_ONCE} FROM {_CURSOR}")
 
     def _fetched(self, sql: str) -> pa.Table:
         # Without this the driver wraps what it is asked into a COPY, which Redshift does not have.
@@ -207,14 +209,14 @@ class RedshiftSession(AdbcSession):
         short = said or str(getattr(field.type, "type_name", field.type))
         return _SHORT.get(short, short)
 
-    def explained(self, error: BaseException, what: str) -> ManifoldError | None:
+    def explained(self, error: Exception, what: str) -> ManifoldError | None:
         # Of a connection that is not made, the driver tells no state.
         found = next((code for words, code in _NOT_CONNECTED.items() if words in str(error)), None)
         if found and "Failed to connect" in str(error):
             return faults.refused(found, self.said(error), what, self._params.about)
         return super().explained(error, what)
 
-    def said(self, error: BaseException) -> str:
+    def said(self, error: Exception) -> str:
         told = dict(getattr(error, "details", None) or ()).get(b"PG_DIAG_MESSAGE_PRIMARY", b"")
         return told.decode() or str(error).rpartition("failed: ")[2]
 

@@ -27,7 +27,7 @@ class Session(ABC):
         """The columns of an operator's query, of the stream `what`."""
 
     @abstractmethod
-    def explained(self, error: BaseException, what: str) -> ManifoldError | None:
+    def explained(self, error: Exception, what: str) -> ManifoldError | None:
         """A failure of the driver's in our words, `what` being what was read; None for one that is none of its."""
 
     @abstractmethod
@@ -52,7 +52,7 @@ class Session(ABC):
             yield
         except ManifoldError:
             raise
-        except BaseException as error:  # A panic of a driver in Rust is no Exception.
+        except Exception as error:
             known = self.explained(error, what)
             if known is None:
                 raise

@@ -48,6 +48,7 @@ _SAID = {
     "imeout": "statement_timeout",
     "Communication link failure": "connection_lost",
     "server is not found": "connection_lost",
+    "unable to establish connection": "connection_lost",
 }
 
 
@@ -243,7 +244,7 @@ class SQLServerSession(Session):
             raise faults.refused("query_syntax", found[0][3], what, self._params.about)
         return [Native(name, type_, bool(nullable)) for name, type_, nullable, _ in found]
 
-    def explained(self, error: BaseException, what: str) -> ManifoldError | None:
+    def explained(self, error: Exception, what: str) -> ManifoldError | None:
         if not hasattr(error, "ddbc_error"):
             return None
         said = str(error.ddbc_error or error)

@@ -36,6 +36,7 @@ from dataplane.http import Http, origin
 # Databases may lie in private networks; metadata services are refused all the same.
 _ANYWHERE = ("0.0.0.0/0", "::/0")
 _MEMORY = 256 << 20
+_BUSY_SECONDS = 60.0
 _LATER = frozenset({429, 502, 503, 504})
 _NUMBERS = {
     "tinyint": "TINYINT",
@@ -237,7 +238,7 @@ class TrinoSession(Session):
             yield page
 
     def _page(self, url: str, statement: bytes | None = None) -> _Page:
-        end = time.monotonic() + self._seconds
+        end = time.monotonic() + min(self._seconds, _BUSY_SECONDS)
         while True:
             asked = (
                 self._http.get(url, None, self._headers)
@@ -273,7 +274,7 @@ class TrinoSession(Session):
             [page.body],
         ).to_arrow_table()
 
-    def explained(self, error: BaseException, what: str) -> ManifoldError | None:
+    def explained(self, error: Exception, what: str) -> ManifoldError | None:
         about = self._params.about
         if isinstance(error, _Refused):
             return faults.refused(_CODES.get(error.name, "statement_refused"), error.said, what, about)

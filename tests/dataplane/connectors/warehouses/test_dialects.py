@@ -225,7 +225,7 @@ class Columns(Session):
     def rows(self, sql: str) -> pa.RecordBatchReader:
         raise AssertionError(sql)
 
-    def explained(self, error: BaseException, what: str) -> ManifoldError | None:
+    def explained(self, error: Exception, what: str) -> ManifoldError | None:
         return None
 
     def close(self) -> None:
