@@ -35,7 +35,7 @@ _BYTES = frozenset({"binary", "varbinary", "image", "timestamp", "rowversion"})
 _MONEY = {"money": (19, 4), "smallmoney": (10, 4)}
 _SHAPES = frozenset({"geometry", "geography", "hierarchyid"})
 
-# What Microsoft's driver says, by the words of the SQLSTATE that it has put into words, or the server's own.
+# The driver tells no numbers, so its words, or the server's own, have to say what it was.
 _SAID = {
     "Login failed": "authentication",
     "Cannot open database": "database_missing",
