@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
 DEMO := $(VENV)/demo.stamp
+# Beside ours, since other tools pin other versions of what both need.
+PEERS := .venv-peers
 SOURCES := apps dataplane manifold
 CHECKED := $(SOURCES) tests benchmarks manage.py
 ARGS ?=
 N ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all lint format docs picture bench load faults lock
+.PHONY: help demo up test test-all lint format docs picture bench bench-peers load faults lock
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -55,6 +57,9 @@ picture: $(DEV) $(DEMO) ## Take the pictures in docs/images from the running dem
 bench: $(DEV) $(DEMO) ## Measure, and write the results to benchmarks/
 	$(BIN)/python -m benchmarks $(ARGS)
 
+bench-peers: $(DEV) $(PEERS)/stamp ## Measure dlt beside the same work, and write benchmarks/peers.md (ARGS="--rows 5000000")
+	$(BIN)/python -m benchmarks.peers --python $(PEERS)/bin/python $(ARGS)
+
 load: $(DEV) ## Measure pages and API at 100 pipelines, 10,000 runs, 100,000 steps, and write benchmarks/load.md
 	$(BIN)/python -m benchmarks.pages $(ARGS)
 
@@ -89,4 +94,9 @@ $(DEV): requirements/dev.lock $(RUNTIME)
 
 $(DEMO): requirements/demo.txt $(RUNTIME)
 	$(INSTALL) requirements/demo.txt --use-pep517
+	@touch $@
+
+$(PEERS)/stamp: requirements/peers.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check --quiet -r requirements/peers.txt
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from manifold.client import Client
 from manifold.demo import story
 from manifold.demo.data import MONTHS, drop_months, fill_reference
 
+# Seconds of whatever is measured beside a run: told the kind of source, its place, and a folder to write into.
+Beside = Callable[[str, str, Path], float]
+
 DOCUMENT = """
 manifold: 1
 pipeline: bench-{name}
@@ -22,19 +26,19 @@ steps:
 """
 
 
-def csv_row(client: Client, file: Path, rounds: int) -> Row:
+def csv_row(client: Client, file: Path, rounds: int, beside: Beside = limits.limit) -> Row:
     _prepare(client, "csv", "local_files", {"path": str(file.parent)}, "orders")
     row = Row("CSV, 5 M rows × 10 → snapshot", [], 1.10, limit_name="plain DuckDB", memory_at_most_mb=350)
-    return _measured(client, row, "csv", rounds, ("csv", str(file), file.parent))
+    return _measured(client, row, "csv", rounds, lambda: beside("csv", str(file), file.parent))
 
 
-def ndjson_row(client: Client, file: Path, rounds: int) -> Row:
+def ndjson_row(client: Client, file: Path, rounds: int, beside: Beside = limits.limit) -> Row:
     _prepare(client, "ndjson", "local_files", {"path": str(file.parent)}, "orders")
     row = Row("NDJSON, 1.3 GB, 5 M rows × 10 → snapshot", [], 1.10, limit_name="plain DuckDB")
-    return _measured(client, row, "ndjson", rounds, ("ndjson", str(file), file.parent))
+    return _measured(client, row, "ndjson", rounds, lambda: beside("ndjson", str(file), file.parent))
 
 
-def rest_row(client: Client, file: Path, rounds: int) -> Row:
+def rest_row(client: Client, file: Path, rounds: int, beside: Beside = limits.limit) -> Row:
     """The first records of an NDJSON file, page by page."""
     with paged.served(file) as url:
         base, _, path = url.rpartition("/")
@@ -42,10 +46,10 @@ def rest_row(client: Client, file: Path, rounds: int) -> Row:
         _prepare(client, "rest", "rest", {"base_url": base, "streams": [stream]}, "orders")
         told = f"{paged.PAGES} pages of {paged.RECORDS:,} records, each after {paged.PAUSE * 1000:.0f} ms"
         row = Row("REST, paged → snapshot", [], 1.2, limit_name="fetched one by one, not read", note=told)
-        return _measured(client, row, "rest", rounds, ("rest", url, file.parent))
+        return _measured(client, row, "rest", rounds, lambda: beside("rest", url, file.parent))
 
 
-def postgres_row(client: Client, url: str, folder: Path, rounds: int) -> Row:
+def postgres_row(client: Client, url: str, folder: Path, rounds: int, beside: Beside = limits.limit) -> Row:
     place = urlsplit(url)
     params = {
         "host": place.hostname,
@@ -56,20 +60,20 @@ def postgres_row(client: Client, url: str, folder: Path, rounds: int) -> Row:
     }
     _prepare(client, "postgres", "postgresql", params, "public.orders")
     row = Row("PostgreSQL, 5 M rows × 10 → snapshot", [], 1.10, limit_name="plain scanner", memory_at_most_mb=300)
-    return _measured(client, row, "postgres", rounds, ("postgres", url, folder))
+    return _measured(client, row, "postgres", rounds, lambda: beside("postgres", url, folder))
 
 
 def sqlite_row(client: Client, file: Path, rounds: int) -> Row:
     _prepare(client, "sqlite", "sqlite", {"path": str(file)}, "orders")
     row = Row("SQLite, 5 M rows × 10 → snapshot", [], 1.15, limit_name="plain scanner", memory_at_most_mb=350)
-    return _measured(client, row, "sqlite", rounds, ("sqlite", str(file), file.parent))
+    return _measured(client, row, "sqlite", rounds, lambda: limits.limit("sqlite", str(file), file.parent))
 
 
 def mysql_row(client: Client, port: int, folder: Path, rounds: int) -> Row:
     params = {"host": "127.0.0.1", "port": port, "database": "bench", "user": "root"}
     _prepare(client, "mysql", "mysql", params, "orders")
     row = Row("MariaDB, 5 M rows × 10 → snapshot", [], 1.15, limit_name="plain scanner", memory_at_most_mb=350)
-    return _measured(client, row, "mysql", rounds, ("mysql", str(port), folder))
+    return _measured(client, row, "mysql", rounds, lambda: limits.limit("mysql", str(port), folder))
 
 
 def demo_row(client: Client, url: str, folder: Path, rounds: int) -> Row:
@@ -92,7 +96,7 @@ def _prepare(client: Client, name: str, connector: str, params: dict[str, Any], 
     client.in_project("POST", "pipelines/apply/", json={"text": text, "publish": True})
 
 
-def _measured(client: Client, row: Row, name: str, rounds: int, limit: tuple[str, str, Path]) -> Row:
+def _measured(client: Client, row: Row, name: str, rounds: int, beside: Callable[[], float]) -> Row:
     peaks: list[float] = []
 
     def ours() -> float:
@@ -100,7 +104,7 @@ def _measured(client: Client, row: Row, name: str, rounds: int, limit: tuple[str
         peaks.append(peak)
         return seconds
 
-    row.ours, row.limit = in_turn(rounds, ours, lambda: limits.limit(*limit))
+    row.ours, row.limit = in_turn(rounds, ours, beside)
     row.memory_mb = max(peaks)
     return row
 
