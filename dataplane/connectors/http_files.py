@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Annotated, ClassVar, Literal
@@ -22,13 +23,21 @@ from dataplane.connectors.files.place import Place, Work
 from dataplane.connectors.files.remote import SAMPLE, Remote, Spool, by_lines, changed, resuming, sound, too_large
 from dataplane.connectors.files.settings import format_of
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
-from dataplane.http import Answer, Http, origin, shown
+from dataplane.http import Answer, Http, origin, shown, with_parameters
 from dataplane.net import resolve_public
 
 _LOOK_SECONDS = 60
 _SAMPLE_SECONDS = 30
 _GONE = (404, 410)
 _OURS = "xxh3:"
+
+_NEEDED = {
+    "none": (),
+    "basic": ("user", "password"),
+    "bearer": ("token",),
+    "header": ("header", "token"),
+    "parameter": ("parameter", "token"),
+}
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -45,12 +54,18 @@ class HttpFilesParams(BaseModel):
         description="One a line, such as https://data.example.org/orders.csv. Where one does not end in the name of a "
         "file, write the name before it: orders.csv https://data.example.org/export?id=7",
     )
-    auth: Literal["none", "basic", "bearer", "header"] = Field("none", title="Sign in with")
+    auth: Literal["none", "basic", "bearer", "header", "parameter"] = Field("none", title="Sign in with")
     user: str | None = Field(None, title="User", description="For basic.")
     password: str | None = secret_field("Password", "For basic.")
-    token: str | None = secret_field("Token", "For bearer, or the value of the header.")
+    token: str | None = secret_field("Token", "For bearer, or the value of the header or parameter.")
     header: str | None = Field(
         None, title="Header", description="For header, such as X-Api-Key.", pattern="^[A-Za-z0-9-]+$"
+    )
+    parameter: str | None = Field(
+        None,
+        title="Parameter",
+        description="For parameter: what is added to each address, such as rlkey.",
+        pattern="^[A-Za-z0-9_.-]+$",
     )
     when_changed: Literal["warn", "read_again"] = Field(
         "warn",
@@ -72,8 +87,7 @@ class HttpFilesParams(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> HttpFilesParams:
-        needed = {"basic": ("user", "password"), "bearer": ("token",), "header": ("header", "token"), "none": ()}
-        missing = [name for name in needed[self.auth] if not getattr(self, name)]
+        missing = [name for name in _NEEDED[self.auth] if not getattr(self, name)]
         if missing:
             raise ValueError(f"To sign in with {self.auth}, fill in {' and '.join(missing)}.")
         return self
@@ -92,6 +106,7 @@ class Downloads(Remote):
         self._urls = named(params.urls)
         self._http = Http(networks)
         self._secret = _credentials(params)
+        self._query = {str(params.parameter): str(params.token)} if params.auth == "parameter" else {}
         self._first = 0
 
     def steps(self) -> Sequence[Work]:
@@ -117,7 +132,7 @@ class Downloads(Remote):
             raise gone(path)
         asked = {"If-None-Match": known.version} if known and known.version and not _own(known.version) else {}
         self._http.deadline = time.monotonic() + _LOOK_SECONDS
-        with self._http.get(url, asked, self._secret) as answer:
+        with self._asked(url, asked) as answer:
             if answer.status == 304 and known is not None:
                 return Found(path, "", known.size, _nanoseconds(known.modified), known.version)
             _good(path, answer.status, answer.headers)
@@ -143,9 +158,12 @@ class Downloads(Remote):
         self._http.close()
 
     def _from(self, found: Found, done: int) -> Iterator[bytes]:
-        with self._http.get(self._urls[found.path], _rest(found, done), self._secret) as answer:
+        with self._asked(self._urls[found.path], _rest(found, done)) as answer:
             _same(found, answer, done)
             yield from answer.chunks()
+
+    def _asked(self, url: str, headers: Mapping[str, str] | None = None) -> AbstractContextManager[Answer]:
+        return self._http.get(with_parameters(url, self._query), headers, self._secret)
 
     def _resolve(self) -> str:
         hosts = sorted({origin(url)[1:] for url in self._urls.values()})
@@ -155,7 +173,7 @@ class Downloads(Remote):
     def _connect(self) -> str:
         url = next(iter(self._urls.values()))
         self._http.deadline = time.monotonic() + _LOOK_SECONDS
-        with self._http.get(url, secret=self._secret) as answer:
+        with self._asked(url) as answer:
             self._first = answer.status
         return f"{shown(url)} answers."
 

@@ -17,9 +17,11 @@ from dataplane.connectors.recognising import CERTAIN, LIKELY, POSSIBLE, WEAK
 _SECRET = re.compile(
     r"(?:^|[_.-])(?:key|pass|pwd|pw|sig|auth|authorization|credential|bearer|session|sid)$"
     r"|(?:token|secret|password|passwd|signature|jwt|tempauth)$"
-    r"|^code$|api-?key|access-?key|sess(?:ion)?[_-]?id|cookie",
+    r"|^(?:rl|auth)key$|^code$|api-?key|access-?key|sess(?:ion)?[_-]?id|cookie",
     re.IGNORECASE,
 )
+# Parameters by which a shared link lets in whoever has it, whole.
+_LINK_KEYS = ("rlkey", "authkey")
 _SIGNED = re.compile(r"sig|signature|x-(?:amz|goog)-(?:signature|credential|security-token)", re.IGNORECASE)
 _VERSION = re.compile(r"v\d+(?:\.\d+)*", re.IGNORECASE)
 _SIZES = ("per_page", "page_size", "pagesize", "limit", "size", "count")
@@ -118,7 +120,11 @@ def download(clue: Clue) -> Guess | None:
     shared = _shared(address)
     if shared is not None:
         url, reason = shared
-        return Guess(LIKELY, (reason, *_left_out(address)), {"urls": [url]}, "")
+        key = next((name for name in _LINK_KEYS if address.query.get(name)), "")
+        if not key:
+            return Guess(LIKELY, (reason, *_left_out(address)), {"urls": [url]}, "")
+        params = {"urls": [url], "auth": "parameter", "parameter": key, "token": address.query[key]}
+        return Guess(LIKELY, (reason, f"Its parameter {key} is taken as the key."), params, "")
     params, reasons = _let_in(address, "header")
     reasons += _left_out(address)
     params["urls"] = [_without_secrets(address)]

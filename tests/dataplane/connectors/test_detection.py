@@ -127,6 +127,18 @@ FILES: list[tuple[str, str, dict[str, Any]]] = [
         "http_files",
         {"urls": ["x.csv https://www.dropbox.com/s/abc/x.csv?dl=1"]},
     ),
+    (
+        "https://www.dropbox.com/scl/fi/abc/x.csv?rlkey=k3y&st=1&dl=0",
+        "http_files",
+        {"urls": ["x.csv https://www.dropbox.com/scl/fi/abc/x.csv?st=1&dl=1"]}
+        | {"auth": "parameter", "parameter": "rlkey", "token": "k3y"},
+    ),
+    (
+        "https://onedrive.live.com/download?resid=1&authkey=k3y",
+        "http_files",
+        {"urls": ["shared.xlsx https://onedrive.live.com/download?resid=1&download=1"]}
+        | {"auth": "parameter", "parameter": "authkey", "token": "k3y"},
+    ),
 ]
 APIS: list[tuple[str, str, dict[str, Any]]] = [
     (

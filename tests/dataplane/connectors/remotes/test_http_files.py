@@ -130,9 +130,30 @@ def test_a_sign_in_is_sent_and_stays_with_its_server(web: Web, params: dict[str,
         assert other.asked and all(header not in headers for _, headers in other.asked)
 
 
+def test_a_key_among_the_parameters_is_sent_to_its_server_and_shown_nowhere(web: Web) -> None:
+    asked: list[str] = []
+
+    with serving() as other:
+
+        def moved(request: Request) -> None:
+            asked.append(request.path)
+            request.answer(302, b"", {"Location": other.url("/orders.csv")})
+
+        def there(request: Request) -> None:
+            asked.append(request.path)
+            request.whole(ORDERS)
+
+        web.bad["/moved.csv"], other.bad["/orders.csv"] = moved, there
+        connector = downloads(web, "/moved.csv?id=1", auth="parameter", parameter="rlkey", token="k3y")
+        assert connector.discover()
+        assert "k3y" not in str([vars(each) for each in connector.test()])
+    assert set(asked) == {"/moved.csv?id=1&rlkey=k3y", "/orders.csv"}
+
+
 @pytest.mark.parametrize(
     ("params", "said"),
     [
+        ({"urls": ["http://host/a.csv"], "auth": "parameter", "token": "t"}, "parameter"),
         ({"urls": []}, "urls"),
         ({"urls": ["ftp://host/a.csv"]}, "urls"),
         ({"urls": ["http://user:secret@host/a.csv"]}, "urls"),
