@@ -30,7 +30,8 @@ class Home:
     """A data folder that this process holds until it ends."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.expanduser().absolute()
+        # However it is named, by a link or from below another folder, it is one folder with one database.
+        self.path = Path(os.path.realpath(path.expanduser()))
         self.lock: int | None = None
 
     def hold(self) -> None:
@@ -84,8 +85,12 @@ class Home:
         """Where PostgreSQL keeps its data. Its account cannot enter a folder below a closed home of root's."""
         if not as_root:
             return self.path / "postgres"
-        digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
-        return SHARED / digest / "postgres"
+        own = SHARED / hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
+        if not own.exists():
+            # Versions that went by the name made one for each name of this folder: the one that was used last counts.
+            same = [folder for folder, home in self.shared() if os.path.realpath(home) == str(self.path)]
+            own = max(same, key=lambda folder: (folder / "home").stat().st_mtime_ns, default=own)
+        return own / "postgres"
 
     def sign_shared(self) -> None:
         """Write beside root's PostgreSQL data whose it is: the name of its folder does not tell."""

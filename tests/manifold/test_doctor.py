@@ -284,6 +284,21 @@ def test_a_storage_that_is_a_file(made: Path) -> None:
     assert not finding(doctor(made, "--json", **env), "storage")["up"]
 
 
+def test_however_a_data_folder_is_named_it_has_one_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(homes, "SHARED", tmp_path / "shared")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "home")
+    names = [tmp_path / "home", tmp_path / "link", tmp_path / "link" / ".." / "home"]
+    assert len({Home(each).postgres_data(as_root=True) for each in names}) == 1
+    for number, name in enumerate(("first", "last")):
+        (tmp_path / "shared" / name).mkdir(parents=True)
+        (tmp_path / "shared" / name / "home").write_text(f"{names[number + 1]}\n")
+        os.utime(tmp_path / "shared" / name / "home", (number, number))
+    assert {Home(each).postgres_data(as_root=True) for each in names} == {tmp_path / "shared" / "last" / "postgres"}
+    Home(tmp_path / "other").path.mkdir()
+    assert Home(tmp_path / "other").postgres_data(as_root=True).parent.name not in ("first", "last")
+
+
 def test_databases_of_data_folders_that_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(homes, "SHARED", tmp_path / "shared")
     assert leftovers() == "none"
