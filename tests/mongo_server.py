@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import os
 import secrets
+import signal
 import socketserver
 import ssl
 import struct
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import bson
+import psutil
 from bson import Int64, ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
@@ -55,6 +58,8 @@ class Store:
         self.refusing: dict[str, Refused] = {}
         self.break_after: int | None = None
         """Answer so many getMore, then close the connection."""
+        self.kill_at: int | None = None
+        """Kill whoever asks for so many a batch behind the first."""
         self.asked: list[dict[str, Any]] = []
         self.cursors: dict[int, list[bytes]] = {}
         self.lock = threading.Lock()
@@ -226,8 +231,20 @@ class _Session(socketserver.BaseRequestHandler):
             if not store.break_after:
                 raise ConnectionError
             store.break_after -= 1
+        if store.kill_at is not None:
+            store.kill_at -= 1
+            if not store.kill_at:
+                store.kill_at = None
+                self._kill()
+                raise ConnectionError
         rest = store.cursors.pop(int(asked["getMore"]))
         return self._page(asked["collection"], rest, asked.get("batchSize", 1000), "nextBatch")
+
+    def _kill(self) -> None:
+        there = ("127.0.0.1", self.client_address[1])
+        for each in psutil.net_connections("tcp"):
+            if each.pid and each.pid != os.getpid() and tuple(each.laddr) == there:
+                os.kill(each.pid, signal.SIGKILL)
 
     def _page(self, name: str, found: list[bytes], size: int, called: str) -> dict[str, Any]:
         number = Int64(0)
