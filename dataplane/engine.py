@@ -129,6 +129,12 @@ def _identity(path: str) -> tuple[str, int, int, int]:
     return path, found.st_ino, found.st_size, found.st_mtime_ns
 
 
+def spill_folder(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """The folder that an instance writes temporary files into; None where it has none."""
+    row = connection.execute("SELECT current_setting('temp_directory')").fetchone()
+    return str(row[0]) if row and row[0] and os.path.isdir(str(row[0])) else None
+
+
 def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     """Load an extension into a connector instance from its wheel; harmless where it is loaded already."""
     connection.execute(f"LOAD {literal(extension_path(name))}")

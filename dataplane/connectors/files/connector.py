@@ -5,7 +5,6 @@ Where the files lie is a `Place`, which each connector opens in its own way; lis
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from abc import abstractmethod
@@ -42,7 +41,7 @@ from dataplane.connectors.files.sniff import Sniffed, sniff
 from dataplane.connectors.files.suggest import Suggestion, named_with, suggestions
 from dataplane.connectors.files.workbooks import workbook_of
 from dataplane.connectors.files.zipped import Unzipped
-from dataplane.engine import connector_instance
+from dataplane.engine import connector_instance, spill_folder
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.failures import duckdb_errors, with_names
 
@@ -223,8 +222,8 @@ class FileConnector(Connector):
     ) -> Iterator[Reading]:
         settings = settings_of(stream)
         with (
-            tempfile.TemporaryDirectory(dir=_spill(connection), prefix="manifold-files-") as copies,
-            self._opened(sample=sample, within=_spill(connection)) as place,
+            tempfile.TemporaryDirectory(dir=spill_folder(connection), prefix="manifold-files-") as copies,
+            self._opened(sample=sample, within=spill_folder(connection)) as place,
         ):
             refs = window.files
             if window.kind == "full":
@@ -361,13 +360,6 @@ def _chosen(stream: StreamConfig, declared: Sequence[Column]) -> tuple[Column, .
             evidence={"columns": unknown},
         )
     return tuple(known[name] for name in stream.select)
-
-
-def _spill(connection: duckdb.DuckDBPyConnection) -> str | None:
-    """The instance's own folder for temporary files, where it has one; the system's otherwise."""
-    row = connection.execute("SELECT current_setting('temp_directory')").fetchone()
-    folder = str(row[0]) if row and row[0] else ""
-    return folder if folder and os.path.isdir(folder) else None
 
 
 def _stage(name: str, work: Callable[[], str]) -> Stage:

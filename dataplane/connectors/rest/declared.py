@@ -34,8 +34,8 @@ from dataplane.connectors.rest.client import Client
 from dataplane.connectors.rest.paging import since
 from dataplane.connectors.rest.params import Declared, Session
 from dataplane.connectors.rest.records import Page
-from dataplane.connectors.rest.spool import BATCH, batches, spill_folder
-from dataplane.engine import connector_instance
+from dataplane.connectors.rest.spool import BATCH, batches
+from dataplane.engine import connector_instance, spill_folder
 from dataplane.errors import ConfigurationError, DataError
 from dataplane.failures import duckdb_errors
 from dataplane.http import origin, shown

@@ -89,9 +89,3 @@ def _type(told: str) -> str:
     if told == "JSON":
         return "VARCHAR"
     return "JSON" if told.startswith(("STRUCT", "MAP")) or told.endswith("]") else told
-
-
-def spill_folder(connection: duckdb.DuckDBPyConnection) -> str | None:
-    """The folder that an instance writes temporary files into; None where it has none."""
-    row = connection.execute("SELECT current_setting('temp_directory')").fetchone()
-    return str(row[0]) if row and row[0] and os.path.isdir(str(row[0])) else None
