@@ -12,7 +12,13 @@ from manifold import environment, probes
 from manifold.probes import Unwell
 
 # What holds secrets, each with the columns id, secrets and key_version.
-TABLES = ("sources_credential", "accounts_secondfactor", "pipelines_hooksecret")
+TABLES = (
+    "sources_credential",
+    "sources_grant",
+    "sources_connecting",
+    "accounts_secondfactor",
+    "pipelines_hooksecret",
+)
 
 
 def opens() -> str:
