@@ -57,7 +57,7 @@ picture: $(DEV) $(DEMO) ## Take the pictures in docs/images from the running dem
 bench: $(DEV) $(DEMO) ## Measure, and write the results to benchmarks/
 	$(BIN)/python -m benchmarks $(ARGS)
 
-bench-peers: $(DEV) $(PEERS)/stamp ## Measure dlt beside the same work, and write benchmarks/peers.md (ARGS="--rows 5000000")
+bench-peers: $(DEV) $(PEERS)/stamp ## Measure dlt beside the same work, and write benchmarks/peers.md (ARGS="--rounds 3")
 	$(BIN)/python -m benchmarks.peers --python $(PEERS)/bin/python $(ARGS)
 
 load: $(DEV) ## Measure pages and API at 100 pipelines, 10,000 runs, 100,000 steps, and write benchmarks/load.md

@@ -22,8 +22,8 @@ def main() -> None:
     """Measure in a temporary folder; nothing of an existing installation is touched."""
     parser = argparse.ArgumentParser(prog="make bench-peers")
     parser.add_argument("--python", type=Path, required=True, help="the Python of an environment with dlt")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each row")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the large tables")
+    parser.add_argument("--rounds", type=int, default=1, help="measurements of each row; of NDJSON one takes minutes")
+    parser.add_argument("--rows", type=int, default=data.ROWS, help="rows of the large tables")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="manifold-peers-", dir=open_folder()) as name:
         folder = Path(name)
