@@ -223,7 +223,9 @@ steps:
 """
     run = ws.run(ws.published(project, text))
     assert run.state == "succeeded", ws.error_of(run)
-    (file,) = run.steps.get(key="sales").table["files"]
+    table = run.steps.get(key="sales").table
+    assert table is not None
+    (file,) = table["files"]
     stored = Dataset.objects.get(slug="plain").data_files.get()
     assert file["sha256"] == (stored.sha256 if hashed else "")
     assert stored.sha256 == frame.storage().sha256(stored.path)
