@@ -28,10 +28,13 @@ from dataplane.storage import Storage
 
 # Measured on 5 M rows beside the defaults: no slower to write, read in two thirds of the time, and a quarter smaller to
 # flush and to hash. zstd is another sixth smaller, but takes a tenth more of the processor's time to write and to read.
+PARQUET = "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION lz4_raw, RETURN_STATS true"
+
 # A column goes without a dictionary after half as many values as usual: columns of ids, times and amounts give up that
 # much sooner, which is an eighth of the time to write 1.5 M rows and a twentieth of reading them from CSV. The price: a
-# column that has between 12,288 and 24,576 values in a group of rows takes up to two thirds more room.
-PARQUET = "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION lz4_raw, DICTIONARY_SIZE_LIMIT 12288, RETURN_STATS true"
+# column that has between 12,288 and 24,576 values in a group of rows takes up to two thirds more room, and half a MB of
+# memory is taken for each column, however few its rows are.
+_MANY = ", DICTIONARY_SIZE_LIMIT 12288"
 
 # One file a thread, in groups of half as many rows as usual: written so, they need half as much memory (50 MB less with
 # two threads), and they are as quick to read. In one file whose order is kept they would need more.
@@ -165,6 +168,7 @@ def write_parquet(
     name: str = "part",
     hashed: bool = False,
     split: bool = False,
+    many: bool = False,
     parameters: Sequence[object] | None = None,
 ) -> tuple[StagedFile, ...]:
     """Write a SELECT's rows as Parquet into `folder` (below the storage root; made when missing) and flush them to
@@ -172,15 +176,15 @@ def write_parquet(
 
     Returns the files with rows and bytes; an empty result leaves no file. One file, `<name>.parquet`, in the order of
     the rows where the instance is `ordered`. split: one file a thread instead, in a new subfolder `<name>`: for reads
-    that come in parallel and in no order. hashed: with the SHA-256 of each file. Raises ManifoldError or
-    CancelledError.
+    that come in parallel and in no order. many: there will be very many rows of few columns. hashed: with the SHA-256
+    of each file. Raises ManifoldError or CancelledError.
     """
     target = f"{folder}/{name}" if split else f"{folder}/{name}.parquet"
     absolute = storage.absolute(target)
     if os.path.lexists(absolute):
         raise FileExistsError(errno.EEXIST, "a path is written once", absolute)
     os.makedirs(os.path.dirname(absolute), exist_ok=True)
-    options = PARQUET + (_SPLIT if split else "")
+    options = PARQUET + (_SPLIT if split else "") + (_MANY if many else "")
     with duckdb_errors():
         written = connection.execute(
             f"COPY ({query}) TO {literal(absolute)} ({options})", parameters or None

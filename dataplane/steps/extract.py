@@ -216,9 +216,15 @@ def _copied(
             connection.execute(statement)
     query, storage = part.query, context.storage
     if part.origin is None:
-        split = not part.files
         files = write_parquet(
-            connection, query, storage=storage, folder=context.output, name=name, split=split, hashed=_hashed(context)
+            connection,
+            query,
+            storage=storage,
+            folder=context.output,
+            name=name,
+            split=not part.files,
+            many=_many(context, part),
+            hashed=_hashed(context),
         )
         return files, [sum(each.rows for each in files)]
     # Several small files: their rows pass through a table, where they can be counted for each file.
@@ -232,6 +238,12 @@ def _copied(
         connection.execute("DROP TABLE __part")
     counted = dict(found)
     return files, [counted.get(position, 0) for position in range(len(part.files))]
+
+
+def _many(context: StepContext, part: Part) -> bool:
+    """Whether its files are known to hold very many rows of few columns: some 4 MB for each column."""
+    columns = len(context.extras["stream"].columns)
+    return 0 < columns <= 100 and sum(each.ref.size for each in part.files) >= columns << 22
 
 
 def _hashed(context: StepContext) -> bool:
