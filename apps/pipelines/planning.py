@@ -18,9 +18,11 @@ from apps.pipelines import windows as w
 from apps.pipelines.backfills import Part
 from apps.pipelines.document import Document
 from apps.pipelines.models import Pipeline, PipelineVersion, Run, Window
-from apps.pipelines.plans import SEED, Plan, Survey, conclude
+from apps.pipelines.plans import SEED, Plan, Survey, conclude, refuse_unknown
 from apps.sources.models import Stream
-from dataplane.errors import ConfigurationError, DataError
+from dataplane.connectors.base import FileRef, Mark
+from dataplane.connectors.files.connector import FileConnector
+from dataplane.errors import ConfigurationError, DataError, ManifoldError
 from dataplane.steps.plan import Picked, answer
 
 
@@ -81,6 +83,26 @@ def survey(
 def picked_by(run: Run) -> Picked | None:
     """The files that a run was started for, where not for all."""
     return Picked(tuple(run.files), run.again) if run.files else None
+
+
+def refuse_unknown_files(document: Document, project_id: uuid.UUID, picked: Picked) -> None:
+    """Folders on this machine are looked into before a run begins; of any other place its plan says the same.
+
+    Raises Invalid for a file that none of them has.
+    """
+    listed: list[FileRef] = []
+    try:
+        bindings = asking.bindings_of(document, _streams(document, project_id))
+        places = [bindings[each.key] for each in document.incremental() if bindings[each.key][0].family == "file"]
+        for connector, config in places:
+            if not (isinstance(connector, FileConnector) and connector.near):
+                return
+            listed += connector.plan(config, "incremental", Mark()).listed
+    except ManifoldError:
+        # The folder may be mounted on the workers only.
+        return
+    if places:
+        refuse_unknown(picked, listed)
 
 
 def whole(document: Document, pipeline_id: uuid.UUID, project_id: uuid.UUID) -> Survey:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from apps.audit.refusals import Invalid
 from apps.pipelines import windows as w
 from apps.pipelines.document import Document
 from apps.pipelines.graph import Graph
@@ -16,7 +17,7 @@ from dataplane.connectors.base import FileRef
 from dataplane.connectors.base import Window as Bounds
 from dataplane.drift import Drift
 from dataplane.errors import ConfigurationError, DataError, Suggestion
-from dataplane.steps.plan import Answer, Ask
+from dataplane.steps.plan import Answer, Ask, Picked
 
 Way = Literal["full", "new", "seed", "repeat", "verify", "overtaken", "slice"]
 
@@ -124,9 +125,14 @@ def _shown(span: dict[str, Any]) -> dict[str, Any]:
 
 
 def conclude(survey: Survey, answers: dict[str, Answer]) -> Plan:
-    """What the run does. Raises DataError where files of an open batch have vanished, or a closed window differs."""
+    """What the run does.
+
+    Raises DataError where files of an open batch have vanished, or a closed window differs; Invalid where no source
+    knows a file that was picked.
+    """
     if survey.way == "overtaken":
         return Plan("repair", survey.reason, skip=survey.reason)
+    _refuse_unknown_picks(survey, answers)
     fresh = tuple(_fresh(survey, key, answers) for key in survey.streams)
     if survey.way == "verify":
         return _verified(survey, fresh, answers)
@@ -141,6 +147,28 @@ def conclude(survey: Survey, answers: dict[str, Answer]) -> Plan:
         gone = tuple(each for each in survey.repeated().values() if each.state != "done")
         survey = replace(survey, way="new", reason="", others=survey.others + gone)
     return _go_on(survey, fresh)
+
+
+def _refuse_unknown_picks(survey: Survey, answers: dict[str, Answer]) -> None:
+    picked = {key: ask.picked for key, ask in survey.asks.items() if ask.picked is not None}
+    planned = [answers[key].planned for key in picked]
+    if picked and None not in planned:
+        listed = [file for each in planned if each is not None for file in each.listed]
+        refuse_unknown(next(iter(picked.values())), listed)
+
+
+def refuse_unknown(picked: Picked, listed: Sequence[FileRef]) -> None:
+    """A name that no file has is a mistake, and no reason to do nothing. Raises Invalid."""
+    name = picked.unknown(listed)
+    if name is None:
+        return
+    remedy = "There are none yet: look into the folder of the source."
+    if listed:
+        ends = name.rpartition("/")[2]
+        alike = next((each for each in listed if each.path.rpartition("/")[2] == ends), listed[0])
+        remedy = f"There are {len(listed):,}, such as `{alike.path}`: look at them with `manifold files`, or on the "
+        remedy += "pipeline's page *Files*."
+    raise Invalid("files", f"No file that the pipeline reads is `{name}`. {remedy}", code="no_such_file")
 
 
 def _go_on(survey: Survey, readings: tuple[Reading, ...]) -> Plan:

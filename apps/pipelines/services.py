@@ -159,16 +159,20 @@ def start_run(
     `only`: these steps, with everything that they need; the others are skipped. `files`: of new files only these, by
     path or with `*` and `?`; with `again` also such as were read before. `if_running` stands above what the
     document says for every run. The same `trigger_key` in the same project gives the same run again. Raises Conflict
-    when nothing is published, or when the key was used for another request; Invalid for a step that is not there, or
-    files that do not go with the mode.
+    when nothing is published, or when the key was used for another request; Invalid for a step or a file that is not
+    there, or files that do not go with the mode.
     """
     picked = _picked(mode, files, again=again)
+    if picked and pipeline.published and not (trigger_key and _known(pipeline.project_id, trigger_key)):
+        # Looked into before the lock: a folder may be large.
+        chosen = documents.load(pipeline.published.document).only(_known_steps(pipeline.published, only))
+        planning.refuse_unknown_files(chosen, pipeline.project_id, picked)
     with acting(actor):
         locked = starting.lock_pipeline(pipeline.pk)
         if trigger_key is not None:
             # Two requests with one key for two pipelines hold different locks; this one they share.
             starting.lock_trigger_key(locked.project_id, trigger_key)
-            known = Run.objects.filter(project_id=locked.project_id, trigger_key=trigger_key).first()
+            known = _known(locked.project_id, trigger_key)
             if known is not None:
                 return _same_request(known, locked, mode, only, files, again=again)
         if locked.published is None:
@@ -219,7 +223,7 @@ def retry_run(run: Run, *, actor: Actor, trigger_key: str | None = None) -> Run:
         locked = starting.lock_pipeline(run.pipeline_id)
         if trigger_key is not None:
             starting.lock_trigger_key(locked.project_id, trigger_key)
-            known = Run.objects.filter(project_id=locked.project_id, trigger_key=trigger_key).first()
+            known = _known(locked.project_id, trigger_key)
             if known is not None:
                 return _same_request(known, locked, known.requested_mode, known.only, known.files, again=known.again)
         again = retrying.create_retry(run, locked, actor=actor, trigger_key=trigger_key)
@@ -243,6 +247,10 @@ def plan_run(
         )
     picked = _picked(mode, files, again=again)
     return planning.dry_run(pipeline, pipeline.published, mode, _known_steps(pipeline.published, only), picked)
+
+
+def _known(project_id: uuid.UUID, trigger_key: str) -> Run | None:
+    return Run.objects.filter(project_id=project_id, trigger_key=trigger_key).first()
 
 
 def _picked(mode: str, files: Sequence[str], *, again: bool) -> Picked | None:

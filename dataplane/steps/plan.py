@@ -27,8 +27,16 @@ class Picked:
     again: bool = False
 
     def holds(self, file: FileRef) -> bool:
-        # Brackets stand in names of files: they are no wildcards.
-        return any(file.path == each or fnmatchcase(file.path, each.replace("[", "[[]")) for each in self.files)
+        return any(_fits(file, each) for each in self.files)
+
+    def unknown(self, listed: Sequence[FileRef]) -> str | None:
+        """The first of what was picked that fits none of these files."""
+        return next((each for each in self.files if not any(_fits(file, each) for file in listed)), None)
+
+
+def _fits(file: FileRef, picked: str) -> bool:
+    # Brackets stand in names of files: they are no wildcards.
+    return file.path == picked or fnmatchcase(file.path, picked.replace("[", "[[]"))
 
 
 @dataclass(frozen=True)

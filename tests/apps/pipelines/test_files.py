@@ -17,6 +17,7 @@ from apps.pipelines.models import Pipeline, Run
 from apps.sources import services as sources
 from apps.sources.models import SourceFile, Stream
 from dataplane.connectors.files import changed
+from dataplane.connectors.local_files import LocalFiles
 from dataplane.errors import ConfigurationError
 from tests.apps.pipelines import workshop as ws
 from tests.people import Api, member
@@ -141,12 +142,34 @@ def page_of(project: Project, person: User, run: str) -> str:
 
 @pytest.mark.parametrize(
     ("mode", "files", "again", "said"),
-    [("seed", ["a"], False, "picks no files"), ("auto", [], True, "Say which files")],
+    [
+        ("seed", ["a"], False, "picks no files"),
+        ("auto", [], True, "Say which files"),
+        (
+            "auto",
+            ["*-01.csv", "/in/sales_2026-02.csv"],
+            False,
+            r"is `/in/sales_2026-02.csv`. There are 3, such as "
+            r"`sales_2026-02.csv`: look at them with `manifold files`",
+        ),
+        ("auto", ["no*.csv"], True, r"is `no\*.csv`"),
+    ],
 )
 def test_what_is_refused(project: Project, drop: Path, *, mode: str, files: list[str], again: bool, said: str):
     pipeline = ws.published(project, TEXT)
     with pytest.raises(Invalid, match=said):
         services.start_run(pipeline, actor=ws.ACTOR, mode=mode, files=files, again=again)
+    with pytest.raises(Invalid, match=said):
+        services.plan_run(pipeline, mode=mode, files=files, again=again)
+    assert not Run.objects.exists()
+
+
+def test_where_nobody_can_look_before_the_run_its_plan_refuses_a_file_that_is_not_there(
+    project: Project, drop: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pipeline = ws.published(project, TEXT)
+    monkeypatch.setattr(LocalFiles, "near", False)
+    assert ws.failure(run(pipeline, "sales_2026-09.csv"))["code"] == "no_such_file"
 
 
 def test_a_file_that_was_only_touched_has_not_changed(project: Project, drop: Path):
