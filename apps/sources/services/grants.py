@@ -55,15 +55,19 @@ class Held:
 
 @dataclass
 class Granted:
-    """What lets a source in, for its connector: the token that was seen last, and fresh ones."""
+    """What lets a source in, for its connector: the token that was seen last, and fresh ones.
+
+    consented: what the connector was made for. What lets the source in for something else is not for it.
+    """
 
     source: uuid.UUID
     app: App
+    consented: tuple[str, ...]
     held: Held | None
 
     def token(self, refused: str = "") -> Token:
         if self.held is None or not self.held.is_good(refused):
-            self.held = _fresh(self.source, self.app, refused)
+            self.held = _fresh(self, refused)
         return self.held.token
 
 
@@ -71,8 +75,11 @@ def grant_of(source: Source, params: BaseModel) -> Granted | None:
     """What lets a source in; None for those that need nobody's consent. Raises ConfigurationError."""
     if not isinstance(params, Session) or params.auth not in GRANTED:
         return None
-    grant = Grant.objects.filter(source_id=source.pk, refused="").first()
-    return Granted(source.pk, params.app, _held(grant) if grant else None)
+    grant = Grant.objects.select_related("source").filter(source_id=source.pk, refused="").first()
+    wanted = consented(source.params)
+    # The source may have been changed, and connected anew, since whoever asks has looked at it.
+    held = _held(grant) if grant and consented(grant.source.params) == wanted else None
+    return Granted(source.pk, params.app, wanted, held)
 
 
 def keep_grant(source: Source, tokens: Tokens, *, actor: Actor) -> Grant:
@@ -134,15 +141,18 @@ def asking_for_tokens() -> Http:
     return http
 
 
-def _fresh(source_id: uuid.UUID, app: App, refused: str) -> Held:
+def _fresh(granted: Granted, refused: str) -> Held:
     """A token that holds, renewed if need be, and stored before anybody sees it. Raises ManifoldError."""
     with transaction.atomic(durable=True), acting(SYSTEM):
-        grant = Grant.objects.select_for_update(of=("self",)).filter(source_id=source_id).first()
+        grant = Grant.objects.select_for_update(of=("self",)).filter(source_id=granted.source).first()
         if grant is None:
             raise not_connected()
+        # Looked at under the lock: whoever changes what is consented to removes the locked row with it.
+        if consented(Source.objects.values_list("params", flat=True).get(pk=granted.source)) != granted.consented:
+            raise _changed()
         if not grant.refused and _held(grant).is_good(refused):
             return _held(grant)
-        failure = _renew(grant, app, _opened(grant).get("refresh", ""))
+        failure = _renew(grant, granted.app, _opened(grant).get("refresh", ""))
         if failure is None:
             return _held(grant)
     raise failure
@@ -174,6 +184,14 @@ def _refuse(grant: Grant, why: str) -> ConfigurationError:
     grant.save(update_fields=["refused"])
     judge_again(grant.source_id)
     return _connect_again(grant.refused)
+
+
+def _changed() -> ConfigurationError:
+    return ConfigurationError(
+        "The source was changed and connected anew while it was being read, and what lets it in now is for what it is "
+        "now. Run the pipeline again.",
+        code="source_changed",
+    )
 
 
 def _connect_again(why: str) -> ConfigurationError:

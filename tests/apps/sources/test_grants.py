@@ -192,6 +192,29 @@ def test_new_tokens_are_stored_before_they_are_used(source: Source, authority: A
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("change", ["base_url", "token_url"])
+def test_what_is_consented_to_anew_is_not_told_to_whom_it_was_before(
+    source: Source, authority: Authority, shop: Api, change: str
+) -> None:
+    before = services.connector_of(source)
+    elsewhere = "https://elsewhere.example/v1"
+    changed = services.update_source(source, params={change: elsewhere}, actor=SYSTEM)
+    with acting(SYSTEM):
+        keep_grant(changed, Tokens("for elsewhere", "refresh for elsewhere", 3600), actor=SYSTEM)
+    late = services.connector_of(source)
+    for each in (before, late):
+        assert each.grant is not None
+        with pytest.raises(ManifoldError) as caught:
+            each.grant.token("access-1")
+        assert caught.value.code == "source_changed" and not caught.value.retryable
+    ended(source)
+    with pytest.raises(ManifoldError, match="connected anew"):
+        late.grant.token()  # type: ignore[union-attr]
+    assert authority.asked == [] and Grant.objects.get(source=source).refused == ""
+    assert services.connector_of(changed).grant is not None
+
+
+@pytest.mark.django_db
 def test_the_master_key_is_changed(source: Source, authority: Authority, settings: Any) -> None:
     old = settings.MASTER_KEY()
     settings.MASTER_KEY = lambda: "9:" + "A" * 43 + "=," + old
