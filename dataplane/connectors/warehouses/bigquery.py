@@ -32,6 +32,11 @@ from dataplane.connectors.warehouses.types import (
 )
 from dataplane.errors import ManifoldError
 
+# The driver asks for its tokens where the key says, and not by way of our checked addresses.
+_TOKENS = "https://oauth2.googleapis.com/token"
+_UNIVERSE = "googleapis.com"
+_OF_THE_KEY = ("type", "project_id", "private_key_id", "private_key", "client_email", "client_id", "token_uri")
+
 
 class BigQueryParams(WarehouseParams):
     """The project, its datasets, and the key of an account that may read them."""
@@ -51,18 +56,29 @@ class BigQueryParams(WarehouseParams):
     @classmethod
     def _a_key(cls, value: str | None) -> str | None:
         if value:
-            try:
-                known = json.loads(value)
-            except ValueError:
-                known = None
-            if not isinstance(known, dict) or known.get("type") != "service_account":
+            known = _read(value)
+            if known.get("type") != "service_account" or not isinstance(known.get("private_key"), str):
                 raise ValueError("must be the JSON key of a service account, as it was downloaded")
+            if known.get("token_uri") != _TOKENS or known.get("universe_domain", _UNIVERSE) != _UNIVERSE:
+                raise ValueError(
+                    f"must be the JSON key of a service account of Google's own: its token_uri {_TOKENS}, and its "
+                    f"universe_domain {_UNIVERSE} or none"
+                )
         return value
 
     @property
     def about(self) -> dict[str, object]:
-        hidden = json.loads(self.password)["private_key"] if self.password else None
+        hidden = _read(self.password)["private_key"] if self.password else None
         return {**super().about, "secrets": (self.password, hidden)}
+
+
+def _read(key: str) -> dict[str, Any]:
+    """What a key says; nothing where it is no object of JSON."""
+    try:
+        known = json.loads(key)
+    except ValueError:
+        known = None
+    return known if isinstance(known, dict) else {}
 
 
 class BigQuerySQL(Dialect):
@@ -224,13 +240,18 @@ _ARROW = (
 
 
 def given_to_the_driver(params: BigQueryParams) -> dict[str, str]:
-    """The driver's options, by its own names."""
+    """The driver's options, by its own names.
+
+    Of the key it is given what was looked at: to the driver a name in other letters (Token_URI) is the same name.
+    """
     begin = "adbc.bigquery.sql"
+    known = _read(params.password or "")
+    key = {name: known[name] for name in _OF_THE_KEY if name in known}
     given = {
         f"{begin}.project_id": params.database,
         f"{begin}.dataset_id": params.schemas[0],
         f"{begin}.location": params.location or "",
         f"{begin}.auth_type": f"{begin}.auth_type.json_credential_string",
-        f"{begin}.auth_credentials": params.password or "",
+        f"{begin}.auth_credentials": json.dumps(key) if key else "",
     }
     return {name: value for name, value in given.items() if value}

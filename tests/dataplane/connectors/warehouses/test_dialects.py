@@ -286,23 +286,55 @@ def test_snowflakes_driver_is_given_the_account_and_no_more_than_it_needs() -> N
         snowflake.SnowflakeParams.model_validate({**given, "host": "snowflakecomputing.com.example.org"})
 
 
-def test_bigquerys_driver_is_given_the_key_as_it_was_downloaded() -> None:
-    key = json.dumps({"type": "service_account", "private_key": "canary"})
-    given = {"database": "acme", "schemas": ["sales", "stock"], "password": key, "location": "EU"}
-    params = bigquery.BigQueryParams.model_validate(given)
-    assert bigquery.given_to_the_driver(params) == {
+BIGQUERY_KEY = {
+    "type": "service_account",
+    "private_key": "canary",
+    "client_email": "reader@acme.iam.gserviceaccount.com",
+    "token_uri": "https://oauth2.googleapis.com/token",
+    "universe_domain": "googleapis.com",
+}
+BIGQUERY: dict[str, Any] = {"database": "acme", "schemas": ["sales", "stock"], "location": "EU"}
+
+
+def test_bigquerys_driver_is_given_no_more_of_the_key_than_was_looked_at() -> None:
+    # The driver reads names whatever their letters' case, and of two the last.
+    key = json.dumps({**BIGQUERY_KEY, "Token_URI": "http://169.254.169.254/", "auth_uri": "https://example.org"})
+    params = bigquery.BigQueryParams.model_validate({**BIGQUERY, "password": key})
+    given = bigquery.given_to_the_driver(params)
+    seen = json.loads(given.pop("adbc.bigquery.sql.auth_credentials"))
+    assert seen == {name: value for name, value in BIGQUERY_KEY.items() if name != "universe_domain"}
+    assert given == {
         "adbc.bigquery.sql.project_id": "acme",
         "adbc.bigquery.sql.dataset_id": "sales",
         "adbc.bigquery.sql.location": "EU",
         "adbc.bigquery.sql.auth_type": "adbc.bigquery.sql.auth_type.json_credential_string",
-        "adbc.bigquery.sql.auth_credentials": key,
     }
     assert params.about["secrets"] == (key, "canary")
-    for wrong in ("canary", "{}", "[1]"):
-        with pytest.raises(ValueError, match="service account"):
-            bigquery.BigQueryParams.model_validate({**given, "password": wrong})
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "canary",
+        "{}",
+        "[1]",
+        json.dumps({**BIGQUERY_KEY, "type": "external_account"}),
+        json.dumps({**BIGQUERY_KEY, "token_uri": "http://169.254.169.254/latest"}),
+        json.dumps({each: value for each, value in BIGQUERY_KEY.items() if each != "token_uri"}),
+        json.dumps({**BIGQUERY_KEY, "universe_domain": "example.org"}),
+        json.dumps({**BIGQUERY_KEY, "private_key": ["canary"]}),
+        json.dumps({each: value for each, value in BIGQUERY_KEY.items() if each != "private_key"}),
+    ],
+    ids=["text", "empty", "list", "type", "elsewhere", "nowhere", "universe", "key-no-text", "no-key"],
+)
+def test_a_key_that_leads_elsewhere_or_is_none_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="service account"):
+        bigquery.BigQueryParams.model_validate({**BIGQUERY, "password": key})
+
+
+def test_bigquery_reads_the_datasets_that_are_named() -> None:
     with pytest.raises(ValueError, match="schemas"):
-        bigquery.BigQueryParams.model_validate({**given, "schemas": []})
+        bigquery.BigQueryParams.model_validate({**BIGQUERY, "schemas": []})
 
 
 @contextmanager
