@@ -53,11 +53,14 @@ class NatsAccess(BaseModel):
     password: str | None = secret_field("Password")
     token: str | None = secret_field("Token", "Instead of user and password.")
     credentials: str | None = secret_field(
-        "Credentials file", "The whole text of a .creds file, instead of user and password."
+        "Credentials file", "The whole text of a .creds file, instead of user and password.", multiline=True
     )
     tls: bool = Field(False, title="TLS", description="The server's certificate is checked.")
     certificate: str | None = Field(
-        None, title="Certificate of the issuer", description="As PEM; empty: whom this machine trusts."
+        None,
+        title="Certificate of the issuer",
+        description="As PEM; empty: whom this machine trusts.",
+        json_schema_extra={"multiline": True},
     )
     streams: tuple[str, ...] = Field(
         (), max_length=1_000, title="Streams", description="One a line. Empty: every stream that may be read."

@@ -59,7 +59,10 @@ class RedisAccess(BaseModel):
     database: int = Field(0, ge=0, le=1_000_000, title="Database")
     tls: bool = Field(False, title="TLS", description="The server's certificate is checked.")
     certificate: str | None = Field(
-        None, title="Certificate of the issuer", description="As PEM; empty: whom this machine trusts."
+        None,
+        title="Certificate of the issuer",
+        description="As PEM; empty: whom this machine trusts.",
+        json_schema_extra={"multiline": True},
     )
     streams: tuple[str, ...] = Field(
         (), max_length=1_000, title="Streams", description="Keys, one a line. Empty: every stream that is found."

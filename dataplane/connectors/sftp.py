@@ -51,7 +51,9 @@ class SftpParams(ServerParams):
 
     port: int = Field(22, ge=1, le=65535, title="Port")
     password: str | None = secret_field("Password", "Or a private key.")
-    private_key: str | None = secret_field("Private key", "The whole text of the key's file, in OpenSSH's or PEM form.")
+    private_key: str | None = secret_field(
+        "Private key", "The whole text of the key's file, in OpenSSH's or PEM form.", multiline=True
+    )
     passphrase: str | None = secret_field("Passphrase", "Of the private key, where it has one.")
     host_key: str | None = Field(
         None,

@@ -16,7 +16,10 @@ Kind = Literal["text", "long", "number", "flag", "choice", "list", "secret"]
 
 @dataclass(frozen=True)
 class Entry:
-    """One field of the form; `value` is what it is filled with, `errors` what is wrong with what was entered."""
+    """One field of the form; `value` is what it is filled with, `errors` what is wrong with what was entered.
+
+    lines: a secret of several lines, such as a key in PEM, which a field of one line would join.
+    """
 
     name: str
     title: str
@@ -28,6 +31,7 @@ class Entry:
     errors: tuple[str, ...]
     kept: bool = False
     told: bool = False
+    lines: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ def entries(
                 errors=tuple(_said((errors or {}), name)),
                 kept=kept,
                 told=name in told,
+                lines=kind == "secret" and bool(part.get("multiline")),
             )
         )
     return found
@@ -85,7 +90,8 @@ def entered(connector: type[Connector], data: QueryDict) -> dict[str, Any]:
     """What a person entered, as parameters; what was left empty is left out, so that its default applies."""
     params: dict[str, Any] = {}
     for each in entries(connector):
-        text = data.get(f"param-{each.name}", "")
+        # A browser ends each line of a longer text with a carriage return, too.
+        text = data.get(f"param-{each.name}", "").replace("\r\n", "\n")
         if each.kind == "flag":
             params[each.name] = text == "on"
         elif each.kind == "list":

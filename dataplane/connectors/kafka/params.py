@@ -28,7 +28,10 @@ class KafkaAccess(BaseModel):
     )
     tls: bool = Field(False, title="TLS", description="The brokers' certificates are checked.")
     certificate: str | None = Field(
-        None, title="Certificate of the issuer", description="As PEM; empty: whom this machine trusts."
+        None,
+        title="Certificate of the issuer",
+        description="As PEM; empty: whom this machine trusts.",
+        json_schema_extra={"multiline": True},
     )
     sasl: Literal["none", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("none", title="Sign in with")
     user: str | None = Field(None, title="User")

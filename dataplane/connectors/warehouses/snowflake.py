@@ -42,7 +42,7 @@ class SnowflakeParams(WarehouseParams):
     warehouse: str | None = Field(default=None, title="Warehouse", description="What runs the queries, and is paid.")
     role: str | None = Field(default=None, title="Role", description="None: the user's own default.")
     private_key: str | None = secret_field(
-        "Private key", "Instead of a password: the key in PEM (PKCS 8, without a passphrase)."
+        "Private key", "Instead of a password: the key in PEM (PKCS 8, without a passphrase).", multiline=True
     )
 
     @field_validator("host")
