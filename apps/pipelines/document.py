@@ -341,11 +341,8 @@ def _bad_input(step: Step, named: str, known: list[str], places: texts.Places) -
         message = f"The step `{named}` names itself{'' if path[-1] == 'after' else ' as its input'}."
         return places.problem(path, message, "Name the step before it.")
     close = difflib.get_close_matches(named, known, 1)
-    remedy = (
-        f"Did you mean `{close[0]}`?"
-        if close
-        else f"Steps are: {', '.join(each for each in known if each != step.key)}."
-    )
+    others = ", ".join(each for each in known if each != step.key)
+    remedy = f"Did you mean `{close[0]}`?" if close else f"Steps are: {others}." if others else "Write it, too."
     return places.problem(path, f"There is no step `{named}`.", remedy)
 
 

@@ -55,10 +55,22 @@ def _one(each: Any, path: Path, model: type[BaseModel], base: Path, places: Plac
         if each["ctx"]["pattern"] == r"^[a-z_]+$":
             remedy = "Write a class or a code of errors, such as transient or connection_timeout."
         return places.problem(full, f"{each['input']!r} cannot be used as a name.", remedy)
+    if each["type"] in ("too_short", "too_long"):
+        return places.problem(full, *_length(each["ctx"], name))
     message = str(each["msg"]).replace("valid tuple", "list").replace("valid dictionary", "mapping of keys")
     message = message.removeprefix("Value error, ").rstrip(".")
     sentence, _, remedy = message.partition(". ")
     return places.problem(full, f"{sentence[:1].upper()}{sentence[1:]}.", f"{remedy}." if remedy else _remedy(each))
+
+
+def _length(ctx: dict[str, Any], name: str | int) -> tuple[str, str]:
+    """What is wrong with the number of things in a list or a mapping, and what to do about it."""
+    fewest, there = ctx.get("min_length"), ctx["actual_length"]
+    if fewest is None:
+        return f"`{name}` has more than {ctx['max_length']} entries.", "Take some out."
+    if not there:
+        return f"`{name}` is empty.", f"Write at least {'one' if fewest == 1 else fewest}."
+    return f"`{name}` has {there} of at least {fewest} entries.", "Add some."
 
 
 def _remedy(each: Any) -> str:

@@ -196,3 +196,25 @@ def test_no_value_breaks_the_reader(steps: object):
     value = {"manifold": 1, "pipeline": "p", "steps": steps}
     document, found = documents.understand(value, documents.texts.Places())
     assert (document is None) == bool(found)
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ("{}", ("`steps` is empty.", "Write at least one.")),
+        ("{a: {check: {input: a, rules: []}}}", ("`rules` is empty.", "Write at least one.")),
+        ("{a: {load: {input: b, dataset: x}}}", ("There is no step `b`.", "Write it, too.")),
+    ],
+)
+def test_what_is_empty_is_said_in_plain_words(steps: str, said: tuple[str, str]):
+    _, found = parse(f"manifold: 1\npipeline: x\nsteps: {steps}\n")
+    assert [(each.message, each.remedy) for each in found] == [said]
+
+
+def test_too_many_of_something_are_told_with_how_many_there_may_be():
+    delays = ", ".join(["1"] * 21)
+    _, found = parse(
+        f"manifold: 1\npipeline: x\nretry: {{delays: [{delays}]}}\n"
+        "steps: {a: {extract: {source: s, stream: t}}, b: {load: {input: a, dataset: x}}}\n"
+    )
+    assert [(each.message, each.remedy) for each in found] == [("`delays` has more than 20 entries.", "Take some out.")]
