@@ -30,6 +30,7 @@ from dataplane.connectors.base import (
 )
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import planning
+from dataplane.connectors.databases.guards import unreadable_value
 from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS
 from dataplane.connectors.databases.stages import reachable, staged
 from dataplane.connectors.mongodb import faults, reading, session
@@ -151,10 +152,10 @@ class MongoDB(Connector):
             rows = self._streamed(client, prepared, window, failures)
             connection.register("__documents", pa.RecordBatchReader.from_batches(prepared.schema, rows))
             try:
-                yield Reading(f"SELECT * FROM ({prepared.rows('__documents')[0]})", prepared.columns)
+                yield Reading(prepared.rows_or_none("__documents"), prepared.columns)
             except (duckdb.Error, ManifoldError) as error:
                 # DuckDB knows only that the rows broke off; why, is known here.
-                raise (failures[0] if failures else error) from error
+                raise (failures[0] if failures else unreadable_value(stream.name, str(error)) or error) from error
             finally:
                 rows.close()
                 connection.unregister("__documents")

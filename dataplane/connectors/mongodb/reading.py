@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from dataplane.connectors.base import Column, StreamConfig, Window
 from dataplane.connectors.databases.declared import chosen, cursor_changed, cursor_column, no_lookback, no_order
+from dataplane.connectors.databases.guards import alarm
 from dataplane.connectors.mongodb.filters import filter_of
 from dataplane.connectors.mongodb.values import ZONED, Arrival, arrival, moment_text, whole_document
 from dataplane.relations import identifier, literal
@@ -127,6 +128,17 @@ class Prepared:
             f"concat_ws('; ', {', '.join(reasons)}) AS reason, __raw AS raw FROM {table} WHERE {condition}"
         )
         return f"SELECT {', '.join(items)} FROM {table} WHERE NOT ({condition})", rejects
+
+    def rows_or_none(self, table: str) -> str:
+        """The SELECT of the rows of a table of batches, which fails at a value that does not fit and names it."""
+        items = []
+        for at, each in enumerate(self.arrivals):
+            place, value = identifier(f"c{at}"), each.sql(f"c{at}")
+            if not each.exact:
+                failure = alarm(each.name, place, each.type)
+                value = f"CASE WHEN {place} IS NOT NULL THEN coalesce({value}, {failure}) END"
+            items.append(f"{value} AS {identifier(each.name)}")
+        return f"SELECT {', '.join(items)} FROM {table}"
 
     @property
     def schema(self) -> pa.Schema:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -337,6 +337,19 @@ def test_a_value_that_does_not_fit_ends_an_incremental_read(store: Store, mongo:
     with pytest.raises(DataError) as caught:
         extracted(tmp_path, mongo, of, window)
     assert caught.value.code == "value" and "n is not BIGINT: 'five'" in caught.value.message
+
+
+def test_a_value_of_a_type_that_only_duckdb_knows_ends_it_too(store: Store, mongo: Connector, tmp_path: Path) -> None:
+    _id, t = Column("_id", "VARCHAR", native="objectId"), Column("t", "TIME")
+    of = StreamConfig("things", columns=(_id, t), cursor="_id")
+    for key, value in zip(ids(3), ("10:00", None, "noon"), strict=True):
+        store.add("things", {"_id": key, "t": value})
+    fits = replace(of, row_filter='{"t": {"$ne": "noon"}}')
+    found = rows(tmp_path, mongo, fits, mongo.plan(fits, "incremental", Mark()).window)
+    assert [row[1] for row in found] == [time(10), None]
+    with pytest.raises(DataError) as caught:
+        extracted(tmp_path, mongo, of, mongo.plan(of, "incremental", Mark()).window)
+    assert caught.value.code == "value" and "Column t of things holds noon" in caught.value.message
 
 
 @pytest.mark.parametrize("whole", [True, False])
