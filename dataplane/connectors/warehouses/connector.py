@@ -61,7 +61,11 @@ class Warehouse(DatabaseServer[Session, Prepared]):
 
     @contextmanager
     def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:
-        """A window is one SELECT, so it sees one moment of the source. Its rows are fetched while they are written."""
+        """A window is one SELECT, whose rows are fetched while they are written.
+
+        So it sees one moment of the source where the server lets a statement do so. SQL Server does with
+        READ_COMMITTED_SNAPSHOT on, Trino where the system behind its catalogue does.
+        """
         with self._connected(READ_SECONDS) as session:
             prepared = self._prepare(session, stream)
             with self._flowing(session, prepared, prepared.select(window), connection) as query:

@@ -20,7 +20,7 @@ import sqlglot
 
 from dataplane.connectors import registry
 from dataplane.connectors.base import StreamConfig, Window
-from dataplane.connectors.warehouses import bigquery, reading, snowflake
+from dataplane.connectors.warehouses import bigquery, reading, snowflake, sqlserver
 from dataplane.connectors.warehouses.connector import Warehouse
 from dataplane.connectors.warehouses.dialect import Dialect
 from dataplane.connectors.warehouses.reading import Prepared
@@ -335,6 +335,16 @@ def test_a_key_that_leads_elsewhere_or_is_none_is_refused(key: str) -> None:
 def test_bigquery_reads_the_datasets_that_are_named() -> None:
     with pytest.raises(ValueError, match="schemas"):
         bigquery.BigQueryParams.model_validate({**BIGQUERY, "schemas": []})
+
+
+def test_sql_servers_driver_asks_for_no_replica_and_takes_a_value_as_one() -> None:
+    given = {"host": "sql.example.org", "database": "shop", "user": "u", "password": "a};ApplicationIntent=ReadOnly"}
+    params = sqlserver.SQLServerParams.model_validate(given)
+    begin, signed = "Database={shop};UID={u}", "PWD={a}};ApplicationIntent=ReadOnly};Encrypt={yes}"
+    said = sqlserver.given_to_the_driver(params, "10.0.0.7")
+    assert said == f"Server={{10.0.0.7,1433}};{begin};{signed};TrustServerCertificate={{yes}}"
+    said = sqlserver.given_to_the_driver(params.model_copy(update={"sslmode": "verify-full"}), "10.0.0.7")
+    assert said == f"Server={{sql.example.org,1433}};{begin};{signed};TrustServerCertificate={{no}}"
 
 
 @contextmanager
