@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 
 from apps.pipelines import failpoints, ingestion
@@ -107,8 +108,15 @@ def _known(step: StepRun, run: Run, spec: Any, key: str | None) -> Loaded | None
 
 
 def _settled(step: StepRun, run: Run, spec: Any, keys: Sequence[str]) -> Collection[str]:
-    """Which of these loads into the same table are kept here as done."""
-    return set(_done(step, run, spec).filter(output__load_key__in=keys).values_list("output__load_key", flat=True))
+    """Which of these loads into the same table are kept here as done; none where the database cannot be asked now.
+
+    It is asked while the rows are there uncommitted, on a connection that nobody has used for as long as that took.
+    """
+    done = _done(step, run, spec).filter(output__load_key__in=keys)
+    try:
+        return set(done.values_list("output__load_key", flat=True))
+    except (OperationalError, InterfaceError):
+        return ()
 
 
 def _done(step: StepRun, run: Run, spec: Any) -> QuerySet[StepRun]:

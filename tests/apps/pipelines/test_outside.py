@@ -10,9 +10,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db import connection
 
 from apps.accounts.models import Project
-from apps.pipelines import queries, services
+from apps.pipelines import failpoints, queries, services
 from apps.pipelines.execution import settling
 from apps.pipelines.models import StepRun
 from apps.pipelines.problems import DocumentError
@@ -137,6 +138,26 @@ def test_a_load_that_the_ledger_has_forgotten_is_known_here(
         assert ws.run(pipeline).state == "succeeded"
     assert table(orders).total() == table(orders, "gone.orders").total() == 5
     assert table(orders, "mart._manifold_loads").total() == table(orders, "gone._manifold_loads").total() == 1
+
+
+def test_a_load_survives_that_nobody_can_be_asked_what_the_ledger_may_forget(
+    project: Project, orders: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ledger, "KEPT", 0)
+    monkeypatch.setattr(ledger, "AT_ONCE", 1)
+    pipeline = ws.published(project, APPEND)
+    assert ws.run(pipeline).state == "succeeded"
+    ws.insert(orders, "orders", [(3, 30)])
+
+    def end_connection(place: str) -> None:
+        if place == "outside_copied":
+            mine = connection.connection.info.backend_pid
+            ws.execute(orders, "SELECT pg_terminate_backend(%s, 60000)", mine)
+
+    monkeypatch.setattr(failpoints, "hit", end_connection)
+    again = ws.run(pipeline)
+    assert again.state == "succeeded", ws.error_of(again)
+    assert (ws.output(again, "out")["status"], table(orders)) == ("loaded", table(orders, "orders"))
 
 
 def test_a_seed_brings_back_a_table_that_vanished(project: Project, orders: str):

@@ -102,6 +102,18 @@ def test_the_ledger_forgets_only_what_is_known_elsewhere(target: Target, monkeyp
     assert target.base.ask("SELECT load_key FROM _manifold_loads ORDER BY load_key") == [("1",), ("2",), ("3",)]
 
 
+def test_whoever_may_not_delete_keeps_the_ledger_and_loads(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "KEPT", 1)
+    monkeypatch.setattr(ledger, "AT_ONCE", 1)
+    target.load(values((0, "a")), key="0", run=uuid.UUID(int=1))
+    target.base.do(f"REVOKE DELETE ON {target.base.name}.* FROM {target.base.name}@'127.0.0.1'")
+    for number in range(1, 4):
+        done = target.load(values((number, "a")), key=str(number), run=uuid.UUID(int=number + 1), settled=set)
+        assert done.inserted == 1
+    for what in ("t", "_manifold_loads"):
+        assert target.base.ask(f"SELECT count(*) FROM {what}") == [(4,)]
+
+
 def test_merge(target: Target) -> None:
     def merge(query: str, **about: Any) -> Loaded:
         return target.load(query, mode="merge", by=("ID",), **about)
