@@ -20,6 +20,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ class Store:
         """Answer so many getMore, then close the connection."""
         self.kill_at: int | None = None
         """Kill whoever asks for so many a batch behind the first."""
+        self.most_bytes = 16 << 20
+        """No answer holds more, but always a document."""
         self.asked: list[dict[str, Any]] = []
         self.cursors: dict[int, list[bytes]] = {}
         self.lock = threading.Lock()
@@ -223,7 +226,9 @@ class _Session(socketserver.BaseRequestHandler):
         found = found[: asked["limit"]] if asked.get("limit") else found
         if names := asked.get("projection"):
             found = [_projected(each, names) for each in found]
-        return self._page(asked["find"], found, asked.get("batchSize", 101), "firstBatch")
+        return self._page(
+            asked["find"], found, asked.get("batchSize", 101), "firstBatch", asked.get("singleBatch", False)
+        )
 
     def _getmore(self, asked: dict[str, Any]) -> dict[str, Any]:
         store = self.server.store
@@ -246,12 +251,14 @@ class _Session(socketserver.BaseRequestHandler):
             if each.pid and each.pid != os.getpid() and tuple(each.laddr) == there:
                 os.kill(each.pid, signal.SIGKILL)
 
-    def _page(self, name: str, found: list[bytes], size: int, called: str) -> dict[str, Any]:
+    def _page(self, name: str, found: list[bytes], size: int, called: str, alone: bool = False) -> dict[str, Any]:
         number = Int64(0)
-        if len(found) > size and size:
+        sizes = accumulate(len(each) for each in found)
+        size = min(size or len(found), max(1, sum(each <= self.server.store.most_bytes for each in sizes)))
+        if len(found) > size and not alone:
             number = Int64(secrets.randbits(60) + 1)
             self.server.store.cursors[int(number)] = found[size:]
-        page = [RawBSONDocument(each) for each in found[: size or None]]
+        page = [RawBSONDocument(each) for each in found[:size]]
         return {"cursor": {"id": number, "ns": f"shop.{name}", called: page}}
 
     def _saslstart(self, asked: dict[str, Any]) -> dict[str, Any]:

@@ -167,7 +167,7 @@ class MongoDB(Connector):
             duckdb_errors(),
         ):
             documents = client[self.params.database][stream.name]
-            found = self._asked(lambda: list(reading.batches(documents, prepared, None, limit)), stream.name)
+            found = self._asked(lambda: list(reading.batches(documents, prepared, None, -limit)), stream.name)
             duck.register("__documents", pa.Table.from_batches(found, prepared.schema))
             return duck.execute(f"{prepared.rows('__documents')[0]} LIMIT {int(limit)}").to_arrow_table()
 
@@ -260,15 +260,17 @@ class MongoDB(Connector):
         return found
 
     def _sampled(self, client: Client, name: str) -> tuple[tuple[Column, ...], tuple[str, ...]]:
-        """The columns by the oldest and the newest documents; of a view, by its first."""
+        """The columns by the oldest and the newest documents; of a view, by its first.
+
+        A limit below nought asks for one answer alone, which holds at most 16 MB.
+        """
         documents = client[self.params.database].get_collection(name, codec_options=reading.exact())
 
         def ask() -> list[dict[str, Any]]:
-            # A limit of bytes is the server's own: an answer has at most 16 MB.
             if self._named(client).get(name):
-                return list(documents.find(limit=_SAMPLE, batch_size=_SAMPLE))
-            newest = documents.find(sort=[("_id", -1)], limit=_SAMPLE, batch_size=_SAMPLE)
-            return [*documents.find(sort=[("_id", 1)], limit=_SAMPLE, batch_size=_SAMPLE), *newest]
+                return list(documents.find(limit=-_SAMPLE, batch_size=_SAMPLE))
+            newest = documents.find(sort=[("_id", -1)], limit=-_SAMPLE, batch_size=_SAMPLE)
+            return [*documents.find(sort=[("_id", 1)], limit=-_SAMPLE, batch_size=_SAMPLE), *newest]
 
         found = self._asked(ask, name)
         return columns_of(name, found) if found else ((), ())

@@ -209,7 +209,10 @@ def exact() -> CodecOptions[dict[str, Any]]:
 def batches(
     documents: Documents, prepared: Prepared, window: Window | None, limit: int = 0
 ) -> Iterator[pa.RecordBatch]:
-    """The documents of a window as batches, as the server sends them. May raise the driver's errors."""
+    """The documents of a window as batches, as the server sends them. May raise the driver's errors.
+
+    limit: so many at most; below nought as many of them as one answer holds, which is at most 16 MB.
+    """
     from bson import decode_all
 
     first, options = 1, exact()

@@ -424,6 +424,16 @@ def test_what_there_is(store: Store, mongo: Connector) -> None:
     assert caught.value.code == "table_missing"
 
 
+def test_no_look_takes_more_than_one_answer_holds(store: Store, mongo: Connector, tmp_path: Path) -> None:
+    store.most_bytes = 10_000
+    store.add("things", *({"_id": each, "t": "x" * 3_000, f"f{each}": 1} for each in range(20)))
+    of = stream(mongo, "things")
+    assert [each.name for each in of.columns] == ["_id", "t", *(f"f{each}" for each in (0, 1, 2, 19, 18, 17))]
+    assert mongo.preview(of).num_rows == 3
+    assert not any("getMore" in each for each in store.asked)
+    assert len(rows(tmp_path, mongo, of)) == 20
+
+
 @pytest.mark.parametrize(
     "params",
     [
