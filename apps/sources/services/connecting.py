@@ -135,7 +135,7 @@ def ask_device(source: Source, *, actor: Actor) -> bool | None:
 def _connected(source: Source, tokens: Tokens, *, actor: Actor) -> bool:
     """Keep the tokens, unless the source has become another while they were asked for; and test it."""
     with acting(actor):
-        rows = Source.objects.select_for_update(of=("self",)).select_related("credential", "project")
+        rows = Source.objects.select_for_update(no_key=True, of=("self",)).select_related("credential", "project")
         now = rows.get(pk=source.pk)
         if now.changed_at != source.changed_at:
             raise Conflict(

@@ -1,7 +1,8 @@
 """What somebody has let a source do with an API: its tokens, kept, renewed by themselves, and void when they must be.
 
 A refresh token may hold once only. So whoever renews holds the lock of the grant's row from the look at it until the
-new tokens are stored: no process renews what another has, and nobody uses a token that could still be lost.
+new tokens are stored: no process renews what another has, and nobody uses a token that could still be lost. Whoever
+locks the source as well does so before, and whoever renews does not: an answer may take SECONDS.
 """
 
 from __future__ import annotations
@@ -113,12 +114,13 @@ def disconnect(source: Source, *, actor: Actor) -> None:
     """Forget what lets a source in. The API is told nothing; whoever has consented can take that back there."""
     must_need_consent(source)
     with acting(actor):
+        Source.objects.select_for_update(no_key=True).get(pk=source.pk)
         void_grant(source)
         judge_again(source.pk)
 
 
 def void_grant(source: Source) -> None:
-    """Forget what lets a source in, and whoever is about to connect it, in the caller's transaction."""
+    """Forget what lets a source in, and whoever is about to connect it; the caller's transaction has locked it."""
     Connecting.objects.filter(source=source).delete()
     Grant.objects.filter(source=source).delete()
 
@@ -155,6 +157,8 @@ def _fresh(granted: Granted, refused: str) -> Held:
         failure = _renew(grant, granted.app, _opened(grant).get("refresh", ""))
         if failure is None:
             return _held(grant)
+    with acting(SYSTEM):
+        judge_again(granted.source)
     raise failure
 
 
@@ -182,7 +186,6 @@ def _renew(grant: Grant, app: App, refresh: str) -> ConfigurationError | None:
 def _refuse(grant: Grant, why: str) -> ConfigurationError:
     grant.refused = f"{why} Connect it again: *Connect* on its page, or `manifold sources connect`."
     grant.save(update_fields=["refused"])
-    judge_again(grant.source_id)
     return _connect_again(grant.refused)
 
 

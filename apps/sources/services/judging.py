@@ -15,9 +15,12 @@ def judge_again(source_id: uuid.UUID) -> None:
     """Judge a source by the tests that it has had, because something else is known of it now.
 
     Belongs to the caller's transaction. A source that has not been tested since it was changed stays unknown, unless
-    nobody lets it in any more.
+    nobody lets it in any more; for one that was removed meanwhile there is nothing to judge.
     """
-    source = Source.objects.select_for_update(no_key=True, of=("self",)).select_related("credential").get(pk=source_id)
+    rows = Source.objects.select_for_update(no_key=True, of=("self",)).select_related("credential")
+    source = rows.filter(pk=source_id).first()
+    if source is None:
+        return
     checks = list(source.checks.filter(at__gte=source.changed_at)[:LAST])
     if not checks and not grant_refused(source):
         return

@@ -92,7 +92,7 @@ def update_source(
     if writable and not kind.capabilities.writable:
         raise InvalidFields({"writable": [f"{kind.title} cannot be written to."]})
     with acting(actor):
-        source = Source.objects.select_for_update().select_related("project").get(pk=source.pk)
+        source = Source.objects.select_for_update(no_key=True, of=("self",)).select_related("project").get(pk=source.pk)
         source.credential = credential or source.credential
         if params is not None or credential is not None:
             _change_params(source, kind, params or {})
@@ -115,6 +115,8 @@ def delete_source(source: Source, *, actor: Actor, used_by: Sequence[str]) -> No
     """
     refuse_used(f"The source {source.slug}", used_by)
     with acting(actor):
+        # Locked before what belongs to it, as whoever changes or connects it does.
+        Source.objects.select_for_update().filter(pk=source.pk).first()
         credential = source.credential
         forget_uploads(source)
         source.delete()

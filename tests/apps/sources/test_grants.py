@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from apps.audit.context import SYSTEM, acting
 from apps.audit.models import Event
 from apps.sources import services
 from apps.sources.models import Grant, Health, Source, Stream
-from apps.sources.services.grants import keep_grant
+from apps.sources.services.grants import keep_grant, void_grant
 from dataplane.connectors.base import Mark
 from dataplane.errors import ManifoldError, TransientError
 from dataplane.oauth import Tokens
@@ -46,6 +47,18 @@ def source(project: Project, shop: Api, authority: Authority) -> Source:
 def ended(source: Source) -> None:
     """The token ends now."""
     Grant.objects.filter(source=source).update(token_ends_at=timezone.now())
+
+
+def wait_until_blocked(pid: int) -> None:
+    """Until the session of the database waits for another one's lock."""
+    until = time.monotonic() + 60
+    with connection.cursor() as cursor:
+        while time.monotonic() < until:
+            cursor.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", [pid])
+            if cursor.fetchone()[0]:
+                return
+            time.sleep(0.02)
+    raise AssertionError("nobody waits for the lock")
 
 
 def read(source: Source) -> int | None:
@@ -173,6 +186,68 @@ def test_many_at_once_renew_it_once(source: Source, authority: Authority) -> Non
         each.join(60)
     assert found == ["access-2"] * 6
     assert len(authority.asked) == 1 and not authority.reused
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_that_is_refused_while_the_source_is_changed_holds_nobody_up(source: Source, authority: Authority) -> None:
+    changing = threading.Event()
+    failures: list[Exception] = []
+
+    def change() -> None:
+        try:
+            with acting(SYSTEM):
+                Source.objects.select_for_update().get(pk=source.pk)
+                changing.set()
+                void_grant(source)
+        except Exception as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    changer = threading.Thread(target=change)
+
+    def before() -> None:
+        changer.start()
+        assert changing.wait(60)
+
+    connector = services.connector_of(source)
+    authority.forget_all()
+    authority.before_token = before
+    assert connector.grant is not None
+    with pytest.raises(ManifoldError) as caught:
+        connector.grant.token("access-1")
+    changer.join(60)
+    assert caught.value.code == "connect_again" and failures == [] and not Grant.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("how", ["disconnect", "delete"])
+def test_whoever_takes_it_away_locks_the_source_first(source: Source, how: str) -> None:
+    told: list[int] = []
+    begun = threading.Event()
+
+    def take_away() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            told.append(cursor.fetchone()[0])
+        begun.set()
+        try:
+            if how == "disconnect":
+                services.disconnect(source, actor=SYSTEM)
+            else:
+                services.delete_source(source, actor=SYSTEM, used_by=[])
+        finally:
+            connection.close()
+
+    taker = threading.Thread(target=take_away)
+    with acting(SYSTEM):
+        Source.objects.select_for_update().get(pk=source.pk)
+        taker.start()
+        assert begun.wait(60)
+        wait_until_blocked(told[0])
+        assert Grant.objects.select_for_update(nowait=True).get(source=source)
+    taker.join(60)
+    assert not Grant.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
