@@ -40,8 +40,8 @@ def self_signed(file: Path, host: str) -> str:
 
 
 @contextmanager
-def tls_before(host: str, port: int, certificate: Path) -> Iterator[int]:
-    """The port on loopback at which a plain server is reached over TLS."""
+def tls_before(host: str, port: int, certificate: Path, *, postgresql: bool = False) -> Iterator[int]:
+    """The port on loopback at which a plain server is reached over TLS; PostgreSQL's clients ask for it first."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -50,7 +50,7 @@ def tls_before(host: str, port: int, certificate: Path) -> Iterator[int]:
             with suppress(OSError):
                 while True:
                     came, _ = listening.accept()
-                    threading.Thread(target=_passed, args=[came, context, host, port], daemon=True).start()
+                    threading.Thread(target=_passed, args=[came, context, host, port, postgresql], daemon=True).start()
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -59,15 +59,15 @@ def tls_before(host: str, port: int, certificate: Path) -> Iterator[int]:
         thread.join(60)
 
 
-def _passed(came: socket.socket, context: ssl.SSLContext, host: str, port: int) -> None:
+def _passed(came: socket.socket, context: ssl.SSLContext, host: str, port: int, postgresql: bool) -> None:
     """Hand everything on, both ways, until either side hangs up; whoever mistrusts the certificate does so soon."""
-    with (
-        suppress(OSError),
-        context.wrap_socket(came, server_side=True) as near,
-        socket.create_connection((host, port)) as far,
-    ):
-        threading.Thread(target=_copied, args=[far, near], daemon=True).start()
-        _copied(near, far)
+    with suppress(OSError):
+        if postgresql:
+            came.recv(8, socket.MSG_WAITALL)
+            came.sendall(b"S")
+        with context.wrap_socket(came, server_side=True) as near, socket.create_connection((host, port)) as far:
+            threading.Thread(target=_copied, args=[far, near], daemon=True).start()
+            _copied(near, far)
 
 
 def _copied(source: socket.socket, target: socket.socket) -> None:

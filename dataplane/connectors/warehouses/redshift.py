@@ -165,6 +165,7 @@ class RedshiftSession(AdbcSession):
             "user": params.user,
             "password": params.password or "",
             "sslmode": params.sslmode,
+            **({"sslrootcert": "system"} if params.sslmode == "verify-full" else {}),
             "connect_timeout": "10",
             "application_name": "manifold",
         }

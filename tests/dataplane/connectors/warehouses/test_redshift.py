@@ -5,15 +5,17 @@ What only Redshift has (SUPER, VARBYTE, its own catalogue) is tested down to the
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from dataplane.connectors.base import Mark, StreamConfig, Window
+from dataplane.connectors.base import Mark, Stage, StreamConfig, Window
 from dataplane.connectors.warehouses.redshift import Redshift, RedshiftSQL
 from dataplane.connectors.warehouses.types import Native
 from dataplane.errors import ConfigurationError, DataError, ManifoldError
+from tests.certificates import self_signed, tls_before
 from tests.dataplane.connectors.databases import params_of, staged
 
 FULL = Window("full")
@@ -143,6 +145,28 @@ def test_each_stage_fails_in_its_own_words(types: str, changes: dict[str, Any], 
     assert last.error is not None
     assert (last.name, last.error.code) == (stage, code), last.error.message
     assert "canary" not in f"{last.error.message}{last.error.evidence}"
+
+
+def test_the_certificate_and_the_name_on_it_are_checked(
+    types: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, at = tmp_path / "own.pem", params_of(types)
+    trusted = self_signed(own, "localhost")
+    with tls_before(at["host"], at["port"], own, postgresql=True) as port:
+
+        def last(host: str) -> Stage:
+            *_, found = source(types, host=host, port=port, sslmode="verify-full").test()
+            return found
+
+        unknown = last("localhost").error
+        (tmp_path / "trusted.pem").write_text(trusted)
+        # What the machine trusts, as OpenSSL lets it be said.
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "trusted.pem"))
+        known, elsewhere = last("localhost"), last("127.0.0.1").error
+    assert unknown is not None and unknown.code == "encryption"
+    assert "certificate verify failed" in unknown.message
+    assert (known.name, known.ok) == ("read a row", True), known.error
+    assert elsewhere is not None and elsewhere.code == "encryption"
 
 
 @pytest.mark.parametrize(
