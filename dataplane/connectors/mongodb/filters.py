@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from dataplane.connectors.base import StreamConfig
@@ -21,6 +22,11 @@ _VALUES = frozenset(
     ("$oid", "$date", "$numberLong", "$numberInt", "$numberDouble", "$numberDecimal", "$uuid", "$binary")
 )
 _DEEPEST = 20
+_NO_DOCUMENT = 'it is no JSON document, such as {"state": "open"}'
+_NO_VALUE = (
+    'MongoDB does not hold a value in it. Write numbers of at most 64 bits, {"$oid": "<24 hexadecimal digits>"}, '
+    '{"$date": "2026-01-01T00:00:00Z"} or {"$numberDecimal": "1.50"}'
+)
 
 
 def filter_of(stream: StreamConfig) -> dict[str, Any]:
@@ -34,16 +40,26 @@ def filter_of(stream: StreamConfig) -> dict[str, Any]:
 
 
 def _parsed(stream: str, text: str) -> dict[str, Any]:
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _wrong(stream, _NO_DOCUMENT) from None
+    _allowed(stream, raw, 0)
+    if not isinstance(raw, dict):
+        raise _wrong(stream, _NO_DOCUMENT)
+    return _values(stream, text)
+
+
+def _values(stream: str, text: str) -> dict[str, Any]:
+    """The document with what only MongoDB has; what is returned can be sent."""
+    import bson
     from bson import json_util
 
     try:
-        raw = json_util.json.loads(text)
-        _allowed(stream, raw, 0)
-        found = json_util.loads(text, json_options=json_util.JSONOptions(tz_aware=True))
-    except (ValueError, TypeError, RecursionError):
-        raise _wrong(stream, 'it is no JSON document, such as {"state": "open"}') from None
-    if not isinstance(found, dict):
-        raise _wrong(stream, 'it is no JSON document, such as {"state": "open"}')
+        found: dict[str, Any] = json_util.loads(text, json_options=json_util.JSONOptions(tz_aware=True))
+        bson.encode(found)
+    except (bson.errors.BSONError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError):
+        raise _wrong(stream, _NO_VALUE) from None
     return found
 
 

@@ -254,6 +254,31 @@ def test_filters_that_run_code_or_are_none_are_refused(text: str) -> None:
     assert caught.value.code == "filter_refused"
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"$oid": "zz"}', '{"$numberDecimal": "x"}', '{"$date": 99999999999999999999}', "99999999999999999999",
+        '{"$numberLong": Infinity}', '{"$binary": {}}', '{"$binary": 5.0, "$type": "00"}', '"\\ud800"',
+        '{"\\u0000": 1}', '{"$regex": "\\u0000"}', '{"$date": "yesterday"}',
+    ],
+    ids=range(11),
+)  # fmt: skip
+def test_values_that_mongodb_does_not_hold_are_refused_in_filters(value: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        filter_of(StreamConfig("things", row_filter=f'{{"a": {value}}}'))
+    assert caught.value.code == "filter_refused" and "$oid" in caught.value.message
+
+
+def test_values_in_filters_are_mongodbs_own() -> None:
+    text = (
+        '{"a": {"$in": [{"$oid": "000000000000000000000001"}, {"$date": "2013-01-01T12:00:00Z"}, {"$numberLong": "5"},'
+        ' {"$uuid": "00000000-0000-0000-0000-000000000007"}, {"$numberDecimal": "1.50"}]}}'
+    )
+    key = Binary.from_uuid(UUID(int=7), UuidRepresentation.STANDARD)
+    wanted = [ids(1)[0], NOON, Int64(5), key, Decimal128("1.50")]
+    assert filter_of(StreamConfig("things", row_filter=text)) == {"a": {"$in": wanted}}
+
+
 CURSORS: list[tuple[str, list[Any], str]] = [
     ("_id", ids(6), "0" * 23 + "6"),
     ("at", [DatetimeMS(1_356_998_400_000 + each) for each in (0, 1, 1, 2, 2, 9)], "2013-01-01 00:00:00.009+00"),
