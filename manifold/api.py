@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from django import forms
 from django.conf import settings
 from django.core import exceptions as django_exceptions
 from django.db import DataError, IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
+from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework import exceptions, pagination
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -73,6 +75,18 @@ class CursorPagination(pagination.CursorPagination):
             raise exceptions.ValidationError(
                 {self.cursor_query_param: "This cursor is not one of ours. Begin again without it."}
             ) from None
+
+
+class Filters(DjangoFilterBackend):
+    """Filters of lists. One that has choices names them where a request chooses none of them."""
+
+    def get_filterset(self, request: Any, queryset: Any, view: Any) -> Any:
+        filterset = super().get_filterset(request, queryset, view)
+        for field in filterset.form.fields.values() if filterset is not None else ():
+            if isinstance(field, forms.ChoiceField) and not isinstance(field, forms.ModelChoiceField):
+                known = ", ".join(str(value) for value, _ in field.widget.choices if value)
+                field.error_messages["invalid_choice"] = f"Choose one of: {known}."
+        return filterset
 
 
 def _orderings(view: Any) -> Mapping[str, Sequence[str]]:

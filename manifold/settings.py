@@ -190,7 +190,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     # `?format=` is a parameter of downloads, not a way to choose a renderer.
     "URL_FORMAT_OVERRIDE": None,
     "DEFAULT_PARSER_CLASSES": ["manifold.parsers.Body"],
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_FILTER_BACKENDS": ["manifold.api.Filters"],
     "DEFAULT_PAGINATION_CLASS": "manifold.api.CursorPagination",
     "DEFAULT_SCHEMA_CLASS": "manifold.openapi.Schema",
     "EXCEPTION_HANDLER": "manifold.api.problem_handler",

@@ -210,3 +210,10 @@ def test_a_session_needs_its_csrf_token(admin: User) -> None:
     assert client.get("/api/v1/me/").status_code == 200
     body = check_problem(client.post("/api/v1/tokens/", {"name": "t"}), 403)
     assert "CSRF" in body["detail"]
+
+
+@pytest.mark.parametrize("address", ["runs/?state=odd", "sources/?health=odd", "history/?state=odd"])
+def test_a_filter_names_its_choices(api: Api, viewer: User, project: Project, address: str) -> None:
+    (error,) = check_problem(api(viewer).get(f"/api/v1/projects/{project.slug}/{address}"), 400)["errors"]
+    said = {"state": "succeeded", "health": "unknown"}[error["field"]]
+    assert error["message"].startswith("Choose one of: ") and said in error["message"], error
