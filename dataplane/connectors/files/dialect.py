@@ -8,6 +8,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
+from dataplane.connectors.files.inference import NOTHING
+
 _DELIMITERS = (",", ";", "\t", "|")
 _QUOTES = ('"', "'")
 _RECORDS = 200
@@ -17,7 +19,10 @@ _VALUE = re.compile(r"[+-]?\d[\d.,:/ TZ+-]*$|true$|false$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Dialect:
-    """What `FileSettings` needs to know. `width` is the number of columns."""
+    """What `FileSettings` needs to know. `width` is the number of columns.
+
+    doubtful: the first row is read as data, and might be a header all the same.
+    """
 
     delimiter: str
     quote: str
@@ -25,6 +30,7 @@ class Dialect:
     skip: int
     header: bool
     width: int
+    doubtful: bool = False
 
 
 def dialect_of(text: str, *, whole: bool) -> Dialect:
@@ -40,8 +46,8 @@ def dialect_of(text: str, *, whole: bool) -> Dialect:
         score = (count / len(rows)) * (1 + min(width, 20) / 10 if width > 1 else 0.5)
         if best is None or score > best[0]:
             skip = _skipped(text, rows, width)
-            header = _has_header([each for each in rows if len(each) == width])
-            best = (score, Dialect(delimiter, quote, escape, skip, header, width))
+            header, doubtful = _header([each for each in rows if len(each) == width])
+            best = (score, Dialect(delimiter, quote, escape, skip, header, width, doubtful))
     return best[1] if best else Dialect(",", '"', '"', 0, True, 0)
 
 
@@ -88,13 +94,23 @@ def _skipped(text: str, rows: list[list[str]], width: int) -> int:
     return filled[narrow] if narrow < len(filled) else 0
 
 
-def _has_header(rows: list[list[str]]) -> bool:
-    """Whether the first row names columns: filled, all different, no value in it, and unlike what follows."""
+def _header(rows: list[list[str]]) -> tuple[bool, bool]:
+    """Whether the first row names columns, and whether it might although it seems not to.
+
+    It does where it is unlike what follows, holds no value, and its cells are filled and all different. Where some are
+    empty or alike, a column has to tell: one that begins with a word and then holds nothing but values.
+    """
     if not rows:
-        return True
+        return True, False
     first = [each.strip() for each in rows[0]]
-    if not all(first) or len({each.casefold() for each in first}) < len(first):
-        return False
-    if any(_VALUE.match(each) for each in first):
-        return False
-    return rows[0] not in rows[1:]
+    if any(_VALUE.match(each) for each in first) or not any(first) or rows[0] in rows[1:]:
+        return False, False
+    if all(first) and len({each.casefold() for each in first}) == len(first):
+        return True, False
+    named = any(_over_values(name, [row[at].strip() for row in rows[1:]]) for at, name in enumerate(first))
+    return named, not named
+
+
+def _over_values(name: str, below: list[str]) -> bool:
+    filled = [each for each in below if each and each not in NOTHING]
+    return bool(filled) and name not in ("", *NOTHING) and all(_VALUE.match(each) for each in filled)

@@ -47,10 +47,12 @@ def declared_names(path: str, names: Sequence[str], columns: Sequence[Column]) -
     """The names of a file's header as they are declared. Raises DataError when none of them is."""
     declared = {each.name: each.name for each in columns}
     similar = {each.name.strip().casefold(): each.name for each in columns}
-    known = [declared.get(name) or similar.get(name.strip().casefold()) for name in names]
+    # As they were made different when they were declared: `Name` and `name` are `Name` and `name_1`.
+    different = unique(names)
+    known = [declared.get(name) or similar.get(name.strip().casefold()) for name in different]
     if columns and not any(known):
         raise header_missing(path, names, columns)
-    return unique(there or name for there, name in zip(known, names, strict=True))
+    return unique(there or name for there, name in zip(known, different, strict=True))
 
 
 def bounded_width(path: str, columns: int) -> None:

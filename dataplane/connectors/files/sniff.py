@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from dataplane.connectors.base import Column
 from dataplane.connectors.files.avro import avro_columns
-from dataplane.connectors.files.dialect import dialect_of
+from dataplane.connectors.files.dialect import Dialect, dialect_of
 from dataplane.connectors.files.encodings import as_utf8, compression_of, encoding_of, head, text_of
 from dataplane.connectors.files.fixed import beginning
 from dataplane.connectors.files.fixed import placed as placed_letters
@@ -35,6 +35,7 @@ from dataplane.connectors.files.sheet_types import placed, seen
 
 _TAIL = 1 << 19
 _SAMPLE_ROWS = 50_000
+_NAMED = 10
 
 
 @dataclass
@@ -140,6 +141,7 @@ def _delimited(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], fo
     if not dialect.header:
         names = [f"column{position}" for position in range(max(dialect.width, 1))]
     bounded_width(files[0].path, len(names))
+    said = _said_of_header(names, dialect)
     names = unique(names)
     rows: list[list[str]] = []
     for each in files:
@@ -157,7 +159,25 @@ def _delimited(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], fo
         "decimal_separator": found.decimal_separator,
         "date_format": found.date_format,
     }
-    return Sniffed(tuple(found.columns), values, found.warnings)
+    return Sniffed(tuple(found.columns), values, said + found.warnings)
+
+
+def _said_of_header(header: Sequence[str], dialect: Dialect) -> list[str]:
+    """What has to be known of a header whose names are not all there, or not all different."""
+    if dialect.doubtful:
+        return [
+            "The first line is read as a row: some of its cells are empty or alike, so that they do not name columns. "
+            "If it is a header, give each column there a name of its own."
+        ]
+    called = [
+        f"{mine} ({f'{name.strip()} again' if name.strip() else f'column {place} has no name'})"
+        for place, (name, mine) in enumerate(zip(header, unique(header), strict=True), 1)
+        if name != mine
+    ]
+    if not called:
+        return []
+    more = f" and {len(called) - _NAMED} more" if len(called) > _NAMED else ""
+    return [f"The header has empty or repeated names; so columns are called {', '.join(called[:_NAMED])}{more}."]
 
 
 def _fixed(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], declared: FileSettings | None) -> Sniffed:

@@ -1,0 +1,61 @@
+"""Headers of delimited files whose names are not all there, or not all different: recognised, and told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.dataplane.steps.files_source import Drop, rows
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Drop:
+    (tmp_path / "drop").mkdir()
+    return Drop(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("header", "columns", "told"),
+    [
+        (",city,amount", ["column0", "city", "amount"], "column0 (column 1 has no name)"),
+        ("amount,city,amount", ["amount", "city", "amount_1"], "amount_1 (amount again)"),
+        ("Id,city,id", ["Id", "city", "id_1"], "id_1 (id again)"),
+        ("id,,", ["id", "column1", "column2"], "column1 (column 2 has no name), column2 (column 3 has no name)"),
+    ],
+)
+def test_a_header_with_empty_or_repeated_names_is_one(drop: Drop, header: str, columns: list[str], told: str) -> None:
+    drop.write("a.csv", f"{header}\n1,Bonn,2.50\n2,Köln,\n3,Bonn,7.25\n")
+    (info,) = drop.connector.discover()
+    assert [each.name for each in info.columns] == columns
+    assert info.warnings == (f"The header has empty or repeated names; so columns are called {told}.",)
+    stream = drop.stream()
+    result = drop.extract(stream)
+    assert [[str(value) for value in row] for row in rows(drop.root, result)] == [
+        ["1", "Bonn", "2.50"],
+        ["2", "Köln", "None"],
+        ["3", "Bonn", "7.25"],
+    ]
+
+
+def test_of_many_names_the_first_are_told(drop: Drop) -> None:
+    drop.write("a.csv", "id" + ",x" * 14 + "\n" + "1" + ",2" * 14 + "\n")
+    (warning,) = drop.connector.discover()[0].warnings
+    assert warning.endswith("x_10 (x again) and 3 more.")
+
+
+@pytest.mark.parametrize("first", ["Paris,,France", "Bonn,Bonn,Germany"])
+def test_texts_over_texts_are_a_row_and_that_is_told(drop: Drop, first: str) -> None:
+    drop.write("a.csv", f"{first}\nRome,Lazio,Italy\nOslo,Oslo,Norway\n")
+    (info,) = drop.connector.discover()
+    assert [each.name for each in info.columns] == ["column0", "column1", "column2"]
+    assert info.warnings[0].startswith("The first line is read as a row: some of its cells are empty or alike")
+    assert len(rows(drop.root, drop.extract(drop.stream()))) == 3
+
+
+@pytest.mark.parametrize("first", ["1,,2.5", "NA,NA,3", "-1,x,x"])
+def test_a_first_line_with_values_is_a_row_without_a_word(drop: Drop, first: str) -> None:
+    drop.write("a.csv", f"{first}\n4,a,5\n6,b,7\n")
+    (info,) = drop.connector.discover()
+    assert [each.name for each in info.columns] == ["column0", "column1", "column2"]
+    assert not [each for each in info.warnings if "first line" in each or "header" in each]
