@@ -114,6 +114,10 @@ class RedisStreams(StreamConnector):
         finally:
             session.close()
 
+    def _latest(self, broker: Broker, stream: str, most: int) -> Iterator[Batch]:
+        assert isinstance(broker, _Session)
+        return broker.latest(stream, most)
+
     @contextmanager
     def stages(self) -> Iterator[Sequence[tuple[str, Callable[[], str]]]]:
         session = _Session(self.params, hurried=True)
@@ -166,6 +170,20 @@ class _Session:
                 lower = batch.last[""]
                 left -= batch.count
                 pace.took(batch.count, sum(len(each) for _, fields in found for each in fields.values()))
+
+    def latest(self, stream: str, most: int) -> Iterator[Batch]:
+        """So many of the newest entries, from batch to batch older ones: ids tell nobody where these begin."""
+        upper, left, pace = "+", most, Pace(AT_ONCE)
+        while left > 0:
+            count = min(left, pace.count)
+            found: Any = self._ask(lambda client: client.xrevrange(stream, upper, count=count), stream)  # noqa: B023
+            if not found:
+                break
+            batch = self._batch(found[::-1])
+            yield batch
+            upper = f"({_decoded(found[-1][0])}"
+            left -= batch.count
+            pace.took(batch.count, batch.bytes)
 
     def follow(self, stream: str, read: dict[str, int]) -> None:
         """There is no group to tell."""

@@ -34,11 +34,11 @@ from dataplane.connectors.databases.file import chosen_columns
 from dataplane.connectors.databases.stages import staged
 from dataplane.connectors.rest.spool import Batch as Lines
 from dataplane.connectors.streams.extents import Extent, Written, gap_of, moved, planned, said
-from dataplane.connectors.streams.messages import VALUE, Batch, Layout
+from dataplane.connectors.streams.messages import MOST_BYTES, VALUE, Batch, Layout
 from dataplane.connectors.streams.params import MessageParams
 from dataplane.connectors.streams.taking import Taking
 from dataplane.engine import connector_instance
-from dataplane.errors import ConfigurationError
+from dataplane.errors import ConfigurationError, DataError, TransientError
 from dataplane.failures import duckdb_errors
 
 _SAMPLE = 1_000
@@ -116,9 +116,13 @@ class StreamConnector(Connector):
         go_on = self.params.goes_on
         return planned(stream.name, extents, mark.spans, self.written, limits, go_on=go_on, newest=newest)
 
-    def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...]:
-        with self.session(hurried=True) as broker:
-            return self._sampled(broker, stream.name)[0]
+    def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...] | None:
+        try:
+            with self.session() as broker:
+                return self._sampled(broker, stream.name)[0]
+        except (DataError, TransientError):
+            # A sample is no reason not to read: what does not fit is set aside then.
+            return None
 
     @contextmanager
     def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:
@@ -207,8 +211,12 @@ class StreamConnector(Connector):
         if self.params.format == "raw":
             return (*self.beside, Column(VALUE, "VARCHAR", native="message")), rows, ()
         values: list[bytes] = []
-        for batch in broker.messages(stream, self._newest(broker, stream, _SAMPLE), _SAMPLE):
+        size = 0
+        for batch in self._latest(broker, stream, _SAMPLE):
             values += [each for each in batch.values if each]
+            size += batch.bytes
+            if size >= MOST_BYTES:
+                break
         objects = [each for each in values if _is_object(each)]
         warnings = []
         if not values:
@@ -223,6 +231,10 @@ class StreamConnector(Connector):
         if hidden := [each.name for each in keys if each.name in own]:
             warnings.append(f"The key {', '.join(hidden)} of {stream} cannot be read: it is what stands beside.")
         return (*self.beside, *(each for each in keys if each.name not in own)), rows, tuple(warnings)
+
+    def _latest(self, broker: Broker, stream: str, most: int) -> Iterator[Batch]:
+        """About so many of the newest messages."""
+        return broker.messages(stream, self._newest(broker, stream, most), most)
 
     def _newest(self, broker: Broker, stream: str, most: int) -> dict[str, tuple[int, int]]:
         """Spans with about so many of the newest messages; where offsets count nothing, of the oldest."""
@@ -258,7 +270,7 @@ def _keys(objects: Sequence[bytes]) -> tuple[Column, ...]:
     with tempfile.TemporaryDirectory(prefix="manifold-sample-") as folder, connector_instance() as duck:
         path = os.path.join(folder, "sample.ndjson")
         with open(path, "xb") as file:
-            size = file.write(b"".join(each.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n" for each in objects))
+            size = sum(file.write(each.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n") for each in objects)
         return Lines("sample", path, size, len(objects)).columns(duck)
 
 

@@ -16,6 +16,7 @@ from dataplane.connectors import registry
 from dataplane.connectors.base import Column, Connector, Mark, Span, StreamConfig, Window
 from dataplane.connectors.clues import Clue
 from dataplane.connectors.redis_streams import RedisStreams
+from dataplane.connectors.streams import connector as connector_module
 from dataplane.connectors.streams import messages
 from dataplane.errors import ConfigurationError, ManifoldError
 from tests.certificates import self_signed, tls_before
@@ -227,6 +228,34 @@ def test_large_entries_are_taken_few_at_once(
     assert [len(each or b"") for batch in batches for each in batch.values] == [size - 5 for size in sizes[:590]]
     assert [each.count for each in batches] == [100, *([40] * 6), 80, 160, 10]
     assert connector.preview(declared(key, x="VARCHAR"), 500).num_rows == 500
+
+
+def test_new_keys_are_looked_for_in_the_newest_entries_of_a_long_stream(
+    client: redis.Redis, redis_url: str, key: str, monkeypatch: pytest.MonkeyPatch
+):
+    def found() -> set[str]:
+        columns = build(redis_url, key).columns_now(StreamConfig(key), ()) or ()
+        return {each.name for each in columns if not each.name.startswith("_")}
+
+    for name in ["old"] * 50 + ["before"] * 100 + ["new"] * 2:
+        client.xadd(key, {name: "1"})
+    assert found() == {"old", "before", "new"}
+    monkeypatch.setattr(connector_module, "_SAMPLE", 2)
+    assert found() == {"new"}
+    monkeypatch.setattr(connector_module, "_SAMPLE", 1_000)
+    monkeypatch.setattr(connector_module, "MOST_BYTES", 1_000)
+    assert found() == {"before", "new"}, "enough was seen of large messages before a thousand were"
+
+
+def test_messages_that_no_sample_can_be_made_of_are_no_reason_not_to_read(
+    client: redis.Redis, redis_url: str, key: str
+):
+    client.xadd(key, {"body": '{"n": 1}'})
+    client.xadd(key, {"body": '{"n": }'})
+    connector, stream = build(redis_url, key, json_field="body"), declared(key, n="INTEGER")
+    assert connector.columns_now(stream, ()) is None
+    arrived, rejected, _ = read(connector, stream, whole(connector, stream))
+    assert (arrived, len(rejected)) == ([(1,)], 1)
 
 
 def test_a_stream_that_is_gone_is_named(redis_url: str, key: str):
