@@ -125,7 +125,7 @@ class Http:
             request = self._pool.stream(
                 "GET" if content is None else "POST",
                 url,
-                headers=list(told.items()),
+                headers=[(name.encode(), value.encode()) for name, value in told.items()],
                 content=content,
                 extensions={"timeout": self._timeout},
             )

@@ -27,13 +27,14 @@ class TrinoServer:
     port: int
     duck: duckdb.DuckDBPyConnection
     sent: list[str] = field(default_factory=list)
+    user: str = USER
     busy: int = 0
     elsewhere: str = ""
     pages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def params(self) -> dict[str, Any]:
-        return {"host": "127.0.0.1", "port": self.port, "database": "memory", "user": USER}
+        return {"host": "127.0.0.1", "port": self.port, "database": "memory", "user": self.user}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -41,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         sql = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        if self.headers["X-Trino-User"] != USER:
+        if self.headers["X-Trino-User"].encode("latin-1").decode() != self.here.user:
             self._answer({"message": "no"}, 401)
             return
         if self.here.busy:

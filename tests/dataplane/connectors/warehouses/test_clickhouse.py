@@ -151,7 +151,7 @@ def test_what_is_refused_says_why(clickhouse_server: ClickHouseServer, stream: d
 
 
 def test_a_wrong_password_is_told_without_it(clickhouse_server: ClickHouseServer) -> None:
-    *_, last = source(clickhouse_server, password="canary-of-mine").test()
+    *_, last = source(clickhouse_server, password="canary-\u00f6f-mine").test()
     assert last.error is not None
     assert (last.name, last.error.code) == ("authenticate", "authentication")
     assert "canary" not in f"{last.error.message}{last.error.evidence}"

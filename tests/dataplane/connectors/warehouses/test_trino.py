@@ -96,8 +96,12 @@ def test_nobody_is_sent_on_to_another_server(server: TrinoServer) -> None:
 
 
 def test_sign_in(server: TrinoServer) -> None:
-    *_, last = source(server, user="nobody").test()
-    assert last.error is not None
-    assert (last.name, last.error.code) == ("authenticate", "authentication")
+    for user in ("nobody", "J\u00fcrgen"):
+        *_, last = source(server, user=user).test()
+        assert last.error is not None
+        assert (last.name, last.error.code) == ("authenticate", "authentication")
+    server.user = "J\u00fcrgen"
+    *_, last = source(server).test()
+    assert last.ok, last.error
     with pytest.raises(ValidationError, match="needs the encryption"):
         source(server, password="canary")
