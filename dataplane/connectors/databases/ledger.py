@@ -10,6 +10,7 @@ from dataplane.connectors.destination import Load
 KEPT = 200
 """So many rows stay for each step and table, whatever is known of them."""
 AT_ONCE = 100
+"""It is asked for what may go with every so many rows: most loads ask nobody, whatever nobody knows of."""
 _LOOKED_AT = 1000
 
 Ask = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
@@ -22,8 +23,10 @@ def prune(ask: Ask, ledger: str, target: str, load: Load, mark: str = "%s") -> N
     """
     mine = [str(load.pipeline), load.step, target]
     same = f"{ledger} WHERE pipeline = {mark} AND step = {mark} AND target = {mark}"
+    rows = ask(f"SELECT count(*) FROM {same}", mine)[0][0]
+    if rows <= KEPT or rows % AT_ONCE:
+        return
     older = ask(f"SELECT load_key FROM {same} ORDER BY run DESC LIMIT {_LOOKED_AT} OFFSET {KEPT}", mine)
-    # Some at a time, so that most loads ask nobody else.
-    gone = sorted(load.settled([row[0] for row in older])) if len(older) >= AT_ONCE else []
+    gone = sorted(load.settled([row[0] for row in older]))
     if gone:
         ask(f"DELETE FROM {same} AND load_key IN ({', '.join([mark] * len(gone))})", [*mine, *gone])

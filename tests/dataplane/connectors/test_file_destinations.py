@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -264,6 +264,20 @@ def test_the_ledger_forgets_only_what_is_known_elsewhere(file: File, monkeypatch
     late = file.load(values((0, "a")), key="0", run=uuid.UUID(int=1))
     assert late == Loaded("overtaken"), "an execution that was thought dead adds nothing"
     assert file.load(values((2, "a")), key="2", run=uuid.UUID(int=7)) == Loaded("already_done", inserted=1)
+
+
+def test_loads_that_nobody_knows_are_asked_about_now_and_then(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "KEPT", 1)
+    monkeypatch.setattr(ledger, "AT_ONCE", 3)
+    asked: list[list[str]] = []
+
+    def nobody_knows(keys: Sequence[str]) -> list[str]:
+        asked.append(sorted(keys))
+        return []
+
+    for number in range(7):
+        file.load(values((number, "a")), key=str(number), run=uuid.UUID(int=number + 1), settled=nobody_knows)
+    assert asked == [["0", "1"], ["0", "1", "2", "3", "4"]]
 
 
 def test_a_second_writer_waits_and_says_so(file: File) -> None:
