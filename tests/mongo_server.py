@@ -36,7 +36,7 @@ OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
 _MESSAGE = 2013
 _QUERY = 2004
 _ITERATIONS = 4096
-_TYPES = {"date": "DatetimeMS", "objectId": "ObjectId", "int": "int", "long": "Int64"}
+_TYPES = {"date": "DatetimeMS", "objectId": "ObjectId", "int": "int", "long": "Int64", "array": "list"}
 
 
 class Refused(Exception):
@@ -93,6 +93,10 @@ def _meets(document: dict[str, Any], name: str, wanted: Any) -> bool:
 
 
 def _holds(value: Any, operator: str, than: Any, there: bool) -> bool:
+    if operator == "$not":
+        return not all(_holds(value, inner, one, there) for inner, one in than.items())
+    if isinstance(value, list) and operator != "$ne" and any(_holds(each, operator, than, there) for each in value):
+        return True
     if operator == "$type":
         return type(value).__name__ in [_TYPES[each] for each in ([than] if isinstance(than, str) else than)]
     if operator == "$exists":

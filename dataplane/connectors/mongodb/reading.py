@@ -39,10 +39,9 @@ class Cursor:
 
     @property
     def there(self) -> dict[str, Any]:
-        """The condition that a document has it."""
-        if self.kind == "date":
-            return {self.name: {"$type": "date", **_DATES}}
-        return {self.name: {"$type": ["int", "long"] if self.kind == "int" else "objectId"}}
+        """The condition that a document has it. The server finds a list by what is in it, which has no one order."""
+        kinds = {"$type": ["int", "long"] if self.kind == "int" else self.kind, "$not": {"$type": "array"}}
+        return {self.name: {**kinds, **_DATES} if self.kind == "date" else kinds}
 
     def written(self, value: Any) -> str:
         if self.kind == "date":

@@ -346,6 +346,24 @@ def test_a_lookback_begins_earlier_and_what_has_no_date_is_said(store: Store, mo
     assert kept.window is not None and kept.window.reread_from == "2013-01-01 10:59:30+00"
 
 
+@pytest.mark.parametrize(
+    ("one", "more", "type_", "native"),
+    [
+        (DatetimeMS(5), DatetimeMS(9), "TIMESTAMP WITH TIME ZONE", "date"), (5, Int64(9), "BIGINT", "int"),
+        (ids(5)[4], ids(9)[8], "VARCHAR", "objectId"),
+    ],
+    ids=["date", "int", "objectId"],
+)  # fmt: skip
+def test_lists_of_values_that_order_have_no_order(
+    store: Store, mongo: Connector, tmp_path: Path, *, one: Any, more: Any, type_: str, native: str
+) -> None:
+    of = StreamConfig("things", columns=(Column("_id", "BIGINT"), Column("v", type_, native=native)), cursor="v")
+    store.add("things", {"_id": 1, "v": one}, {"_id": 2, "v": [more]}, {"_id": 3, "v": [one]}, {"_id": 4, "v": []})
+    planned = mongo.plan(of, "incremental", Mark())
+    assert planned.warnings == ("3 rows of things have no v and are not read incrementally.",)
+    assert [row[0] for row in rows(tmp_path, mongo, of, planned.window)] == [1]
+
+
 @pytest.mark.parametrize("column", [Column("v", "VARCHAR", native="string"), Column("v", "DATE", native="date")])
 def test_fields_without_an_order_are_no_cursors(store: Store, mongo: Connector, column: Column) -> None:
     store.add("things", {"_id": 1, "v": "x"})
