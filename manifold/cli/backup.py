@@ -13,6 +13,7 @@ import click
 
 from manifold import environment
 from manifold.backup import making, restoring
+from manifold.backup.archive import Archive
 from manifold.backup.errors import BackupError
 from manifold.cli import output
 from manifold.embedded.errors import EmbeddedError
@@ -51,6 +52,8 @@ def backup(file: Path, home: Path | None, without_files: bool, as_json: bool) ->
 @click.option("--json", "as_json", is_flag=True, help="Print what was restored as JSON.")
 def restore(file: Path, home: Path | None, as_json: bool) -> None:
     """Bring a backup back into an empty data folder; `manifold up` then goes on from there."""
+    # A file that cannot be read is told before anybody has typed anything.
+    _told(lambda: Archive(file).close())
     passphrase = _passphrase(confirm=False)
     place = _home(home)
     manifest = _told(lambda: restoring.restore(place, file, passphrase=passphrase, who=_who(), say=_say))

@@ -138,6 +138,11 @@ def refused(file: Path, home: Path, **options: Any) -> str:
     return done.stderr
 
 
+def test_a_file_that_is_not_there_is_told_before_the_passphrase_is_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "nowhere.tar"
+    assert refused(file, tmp_path / "home", passphrase="") == f"manifold: There is no file {file}.\n"
+
+
 def test_another_passphrase(small: Path, tmp_path: Path) -> None:
     assert "The passphrase does not open this backup" in refused(small, tmp_path, passphrase="wrong horse battery")
 
