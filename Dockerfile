@@ -20,5 +20,5 @@ ENV PYTHONPATH=/srv/manifold \
     REMAP_SIGTERM=SIGQUIT
 USER 10001:10001
 EXPOSE 8480
-CMD ["gunicorn", "--bind", "0.0.0.0:8480", "--worker-class", "gthread", "--workers", "2", "--threads", "8", \
+CMD ["gunicorn", "--bind", "0.0.0.0:8480", "--worker-class", "manifold.serving.Worker", "--workers", "2", "--threads", "8", \
      "--preload", "--no-control-socket", "--worker-tmp-dir", "/dev/shm", "manifold.wsgi"]

@@ -25,6 +25,9 @@ from manifold.supervisor.watchdog import Watchdog
 # Celery's cold shutdown with its soft time-out before: a step may finish or give its lease back.
 WORKER_STOP = signal.SIGQUIT
 
+# Seconds until what a full disk has not taken is written again.
+_WRITE_AGAIN_AFTER = 5.0
+
 # NumPy's and Arrow's libraries start threads when they are imported; we fork after that, and need none of them.
 _FEW_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
@@ -51,6 +54,8 @@ class Platform:
         self.port = 0
         self.flower_port = 0
         self.began = time.monotonic()
+        self.ready = False
+        self.write_again_at = 0.0
         self.admin: dict[str, Any] = {}
         self.services: Services
         self.watch: Watch
@@ -207,6 +212,7 @@ class Platform:
             self.home.keep_secret("token", self.admin["token"])
 
     def _announce(self) -> None:
+        self.ready = True
         self.say(f"Manifold is ready at {self.url} after {time.monotonic() - self.began:.1f} s.")
         if self.admin.get("password"):
             self.say(f"Sign in as {self.admin['username']} with the password {self.admin['password']}")
@@ -229,7 +235,11 @@ class Platform:
         try:
             self._write_platform()
         except OSError as error:
-            self.say(f"{self.home.path}/platform.json could not be written: {error.strerror}. Make room there.")
+            if not self.write_again_at:
+                self.say(f"{self.home.path}/platform.json could not be written: {error.strerror}. Make room there.")
+            self.write_again_at = time.monotonic() + _WRITE_AGAIN_AFTER
+        else:
+            self.write_again_at = 0.0
 
     def _supervise(self) -> int:
         self.watchdog = Watchdog(self.watch, ("worker", "system"), lambda: probes.ask("broker", probes.broker).up)
@@ -244,6 +254,8 @@ class Platform:
     def _turn(self) -> None:
         self.watch.supervise()
         self.watchdog.look()
+        if self.write_again_at and self.write_again_at <= time.monotonic():
+            self._record_child()
 
     def _run_companion(self, companion: Callable[[Platform], int]) -> int:
         """Its output goes to the terminal, not to a log."""
@@ -266,9 +278,13 @@ class Platform:
         """First what makes new work, then what does it, PostgreSQL last."""
         if not hasattr(self, "watch"):
             return
+        # What could not start is not said to stop: its caller tells why.
+        told = self.ready or self.watch.stop_requests
         self.watch.stop_requests = max(1, self.watch.stop_requests)
-        self.say("Stopping …")
+        if told:
+            self.say("Stopping …")
         self.watch.stop(["companion", "migrate", "bootstrap", "flower", "beat", "web", "worker", "system"])
         self.watch.stop(["valkey"])
         self.watch.stop(["postgres"])
-        self.say("Stopped.")
+        if told:
+            self.say("Stopped.")

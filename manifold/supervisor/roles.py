@@ -98,7 +98,7 @@ def web(host: str, port: int, workers: int, threads: int) -> Callable[[Ready], i
             "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "workers": workers,
             "threads": threads,
-            "worker_class": "gthread",
+            "worker_class": "manifold.serving.Worker",
             "preload_app": True,
             "timeout": 120,
             "graceful_timeout": 5,
