@@ -41,8 +41,9 @@ def create_retry(run: Run, pipeline: Pipeline, *, actor: Actor, trigger_key: str
         picked=planning.picked_by(run),
     )
     # A slice of a backfill is read anew: live runs may have loaded newer rows since.
-    standing = _standing(list(run.steps.all())) if run.backfill_id is None else {}
-    again.batch = run.batch
+    standing = _standing(run) if run.backfill_id is None else {}
+    # Where nothing of the batch is left to repeat, it was never read, and its plan is made anew.
+    again.batch = run.batch if PLAN in standing or _window_states(run) else None
     if PLAN in standing:
         again.mode, again.mode_reason = run.mode, run.mode_reason
         if run.batch:
@@ -59,9 +60,9 @@ def _refuse_if_pointless(run: Run) -> None:
         raise Conflict(
             f"The run is {run.state}, so there is nothing to repeat. Start a new one.", code="nothing_to_retry"
         )
-    if run.batch is None or not Window.objects.filter(batch=run.batch).exists():
+    states = _window_states(run)
+    if not states:
         return
-    states = set(Window.objects.filter(batch=run.batch).values_list("state", flat=True))
     if states == {"forgotten"}:
         raise Conflict("A seed has read everything again since. Start a new run instead.", code="overtaken")
     if not states & {*windows.OPEN, "failed"} and not _lacks_whole_streams(run):
@@ -70,16 +71,28 @@ def _refuse_if_pointless(run: Run) -> None:
         )
 
 
+def _window_states(run: Run) -> set[str]:
+    """The states of the windows that it has read; none where it got to none."""
+    if run.batch is None:
+        return set()
+    return set(Window.objects.filter(batch=run.batch).values_list("state", flat=True))
+
+
 def _lacks_whole_streams(run: Run) -> bool:
     """Whether a load that reads no window is missing: the next run may find nothing new and be skipped without it."""
     graph = windows.graph_of(run)
     missing = run.steps.filter(kind="load").exclude(state__in=STEP_DONE).values_list("key", flat=True)
-    wanted = set(run.only).union(*(graph.ancestors(key) for key in run.only)) if run.only else set(graph.nodes)
-    return any(not graph.incremental_above(each) for each in missing if each in wanted)
+    left_out = windows.steps_left_out(run, graph)
+    return any(not graph.incremental_above(each) for each in missing if each not in left_out)
 
 
-def _standing(steps: list[StepRun]) -> dict[str, StepRun]:
-    """The steps whose outputs still stand. The plan stands only with all its extracts, which it tells what to read."""
+def _standing(run: Run) -> dict[str, StepRun]:
+    """The steps whose outputs still stand. The plan stands only with all its extracts, which it tells what to read.
+
+    One that was skipped because a step before it had failed is read by then: what is there at that time decides.
+    """
+    steps = list(run.steps.all())
+    left_out = windows.steps_left_out(run, windows.graph_of(run))
     # A check whose question was not answered with yes asks again.
     asked = set(Decision.objects.filter(step__in=steps).exclude(answer="continue").values_list("step_id", flat=True))
     found = {
@@ -92,7 +105,7 @@ def _standing(steps: list[StepRun]) -> dict[str, StepRun]:
     }
     plan = next((each for each in steps if each.kind == PLAN and each.state in STEP_DONE), None)
     if plan is not None and all(
-        each.key in found for each in steps if each.kind == "extract" and each.state != "skipped"
+        each.key in found for each in steps if each.kind == "extract" and each.key not in left_out
     ):
         found[PLAN] = plan
     return found

@@ -203,6 +203,11 @@ def to_read(window: Window) -> dict[str, Any]:
     bounds: dict[str, Any] = window.bounds
     if not bounds.get("limits"):
         return bounds
+    return {**bounds, "limits": None} if _has_newer(window) else bounds
+
+
+def _has_newer(window: Window) -> bool:
+    """Whether live runs have planned another window of the same step and stream since."""
     newer = Window.objects.filter(
         pipeline_id=window.pipeline_id,
         step_key=window.step_key,
@@ -211,7 +216,7 @@ def to_read(window: Window) -> dict[str, Any]:
         backfill=None,
         id__gt=window.id,
     )
-    return {**bounds, "limits": None} if newer.exclude(state="forgotten").exists() else bounds
+    return newer.exclude(state="forgotten").exists()
 
 
 def load_key(graph: Graph, step_key: str, run: Run, batch: dict[str, Window]) -> str | None:
@@ -259,15 +264,21 @@ def close_with(run: Run) -> bool:
     """A run has succeeded: windows that a branch which was allowed to fail has not loaded are failed; says if any is.
 
     A run that failed or was cancelled leaves its windows open: the next one repeats them. So does a run of only some
-    steps with those that a load it left out waits for.
+    steps with those that a load it left out waits for. What an extract would have read that was skipped, because a
+    step that it comes after has failed, is planned anew by the next run; or repeated, where no plan would find it.
     """
     graph = graph_of(run)
-    left_out = _left_out(run, graph)
+    left_out = steps_left_out(run, graph)
+    skipped = set(run.steps.filter(kind="extract", state="skipped").values_list("key", flat=True)) - left_out
     done = set(run.steps.filter(kind="load", state__in=STEP_DONE).values_list("key", flat=True))
     failed = False
     for key, each in in_batch(run.batch).items():
         missing = [load for load in graph.loads_fed_by(key) if load not in done]
         if each.state not in OPEN or key not in graph.nodes or not left_out.isdisjoint(missing):
+            continue
+        if key in skipped:
+            if _would_come_again(each):
+                each.delete()
             continue
         failed = failed or bool(missing)
         each.state = "failed" if missing else "done"
@@ -278,7 +289,23 @@ def close_with(run: Run) -> bool:
     return failed
 
 
-def _left_out(run: Run, graph: Graph) -> set[str]:
+def left_open(run: Run) -> bool:
+    """Whether the next run repeats the batch of this one."""
+    return any(each.state in OPEN for each in in_batch(run.batch).values())
+
+
+def _would_come_again(window: Window) -> bool:
+    """Whether a plan finds all of an open window again if there is none: nothing of it was ever read.
+
+    Without the window of a seed its dataset would not be replaced, and messages that are left out would not be.
+    """
+    bounds: dict[str, Any] = window.bounds
+    reads = bounds["kind"] != "offsets" or any(each["lower"] != each["upper"] for each in bounds["spans"])
+    live = window.backfill_id is None and not window.replaces
+    return live and reads and window.rows is None and not _has_newer(window)
+
+
+def steps_left_out(run: Run, graph: Graph) -> set[str]:
     """The steps that a run of only some never had."""
     if not run.only:
         return set()

@@ -8,7 +8,8 @@ import pytest
 
 from apps.accounts.models import Project
 from apps.pipelines import document, services
-from apps.pipelines.models import Run
+from apps.pipelines.models import Pipeline, Run
+from apps.snapshots.models import Dataset
 from tests.apps.pipelines import workshop as ws
 
 TEXT = """
@@ -61,6 +62,86 @@ def test_what_waits_is_left_out_where_the_other_has_failed_and_repeated_with_it(
     ws.write(drop, "customers_1.csv", ["id", "7"])
     assert ws.run(pipeline).state == "succeeded"
     assert ws.rows(project, "orders", "id") == {(1,): 1}
+
+
+OPTIONAL = TEXT.replace("customers, mode: incremental}}", "customers, mode: incremental}, if_failed: continue}")
+
+
+def broken(drop: Path, pipeline: Pipeline, mode: str = "auto") -> Run:
+    """A run whose customers cannot be read, which is allowed."""
+    ws.write(drop, "customers_2.csv", ["id"]).write_bytes(b"")
+    ended = ws.run(pipeline, mode)
+    assert (ended.state, ended.outcome, ws.states(ended)["orders"]) == ("succeeded", "partial", "skipped")
+    return ended
+
+
+def test_what_was_skipped_behind_a_failure_that_is_allowed_is_read_by_the_next_run(project: Project, drop: Path):
+    pipeline = ws.published(project, OPTIONAL)
+    ws.run(pipeline)
+    ws.write(drop, "orders_2.csv", ["id,customer", "2,8"])
+    broken(drop, pipeline)
+    ws.write(drop, "customers_2.csv", ["id", "8"])
+    ws.write(drop, "orders_3.csv", ["id,customer", "3,8"])
+    assert ws.run(pipeline).outcome == "clean"
+    assert ws.rows(project, "orders", "id") == {(1,): 1, (2,): 1, (3,): 1}
+    assert ws.run(pipeline).state == "skipped"
+
+
+def test_a_retry_reads_what_was_skipped_too(project: Project, drop: Path):
+    pipeline = ws.published(project, OPTIONAL)
+    ws.run(pipeline)
+    ws.write(drop, "orders_2.csv", ["id,customer", "2,8"])
+    ended = broken(drop, pipeline)
+    ws.write(drop, "customers_2.csv", ["id", "8"])
+    again = ws.retry(ended)
+    assert (again.outcome, ws.states(again)["plan"]) == ("clean", "succeeded")
+    assert ws.rows(project, "customers", "id") == {(7,): 1, (8,): 1}
+    assert ws.rows(project, "orders", "id") == {(1,): 1, (2,): 1}
+
+
+def test_a_retry_asks_a_source_again_that_was_away(project: Project, drop: Path):
+    """Of its batch nothing is left: neither stream was read."""
+    ws.write(drop, "people_1.csv", ["id", "7"])
+    (drop / "people").mkdir()
+    (drop / "people_1.csv").rename(drop / "people" / "people_1.csv")
+    ws.files_source(project, drop / "people", "people")
+    text = OPTIONAL.replace("source: drop, stream: customers", "source: people, stream: people")
+    pipeline = ws.published(project, text)
+    (drop / "people").rename(drop / "away")
+    ended = ws.run(pipeline)
+    assert (ended.outcome, ws.states(ended)["orders"]) == ("partial", "skipped"), ws.error_of(ended)
+    (drop / "away").rename(drop / "people")
+    assert ws.retry(ended).outcome == "clean"
+    assert ws.rows(project, "customers", "id") == ws.rows(project, "orders", "customer") == {(7,): 1}
+
+
+def test_a_retry_reads_a_whole_stream_that_was_skipped_as_it_is_by_then(project: Project, drop: Path):
+    whole = TEXT.replace("orders, mode: incremental", "orders, mode: full_refresh")
+    pipeline = ws.published(project, whole)
+    started = services.start_run(pipeline, actor=ws.ACTOR)
+    ws.work_before("customers_kept")
+    Dataset.objects.filter(slug="customers").update(hidden=True)
+    ws.work()
+    Dataset.objects.filter(slug="customers").update(hidden=False)
+    started.refresh_from_db()
+    assert (started.state, ws.states(started)["orders"]) == ("failed", "skipped")
+    ws.write(drop, "orders_2.csv", ["id,customer", "2,7"])
+    assert ws.retry(started).state == "succeeded"
+    assert ws.rows(project, "orders", "id") == {(1,): 1, (2,): 1}
+
+
+def test_a_seed_that_was_skipped_replaces_its_dataset_with_the_next_run(project: Project, drop: Path):
+    """Its window is repeated, and no run follows at once that would only fail again."""
+    pipeline = ws.published(project, OPTIONAL)
+    ws.run(pipeline)
+    (drop / "orders_1.csv").unlink()
+    ws.write(drop, "orders_2.csv", ["id,customer", "2,8"])
+    broken(drop, pipeline, "seed")
+    again = ws.run(pipeline)
+    assert (again.mode, again.outcome, Run.objects.count()) == ("repair", "partial", 3)
+    ws.write(drop, "customers_2.csv", ["id", "8"])
+    assert ws.run(pipeline).outcome == "clean"
+    assert ws.rows(project, "orders", "id") == {(2,): 1}
 
 
 def test_windows_of_one_say_nothing_of_the_other(project: Project, drop: Path):
