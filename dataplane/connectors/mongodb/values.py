@@ -36,6 +36,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLIS = (-9_223_372_022_400_000, 9_223_372_036_854_775)
 _DIGITS = re.compile(r"[+-]?\d{1,40}")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_FINER = re.compile(r"[.,]\d{6}\d*[1-9]")
 _ENCODE = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -74,7 +75,7 @@ def arrival(name: str, type_: str) -> Arrival:
         "BOOLEAN": (pa.bool_(), _boolean),
         "DOUBLE": (pa.float64(), _double),
         ZONED: (pa.timestamp("us", "UTC"), _moment),
-        "TIMESTAMP": (pa.timestamp("us"), _moment),
+        "TIMESTAMP": (pa.timestamp("us"), _local),
         "DATE": (pa.date32(), _day),
         "UUID": (pa.string(), _identity),
         "BLOB": (pa.binary(), _bytes),
@@ -242,11 +243,19 @@ def _moment(value: Any) -> int:
         if not _MILLIS[0] <= int(value) <= _MILLIS[1]:
             raise Unfit
         return int(value) * 1000
-    if not isinstance(value, str):
+    # Python cuts what is finer than microseconds.
+    if not isinstance(value, str) or _FINER.search(value):
         raise Unfit
     found = datetime.fromisoformat(value)
     found = found if found.tzinfo else found.replace(tzinfo=UTC)
     return (found - _EPOCH) // timedelta(microseconds=1)
+
+
+def _local(value: Any) -> int:
+    """Microseconds since 1970 in UTC; a text with another zone would lose it, so it does not fit."""
+    if isinstance(value, str) and datetime.fromisoformat(value).utcoffset():
+        raise Unfit
+    return _moment(value)
 
 
 def _day(value: Any) -> int:

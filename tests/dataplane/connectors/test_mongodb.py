@@ -226,6 +226,20 @@ def test_declared_types_are_kept_or_the_document_is_set_aside(
     assert len(rejects(tmp_path, result)) == 3 - len(kept)
 
 
+def test_texts_of_times_are_kept_exactly_or_set_aside(store: Store, mongo: Connector, tmp_path: Path) -> None:
+    finer = ["10:00:00.1234567", "10:00:00,0000001"]
+    texts = ["10:00:00", "10:00:00.123456000Z", "10:00:00+00:00", "15:00:00+05:00", *finer]
+    store.add("things", *({"_id": at, "t": f"2024-01-01T{each}"} for at, each in enumerate(texts)))
+    ten = datetime(2024, 1, 1, 10, tzinfo=UTC)
+    for type_, places in ("TIMESTAMP", [0, 1, 2]), ("TIMESTAMP WITH TIME ZONE", [0, 1, 2, 3]):
+        of = StreamConfig("things", columns=(Column("_id", "BIGINT"), Column("t", type_)))
+        found = rows(tmp_path / type_, mongo, of)
+        assert [row[0] for row in found] == places
+        micros = [0, 123456, 0, 0]
+        wanted = [ten.replace(microsecond=micros[each]) for each in places]
+        assert [row[1] for row in found] == [each if "ZONE" in type_ else each.replace(tzinfo=None) for each in wanted]
+
+
 def test_chosen_fields_and_filters(store: Store, mongo: Connector, tmp_path: Path) -> None:
     store.add(
         "things", *({"_id": each, "n": each, "a.b": "x", "state": "open" if each % 2 else "done"} for each in range(6))
