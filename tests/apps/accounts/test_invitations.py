@@ -17,7 +17,7 @@ from apps.accounts.models import Invitation, Membership, Project, Role, Session,
 from apps.audit.context import SYSTEM
 from apps.audit.models import Event
 from apps.audit.refusals import Conflict, Invalid
-from tests.people import PASSWORD, Api, make_user, quick
+from tests.people import PASSWORD, Api, make_user, member, quick
 
 pytestmark = pytest.mark.django_db
 
@@ -226,8 +226,9 @@ def test_the_page_costs_the_same_however_many(
     client = visitor(admin)
     client.get("/p/flights/members/")
     for number in range(4):
-        Membership.objects.create(user=make_user(f"user{number}"), project=project, role=Role.VIEWER)
+        user = member(f"user{number}", project, Role.VIEWER)
+        services.issue_token(user, name="nightly", role=Role.VIEWER, project=project, actor=SYSTEM)
         services.invite(project, name=f"guest {number}", role=Role.VIEWER, actor=SYSTEM)
-    # The session, the user, the memberships; members, invitations; the runs counted in the navigation.
-    with django_assert_num_queries(6):
+    # The session, the user, the memberships; members, invitations, tokens; the runs counted in the navigation.
+    with django_assert_num_queries(7):
         client.get("/p/flights/members/")
