@@ -50,6 +50,15 @@ class Answer:
         with _in_our_words(self.url):
             yield from self.body
 
+    def beginning(self, most: int) -> bytes:
+        """At most so many bytes of the body; what follows them is not asked for. Raises TransientError as `chunks`."""
+        found = bytearray()
+        for chunk in self.chunks():
+            found += chunk
+            if len(found) >= most:
+                break
+        return bytes(found[:most])
+
 
 class Http:
     """A client with connections of its own. allowed: networks beside the public ones that it may reach.

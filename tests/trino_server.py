@@ -6,8 +6,9 @@ Only the protocol is as Trino's manual has it, and the statements are parsed as 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -22,7 +23,8 @@ PAGE = 3
 
 @dataclass
 class TrinoServer:
-    """A server that runs. elsewhere: where it says that the second page of an answer is."""
+    """A server that runs. elsewhere: where it says that the second page of an answer is; drips: it answers with a
+    blank now and then."""
 
     port: int
     duck: duckdb.DuckDBPyConnection
@@ -30,6 +32,7 @@ class TrinoServer:
     user: str = USER
     busy: int = 0
     elsewhere: str = ""
+    drips: bool = False
     pages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
@@ -44,6 +47,9 @@ class _Handler(BaseHTTPRequestHandler):
         sql = self.rfile.read(int(self.headers["Content-Length"])).decode()
         if self.headers["X-Trino-User"].encode("latin-1").decode() != self.here.user:
             self._answer({"message": "no"}, 401)
+            return
+        if self.here.drips:
+            self._drip()
             return
         if self.here.busy:
             self.here.busy -= 1
@@ -64,6 +70,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _at(self, number: str, place: int) -> str:
         return f"http://127.0.0.1:{self.here.port}/v1/statement/executing/{number}/{place}"
+
+    def _drip(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            for _ in range(100):
+                self.wfile.write(b" ")
+                time.sleep(0.05)
 
     def _answer(self, document: dict[str, Any], status: int = 200) -> None:
         body = json.dumps(document).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -17,7 +18,7 @@ from dataplane.connectors.warehouses import faults
 from dataplane.connectors.warehouses.connector import Warehouse
 from dataplane.connectors.warehouses.dialect import Dialect
 from dataplane.connectors.warehouses.params import WarehouseParams
-from dataplane.connectors.warehouses.session import Session
+from dataplane.connectors.warehouses.session import GRACE_SECONDS, Session
 from dataplane.connectors.warehouses.types import ZONED, Arrival, Native, as_it_is, by_text, decimal, other, unchanged
 from dataplane.errors import ManifoldError, TransientError
 from dataplane.http import Http
@@ -233,7 +234,8 @@ class HttpSession(Session):
 
     def __init__(self, params: ClickHouseParams, dialect: Dialect, seconds: float) -> None:
         self._params, self._dialect = params, dialect
-        self._http = Http(_ANYWHERE, idle=seconds + 10)
+        self._http = Http(_ANYWHERE, idle=seconds + GRACE_SECONDS)
+        self._seconds = seconds
         self._open = ExitStack()
         self._answer: _Answer | None = None
         settings = {
@@ -250,10 +252,11 @@ class HttpSession(Session):
 
     def rows(self, sql: str) -> pa.RecordBatchReader:
         self._open.close()
+        self._http.deadline = time.monotonic() + self._seconds + GRACE_SECONDS
         body = f"{sql}\nFORMAT ArrowStream".encode()
         answer = self._open.enter_context(self._http.post_text(self._url, body, self._secret))
         if answer.status != 200:
-            raise _Refused(b"".join(answer.chunks())[:_TAIL].decode(errors="replace"))
+            raise _Refused(answer.beginning(_TAIL).decode(errors="replace"))
         self._answer = _Answer(answer.chunks())
         return pa.ipc.open_stream(self._answer)
 

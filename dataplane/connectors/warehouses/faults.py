@@ -22,6 +22,8 @@ _CONFIGURATION = {
     "(ClickHouse: readonly = 2), or use another user.",
     "driver_libraries": "The driver for {host} does not start on this machine: {said}. SQL Server's needs libraries of "
     "the system: apt-get install libltdl7 libkrb5-3 libgssapi-krb5-2.",
+    "answer_too_large": "{host} answers with more of {what} at once than is taken: {said}. Select fewer columns in the "
+    "stream, or have the server send smaller pages.",
     "statement_refused": "{host} refused to read {what}: {said}. Mend the query or the filter of the stream.",
 }
 _TRANSIENT = {

@@ -13,6 +13,8 @@ from dataplane.connectors.warehouses.types import Native
 from dataplane.errors import ManifoldError
 
 BATCH_ROWS = 10_000
+# A server is to tell itself that a statement has taken too long, so it has a little longer to tell it.
+GRACE_SECONDS = 10.0
 
 
 class Session(ABC):

@@ -17,7 +17,7 @@ from dataplane.connectors.warehouses import faults
 from dataplane.connectors.warehouses.connector import Warehouse
 from dataplane.connectors.warehouses.dialect import InformationSchema
 from dataplane.connectors.warehouses.params import WarehouseParams
-from dataplane.connectors.warehouses.session import Session
+from dataplane.connectors.warehouses.session import GRACE_SECONDS, Session
 from dataplane.connectors.warehouses.types import (
     Arrival,
     Native,
@@ -37,6 +37,7 @@ from dataplane.http import Http, origin
 _ANYWHERE = ("0.0.0.0/0", "::/0")
 _MEMORY = 256 << 20
 _BUSY_SECONDS = 60.0
+_LARGEST = 64 << 20
 _LATER = frozenset({429, 502, 503, 504})
 _NUMBERS = {
     "tinyint": "TINYINT",
@@ -59,6 +60,7 @@ _CODES = {
     "TABLE_NOT_FOUND": "table_missing",
     "COLUMN_NOT_FOUND": "column_missing",
     "SYNTAX_ERROR": "query_syntax",
+    "TOO_LARGE": "answer_too_large",
     "EXCEEDED_TIME_LIMIT": "statement_timeout",
     "ABANDONED_QUERY": "connection_lost",
     "SERVER_STARTING_UP": "server_busy",
@@ -227,6 +229,7 @@ class TrinoSession(Session):
         return [Native(name, type_) for name, type_ in zip(page.names, page.types, strict=True)]
 
     def _pages(self, sql: str) -> Iterator[_Page]:
+        self._http.deadline = time.monotonic() + self._seconds + GRACE_SECONDS
         page = self._page(self._params.url, sql.encode())
         yield page
         while page.following:
@@ -246,7 +249,10 @@ class TrinoSession(Session):
                 else self._http.post_text(url, statement, self._headers)
             )
             with asked as answer:
-                body = b"".join(answer.chunks()).decode(errors="replace")
+                read = answer.beginning(_LARGEST + 1)
+            if len(read) > _LARGEST:
+                raise _Refused("TOO_LARGE", f"a page of more than {_LARGEST:,} bytes")
+            body = read.decode(errors="replace")
             if answer.status == 200:
                 return self._read(body)
             if answer.status not in _LATER or time.monotonic() > end:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from dataplane.connectors.base import Mark, StreamConfig, Window
+from dataplane.connectors.warehouses import trino
 from dataplane.connectors.warehouses.trino import Trino
-from dataplane.errors import ManifoldError
+from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from tests.dataplane.connectors.databases import staged
 from tests.trino_server import TrinoServer, trino_server
 
@@ -93,6 +95,23 @@ def test_nobody_is_sent_on_to_another_server(server: TrinoServer) -> None:
     server.elsewhere = "http://169.254.169.254/latest/"
     with pytest.raises(ManifoldError, match="another server"):
         source(server).preview(StreamConfig("main.orders"), 4)
+
+
+def test_a_page_without_end_is_not_read_to_its_end(server: TrinoServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trino, "_LARGEST", 400)
+    with pytest.raises(ConfigurationError, match="more than 400 bytes") as caught:
+        source(server).preview(StreamConfig("mine", query="SELECT repeat('x', 500) AS a"))
+    assert caught.value.code == "answer_too_large"
+
+
+def test_a_server_that_sends_a_byte_now_and_then_gets_no_further(
+    server: TrinoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trino, "GRACE_SECONDS", 0.0)
+    session, server.drips = source(server).opened("127.0.0.1", 0.5), True
+    with closing(session), pytest.raises(TransientError) as caught:
+        session.ask("SELECT 1", "it")
+    assert caught.value.code == "answer_timeout"
 
 
 def test_sign_in(server: TrinoServer) -> None:
