@@ -132,6 +132,7 @@ class _Writing:
         self.dialect, self.load, self.rows, self.watch = dialect, load, rows, watch
         self.duck = rows.connection
         self.name = dialect.named(load)
+        self.places: set[str] = set()
         for each in rows.columns:
             dialect.new_type(each)
         self.duck.execute(f"CREATE OR REPLACE TEMP VIEW {_ROWS} AS {rows.query}")
@@ -143,11 +144,17 @@ class _Writing:
             return known
         done = self._run()
         self.duck.execute("COMMIT")
-        self.watch.passed("kept")
+        self._pass("kept")
         return done
 
+    def _pass(self, place: str) -> None:
+        """Each place once, however often the work is begun anew: until it comes further, others are in the way."""
+        if place not in self.places:
+            self.places.add(place)
+            self.watch.passed(place)
+
     def _run(self) -> Loaded:
-        self.watch.passed("begun")
+        self._pass("begun")
         found, created = self._target()
         found, widened = self._widened(found)
         arrangement = arranged(self.load, self.rows.columns, found.shape, self.dialect.fits)
@@ -163,7 +170,7 @@ class _Writing:
         done = replace(done, created=created, added=tuple(each.name for each in arrangement.added), widened=widened)
         tables.note(self.duck, self.name, self.load, done)
         ledger.prune(self._asked, self.name.ledger, self.name.text, self.load, "?")
-        self.watch.passed("settled")
+        self._pass("settled")
         return done
 
     def _asked(self, statement: str, given: Sequence[object]) -> list[tuple[object, ...]]:
@@ -201,7 +208,7 @@ class _Writing:
     def _append(self, into: list[Into]) -> Loaded:
         inserted = self._changed(Merge(self.load, self.name.sql, _ROWS, tuple(into)).insert)
         self.watch.wrote(inserted)
-        self.watch.passed("copied")
+        self._pass("copied")
         return Loaded("loaded", inserted=inserted)
 
     def _replace(self, into: list[Into]) -> Loaded:
@@ -213,7 +220,7 @@ class _Writing:
         self._refuse_doubled(merge)
         done = merge.run(self._changed, self.rows.count)
         self.watch.wrote(done.inserted)
-        self.watch.passed("copied")
+        self._pass("copied")
         return done
 
     def _changed(self, statement: str) -> int:

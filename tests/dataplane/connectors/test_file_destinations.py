@@ -239,12 +239,13 @@ def test_columns_become_wider_where_values_need_it(tmp_path: Path) -> None:
 _HOLDER = {
     "duckdb": "import duckdb; base = duckdb.connect(sys.argv[1])",
     "sqlite": "import sqlite3; base = sqlite3.connect(sys.argv[1]); base.execute('BEGIN EXCLUSIVE')",
+    "reader": "import sqlite3; read = sqlite3.connect(sys.argv[1]).execute('SELECT 1 UNION ALL SELECT x FROM before')",
 }
 
 
-def holding(file: File) -> subprocess.Popen[str]:
-    """Another program that writes the file until its input ends."""
-    code = f"import sys; {_HOLDER[file.kind]}; print('held', flush=True); sys.stdin.read()"
+def holding(file: File, how: str = "") -> subprocess.Popen[str]:
+    """Another program that writes the file, or reads it, until its input ends."""
+    code = f"import sys; {_HOLDER[how or file.kind]}; print('held', flush=True); sys.stdin.read()"
     held = subprocess.Popen(
         [sys.executable, "-c", code, str(file.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -292,6 +293,21 @@ def test_a_second_writer_waits_and_says_so(file: File) -> None:
         done = file.load(values((1, "a")), Watch(waits=waits))
     assert set(told) == {f"Waits until nobody else writes {file.path.name}."}
     assert done.inserted == 1
+
+
+def test_a_load_that_is_begun_anew_passes_each_place_once(tmp_path: Path) -> None:
+    """Whoever reads a file of SQLite lets everything be written but the commit."""
+    file, places, told = File("sqlite", tmp_path), list[str](), list[str]()
+    with holding(file, "reader") as held:
+
+        def waits(sentence: str) -> None:
+            told.append(sentence)
+            if len(told) == 3:
+                held.communicate()
+
+        assert file.load(values((1, "a")), Watch(passed=places.append, waits=waits)).inserted == 1
+    assert (len(told) >= 3, places) == (True, ["begun", "copied", "settled", "kept"])
+    assert file.ask("SELECT count(*) FROM t") == [(1,)]
 
 
 def test_a_load_that_waits_can_be_cancelled_and_gives_up(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
