@@ -284,6 +284,9 @@ class TrinoSession(Session):
         about = self._params.about
         if isinstance(error, _Refused):
             return faults.refused(_CODES.get(error.name, "statement_refused"), error.said, what, about)
+        if isinstance(error, duckdb.OutOfMemoryException):
+            said = f"a page does not fit into {_MEMORY >> 20} MB when it is taken apart"
+            return faults.refused("answer_too_large", said, what, about)
         if isinstance(error, duckdb.Error):
             return faults.refused("connection_lost", "what it answered is no answer of Trino's", what, about)
         return None

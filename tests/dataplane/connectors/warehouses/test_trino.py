@@ -104,6 +104,13 @@ def test_a_page_without_end_is_not_read_to_its_end(server: TrinoServer, monkeypa
     assert caught.value.code == "answer_too_large"
 
 
+def test_a_page_that_does_not_fit_is_no_lost_connection(server: TrinoServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trino, "_MEMORY", 8 << 20)
+    with pytest.raises(ConfigurationError) as caught:
+        source(server).preview(StreamConfig("mine", query="SELECT repeat('x', 6000000) AS a"))
+    assert caught.value.code == "answer_too_large"
+
+
 def test_a_server_that_sends_a_byte_now_and_then_gets_no_further(
     server: TrinoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
