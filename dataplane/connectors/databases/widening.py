@@ -25,12 +25,16 @@ _SIGNED = {"UTINYINT": "SMALLINT", "USMALLINT": "INTEGER", "UINTEGER": "BIGINT"}
 
 @dataclass(frozen=True)
 class Wider:
-    """A column that has to be wider: `number` is DuckDB's type that holds everything, or `letters` the new length."""
+    """A column that has to be wider: `number` is DuckDB's type that holds everything, or `letters` the new length.
+
+    least: the letters that would just do.
+    """
 
     name: str
     was: str
     number: str = ""
     letters: int = 0
+    least: int = 0
 
     def said(self, type_: str) -> str:
         return f"{self.name}: {self.was} to {type_}"
@@ -82,7 +86,7 @@ def _wider(column: ColumnType, there: TableColumn, answer: int, longest: int) ->
         letters, room = int(answer), int(text[1])
         if not room < letters <= longest:
             return None
-        return Wider(there.name, there.type, letters=min(max(letters, 2 * room), longest))
+        return Wider(there.name, there.type, letters=min(max(letters, 2 * room), longest), least=letters)
     larger = _larger(_number(there.type) or "", column.type)
     return Wider(there.name, there.type, number=larger) if answer and larger else None
 

@@ -144,16 +144,33 @@ def widen(connection: Connection, load: Load, name: Name, wider: Sequence[Wider]
     lines = str(session.ask(connection, f"SHOW CREATE TABLE {name.sql}")[0][1]).splitlines()
     said = []
     for each in wider:
-        type_ = f"varchar({each.letters})" if each.letters else wire.new_type(ColumnType(each.name, each.number))
         start = f"  {quoted(each.name)} {each.was}"
         # MODIFY forgets what is not said again: default, NOT NULL, collation, comment.
-        rest = next((line[len(start) :].rstrip(",") for line in lines if line.startswith(start)), "")
-        try:
-            session.ask(connection, f"ALTER TABLE {name.sql} MODIFY COLUMN {quoted(each.name)} {type_}{rest}")
-        except pymysql.Error as error:
-            raise cannot(load, each, type_, str(error.args[-1])) from None
-        said.append(each.said(type_))
+        rest = next((line[len(start) :].rstrip(",") for line in lines if line.startswith(start)), None)
+        if rest is None:
+            raise cannot(load, each, _wider_types(each)[0], "SHOW CREATE TABLE does not tell how it is declared")
+        said.append(each.said(_modify(connection, load, name, each, rest)))
     return tuple(said)
+
+
+def _modify(connection: Connection, load: Load, name: Name, wider: Wider, rest: str) -> str:
+    """Change one column's type, to the least that is needed where there is no room for more; the type."""
+    refused = ""
+    for type_ in _wider_types(wider):
+        try:
+            session.ask(connection, f"ALTER TABLE {name.sql} MODIFY COLUMN {quoted(wider.name)} {type_}{rest}")
+        except pymysql.Error as error:
+            refused = str(error.args[-1])
+        else:
+            return type_
+    raise cannot(load, wider, type_, refused)
+
+
+def _wider_types(wider: Wider) -> list[str]:
+    """The types that would do, the best first."""
+    if wider.letters:
+        return [f"varchar({each})" for each in dict.fromkeys((wider.letters, wider.least))]
+    return [wire.new_type(ColumnType(wider.name, wider.number))]
 
 
 def _usable(column: ColumnType) -> str:

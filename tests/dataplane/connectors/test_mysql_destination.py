@@ -11,8 +11,9 @@ import pytest
 
 from dataplane.connectors.base import StreamConfig, Window
 from dataplane.connectors.databases import ledger
+from dataplane.connectors.databases.widening import Wider
 from dataplane.connectors.destination import Load, Loaded, Rows, Watch
-from dataplane.connectors.mysql import MySQL
+from dataplane.connectors.mysql import MySQL, session, tables
 from dataplane.engine import connector_instance
 from dataplane.errors import CancelledError, ManifoldError
 from dataplane.steps.base import ColumnType
@@ -92,6 +93,25 @@ def test_a_column_that_cannot_become_wider_is_named(target: Target) -> None:
     target.base.do("CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE refers (id int REFERENCES t (id))")
     error = refusal(lambda: target.load("SELECT 5000000000 AS id"))
     assert (error.code, "`id` of t is int" in error.message) == ("cannot_widen", True)
+
+
+def test_a_text_in_an_index_becomes_as_wide_as_it_has_to_be(target: Target) -> None:
+    target.base.do("CREATE TABLE t (v varchar(400) PRIMARY KEY) CHARACTER SET utf8mb4")
+    done = target.load("SELECT repeat('x', 401) AS v")
+    assert (done.inserted, done.widened) == (1, ("v: varchar(400) to varchar(401)",))
+    error = refusal(lambda: target.load("SELECT repeat('x', 800) AS v"))
+    assert error.code == "cannot_widen" and "varchar(401), and values arrive that need varchar(800)" in error.message
+
+
+def test_a_column_whose_declaration_nobody_tells_is_left_as_it_is(target: Target) -> None:
+    target.base.do("CREATE TABLE t (id int NOT NULL DEFAULT 7)")
+    before = target.base.ask("SHOW CREATE TABLE t")
+    given = Load(pipeline=PIPELINE, step="out", table="t", key="1", mode="append", run=NOW)
+    with session.writing(target.connector.params, 20.0) as connection:
+        name = tables.named(given, target.base.name)
+        wider = [Wider("id", "integer", number="BIGINT")]
+        assert refusal(lambda: tables.widen(connection, given, name, wider)).code == "cannot_widen"
+    assert target.base.ask("SHOW CREATE TABLE t") == before
 
 
 def test_the_ledger_forgets_only_what_is_known_elsewhere(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
