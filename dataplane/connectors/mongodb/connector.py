@@ -39,7 +39,7 @@ from dataplane.connectors.mongodb.questions import Asking
 from dataplane.connectors.mongodb.reading import Prepared
 from dataplane.connectors.mongodb.sample import columns_of
 from dataplane.engine import connector_instance
-from dataplane.errors import ConfigurationError, DataError, ManifoldError
+from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.failures import duckdb_errors
 
 if TYPE_CHECKING:
@@ -148,6 +148,8 @@ class MongoDB(Connector):
                 found.parts = self._parts(client, prepared, connection)
                 yield found
                 return
+            if window.kind == "cursor":
+                self._caught_up(client, prepared, window)
             failures: list[ManifoldError] = []
             rows = self._streamed(client, prepared, window, failures)
             connection.register("__documents", pa.RecordBatchReader.from_batches(prepared.schema, rows))
@@ -170,6 +172,22 @@ class MongoDB(Connector):
             found = self._asked(lambda: list(reading.batches(documents, prepared, None, -limit)), stream.name)
             duck.register("__documents", pa.Table.from_batches(found, prepared.schema))
             return duck.execute(f"{prepared.rows('__documents')[0]} LIMIT {int(limit)}").to_arrow_table()
+
+    def _caught_up(self, client: Client, prepared: Prepared, window: Window) -> None:
+        """A window that another server has planned loses no documents to a secondary that is behind.
+
+        Raises TransientError.
+        """
+        stream = prepared.stream.name
+        asking = Asking(prepared, client[self.params.database][stream])
+        if not self._asked(lambda: client.is_primary or asking.reached(window), stream):
+            raise TransientError(
+                f"The only server that answers is a secondary, and its {stream} does not reach {window.column} "
+                f"{window.upper} yet, up to which is to be read. It is tried again; if it stays so, have the server "
+                "that takes writes answer, or name it in the source.",
+                code="secondary_behind",
+                evidence={"stream": stream, "upper": window.upper},
+            )
 
     def _parts(self, client: Client, prepared: Prepared, connection: duckdb.DuckDBPyConnection) -> Iterator[Part]:
         """All documents, so many at a time as memory holds well."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dataplane.connectors.base import Mark, Window
@@ -55,6 +55,11 @@ class Asking:
 
     def later(self, one: str, other: str) -> bool:
         return self._by.later(one, other)
+
+    def reached(self, window: Window) -> bool:
+        """Whether there is a document at the end of a window or behind it: one was there when it was planned."""
+        behind = replace(window, lower=window.upper, reread_from=None, upper=None)
+        return self.documents.count_documents(self.prepared.query(behind), limit=1) > 0
 
     def counted(self, window: Window) -> int:
         return self.documents.count_documents(self.prepared.query(window))

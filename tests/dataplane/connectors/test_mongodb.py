@@ -27,7 +27,7 @@ from dataplane.connectors.mongodb import MongoDB
 from dataplane.connectors.mongodb.filters import filter_of
 from dataplane.connectors.mongodb.session import below
 from dataplane.connectors.registry import build
-from dataplane.errors import ConfigurationError, DataError, ManifoldError
+from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from tests.dataplane.connectors.remotes.ftp import certificate
 from tests.dataplane.steps.files_source import extracted, rejects
 from tests.dataplane.steps.files_source import rows as in_order
@@ -376,6 +376,23 @@ def test_lists_of_values_that_order_have_no_order(
     planned = mongo.plan(of, "incremental", Mark())
     assert planned.warnings == ("3 rows of things have no v and are not read incrementally.",)
     assert [row[0] for row in rows(tmp_path, mongo, of, planned.window)] == [1]
+
+
+def test_a_secondary_that_is_behind_is_not_read(store: Store, mongo: Connector, tmp_path: Path) -> None:
+    store.add("things", {"_id": ids(3)[0], "n": 1}, {"_id": ids(3)[1], "n": 2})
+    of = stream(mongo, "things", cursor="_id")
+    window = mongo.plan(of, "incremental", Mark()).window
+    store.hello = {"setName": "rs0", "isWritablePrimary": False, "ismaster": False, "secondary": True}
+    assert len(rows(tmp_path, mongo, of, window)) == 2
+    store.collections["things"].pop()
+    with pytest.raises(TransientError) as caught:
+        extracted(tmp_path, mongo, of, window)
+    assert caught.value.code == "secondary_behind"
+    store.add("things", {"_id": ids(3)[2], "n": 3})
+    assert [row[1] for row in rows(tmp_path, mongo, of, window)] == [1]
+    del store.hello["secondary"], store.hello["isWritablePrimary"], store.hello["ismaster"]
+    store.collections["things"].pop()
+    assert [row[1] for row in rows(tmp_path, mongo, of, window)] == [1]
 
 
 @pytest.mark.parametrize("column", [Column("v", "VARCHAR", native="string"), Column("v", "DATE", native="date")])
