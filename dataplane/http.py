@@ -127,12 +127,20 @@ class Http:
             yield answer
 
     @contextmanager
-    def _sent(self, url: str, headers: Mapping[str, str], content: bytes | None = None) -> Iterator[Answer]:
+    def delete(self, url: str, secret: Mapping[str, str]) -> Iterator[Answer]:
+        """The answer to a DELETE, which is followed nowhere either."""
+        with self._sent(url, secret, method="DELETE") as answer:
+            yield answer
+
+    @contextmanager
+    def _sent(
+        self, url: str, headers: Mapping[str, str], content: bytes | None = None, *, method: str = ""
+    ) -> Iterator[Answer]:
         origin(url)
         told = {"User-Agent": "Manifold", "Accept": "*/*", "Accept-Encoding": "identity", **headers}
         with _in_our_words(url):
             request = self._pool.stream(
-                "GET" if content is None else "POST",
+                method or ("GET" if content is None else "POST"),
                 url,
                 headers=[(name.encode(), value.encode()) for name, value in told.items()],
                 content=content,

@@ -24,7 +24,7 @@ PAGE = 3
 @dataclass
 class TrinoServer:
     """A server that runs. elsewhere: where it says that the second page of an answer is; drips: it answers with a
-    blank now and then."""
+    blank now and then; ended: the numbers of the queries that their askers have ended."""
 
     port: int
     duck: duckdb.DuckDBPyConnection
@@ -33,6 +33,7 @@ class TrinoServer:
     busy: int = 0
     elsewhere: str = ""
     drips: bool = False
+    ended: list[str] = field(default_factory=list)
     pages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
@@ -67,6 +68,12 @@ class _Handler(BaseHTTPRequestHandler):
         if int(place) + 1 < len(pages):
             page["nextUri"] = self.here.elsewhere or self._at(number, int(place) + 1)
         self._answer({"id": number, **page})
+
+    def do_DELETE(self) -> None:
+        *_, number, _ = self.path.split("/")
+        self.here.ended.append(number)
+        self.send_response(204)
+        self.end_headers()
 
     def _at(self, number: str, place: int) -> str:
         return f"http://127.0.0.1:{self.here.port}/v1/statement/executing/{number}/{place}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -37,6 +37,7 @@ from dataplane.http import Http, origin
 _ANYWHERE = ("0.0.0.0/0", "::/0")
 _MEMORY = 256 << 20
 _BUSY_SECONDS = 60.0
+_END_SECONDS = 5.0
 _LARGEST = 64 << 20
 _LATER = frozenset({429, 502, 503, 504})
 _NUMBERS = {
@@ -199,6 +200,7 @@ class TrinoSession(Session):
         self._params, self._seconds = params, seconds
         self._http = Http(_ANYWHERE, idle=seconds)
         self._open = ExitStack()
+        self._running: str | None = None
         self._duck = self._open.enter_context(connector_instance(memory=_MEMORY, threads=1))
         self._headers = {
             "X-Trino-User": params.user,
@@ -229,16 +231,27 @@ class TrinoSession(Session):
         return [Native(name, type_) for name, type_ in zip(page.names, page.types, strict=True)]
 
     def _pages(self, sql: str) -> Iterator[_Page]:
+        self._end_running()
         self._http.deadline = time.monotonic() + self._seconds + GRACE_SECONDS
         page = self._page(self._params.url, sql.encode())
-        yield page
-        while page.following:
+        while following := page.following:
             # Where it sends on to is told who we are.
-            if origin(page.following) != origin(self._params.url):
-                said = f"it sends on to {page.following[:200]}, which is another server: mend its address there"
+            if origin(following) != origin(self._params.url):
+                said = f"it sends on to {following[:200]}, which is another server: mend its address there"
                 raise _Refused("ELSEWHERE", said)
-            page = self._page(page.following)
+            self._running = following
             yield page
+            page = self._page(following)
+        self._running = None
+        yield page
+
+    def _end_running(self) -> None:
+        """A query that is not read on would go on there until the server itself misses whoever asked."""
+        running, self._running = self._running, None
+        if running:
+            self._http.deadline = time.monotonic() + _END_SECONDS
+            with suppress(ManifoldError), self._http.delete(running, self._headers):
+                pass
 
     def _page(self, url: str, statement: bytes | None = None) -> _Page:
         end = time.monotonic() + min(self._seconds, _BUSY_SECONDS)
@@ -292,5 +305,6 @@ class TrinoSession(Session):
         return None
 
     def close(self) -> None:
+        self._end_running()
         self._open.close()
         self._http.close()

@@ -97,6 +97,17 @@ def test_nobody_is_sent_on_to_another_server(server: TrinoServer) -> None:
         source(server).preview(StreamConfig("main.orders"), 4)
 
 
+def test_a_query_that_nobody_reads_on_is_ended_there(server: TrinoServer) -> None:
+    sql = "SELECT id FROM orders"
+    with closing(source(server).opened("127.0.0.1", 20)) as session:
+        assert len(session.ask(sql, "it")) == 10
+        session.rows(sql)
+        assert server.ended == []
+        session.rows(sql).read_next_batch()
+        assert server.ended == ["2"]
+    assert server.ended == ["2", "3"]
+
+
 def test_a_page_without_end_is_not_read_to_its_end(server: TrinoServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trino, "_LARGEST", 400)
     with pytest.raises(ConfigurationError, match="more than 400 bytes") as caught:
