@@ -75,7 +75,8 @@ class Survey:
 @dataclass(frozen=True)
 class Reading:
     """What one extract reads: `bounds` None is nothing. `window`: the row that already says so. `failed`: why it can
-    read nothing, of a step that may fail. `drift`: how its columns have changed."""
+    read nothing, of a step that may fail. `drift`: how its columns have changed. `empty`: the bounds of a seed
+    that finds nothing."""
 
     key: str
     stream: Stream
@@ -91,6 +92,7 @@ class Reading:
     window: Window | None = None
     failed: dict[str, Any] | None = None
     drift: Drift | None = None
+    empty: dict[str, Any] | None = None
 
     def reads(self) -> list[Any]:
         """For people: the files, or the stream with its bounds."""
@@ -216,6 +218,7 @@ def _fresh(survey: Survey, key: str, answers: dict[str, Answer]) -> Reading:
         changed=planned.changed,
         touched=planned.touched,
         drift=answer.drift,
+        empty=planned.empty.as_json() if planned.empty else None,
     )
 
 
@@ -235,10 +238,10 @@ def _refuse_doubles(survey: Survey, key: str, files: Iterable[FileRef]) -> None:
 
 
 def _emptied(reading: Reading) -> Reading:
-    """In a seed a stream that holds nothing has a window too, of no files: what it feeds is replaced by nothing."""
+    """In a seed a stream that holds nothing has a window too: what it feeds is replaced by nothing."""
     if not reading.incremental or reading.bounds is not None or reading.failed:
         return reading
-    return replace(reading, bounds=Bounds("files").as_json())
+    return replace(reading, bounds=reading.empty or Bounds("files").as_json())
 
 
 def _again(survey: Survey, fresh: Reading, answer: Answer) -> Reading:

@@ -207,7 +207,8 @@ class Planned:
 
     changed: files that are not as they were when they were read, whether they are read again or not. columns: those of
     the records that were looked at to tell what is new; None where none were. touched: files that have another time
-    than when they were read, and were found to have the same bytes.
+    than when they were read, and were found to have the same bytes. empty: where a seed finds nothing, the window that
+    remembers how far that is; None where it needs no such thing.
     """
 
     window: Window | None
@@ -219,6 +220,7 @@ class Planned:
     changed: tuple[str, ...] = ()
     columns: tuple[Column, ...] | None = None
     touched: tuple[FileRef, ...] = ()
+    empty: Window | None = None
 
 
 @dataclass(frozen=True)

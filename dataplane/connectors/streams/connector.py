@@ -189,7 +189,7 @@ class StreamConnector(Connector):
             taking.whole_read = True
             if not taking.messages:
                 yield layout.part(connection, self._nothing())
-        # A seed of a stream that is empty has a window of no files.
+        # A stream that is read whole remembers no offsets.
         reading.settled = taking.settled() if taking.window.kind == "offsets" else None
         reading.warnings += taking.differs(layout.stream.name, go_on=self.params.goes_on)
 

@@ -114,9 +114,9 @@ def planned(
     left = (mark for partition, mark in read.items() if partition not in {each.partition for each in extents})
     spans += [Span(each.partition, each.upper, each.upper, each.count_upper, each.count_upper) for each in left]
     warnings = said(stream, gaps, written, go_on=go_on)
-    if not new:
-        return Planned(None, f"{stream} has no new message.", 0, 0, warnings)
     window = Window("offsets", spans=tuple(spans), limits=limits, gone=sum(each.messages for each in gaps))
+    if not new:
+        return Planned(None, f"{stream} has no new message.", 0, 0, warnings, empty=window)
     first = "" if read else "First read: "
     ends = f", of which a run reads {limits.messages:,} at most" if rows > limits.messages else ""
     reason = f"{first}{rows:,} messages of {stream} wait{ends}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -24,6 +25,11 @@ pipeline: orders
 steps:
   orders: {{extract: {{source: broker, stream: {key}, mode: incremental}}}}
   kept: {{load: {{input: orders, dataset: orders}}}}
+"""
+
+OTHER = """\
+  other: {extract: {source: drop, stream: other, mode: incremental}}
+  others: {load: {input: other, dataset: others}}
 """
 
 Add = Callable[..., None]
@@ -258,6 +264,23 @@ def test_a_pipeline_that_begins_with_the_newest_reads_what_comes_from_then_on(
     assert numbers(project) == [4, 5]
     ws.run(pipeline, "seed")
     assert numbers(project) == [1, 2, 3, 4, 5]
+
+
+def test_it_begins_with_the_newest_no_second_time_where_a_seed_found_nothing(
+    project: Project, source: Source, workshop: Path, add: Add, client: redis.Redis
+):
+    limited(source, begin="newest")
+    key = Stream.objects.get().name
+    ws.write(workshop, "other_1.csv", ["id", "1"])
+    ws.files_source(project, workshop)
+    pipeline = ws.published(project, TEXT.format(key=key) + OTHER)
+    client.xtrim(key, maxlen=0, approximate=False)
+    seeded = ws.run(pipeline, "seed")
+    assert seeded.state == "succeeded", ws.error_of(seeded)
+    assert numbers(project) == []
+    add(4, 5)
+    assert ws.run(pipeline).state == "succeeded"
+    assert numbers(project) == [4, 5]
 
 
 def test_what_decides_does_not_grow_with_every_run(project: Project, source: Source, key: str, add: Add):
