@@ -7,15 +7,16 @@ locks the source as well does so before, and whoever renews does not: an answer 
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connections, transaction
 from django.utils import timezone
 from pydantic import BaseModel
 
@@ -58,17 +59,23 @@ class Held:
 class Granted:
     """What lets a source in, for its connector: the token that was seen last, and fresh ones.
 
-    consented: what the connector was made for. What lets the source in for something else is not for it.
+    consented: what the connector was made for. What lets the source in for something else is not for it. thread: whose
+    connection to the database stays; any other's is closed after each use, as nobody closes it when that thread ends.
     """
 
     source: uuid.UUID
     app: App
     consented: tuple[str, ...]
     held: Held | None
+    thread: int = field(default_factory=threading.get_ident)
 
     def token(self, refused: str = "") -> Token:
         if self.held is None or not self.held.is_good(refused):
-            self.held = _fresh(self, refused)
+            try:
+                self.held = _fresh(self, refused)
+            finally:
+                if threading.get_ident() != self.thread:
+                    connections.close_all()
         return self.held.token
 
 

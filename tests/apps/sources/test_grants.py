@@ -21,6 +21,7 @@ from apps.sources.services.grants import keep_grant, void_grant
 from dataplane.connectors.base import Mark
 from dataplane.errors import ManifoldError, TransientError
 from dataplane.oauth import Tokens
+from dataplane.patience import within
 from tests.dataplane.connectors.graphql.api import PAGED, Server, refusing
 from tests.dataplane.connectors.graphql.api import WAYS as QUERIES
 from tests.dataplane.connectors.rest.api import Api
@@ -186,6 +187,20 @@ def test_many_at_once_renew_it_once(source: Source, authority: Authority) -> Non
         each.join(60)
     assert found == ["access-2"] * 6
     assert len(authority.asked) == 1 and not authority.reused
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_thread_that_renews_it_leaves_no_connection_behind(source: Source, authority: Authority) -> None:
+    grant = services.connector_of(source).grant
+    assert grant is not None
+
+    def renewed() -> Any:
+        grant.token(refused=grant.token().text)
+        return connection.connection
+
+    assert within(60, renewed) is None
+    assert renewed() is not None
+    assert len(authority.asked) == 2
 
 
 @pytest.mark.django_db(transaction=True)
