@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,10 +54,13 @@ class Client:
         self._pauses = _PAUSES[:1] if hurried else _PAUSES
         self._patience = min(params.most_wait, _HURRIED) if hurried else params.most_wait
         self._rests_until = 0.0
+        self._closed = threading.Event()
         self.limits = ""
         self.waited = 0.0
 
     def close(self) -> None:
+        """End the session, for a thread that asks ahead, too: it asks nothing more, and waits no longer."""
+        self._closed.set()
         self._http.close()
 
     def told(self) -> list[str]:
@@ -113,6 +117,7 @@ class Client:
         return judge(self._once(url, document))
 
     def _once(self, url: str, document: bytes | None) -> Answered:
+        self._must_be_open()
         headers = {"Accept": "application/json", **headers_of(self._params.headers)}
         secret = self._sign_in.headers()
         self._http.deadline = time.monotonic() + self._params.most_seconds
@@ -161,8 +166,16 @@ class Client:
                 code="rate_limited",
                 evidence={"retry_after": round(seconds)},
             )
-        time.sleep(seconds)
+        self._closed.wait(seconds)
+        self._must_be_open()
         self.waited += seconds
+
+    def _must_be_open(self) -> None:
+        if self._closed.is_set():
+            raise ConfigurationError(
+                f"The session with {shown(self._params.base_url)} has ended before this page was wanted.",
+                code="session_ended",
+            )
 
 
 def _limit(headers: Mapping[str, str], name: str) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,10 +182,11 @@ def test_wrong_parameters_say_what_to_write(params: dict[str, object], said: str
 def pages_of(
     api: Api, way: str, duck: duckdb.DuckDBPyConnection, *, hurried: bool = False, grant: Grant | None = None
 ) -> Generator[Page, None, None]:
+    """The pages; the session ends with them."""
     connector = source(api, way)
     assert isinstance(connector, Rest)
-    client = Client(connector.params, LOOPBACK, hurried=hurried, grant=grant)
-    yield from connector.pages(client, connector.declared()["orders"], duck)
+    with closing(Client(connector.params, LOOPBACK, hurried=hurried, grant=grant)) as client:
+        yield from connector.pages(client, connector.declared()["orders"], duck)
 
 
 @pytest.mark.parametrize("way", ["page", "link"])
@@ -226,6 +228,32 @@ def test_some_ask_for_no_page_before_it_is_wanted(api: Api, hurried: bool, grant
         assert [next(pages).count, next(pages).count] == [3, 3]
         pages.close()
     assert len(api.asked) == 2
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "290"}], ids=["at once", "later"])
+def test_no_page_is_asked_for_once_the_session_has_ended(api: Api, headers: dict[str, str]) -> None:
+    arrived, ended = threading.Event(), threading.Event()
+
+    def away(number: int, request: Request) -> bool:
+        if number < 3:
+            return False
+        if headers:
+            request.answer(503, b"{}", headers)
+        arrived.set()
+        assert headers or ended.wait(60)
+        return True
+
+    api.before = away
+    before = set(threading.enumerate())
+    with connector_instance() as duck:
+        pages = pages_of(api, "link", duck)
+        assert [next(pages).count, next(pages).count] == [3, 3]
+        reader = next(each for each in set(threading.enumerate()) - before if each.name.startswith("next-page"))
+        assert arrived.wait(60)
+        pages.close()
+        ended.set()
+        reader.join(60)
+    assert not reader.is_alive() and len(api.asked) == 3
 
 
 def test_a_page_that_fails_while_another_is_looked_at_fails_in_its_turn(api: Api) -> None:
