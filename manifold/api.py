@@ -85,7 +85,7 @@ class Filters(DjangoFilterBackend):
         for field in filterset.form.fields.values() if filterset is not None else ():
             if isinstance(field, forms.ChoiceField) and not isinstance(field, forms.ModelChoiceField):
                 known = ", ".join(str(value) for value, _ in field.widget.choices if value)
-                field.error_messages["invalid_choice"] = f"Choose one of: {known}."
+                field.error_messages["invalid_choice"] = f"There is no `%(value)s`. Choose one of: {known}."
         return filterset
 
 

@@ -216,4 +216,4 @@ def test_a_session_needs_its_csrf_token(admin: User) -> None:
 def test_a_filter_names_its_choices(api: Api, viewer: User, project: Project, address: str) -> None:
     (error,) = check_problem(api(viewer).get(f"/api/v1/projects/{project.slug}/{address}"), 400)["errors"]
     said = {"state": "succeeded", "health": "unknown"}[error["field"]]
-    assert error["message"].startswith("Choose one of: ") and said in error["message"], error
+    assert error["message"].startswith("There is no `odd`. Choose one of: ") and said in error["message"], error
