@@ -152,7 +152,8 @@ def summary(plan: Plan, document: Document) -> dict[str, Any]:
         if key in reading:
             each = reading[key]
             entry |= {"reads": each.reads(), "reason": each.reason, "warnings": list(each.warnings)}
-            entry["estimate"] = None if each.bounds is None else {"rows": each.rows, "bytes": each.bytes}
+            reads = each.bounds is not None and not plan.skip
+            entry["estimate"] = {"rows": each.rows, "bytes": each.bytes} if reads else None
             entry["skip_reason"] = each.reason if each.bounds is None else None
             entry["failed"] = each.failed
             if not each.incremental:

@@ -13,6 +13,9 @@ from dataplane.connectors.postgresql.catalog import Connection
 from dataplane.connectors.postgresql.reading import Cursor, Prepared
 from dataplane.connectors.postgresql.types import quoted
 
+# Tables and materialised views; others are counted by those below them.
+_HAS_STATISTICS = frozenset("rm")
+
 
 @dataclass(frozen=True)
 class Asking(Asked[Cursor]):
@@ -35,8 +38,12 @@ class Asking(Asked[Cursor]):
         return str(self._one(reading.lookback(self._cursor, mark, self.prepared.stream.lookback)))
 
     def estimate(self, window: Window | None) -> tuple[int | None, int | None]:
-        """What PostgreSQL's planner expects; it knows of nothing but its statistics."""
+        """What PostgreSQL's planner expects; it knows of nothing but its statistics, and of a table without them it
+        only guesses."""
         found = self._one(f"EXPLAIN (FORMAT JSON) {self.prepared.select(window)}")
+        relation = self.prepared.relation
+        if relation.kind in _HAS_STATISTICS and relation.rows is None:
+            return None, None
         explained = found if isinstance(found, list) else json.loads(found)
         node = explained[0]["Plan"]
         return int(node["Plan Rows"]), int(node["Plan Rows"]) * int(node["Plan Width"])

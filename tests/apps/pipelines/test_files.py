@@ -164,6 +164,14 @@ def test_what_is_refused(project: Project, drop: Path, *, mode: str, files: list
     assert not Run.objects.exists()
 
 
+def test_a_plan_to_do_nothing_says_of_no_step_how_much_it_reads(project: Project, drop: Path):
+    whole = "  whole: {extract: {source: drop, stream: sales}}\n  all: {load: {input: whole, dataset: whole}}\n"
+    pipeline = ws.published(project, TEXT + whole)
+    ws.run(pipeline)
+    plan = services.plan_run(pipeline)
+    assert (plan["mode"], [each["estimate"] for each in plan["steps"]]) == ("skip", [None] * 4)
+
+
 def test_where_nobody_can_look_before_the_run_its_plan_refuses_a_file_that_is_not_there(
     project: Project, drop: Path, monkeypatch: pytest.MonkeyPatch
 ):

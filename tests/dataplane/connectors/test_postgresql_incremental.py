@@ -63,6 +63,15 @@ def test_it_works(postgres_url: str, type_: str, values: list[str]) -> None:
     assert "nothing after" in third.reason
 
 
+def test_of_a_table_without_statistics_nobody_knows_how_many_rows_it_has(postgres_url: str) -> None:
+    fill(postgres_url, "int", ["1", "2", "3"])
+    planned = connector(postgres_url).plan(STREAM, "full_refresh", Mark())
+    assert (planned.rows, planned.bytes) == (None, None)
+    with psycopg.connect(postgres_url, autocommit=True) as database:
+        database.execute("ANALYZE t")
+    assert connector(postgres_url).plan(STREAM, "full_refresh", Mark()).rows == 3
+
+
 def test_an_empty_table_has_nothing_to_read(postgres_url: str) -> None:
     fill(postgres_url, "int", [None])
     planned = connector(postgres_url).plan(STREAM, "incremental", Mark())
