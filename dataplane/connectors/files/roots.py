@@ -23,9 +23,10 @@ def allowed(path: str, roots: Sequence[str], what: str) -> str:
     real = [os.path.realpath(each) for each in candidates]
     inside = [each for each in real if any(below(each, root) for root in real_roots)]
     if not inside:
+        folder = "its folder" if not os.path.isabs(path) else path if what == "folder" else os.path.dirname(path)
         raise ConfigurationError(
-            f"The {what} {path} is not below an allowed folder. Choose another, or add its folder to "
-            "MANIFOLD_FILE_ROOTS.",
+            f"The {what} {path} is not below an allowed folder. Choose another, or add {folder} to MANIFOLD_FILE_ROOTS "
+            "and start again.",
             code="path_not_allowed",
             evidence={"path": path},
         )

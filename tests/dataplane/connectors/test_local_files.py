@@ -58,6 +58,11 @@ def test_a_folder_that_may_not_be_read_says_why(drop, path, code):
     assert (stage.ok, code_of(stage)) == (False, code)
 
 
+def test_a_folder_that_is_not_allowed_is_named_with_the_setting(drop):
+    (stage,) = build("local_files", {"path": "/etc/drop"}, roots=[str(drop.root)]).test()
+    assert "add /etc/drop to MANIFOLD_FILE_ROOTS and start again" in stage.detail
+
+
 def test_without_allowed_folders_nothing_is_read(drop):
     (stage,) = build("local_files", {"path": str(drop.folder)}).test()
     assert code_of(stage) == "no_file_roots"
