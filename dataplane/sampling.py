@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from dataplane.connectors.base import Connector, Mark, Part, StreamConfig
+from dataplane.connectors.base import Connector, Mark, Part, Rejected, StreamConfig
 from dataplane.engine import connector_instance
 from dataplane.errors import CancelledError, DataError, TransientError
 from dataplane.failures import duckdb_errors, translated
@@ -26,16 +26,6 @@ SECONDS = 20.0
 _LONGEST = 1000
 _INTERRUPTED_EVERY = 0.05
 _MEMORY = 256 << 20
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A row that would be set aside: its line in the file or its number, why, and what it says."""
-
-    file: str | None
-    row: int | None
-    reason: str
-    raw: str
 
 
 @dataclass(frozen=True)
@@ -107,13 +97,18 @@ def _read(
     # Each column is counted, so that each value is read: a bare count would leave out what it does not need.
     counts = f"SELECT count(*), count(COLUMNS(*)) FROM ({_limited(part, limit)})"
     count = connection.execute(counts).fetchall()[0][0]
+    return count, *set_aside(connection, part)
+
+
+def set_aside(connection: duckdb.DuckDBPyConnection, part: Part) -> tuple[int, tuple[Rejected, ...]]:
+    """How many rows a part has rejected, and the first of them; its query has been run to its end."""
     if part.rejects is None:
-        return count, 0, ()
+        return 0, ()
     wanted = f"SELECT file, row::BIGINT AS row, reason, left(raw, {_LONGEST}) AS raw FROM ({part.rejects}) LIMIT {MOST}"
-    connection.execute(f"CREATE TEMP TABLE __rejected AS {wanted}")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE __rejected AS {wanted}")
     rejected = connection.execute("SELECT count(*) FROM __rejected").fetchall()[0][0]
     first = connection.execute(f"SELECT * FROM __rejected ORDER BY file, row LIMIT {SHOWN}").fetchall()
-    return count, rejected, tuple(Rejected(*each) for each in first)
+    return rejected, tuple(Rejected(*each) for each in first)
 
 
 def _limited(part: Part, limit: int | None) -> str:

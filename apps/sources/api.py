@@ -292,11 +292,11 @@ class StreamViewSet(StreamDrift, AsksReaders, mixins.ListModelMixin, mixins.Retr
 
     @extend_schema(
         parameters=[s.PreviewParameters],
-        responses=s.QueryShape,
+        responses=s.PreviewShape,
     )
     @action(detail=True)
     def preview(self, request: Request, **_: Any) -> Response:
-        """The first rows as they would arrive, in the shape `query`."""
+        """The first rows as they would arrive, and what of the part that was looked at for them would not."""
         given = s.PreviewParameters(data=request.query_params)
         given.is_valid(raise_exception=True)
         return Response(services.preview_stream(self.get_object(), limit=given.validated_data["limit"]))

@@ -314,3 +314,11 @@ class QueryShape(serializers.Serializer[Any]):
     truncated = serializers.BooleanField()
     seconds = serializers.FloatField()
     bytes_scanned = serializers.IntegerField()
+
+
+@extend_schema_serializer(component_name="StreamPreview")
+class PreviewShape(QueryShape):
+    """The shape `query`, with what of the part that was looked at would not arrive."""
+
+    rejected = serializers.IntegerField(help_text="So many rows of the part that was looked at would be set aside.")
+    samples = RejectedShape(many=True, help_text="The first of them.")

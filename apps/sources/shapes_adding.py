@@ -9,7 +9,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.sources.shapes import ColumnShape, QueryShape, SourceBody, StageShape, TriedShape
+from apps.sources.shapes import ColumnShape, PreviewShape, SourceBody, StageShape, TriedShape
 from dataplane.connectors import registry
 from dataplane.connectors.clues import LONGEST
 from dataplane.connectors.detection import Candidate
@@ -173,5 +173,5 @@ class StreamOfferShape(serializers.Serializer[Any]):
 
 class StreamSampleShape(serializers.Serializer[Any]):
     columns = ColumnShape(many=True)
-    rows = QueryShape(allow_null=True)
+    rows = PreviewShape(allow_null=True)
     tried = TriedShape()

@@ -354,6 +354,26 @@ class Reading:
         return [Part(self.query, rejects=self.rejects)] if self.query else self.parts
 
 
+@dataclass(frozen=True)
+class Rejected:
+    """A row that would be set aside: its line in the file or its number, why, and what it says."""
+
+    file: str | None
+    row: int | None
+    reason: str
+    raw: str
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """The first rows as they would arrive. Of the part that was looked at, `rejected` rows would be set aside instead;
+    `samples` are the first of those."""
+
+    table: pa.Table
+    rejected: int = 0
+    samples: tuple[Rejected, ...] = ()
+
+
 class Connector(ABC):
     """Base of every connector. Instances are cheap and hold parameters only; nothing is opened before it is needed."""
 
@@ -435,6 +455,10 @@ class Connector(ABC):
     @abstractmethod
     def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
         """The first rows as they would arrive."""
+
+    def previewed(self, stream: StreamConfig, limit: int = 50) -> Previewed:
+        """The first rows as they would arrive, and what of the part that was looked at would not; where it can tell."""
+        return Previewed(self.preview(stream, limit))
 
     def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...] | None:
         """Every column that the stream has now, declared or not; of files, those in these that are about to be read.

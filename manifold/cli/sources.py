@@ -19,7 +19,7 @@ from manifold.cli.drift import drift
 from manifold.cli.ingestion import history
 from manifold.cli.lineage import impact
 from manifold.cli.messages import inbox, lag
-from manifold.cli.stages import setting, show_check, show_streams, tell_bare
+from manifold.cli.stages import setting, show_check, show_streams, tell_bare, tell_rejected
 from manifold.cli.streams import types
 from manifold.cli.templates import templates
 from manifold.client import Client, at
@@ -202,7 +202,11 @@ def preflight(client: Client, *, slug: str, as_json: bool) -> None:
 def preview(client: Client, *, slug: str, stream: str, as_json: bool) -> None:
     """The first 50 rows of a stream, as they would arrive."""
     answer = client.in_project("GET", at("sources", slug, "streams", stream, "preview"))
-    output.print_json(answer) if as_json else show_rows(answer)
+    if as_json:
+        output.print_json(answer)
+        return
+    show_rows(answer)
+    tell_rejected(answer)
 
 
 @sources.command()

@@ -9,6 +9,8 @@ import click
 
 from manifold.cli import output
 
+_TOLD = 5
+
 
 def setting(text: str) -> tuple[str, Any]:
     """`name=value`; a value that is JSON (a number, true, a list) is taken as such, everything else as text."""
@@ -48,3 +50,14 @@ def tell_bare(found: dict[str, Any], slug: str) -> None:
     """Which streams of a source could not be looked into."""
     if bare := [each["name"] for each in found["results"] if not each["columns"]]:
         click.echo(f"Without columns: {', '.join(bare)}. `manifold sources preview {slug} STREAM` tells why.", err=True)
+
+
+def tell_rejected(preview: dict[str, Any]) -> None:
+    """What of the looked-at part of a stream would not arrive, and the first reasons."""
+    if not preview["rejected"]:
+        return
+    rows = "1 row" if preview["rejected"] == 1 else f"{output.amount(preview['rejected'])} rows"
+    click.echo(f"{rows} of what was looked at would be set aside:", err=True)
+    for each in preview["samples"][:_TOLD]:
+        place = f"{each['file']}, line {each['row']}: " if each["file"] else ""
+        click.echo(output.plain(f"  {place}{each['reason']}: {each['raw']}"), err=True)

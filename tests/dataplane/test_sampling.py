@@ -10,10 +10,10 @@ import duckdb
 import psycopg
 import pytest
 
-from dataplane.connectors.base import StreamConfig
+from dataplane.connectors.base import Rejected, StreamConfig
 from dataplane.connectors.registry import build
 from dataplane.errors import DataError, TransientError
-from dataplane.sampling import SHOWN, Rejected, tried
+from dataplane.sampling import SHOWN, tried
 from tests.dataplane.connectors import databases
 from tests.dataplane.steps.files_source import Drop, rejects, typed
 

@@ -148,7 +148,8 @@ def preview(request: HttpRequest, project: Project, slug: str, stream_id: uuid.U
         found = services.preview_stream(stream)
     except ManifoldError as error:
         return render(request, "console/parts/error.html", {"error": error.as_json()})
-    return render(request, "console/parts/rows.html", {"found": found, "nothing": "The stream has no rows now."})
+    nothing = "No row would arrive." if found["rejected"] else "The stream has no rows now."
+    return render(request, "sources/parts/stream_sample.html", {"found": found, "nothing": nothing})
 
 
 def _scalars(stream: Stream, settings: dict[str, Any]) -> list[tuple[str, str, Any]]:

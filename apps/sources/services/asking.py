@@ -72,15 +72,18 @@ def _keep_stream(source: Source, stream: Stream | None, info: StreamInfo, actor:
 
 
 def preview_stream(stream: Stream, *, limit: int = 50) -> dict[str, Any]:
-    """The first rows of a stream as they would arrive, in the shape `query`. Raises ManifoldError."""
+    """The first rows of a stream as they would arrive, in the shape `preview`. Raises ManifoldError."""
     return shown_rows(*binding(stream), limit)
 
 
 def shown_rows(connector: Connector, config: StreamConfig, limit: int) -> dict[str, Any]:
-    """The first rows that a connector reads of a stream, in the shape `query`. Raises ManifoldError."""
+    """The first rows that a connector reads of a stream, in the shape `preview`. Raises ManifoldError.
+
+    `rejected` rows of the part that was looked at for them would be set aside; `samples` are the first of those.
+    """
     began = time.monotonic()
-    table = connector.preview(config, limit)
-    columns, rows = rows_of(table)
+    found = connector.previewed(config, limit)
+    columns, rows = rows_of(found.table)
     columns = [{**each, "name": config.names.get(each["name"], each["name"])} for each in columns]
     return {
         "columns": columns,
@@ -88,5 +91,7 @@ def shown_rows(connector: Connector, config: StreamConfig, limit: int) -> dict[s
         "row_count": len(rows),
         "truncated": len(rows) >= limit,
         "seconds": round(time.monotonic() - began, 4),
-        "bytes_scanned": table.nbytes,
+        "bytes_scanned": found.table.nbytes,
+        "rejected": found.rejected,
+        "samples": [asdict(each) for each in found.samples],
     }

@@ -21,7 +21,9 @@ from dataplane.connectors.base import (
     Connector,
     FileRef,
     Mark,
+    Part,
     Planned,
+    Previewed,
     Reading,
     ReadMode,
     Stage,
@@ -44,6 +46,7 @@ from dataplane.connectors.files.zipped import Unzipped
 from dataplane.engine import connector_instance, spill_folder
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.failures import duckdb_errors, with_names
+from dataplane.sampling import set_aside
 
 _SNIFFED_FILES = 5
 _PREVIEW_MEMORY = 512 << 20
@@ -189,6 +192,9 @@ class FileConnector(Connector):
             yield reading
 
     def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
+        return self.previewed(stream, limit).table
+
+    def previewed(self, stream: StreamConfig, limit: int = 50) -> Previewed:
         settings = settings_of(stream)
         with self._opened(sample=True) as place:
             listing = list_stream(place, settings, frozenset(), now=time.time())
@@ -205,14 +211,13 @@ class FileConnector(Connector):
                 with duckdb_errors():
                     for statement in part.prepare:
                         connection.execute(statement)
-                    return connection.execute(f"SELECT * FROM ({part.query}) LIMIT {int(limit)}").to_arrow_table()
+                    return _first_rows(connection, part, limit)
             except DataError as error:
                 if part.careful is None:
                     raise with_names(error, part.names) from error
             try:
                 with duckdb_errors():
-                    query = f"SELECT * FROM ({part.careful.query}) LIMIT {int(limit)}"
-                    return connection.execute(query).to_arrow_table()
+                    return _first_rows(connection, part.careful, limit)
             except DataError as error:
                 raise with_names(error, part.names) from error
 
@@ -304,6 +309,15 @@ class FileConnector(Connector):
             return sniff(connection, here, format_, declared=declared, sheet=sheet)
         finally:
             place.release(each.path for each in here)
+
+
+def _first_rows(connection: duckdb.DuckDBPyConnection, part: Part, limit: int) -> Previewed:
+    if part.rejects is None:
+        return Previewed(connection.execute(f"SELECT * FROM ({part.query}) LIMIT {int(limit)}").to_arrow_table())
+    # A reader says what it has refused only when it has come to the end.
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE __first AS {part.query}")
+    table = connection.execute(f"SELECT * FROM __first LIMIT {int(limit)}").to_arrow_table()
+    return Previewed(table, *set_aside(connection, part))
 
 
 def _planned(place: Place, listing: Listing, files: Sequence[FileRef], reason: str) -> Planned:

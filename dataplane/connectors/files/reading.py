@@ -12,6 +12,7 @@ from dataplane import statements
 from dataplane.connectors.base import Column, FileRef, Part, SourceFile, StreamConfig
 from dataplane.connectors.files import formats
 from dataplane.connectors.files.avro import Avro, avro_of
+from dataplane.connectors.files.beginnings import beginning_of
 from dataplane.connectors.files.encodings import as_utf8, compression_of, head
 from dataplane.connectors.files.fixed import fixed_of
 from dataplane.connectors.files.formats import Group, GroupFile
@@ -80,6 +81,8 @@ class Files:
         found = self.place.fetch(found)
         if found.absolute != lies:
             self._brought.add(ref.path)
+        if self.sample and format_ in ("csv", "tsv"):
+            found = beginning_of(found, self.settings, self.folder_for_copies)
         try:
             compression = "none" if format_ in BINARY else compression_of(found.absolute)
             absolute = found.absolute

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import xxhash
+from django.test import Client
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from apps.accounts.models import Project, User
@@ -58,6 +59,21 @@ def test_it_works(operator: User, given: Source, storage: Path, api: Api) -> Non
     assert stream["name"] == "people"
     shown = client.get("/api/v1/projects/flights/sources/given/streams/people/preview/").json()
     assert shown["rows"] == [[1, "ann"], [2, "ben"]]
+
+
+def test_a_preview_tells_what_would_be_set_aside(operator: User, given: Source, storage: Path, api: Api) -> None:
+    client = api(operator)
+    put(client, "people.csv", BODY + b"3,<eve>,x\n")
+    client.post("/api/v1/projects/flights/sources/given/discover/")
+    shown = client.get("/api/v1/projects/flights/sources/given/streams/people/preview/").json()
+    assert (shown["row_count"], shown["rejected"], shown["samples"][0]["row"]) == (2, 1, 4)
+    stream = given.streams.get()
+    browser = Client()
+    browser.force_login(operator)
+    page = browser.get(f"/p/flights/sources/given/streams/{stream.pk}/preview/").content.decode()
+    assert "1 row of what was looked at would be set aside." in page
+    assert "people.csv, line 4: too many columns" in page
+    assert "&lt;eve&gt;" in page
 
 
 def test_every_upload_and_removal_is_in_the_audit_log(

@@ -114,6 +114,17 @@ def test_no_streams_are_told(served: Served) -> None:
     assert "Nothing to read was found" in result.stdout or result.exit_code == 1
 
 
+def test_a_preview_tells_which_lines_would_be_set_aside(served: Served) -> None:
+    folder = served.made.folder / "drop" / "unfit"
+    folder.mkdir()
+    (folder / "a.csv").write_text("id,name\n1,x\n2,y,y\n3,z\n")
+    result = served.manifold("sources", "add", "unfit", "--connector", "local_files", "--set", f"path={folder}")
+    assert result.exit_code == 0, result.output
+    shown = served.manifold("sources", "preview", "unfit", "a")
+    assert "1 row of what was looked at would be set aside:\n  a.csv, line 3: too many columns: 2,y,y\n" in shown.stderr
+    served.client().in_project("DELETE", "sources/unfit/")
+
+
 def test_streams_without_columns_are_told_with_where_it_says_why(served: Served) -> None:
     folder = served.made.folder / "drop" / "cut"
     folder.mkdir()

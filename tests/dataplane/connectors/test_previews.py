@@ -1,0 +1,68 @@
+"""A preview tells what of the part that it looked at would be set aside, with the lines and the reasons."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from dataplane.connectors.base import Rejected
+from tests.dataplane.steps.files_source import Drop, typed
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Drop:
+    (tmp_path / "drop").mkdir()
+    return Drop(tmp_path)
+
+
+def test_lines_that_do_not_fit_are_told_beside_those_that_do(drop: Drop) -> None:
+    drop.write("a.csv", "id,at\n1,2026-01-01\nx,2026-01-02\n3\n4,2026-01-04\n")
+    found = drop.connector.previewed(typed(drop.stream(), id="BIGINT", at="DATE"))
+    assert found.table["id"].to_pylist() == [1, 4]
+    assert found.rejected == 2
+    assert found.samples == (
+        Rejected("a.csv", 3, "id is not BIGINT", "x,2026-01-02"),
+        Rejected("a.csv", 4, "too few columns", "3"),
+    )
+
+
+def test_a_quote_that_is_never_closed_is_told_where_no_row_arrives(drop: Drop) -> None:
+    drop.write("quotes.csv", "id,name\n1,a\n2,b\n")
+    stream = drop.stream()
+    drop.write("quotes.csv", 'id,name\n1,"a\n2,b\n')
+    found = drop.connector.previewed(stream)
+    assert found.table.num_rows == 0
+    assert (found.rejected, found.samples[0].row) == (1, 2)
+
+
+def test_more_rows_than_are_shown_are_looked_at(drop: Drop) -> None:
+    drop.write("a.csv", "id,name\n" + "".join(f"{at},x\n" if at % 10 else "no,x,x\n" for at in range(1, 201)))
+    found = drop.connector.previewed(typed(drop.stream(), id="BIGINT"), 5)
+    assert (found.table.num_rows, found.rejected, found.samples[0].row) == (5, 20, 11)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_of_a_large_file_the_beginning_is_looked_at(drop: Drop, suffix: str) -> None:
+    # The last record of the beginning goes over lines: it is looked at whole, or not at all.
+    record = '1,"a\n' + "b" * 1000 + '\n",2\n'
+    content = ("id,text,more\n" + "broken\n" + record * 2_000 + "broken\n").encode()
+    drop.write(f"a.csv{suffix}", gzip.compress(content) if suffix else content)
+    found = drop.connector.previewed(drop.stream(), 3)
+    assert found.table["more"].to_pylist() == [2, 2, 2]
+    assert [(each.row, each.raw) for each in found.samples] == [(2, "broken")]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.ndjson"])
+def test_objects_that_do_not_fit_are_told(drop: Drop, name: str) -> None:
+    rows = ['{"n": 1}', '{"n": "two"}']
+    drop.write(name, "\n".join(rows) if name == "a.ndjson" else f"[{', '.join(rows)}]")
+    found = drop.connector.previewed(typed(drop.stream(), n="INTEGER"))
+    assert (found.table.to_pylist(), [each.reason for each in found.samples]) == ([{"n": 1}], ["n is not INTEGER"])
+
+
+def test_nothing_is_told_where_everything_arrives(drop: Drop) -> None:
+    drop.write("a.csv", "id,name\n1,a\n")
+    found = drop.connector.previewed(drop.stream())
+    assert (found.table.num_rows, found.rejected, found.samples) == (1, 0, ())
