@@ -38,12 +38,12 @@ class AdbcSession(Session):
         self._params = params
         self._driver = driver(f"{self.module}.dbapi", self.extra, self.product)
         self._connection: Any = None
-        with self.told("the session"):
+        with self.opening():
             self._connection = self.connected()
 
     @abstractmethod
     def connected(self) -> Any:
-        """A connection of the driver's, ready to be asked."""
+        """A connection of the driver's, ready to be asked; kept before it is set up, lest a failure leaves it open."""
 
     @abstractmethod
     def native(self, field: pa.Field) -> str:

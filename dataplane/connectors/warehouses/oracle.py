@@ -203,8 +203,9 @@ class OracleSession(Session):
         self._params = params
         module = driver("oracledb", "oracle", "Oracle")
         encrypted = params.sslmode != "disable"
-        with self.told("the session"):
-            self._connection: Any = module.connect(
+        self._connection: Any = None
+        with self.opening():
+            self._connection = module.connect(
                 user=params.user,
                 password=params.password or "",
                 host=params.host if encrypted else address,
@@ -242,7 +243,8 @@ class OracleSession(Session):
         return faults.refused(_CODES.get(number, "statement_refused"), str(told), what, self._params.about)
 
     def close(self) -> None:
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
 
 
 def _described(column: Any) -> str:

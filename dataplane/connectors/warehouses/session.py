@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pyarrow as pa
@@ -46,6 +46,17 @@ class Session(ABC):
         """The first value of the first row; None where there is none."""
         rows = self.ask(sql, what)
         return rows[0][0] if rows else None
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """What makes the session. A connection that it has opened when it fails is let go of."""
+        try:
+            with self.told("the session"):
+                yield
+        except BaseException:
+            with suppress(Exception):
+                self.close()
+            raise
 
     @contextmanager
     def told(self, what: str) -> Iterator[None]:

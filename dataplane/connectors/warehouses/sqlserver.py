@@ -209,8 +209,9 @@ class SQLServerSession(Session):
         self._params = params
         module = driver("mssql_python", "sqlserver", "SQL Server")
         text = given_to_the_driver(params, address)
-        with self.told("the session"):
-            self._connection: Any = module.connect(text, autocommit=True, timeout=CONNECT_SECONDS)
+        self._connection: Any = None
+        with self.opening():
+            self._connection = module.connect(text, autocommit=True, timeout=CONNECT_SECONDS)
             self._connection.timeout = int(seconds)
         self._cursor: Any = None
 
@@ -243,7 +244,8 @@ class SQLServerSession(Session):
         return faults.refused(code, said, what, self._params.about)
 
     def close(self) -> None:
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
 
 
 def given_to_the_driver(params: SQLServerParams, address: str) -> str:

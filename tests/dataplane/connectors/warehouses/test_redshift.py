@@ -5,6 +5,8 @@ What only Redshift has (SUPER, VARBYTE, its own catalogue) is tested down to the
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,20 @@ def test_the_certificate_and_the_name_on_it_are_checked(
     assert "certificate verify failed" in unknown.message
     assert (known.name, known.ok) == ("read a row", True), known.error
     assert elsewhere is not None and elsewhere.code == "encryption"
+
+
+def test_a_session_that_cannot_be_set_up_leaves_no_connection(types: str) -> None:
+    here = source(types)
+    with pytest.raises(ManifoldError) as caught:
+        # No statement may be limited to so long, so the first SET is refused.
+        here.opened("127.0.0.1", 1e9)
+    assert caught.value.code == "statement_refused"
+    held = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'manifold'"
+    end = time.monotonic() + 60
+    with closing(here.opened("127.0.0.1", 20)) as session:
+        while (found := session.one(held, "it")) != 1 and time.monotonic() < end:
+            time.sleep(0.05)
+    assert found == 1
 
 
 @pytest.mark.parametrize(
