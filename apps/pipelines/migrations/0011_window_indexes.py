@@ -16,7 +16,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='window',
-            index=models.Index(fields=['pipeline', 'step_key', '-id'], name='window_newest'),
+            index=models.Index(fields=['pipeline', 'step_key', 'source', 'stream', '-id'], name='window_chain'),
+        ),
+        migrations.AddIndex(
+            model_name='window',
+            index=models.Index(condition=models.Q(('state__in', ['done', 'forgotten']), _negated=True), fields=['pipeline'], name='window_unfinished'),
         ),
         migrations.AddIndex(
             model_name='window',

@@ -96,7 +96,7 @@ class StepRun(ProjectRow):
     spec = models.JSONField(default=dict)
     upstream = models.JSONField(default=list)
     # Those of `upstream` that it only waits for: nothing of theirs reaches it.
-    after = models.JSONField(default=list)
+    after = models.JSONField(default=list, db_default=[])
     may_fail = models.BooleanField(default=False)
     state = models.CharField(max_length=16, default="pending")
     attempt = models.PositiveSmallIntegerField(default=0)
