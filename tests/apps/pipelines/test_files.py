@@ -238,10 +238,14 @@ def test_through_the_api_and_the_page(project: Project, drop: Path, api: Api):
     assert [(each["path"], each["step"], each["source"]) for each in found] == [("sales_2026-01.csv", "sales", "drop")]
     assert api(olga).get(f"{base}files/?state=nonsense").status_code == 400
     assert api(olga).post(f"{base}runs/", {"files": ["x"], "mode": "seed"}).status_code == 400
+    unknown = api(olga).post(f"{base}runs/", {"files": ["x.csv"]})
+    assert (unknown.status_code, unknown.json()["errors"][0]["field"]) == (400, "files")
     client = Client()
     client.force_login(olga)
     page = client.get(f"/p/{project.slug}/pipelines/sales/files/").content.decode()
     assert "Read the picked ones" in page and page.count("sales_2026-0") >= 3
+    refused = client.post(f"/p/{project.slug}/pipelines/sales/run/", {"mode": "auto", "files": ["x.csv"]}, follow=True)
+    assert "No file that the pipeline reads is" in refused.content.decode()
     sent = client.post(f"/p/{project.slug}/pipelines/sales/run/", {"mode": "auto", "files": ["*-02.csv\n*-03.csv"]})
     assert sent.status_code == 302
     ws.work()
