@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from statistics import median
@@ -135,10 +135,14 @@ def by_urgency(found: Iterable[Line]) -> list[Line]:
 
 
 def graph_of(document: Document) -> list[dict[str, Any]]:
-    """The graph of a document for drawing: nodes with what they do, edges in the direction of the data."""
+    """The graph of a document for drawing: nodes with what they do, edges from each step to those that wait for it.
+
+    `waits` marks the edges along which no data goes.
+    """
     graph = document.graph()
     elements = [_node(key, step.kind, step.written) for key, step in document.steps.items()]
-    return elements + [_edge(above, key) for key in graph.order for above in graph.nodes[key].waits_for]
+    nodes = [graph.nodes[key] for key in graph.order]
+    return elements + [_edge(above, each.key, each.upstream) for each in nodes for above in each.waits_for]
 
 
 def outside_tables(pipeline: Pipeline) -> list[dict[str, Any]]:
@@ -172,7 +176,8 @@ def graph_of_run(steps: Iterable[StepRun]) -> list[dict[str, Any]]:
     """The graph of a run; `plan`, which everything waits for, is left out to keep the picture readable."""
     shown = [each for each in steps if each.key != PLAN]
     elements = [_node(each.key, each.kind, each.spec) for each in shown]
-    return elements + [_edge(above, each.key) for each in shown for above in each.upstream if above != PLAN]
+    edges = [(above, each) for each in shown for above in each.upstream if above != PLAN]
+    return elements + [_edge(above, each.key, each.inputs) for above, each in edges]
 
 
 def states_of_run(steps: Iterable[StepRun]) -> dict[str, dict[str, Any]]:
@@ -184,8 +189,9 @@ def _node(key: str, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"data": {"id": key, "kind": kind, "what": describe(kind, spec)}}
 
 
-def _edge(above: str, key: str) -> dict[str, Any]:
-    return {"data": {"id": f"{above}>{key}", "source": above, "target": key}}
+def _edge(above: str, key: str, inputs: Collection[str]) -> dict[str, Any]:
+    edge = {"id": f"{above}>{key}", "source": above, "target": key}
+    return {"data": edge if above in inputs else {**edge, "waits": True}}
 
 
 def describe(kind: str, spec: dict[str, Any]) -> str:

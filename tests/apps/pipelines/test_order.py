@@ -9,6 +9,7 @@ import pytest
 from apps.accounts.models import Project
 from apps.pipelines import document, services
 from apps.pipelines.models import Pipeline, Run
+from apps.pipelines.pages import board
 from apps.snapshots.models import Dataset
 from tests.apps.pipelines import workshop as ws
 
@@ -159,6 +160,15 @@ def test_a_run_of_only_some_steps_waits_for_none_that_is_left_out(project: Proje
     ws.work()
     started.refresh_from_db()
     assert (started.state, times(started)) == ("succeeded", ["orders", "orders_kept"])
+
+
+def test_it_is_drawn_otherwise_than_data(project: Project, drop: Path):
+    ended = ws.run(ws.published(project, TEXT))
+    parsed, _ = document.parse(TEXT)
+    assert parsed is not None
+    for drawn in (board.graph_of(parsed), board.graph_of_run(ended.steps.all())):
+        edges = {each["data"]["id"]: each["data"].get("waits") for each in drawn if "source" in each["data"]}
+        assert edges == {"customers>customers_kept": None, "customers_kept>orders": True, "orders>orders_kept": None}
 
 
 @pytest.mark.parametrize(

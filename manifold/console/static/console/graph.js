@@ -56,6 +56,8 @@
           "overlay-opacity": 0,
         },
       },
+      // No data goes along it: the one step waits for the end of the other.
+      { selector: "edge[?waits]", style: { "line-style": "dashed" } },
       { selector: 'node[kind="extract"], node[kind="load"]', style: { "background-color": token("--sunken") } },
       { selector: 'node[state="skipped"], node[state="cancelled"]', style: { opacity: 0.5, "border-style": "dashed" } },
     ];
