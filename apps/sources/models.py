@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db import models
 
 from apps.accounts.models import Project, User
@@ -164,10 +166,12 @@ class Stream(ProjectRow):
     `config` is a `StreamConfig` as JSON: settings, columns, select, row_filter, query, cursor, lookback, names.
     `seen` are its columns when the source was last looked at, whatever is declared of them; empty where nobody has
     looked since this is kept. drift: as of the source, which it overrules; empty where it does not. drift_answered: the
-    kinds of change about which nobody is to be asked any more.
+    kinds of change about which nobody is to be asked any more. warnings: what the look said by which it was found just
+    now; not stored.
     """
 
     project_path = "source__project_id"
+    warnings: Sequence[str] = ()
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="streams")

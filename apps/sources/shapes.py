@@ -242,6 +242,14 @@ class FindingShape(serializers.Serializer[Any]):
     remedy = serializers.CharField(allow_blank=True, help_text="The statement to run in the source.")
 
 
+@extend_schema_serializer(component_name="DiscoveredStream")
+class DiscoveredShape(StreamShape):
+    warnings = serializers.ListField(child=serializers.CharField(), read_only=True, help_text="What the look said.")
+
+    class Meta(StreamShape.Meta):
+        fields = [*StreamShape.Meta.fields, "warnings"]
+
+
 @extend_schema_serializer(component_name="TriedStream")
 class TriedShape(serializers.Serializer[Any]):
     rows = serializers.IntegerField(help_text="So many rows of the sample would arrive.")

@@ -10,7 +10,7 @@ import click
 
 from manifold.cli import output
 from manifold.cli.detecting import given, show
-from manifold.cli.stages import setting, show_check, show_streams, tell_bare
+from manifold.cli.stages import setting, show_check, show_streams, tell_found
 from manifold.cli.templates import ask_of, template_of
 from manifold.client import Client, at
 
@@ -68,7 +68,7 @@ def add(client: Client, *, slug: str | None, text: str | None, ask: bool, as_jso
         click.echo(f"{slug}: added" + (f"; connect it now: `manifold sources connect {slug}`" if unconnected else ""))
         if found:
             show_streams(found)
-            tell_bare(found, slug)
+            tell_found(found, slug)
     if not check["ok"] and not unconnected:
         sys.exit(output.FAILED)
 

@@ -19,7 +19,7 @@ from manifold.cli.drift import drift
 from manifold.cli.ingestion import history
 from manifold.cli.lineage import impact
 from manifold.cli.messages import inbox, lag
-from manifold.cli.stages import setting, show_check, show_streams, tell_bare, tell_rejected
+from manifold.cli.stages import setting, show_check, show_streams, tell_found, tell_rejected
 from manifold.cli.streams import types
 from manifold.cli.templates import templates
 from manifold.client import Client, at
@@ -177,7 +177,7 @@ def discover(client: Client, *, slug: str, streams: tuple[str, ...], as_json: bo
         output.print_json(found)
         return
     show_streams(found)
-    tell_bare(found, slug)
+    tell_found(found, slug)
 
 
 @sources.command()

@@ -46,8 +46,11 @@ def show_streams(found: dict[str, Any]) -> None:
     )
 
 
-def tell_bare(found: dict[str, Any], slug: str) -> None:
-    """Which streams of a source could not be looked into."""
+def tell_found(found: dict[str, Any], slug: str) -> None:
+    """What was said of the streams of a source, and which could not be looked into."""
+    for each in found["results"]:
+        for warning in each.get("warnings", ()):
+            click.echo(output.plain(f"{each['name']}: {warning}"), err=True)
     if bare := [each["name"] for each in found["results"] if not each["columns"]]:
         click.echo(f"Without columns: {', '.join(bare)}. `manifold sources preview {slug} STREAM` tells why.", err=True)
 

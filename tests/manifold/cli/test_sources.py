@@ -114,14 +114,18 @@ def test_no_streams_are_told(served: Served) -> None:
     assert "Nothing to read was found" in result.stdout or result.exit_code == 1
 
 
-def test_a_preview_tells_which_lines_would_be_set_aside(served: Served) -> None:
+def test_what_is_wrong_with_a_file_is_told(served: Served) -> None:
     folder = served.made.folder / "drop" / "unfit"
     folder.mkdir()
-    (folder / "a.csv").write_text("id,name\n1,x\n2,y,y\n3,z\n")
+    (folder / "a.csv").write_text("id,,name\n1,,x\n2,,y,y\n3,,z\n")
     result = served.manifold("sources", "add", "unfit", "--connector", "local_files", "--set", f"path={folder}")
     assert result.exit_code == 0, result.output
+    said = "a: The header has empty or repeated names; so columns are called column1 (column 2 has no name).\n"
+    assert served.manifold("sources", "discover", "unfit").stderr == said
     shown = served.manifold("sources", "preview", "unfit", "a")
-    assert "1 row of what was looked at would be set aside:\n  a.csv, line 3: too many columns: 2,y,y\n" in shown.stderr
+    assert (
+        "1 row of what was looked at would be set aside:\n  a.csv, line 3: too many columns: 2,,y,y\n" in shown.stderr
+    )
     served.client().in_project("DELETE", "sources/unfit/")
 
 
@@ -134,7 +138,11 @@ def test_streams_without_columns_are_told_with_where_it_says_why(served: Served)
     assert result.exit_code == 0, result.output
     said = "Without columns: cut. `manifold sources preview cut STREAM` tells why.\n"
     assert result.stderr.endswith(said)
-    assert served.manifold("sources", "discover", "cut").stderr == said
+    told = served.manifold("sources", "discover", "cut").stderr
+    assert told.startswith("cut: ")
+    assert told.splitlines()[0].count("cut.parquet") == 1
+    assert told.endswith(said)
+    assert len(told.splitlines()) == 2
     assert "cut.parquet" in served.manifold("sources", "preview", "cut", "cut").stderr
     served.client().in_project("DELETE", "sources/cut/")
     shutil.rmtree(folder)
