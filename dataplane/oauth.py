@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ _MOST_WORDS = 200
 _MOST_SECONDS = 20 * 365 * 86400.0
 _DEVICE_SECONDS, _MOST_DEVICE_SECONDS = 900.0, 3600.0
 _INTERVAL, _MOST_INTERVAL = 5, 60
+_WORD = re.compile(r"[a-z_]{1,60}")
 _DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 # Beside invalid_grant, what GitHub and Slack say of a code or a token that does not hold.
 _NOT_HELD = frozenset(
@@ -149,7 +151,7 @@ def begin_device(http: Http, app: App, url: str) -> Device:
         _web(url, str(address)),
         _web(url, str(whole)) if whole else "",
         min(_seconds(found.get("expires_in")) or _DEVICE_SECONDS, _MOST_DEVICE_SECONDS),
-        min(int(_seconds(found.get("interval")) or _INTERVAL), _MOST_INTERVAL),
+        min(max(int(_seconds(found.get("interval")) or _INTERVAL), 1), _MOST_INTERVAL),
     )
 
 
@@ -221,12 +223,18 @@ def _asked(http: Http, url: str, app: App, form: Mapping[str, str]) -> dict[str,
 
 
 def _refusal(url: str, status: int, found: Mapping[str, Any], hidden: set[str]) -> TokensRefused:
-    said = str(found.get("error") or "")
-    words = " ".join(str(found.get("error_description") or said).split())
-    for each in sorted(hidden - {""}, key=len, reverse=True):
-        words = words.replace(each, "…")
+    told = str(found.get("error") or "")
+    words = _masked(" ".join(str(found.get("error_description") or told).split()), hidden)
+    # What is no word may be a sentence that repeats what was sent.
+    said = told if _WORD.fullmatch(_masked(told, hidden)) else ""
     words = "".join(each if each.isprintable() else " " for each in words)[:_MOST_WORDS]
-    return _no_tokens(url, status, f"it says “{words}”" if words else f"it answers {status}", said[:100])
+    return _no_tokens(url, status, f"it says “{words}”" if words else f"it answers {status}", said)
+
+
+def _masked(text: str, hidden: set[str]) -> str:
+    for each in sorted(hidden - {""}, key=len, reverse=True):
+        text = text.replace(each, "…")
+    return text
 
 
 def _no_tokens(url: str, status: int, why: str, said: str = "") -> TokensRefused:

@@ -30,7 +30,7 @@ class Authority:
     secret_in: str = "header"
     denies: str = ""
     enters: str = "authorization_pending"
-    interval: int = 1
+    interval: float = 1
     says: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     asked: list[dict[str, str]] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)

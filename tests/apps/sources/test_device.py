@@ -31,6 +31,11 @@ def source(project: Project, shop: Api, authority: Authority) -> Source:
     return services.create_source(project, slug="shop", title="", connector="rest", params=params, actor=SYSTEM)
 
 
+def not_due() -> None:
+    """Nobody may ask for a long time."""
+    Connecting.objects.update(next_ask_at=timezone.now() + timedelta(hours=1))
+
+
 def due() -> None:
     """So long as has to lie between two questions has passed."""
     Connecting.objects.update(next_ask_at=timezone.now())
@@ -42,6 +47,7 @@ def test_it_works(source: Source, api: Clients, admin: User, authority: Authorit
     begun = client.post(BASE)
     assert begun.status_code == 201 and begun.json()["user_code"] == "WDJB-MJHT"
     assert begun.json()["address_with_code"].endswith("/enter?user_code=WDJB-MJHT")
+    not_due()
     assert client.post(f"{BASE}entered/").json() == {"connected": False, "passed": None}
     assert len(authority.asked) == 1, "nobody asks before the interval has passed"
     due()
@@ -60,10 +66,11 @@ def test_who_is_told_to_slow_down_does(source: Source, api: Clients, admin: User
     authority.enters = "slow_down"
     for seconds in (6, 11):
         due()
+        asked = timezone.now()
         assert client.post(f"{BASE}entered/").json()["connected"] is False
         row = Connecting.objects.get()
         assert row.interval == seconds and row.next_ask_at is not None
-        assert row.next_ask_at - timezone.now() > timedelta(seconds=seconds - 2)
+        assert row.next_ask_at - asked >= timedelta(seconds=seconds)
     authority.says["device_code"] = (503, b"")
     due()
     assert client.post(f"{BASE}entered/").status_code == 503
@@ -83,6 +90,14 @@ def test_a_code_that_is_over_is_told(
     assert "onnect" in answer.json()["detail"] and "device-secret" not in answer.content.decode()
     assert client.post(f"{BASE}entered/").json()["detail"].startswith("The code has expired")
     assert not Grant.objects.exists()
+
+
+@pytest.mark.usefixtures("source")
+@pytest.mark.parametrize(("told", "kept"), [(0.5, 1), (0, 5), (-3, 5), (7.9, 7), (10**9, 60)])
+def test_nobody_asks_without_a_pause(api: Clients, admin: User, authority: Authority, told: float, kept: int) -> None:
+    authority.interval = told
+    assert api(admin).post(BASE).json()["interval"] == kept
+    assert Connecting.objects.get().interval == kept
 
 
 def test_a_code_that_nobody_enters_ends(source: Source, api: Clients, admin: User, authority: Authority) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from contextlib import suppress
@@ -20,7 +21,7 @@ from apps.sources.models import Grant, Health, Source, Stream
 from apps.sources.services.grants import keep_grant, void_grant
 from dataplane.connectors.base import Mark
 from dataplane.errors import ManifoldError, TransientError
-from dataplane.oauth import Tokens
+from dataplane.oauth import Tokens, TokensRefused
 from dataplane.patience import within
 from tests.dataplane.connectors.graphql.api import PAGED, Server, refusing
 from tests.dataplane.connectors.graphql.api import WAYS as QUERIES
@@ -163,6 +164,16 @@ def test_a_server_of_tokens_that_is_away_loses_nothing(source: Source, authority
     with pytest.raises(ManifoldError, match="Correct the client and its secret"):
         read(source)
     assert Grant.objects.get(source=source).refused == ""
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("error", ["refresh token refresh-1 is unknown", "refresh-1", ["refresh-1"]])
+def test_an_error_that_repeats_a_secret_is_told_without_it(source: Source, authority: Authority, error: Any) -> None:
+    authority.says["refresh_token"] = (400, json.dumps({"error": error}).encode())
+    ended(source)
+    with pytest.raises(TokensRefused) as caught:
+        read(source)
+    assert "refresh-1" not in json.dumps(caught.value.as_json()) and caught.value.said == ""
 
 
 @pytest.mark.django_db(transaction=True)
