@@ -45,6 +45,18 @@ def test_a_seed_whose_source_does_not_answer_leaves_that_stream_as_it_was(
     assert ws.rows(project, "marked") == {(1, 10): 1, (2, 20): 1, (3, 30): 1}
 
 
+def test_a_retry_of_a_run_that_read_nothing_asks_its_source_again(project: Project, add: Add, postgres_url: str):
+    pipeline = ws.published(project, "manifold: 1\npipeline: marks\nsteps:" + MARKS)
+    add((1, 10), to="marks")
+    ws.execute(postgres_url, "ALTER TABLE marks RENAME TO away")
+    ended = ws.run(pipeline)
+    assert (ended.outcome, ws.windows(pipeline)) == ("partial", []), ws.error_of(ended)
+    ws.execute(postgres_url, "ALTER TABLE away RENAME TO marks")
+    again = ws.retry(ended)
+    assert (again.state, again.outcome) == ("succeeded", "clean"), again.mode_reason
+    assert ws.rows(project, "marked") == {(1, 10): 1}
+
+
 def test_a_seed_of_a_stream_that_is_empty_now_empties_what_it_feeds(project: Project, add: Add, postgres_url: str):
     pipeline = ws.published(project, HEAD + KEPT + MARKS)
     add((1, 1))
