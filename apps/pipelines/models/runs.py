@@ -63,6 +63,8 @@ class Run(ProjectRow):
         indexes = [
             models.Index(fields=["pipeline", "-id"]),
             models.Index(fields=["state"], condition=~Q(state__in=sorted(states.RUN_TERMINAL)), name="run_open"),
+            models.Index(fields=["root"], name="run_family"),
+            models.Index(fields=["batch"], condition=Q(batch__isnull=False), name="run_batch"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=sorted(states.RUN)), name="run_state_known"),
