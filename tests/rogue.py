@@ -26,11 +26,15 @@ _QUIT, _PREPARE, _CLOSE_STATEMENT = b"\x01", b"\x16", b"\x19"
 
 @dataclass
 class Rogue:
-    """Lets in who names itself so, answers `honest` statements, at the next asks for the file `wanted`, and is gone."""
+    """Lets in who names itself so, answers `honest` statements, at the next asks for the file `wanted`, and is gone.
+
+    drops: it hangs up on the others instead of telling them.
+    """
 
     wanted: str = ""
     honest: int = 1000
     admits: bytes = b""
+    drops: bool = False
     port: int = 0
     asked: int = 0
     got: bytes = b""
@@ -41,9 +45,11 @@ class Rogue:
             client.settimeout(60)
             _send(client, 0, _GREETING)
             number, said = _packet(client)
-            _send(client, number + 1, _OK if self.admits in said else _REFUSED)
             if self.admits in said:
+                _send(client, number + 1, _OK)
                 self._answer(client)
+            elif not self.drops:
+                _send(client, number + 1, _REFUSED)
 
     def _answer(self, client: socket.socket) -> None:
         while True:

@@ -6,6 +6,7 @@ soon as the database is attached.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from dataplane.connectors.databases import attaching
 from dataplane.connectors.databases.stages import CONNECT_SECONDS, reachable
 from dataplane.connectors.mysql import faults
 from dataplane.connectors.mysql.params import MySQLParams
-from dataplane.errors import ConfigurationError
+from dataplane.errors import ConfigurationError, TransientError
 
 _SCANNER = {"disable": "disabled", "prefer": "preferred", "require": "required", "verify-full": "verify_identity"}
 _SETTINGS = (
@@ -27,6 +28,8 @@ _SETTINGS = (
     "SET mysql_tinyint1_as_boolean = false",
     "SET mysql_bit1_as_boolean = false",
 )
+# How the scanner's client tells of a net that broke, or of a server without a free place; it gives no number.
+_BROKE = re.compile("Can't connect to |Lost connection to |server has gone away|Too many connections")
 
 
 class _Connection(Connection):
@@ -132,6 +135,13 @@ def _attach_again(duck: duckdb.DuckDBPyConnection, params: MySQLParams, given: M
         attaching.attach(duck, "mysql", given)
     except duckdb.Error as error:
         said = faults.scrubbed(params, str(error)).partition("\n")[0]
+        if _BROKE.search(said):
+            raise TransientError(
+                f"{params.host}:{params.port} broke off the connection of DuckDB's reader: {said}. It is tried again; "
+                "if it stays, choose another encryption in the source.",
+                code="connection_lost",
+                evidence={"host": params.host, "server": said[:500]},
+            ) from None
         raise ConfigurationError(
             f"{params.host}:{params.port} lets {params.user} in, but not DuckDB's reader: {said}. "
             "Choose another encryption in the source, or a user who signs in with an ordinary password.",

@@ -66,6 +66,13 @@ def test_a_reader_that_is_not_let_in_where_a_session_is_says_what_to_change() ->
     assert "Choose another encryption" in error.message and "sesame" not in str(error.evidence)
 
 
+def test_a_reader_whose_connection_breaks_both_times_is_tried_again() -> None:
+    with rogue(Rogue(admits=b"pymysql", drops=True)) as server:
+        error = refused(server)
+    assert isinstance(error, TransientError) and error.code == "connection_lost"
+    assert "sesame" not in str(error.as_json())
+
+
 def test_a_server_that_lets_nobody_in_any_more_says_so_in_its_own_words() -> None:
     with rogue(Rogue(admits=b"nobody")) as server:
         error = refused(server)
