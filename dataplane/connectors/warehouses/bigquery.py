@@ -76,7 +76,7 @@ def _read(key: str) -> dict[str, Any]:
     """What a key says; nothing where it is no object of JSON."""
     try:
         known = json.loads(key)
-    except ValueError:
+    except (ValueError, RecursionError):
         known = None
     return known if isinstance(known, dict) else {}
 

@@ -323,9 +323,10 @@ def test_bigquerys_driver_is_given_no_more_of_the_key_than_was_looked_at() -> No
         json.dumps({each: value for each, value in BIGQUERY_KEY.items() if each != "token_uri"}),
         json.dumps({**BIGQUERY_KEY, "universe_domain": "example.org"}),
         json.dumps({**BIGQUERY_KEY, "private_key": ["canary"]}),
+        '{"canary":' * 100_000,
         json.dumps({each: value for each, value in BIGQUERY_KEY.items() if each != "private_key"}),
     ],
-    ids=["text", "empty", "list", "type", "elsewhere", "nowhere", "universe", "key-no-text", "no-key"],
+    ids=["text", "empty", "list", "type", "elsewhere", "nowhere", "universe", "key-no-text", "deep", "no-key"],
 )
 def test_a_key_that_leads_elsewhere_or_is_none_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="service account"):
