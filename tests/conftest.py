@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.clickhouse_server import clickhouse_server  # noqa: F401  a fixture
 from tests.emptied import emptied  # noqa: F401  a fixture
 from tests.mariadb import module_mysql, mysql, mysql_server  # noqa: F401  fixtures
@@ -14,3 +16,10 @@ from tests.people import (  # noqa: F401  fixtures
     superuser,
     viewer,
 )
+
+# They wait more than they work. At the end they would keep one process busy while the others have nothing left to do.
+FIRST = ("tests/manifold/test_supervisor.py", "tests/faults/", "tests/manifold/test_backup.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
