@@ -27,11 +27,12 @@ def beginning_of(found: Found, settings: FileSettings, folder: str) -> Found:
 
 
 def _last_end(begun: bytes, quote: bytes) -> int:
-    """Where the last line ends that is not within quotes; 0 where there is none."""
+    """Where the last line ends that is not within quotes; where a quote seems never to end, the last line at all."""
     place = end = quotes = 0
     for line in begun.splitlines(keepends=True):
         place += len(line)
         quotes += line.count(quote) if quote else 0
         if line.endswith(b"\n") and quotes % 2 == 0:
             end = place
-    return end
+    # A quote that stands alone in a text turns within and without over: then nothing can be told by counting.
+    return end if end > len(begun) // 2 else begun.rfind(b"\n") + 1

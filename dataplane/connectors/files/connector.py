@@ -5,6 +5,7 @@ Where the files lie is a `Place`, which each connector opens in its own way; lis
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from abc import abstractmethod
@@ -32,7 +33,7 @@ from dataplane.connectors.base import (
     Window,
 )
 from dataplane.connectors.files import changed as changes
-from dataplane.connectors.files.encodings import head
+from dataplane.connectors.files.encodings import SAMPLE, head
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.listing import Listing, list_stream
 from dataplane.connectors.files.place import Place
@@ -312,7 +313,7 @@ class FileConnector(Connector):
 
 
 def _first_rows(connection: duckdb.DuckDBPyConnection, part: Part, limit: int) -> Previewed:
-    if part.rejects is None:
+    if part.rejects is None or any(os.path.getsize(each.copy or each.absolute) > 2 * SAMPLE for each in part.files):
         return Previewed(connection.execute(f"SELECT * FROM ({part.query}) LIMIT {int(limit)}").to_arrow_table())
     # A reader says what it has refused only when it has come to the end.
     connection.execute(f"CREATE OR REPLACE TEMP TABLE __first AS {part.query}")

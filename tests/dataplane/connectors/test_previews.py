@@ -54,6 +54,21 @@ def test_of_a_large_file_the_beginning_is_looked_at(drop: Drop, suffix: str) -> 
     assert [(each.row, each.raw) for each in found.samples] == [(2, "broken")]
 
 
+def test_a_quote_that_stands_alone_in_a_text_hides_nothing(drop: Drop) -> None:
+    drop.write("a.csv", 'id,name\n1,6" pipe\n' + "2,a longer name of a longer pipe\n" * 40_000)
+    found = drop.connector.previewed(typed(drop.stream(), id="BIGINT"), 3)
+    assert found.table.to_pylist()[:2] == [
+        {"id": 1, "name": '6" pipe'},
+        {"id": 2, "name": "a longer name of a longer pipe"},
+    ]
+
+
+def test_of_a_large_file_of_objects_only_the_first_rows_are_read(drop: Drop) -> None:
+    drop.write("a.ndjson", '{"n": 1}\n{"n": "two"}\n' + '{"n": 3}\n' * 300_000)
+    found = drop.connector.previewed(typed(drop.stream(), n="BIGINT"), 3)
+    assert found.table["n"].to_pylist() == [1, 3, 3]
+
+
 @pytest.mark.parametrize("name", ["a.json", "a.ndjson"])
 def test_objects_that_do_not_fit_are_told(drop: Drop, name: str) -> None:
     rows = ['{"n": 1}', '{"n": "two"}']
