@@ -116,6 +116,21 @@ def test_a_retry_asks_a_source_again_that_was_away(project: Project, drop: Path)
     assert ws.rows(project, "customers", "id") == ws.rows(project, "orders", "customer") == {(7,): 1}
 
 
+def test_a_retry_of_a_load_asks_no_source(project: Project, drop: Path):
+    """Of one stream there was nothing new, and the other was read: both may be away by now."""
+    pipeline = ws.published(project, TEXT)
+    ws.run(pipeline)
+    ws.write(drop, "orders_2.csv", ["id,customer", "2,7"])
+    Dataset.objects.filter(slug="orders").update(hidden=True)
+    ended = ws.run(pipeline)
+    assert (ended.state, ws.states(ended)["orders"]) == ("failed", "succeeded")
+    Dataset.objects.filter(slug="orders").update(hidden=False)
+    drop.rename(drop.with_name("away"))
+    again = ws.retry(ended)
+    assert (again.state, ws.states(again)["plan"]) == ("succeeded", "reused")
+    assert ws.rows(project, "orders", "id") == {(1,): 1, (2,): 1}
+
+
 def test_a_retry_reads_a_whole_stream_that_was_skipped_as_it_is_by_then(project: Project, drop: Path):
     whole = TEXT.replace("orders, mode: incremental", "orders, mode: full_refresh")
     pipeline = ws.published(project, whole)
