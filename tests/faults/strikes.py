@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 import uuid
 from collections import Counter
@@ -48,7 +49,7 @@ class Strikes:
     deaths: list[Death] = field(default_factory=list)
     # Every process that was killed, stopped, asked to end, or cut off from the database.
     struck: set[int] = field(default_factory=set)
-    _frozen: list[tuple[float, int]] = field(default_factory=list)
+    _frozen: list[tuple[threading.Timer, int]] = field(default_factory=list)
     _number: int = 0
 
     def strike(self) -> None:
@@ -135,10 +136,7 @@ class Strikes:
         self.cluster.start_worker(name, queues, 1 if name == SYSTEM else 2)
 
     def look(self) -> None:
-        """Wake what was frozen long enough, count what obeyed its order, start main processes that have died."""
-        for entry in [each for each in self._frozen if each[0] <= time.monotonic()]:
-            self._frozen.remove(entry)
-            self._signal(entry[1], signal.SIGCONT)
+        """Count what obeyed its order, start main processes that have died."""
         for taken in self.orders.iterdir():
             if taken.suffix != ".order":
                 self._obeyed(taken)
@@ -152,7 +150,8 @@ class Strikes:
         """Take back every order and wake everything."""
         for order in self.orders.glob("*.order"):
             order.unlink()
-        for _, pid in self._frozen:
+        for timer, pid in self._frozen:
+            timer.cancel()
             self._signal(pid, signal.SIGCONT)
         self._frozen.clear()
 
@@ -169,7 +168,7 @@ class Strikes:
         if text == "kill":
             self.kills += 1
         else:
-            self._frozen.append((time.monotonic() + 1.5 * self.lease, pid))
+            self._wake_later(pid)
         self.done[f"{text} at {point}"] += 1
         taken.unlink()
 
@@ -192,7 +191,14 @@ class Strikes:
 
     def _freeze(self, pid: int) -> None:
         self._signal(pid, signal.SIGSTOP)
-        self._frozen.append((time.monotonic() + 1.5 * self.lease, pid))
+        self._wake_later(pid)
+
+    def _wake_later(self, pid: int) -> None:
+        """By a thread of its own: this one may be waiting for a row that the frozen process has locked."""
+        timer = threading.Timer(1.5 * self.lease, self._signal, (pid, signal.SIGCONT))
+        timer.daemon = True
+        timer.start()
+        self._frozen.append((timer, pid))
 
     def _signal(self, pid: int, number: signal.Signals) -> bool:
         """False for a process that has ended meanwhile: an order may have been quicker."""
