@@ -15,7 +15,7 @@ from uuid import UUID
 
 import bson
 import pytest
-from bson import Code, DatetimeMS, Decimal128, Int64, MaxKey, ObjectId, Regex, Timestamp
+from bson import Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.binary import Binary, UuidRepresentation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -66,41 +66,49 @@ def last(mongo: Connector) -> Stage:
     return list(mongo.test())[-1]
 
 
-VALUES: list[tuple[str, Any, str, Any]] = [
-    ("_id", ObjectId("0" * 23 + "1"), "VARCHAR", "0" * 23 + "1"),
-    ("text", "naïve 漢字", "VARCHAR", "naïve 漢字"),
-    ("small", 5, "BIGINT", 5),
+# What MongoDB calls a type, a value of it, what arrives, and as which value. The first is the document's own key.
+TYPES: list[tuple[str, Any, str, Any]] = [
+    ("objectId", ObjectId("0" * 23 + "1"), "VARCHAR", "0" * 23 + "1"),
+    ("string", "naïve 漢字", "VARCHAR", "naïve 漢字"),
+    ("int", -(2**31), "BIGINT", -(2**31)),
     ("long", Int64(2**63 - 1), "BIGINT", 2**63 - 1),
     ("double", 0.1, "DOUBLE", 0.1),
-    ("endless", float("inf"), "DOUBLE", float("inf")),
-    ("flag", True, "BOOLEAN", True),
-    ("then", DatetimeMS(1356998400123), "TIMESTAMP WITH TIME ZONE", datetime(2013, 1, 1, 0, 0, 0, 123000, UTC)),
-    ("before", DatetimeMS(-1), "TIMESTAMP WITH TIME ZONE", datetime(1969, 12, 31, 23, 59, 59, 999000, UTC)),
-    ("money", Decimal128("12.50"), "DECIMAL(38,2)", Decimal("12.50")),
-    ("wide", Decimal128("1.5E-30"), "DECIMAL(38,31)", Decimal("1.5E-30")),
-    ("vast", Decimal128("1E+50"), "VARCHAR", "1E+50"),
-    ("none", Decimal128("NaN"), "VARCHAR", "NaN"),
-    ("key", Binary.from_uuid(UUID(int=7), UuidRepresentation.STANDARD), "UUID", UUID(int=7)),
-    ("bytes", b"\x00\xff", "BLOB", b"\x00\xff"),
-    ("nest", {"a": [1, {"b": DatetimeMS(0)}], "d": Decimal128("1.10"), "n": float("nan")}, "JSON",
+    ("double", float("inf"), "DOUBLE", float("inf")),
+    ("bool", True, "BOOLEAN", True),
+    ("date", DatetimeMS(1356998400123), "TIMESTAMP WITH TIME ZONE", datetime(2013, 1, 1, 0, 0, 0, 123000, UTC)),
+    ("date", DatetimeMS(-1), "TIMESTAMP WITH TIME ZONE", datetime(1969, 12, 31, 23, 59, 59, 999000, UTC)),
+    ("decimal", Decimal128("12.50"), "DECIMAL(38,2)", Decimal("12.50")),
+    ("decimal", Decimal128("1.5E-30"), "DECIMAL(38,31)", Decimal("1.5E-30")),
+    ("decimal", Decimal128("1E+50"), "VARCHAR", "1E+50"),
+    ("decimal", Decimal128("NaN"), "VARCHAR", "NaN"),
+    ("binData, a UUID", Binary.from_uuid(UUID(int=7), UuidRepresentation.STANDARD), "UUID", UUID(int=7)),
+    ("binData", b"\x00\xff", "BLOB", b"\x00\xff"),
+    ("object", {"a": [1, {"b": DatetimeMS(0)}], "d": Decimal128("1.10"), "n": float("nan")}, "JSON",
      '{"a":[1,{"b":"1970-01-01T00:00:00.000Z"}],"d":"1.10","n":"nan"}'),
-    ("list", ["a", None, ObjectId("0" * 24)], "JSON", '["a",null,"000000000000000000000000"]'),
-    ("pattern", Regex("a.*", "i"), "JSON", '{"$regularExpression":{"pattern":"a.*","options":"i"}}'),
-    ("stamp", Timestamp(1, 2), "JSON", '{"$timestamp":{"t":1,"i":2}}'),
-    ("code", Code("return 1"), "JSON", '{"$code":"return 1"}'),
-    ("end", MaxKey(), "JSON", '{"$maxKey":1}'),
-    ("old", Binary(b"x", 3), "JSON", '{"$binary":{"base64":"eA==","subType":"03"}}'),
-    ("nothing", None, "JSON", None),
+    ("array", ["a", None, ObjectId("0" * 24)], "JSON", '["a",null,"000000000000000000000000"]'),
+    ("regex", Regex("a.*", "i"), "JSON", '{"$regularExpression":{"pattern":"a.*","options":"i"}}'),
+    ("timestamp", Timestamp(1, 2), "JSON", '{"$timestamp":{"t":1,"i":2}}'),
+    ("javascript", Code("return 1"), "JSON", '{"$code":"return 1"}'),
+    ("javascriptWithScope", Code("f(n)", {"n": 1}), "JSON", '{"$code":"f(n)","$scope":{"n":1}}'),
+    ("minKey", MinKey(), "JSON", '{"$minKey":1}'),
+    ("maxKey", MaxKey(), "JSON", '{"$maxKey":1}'),
+    ("binData of another kind", Binary(b"x", 3), "JSON", '{"$binary":{"base64":"eA==","subType":"03"}}'),
+    ("null", None, "JSON", None),
 ]  # fmt: skip
+WARNED = {"decimal", "regex", "timestamp", "javascript", "javascriptWithScope", "minKey", "maxKey",
+          "binData of another kind"}  # fmt: skip
 
 
 def test_each_type_arrives(store: Store, mongo: Connector, tmp_path: Path) -> None:
-    store.add("things", {name: value for name, value, *_ in VALUES}, {"_id": ObjectId("0" * 23 + "2")})
+    names = ["_id", *(f"f{at}" for at in range(1, len(TYPES)))]
+    store.add("things", dict(zip(names, (value for _, value, *_ in TYPES), strict=True)))
+    store.add("things", {"_id": ObjectId("0" * 23 + "2")})
     things = stream(mongo, "things")
-    assert [(each.name, each.type) for each in things.columns] == [(name, type_) for name, _, type_, _ in VALUES]
+    told = [(each.name, each.type, bool(each.warning)) for each in things.columns]
+    assert told == [(name, type_, kind in WARNED) for name, (kind, _, type_, _) in zip(names, TYPES, strict=True)]
     found = rows(tmp_path, mongo, things)
-    assert found[0] == tuple(arrived for *_, arrived in VALUES)
-    assert found[1] == ("0" * 23 + "2", *[None] * (len(VALUES) - 1))
+    assert found[0] == tuple(arrived for *_, arrived in TYPES)
+    assert found[1] == ("0" * 23 + "2", *[None] * (len(TYPES) - 1))
     assert mongo.preview(things, 1).num_rows == 1
 
 
