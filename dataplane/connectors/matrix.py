@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from dataplane.connectors import registry
-from dataplane.connectors.base import Capabilities, Family
+from dataplane.connectors.base import Capabilities, Connector, Family
+from dataplane.connectors.fields import Field, fields_of
 
 FAMILIES: dict[Family, str] = {"file": "files", "database": "database", "api": "API", "stream": "stream"}
 
@@ -15,6 +16,12 @@ _HEAD = """\
 `GET /api/v1/connectors/` answers the same with the parameters of each, the console shows it at *Sources*, *Compare
 connectors*, and `manifold sources connectors` lists it. How each is used stands in [sources.md](sources.md).
 `make docs` writes this page.
+"""
+_PARAMETERS = """
+## Parameters
+
+What a source of each kind is given: in the console's form, as `params` over the API, and with `--set NAME=VALUE` or
+`--secret NAME` of `manifold sources add`. A *secret* is encrypted when it is stored, and never shown again.\
 """
 
 
@@ -65,8 +72,31 @@ def as_markdown() -> str:
     for each in rows():
         marks = ["yes" if can else "" for can in each.can]
         lines.append(_line([f"{each.title} (`{each.key}`)", each.family, *marks, each.tested_with or "nothing yet"]))
-    lines += ["", *(f"- *{each.title}*: {each.meaning}." for each in capabilities())]
+    lines += ["", *(f"- *{each.title}*: {each.meaning}." for each in capabilities()), _PARAMETERS]
+    lines += [line for each in registry.connectors().values() for line in _parameters(each)]
     return "\n".join(lines) + "\n"
+
+
+def _parameters(kind: type[Connector]) -> list[str]:
+    head = ["", f"### {kind.title}", "", kind.summary]
+    rows = [_line([f"`{each.name}`", _meaning(each), _given(each)]) for each in fields_of(kind.Params)]
+    return [*head, "", _line(["parameter", "what it is", "default"]), "|---" * 3 + "|", *rows] if rows else head
+
+
+def _meaning(field: Field) -> str:
+    told = f"{field.title}. {field.help}".strip() if field.help else field.title
+    return told.replace("|", "\\|").replace("\n", " ")
+
+
+def _given(field: Field) -> str:
+    if field.kind == "secret":
+        return "secret"
+    chosen = f"; one of {', '.join(f'`{each}`' for each in field.choices)}" if field.choices else ""
+    if field.required:
+        return f"required{chosen}"
+    if field.kind == "flag":
+        return "yes" if field.default else "no"
+    return (f"`{field.default}`" if field.default not in (None, "", [], ()) else "none") + chosen
 
 
 def _line(cells: list[str]) -> str:

@@ -20,6 +20,7 @@ from apps.sources.pages.showing import source_of
 from apps.sources.parameters import InvalidFields
 from dataplane.connectors import matrix, registry
 from dataplane.connectors.base import Connector
+from dataplane.connectors.fields import fields_of
 from dataplane.drift import POLICIES
 
 _INTERVALS = (0, 60, 300, 900, 3600, 6 * 3600, 86400)
@@ -94,7 +95,7 @@ def refused(
     request: HttpRequest, kind: type[Connector], error: InvalidFields, source: Source | None = None
 ) -> HttpResponse:
     """What is wrong with which field, beside the form that the browser still holds."""
-    named = {each.name: each.title for each in forms.entries(kind)} | {"slug": "Name", "title": "Title"}
+    named = {each.name: each.title for each in fields_of(kind.Params)} | {"slug": "Name", "title": "Title"}
     named |= {"streams": "Streams"}
     named |= {"expires_on": "Secrets expire on", "check_every": "Test it every"}
     faults = [

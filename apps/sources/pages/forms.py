@@ -5,33 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from django.http import QueryDict
 
-from dataplane.connectors.base import Capabilities, Connector, secret_names
-
-Kind = Literal["text", "long", "number", "flag", "choice", "list", "secret"]
+from dataplane.connectors.base import Capabilities, Connector
+from dataplane.connectors.fields import Field, Kind, fields_of
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One field of the form; `value` is what it is filled with, `errors` what is wrong with what was entered.
+class Entry(Field):
+    """A field as the form shows it; `value` is what it is filled with, `errors` what is wrong with what was entered."""
 
-    lines: a secret of several lines, such as a key in PEM, which a field of one line would join.
-    """
-
-    name: str
-    title: str
-    help: str
-    kind: Kind
-    required: bool
-    choices: tuple[str, ...]
     value: Any
     errors: tuple[str, ...]
-    kept: bool = False
-    told: bool = False
-    lines: bool = False
+    kept: bool
+    told: bool
 
 
 @dataclass(frozen=True)
@@ -62,34 +51,19 @@ def entries(
 
     told: the secrets that are known from what was pasted, and are not filled in either.
     """
-    schema = connector.Params.model_json_schema()
-    secrets = secret_names(connector.Params)
     found = []
-    for name, part in schema.get("properties", {}).items():
-        value = (values or {}).get(name, part.get("default"))
-        kind = "secret" if name in secrets else _kind(part, schema)
-        found.append(
-            Entry(
-                name=name,
-                title=part.get("title", name),
-                help=part.get("description", ""),
-                kind=kind,
-                required=name in schema.get("required", []),
-                choices=_choices(part, schema),
-                value=_shown(value, kind),
-                errors=tuple(_said((errors or {}), name)),
-                kept=kept,
-                told=name in told,
-                lines=kind == "secret" and bool(part.get("multiline")),
-            )
-        )
+    for each in fields_of(connector.Params):
+        value = (values or {}).get(each.name, each.default)
+        said = tuple(_said(errors or {}, each.name))
+        here = {"value": _shown(value, each.kind), "errors": said, "kept": kept, "told": each.name in told}
+        found.append(Entry(**{**vars(each), **here}))
     return found
 
 
 def entered(connector: type[Connector], data: QueryDict) -> dict[str, Any]:
     """What a person entered, as parameters; what was left empty is left out, so that its default applies."""
     params: dict[str, Any] = {}
-    for each in entries(connector):
+    for each in fields_of(connector.Params):
         # A browser ends each line of a longer text with a carriage return, too.
         text = data.get(f"param-{each.name}", "").replace("\r\n", "\n")
         if each.kind == "flag":
@@ -109,33 +83,9 @@ def cleared(connector: type[Connector], data: QueryDict) -> dict[str, None]:
     """The fields that were emptied in an edit: None takes a parameter out. Secrets left empty stay."""
     return {
         each.name: None
-        for each in entries(connector)
+        for each in fields_of(connector.Params)
         if each.kind in ("text", "long", "number", "choice") and not data.get(f"param-{each.name}", "").strip()
     }
-
-
-def _kind(part: Mapping[str, Any], schema: Mapping[str, Any]) -> Kind:
-    shape = _plain(part, schema)
-    if "enum" in shape:
-        return "choice"
-    if part.get("multiline"):
-        return "long"
-    kinds: dict[str, Kind] = {"integer": "number", "number": "number", "boolean": "flag", "array": "list"}
-    return kinds.get(str(shape.get("type")), "text")
-
-
-def _choices(part: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(str(each) for each in _plain(part, schema).get("enum", ()))
-
-
-def _plain(part: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The part behind a reference, or behind "this or null"."""
-    if "$ref" in part:
-        return _plain(schema["$defs"][part["$ref"].rpartition("/")[2]], schema)
-    for each in part.get("anyOf", ()):
-        if each.get("type") != "null":
-            return _plain(each, schema)
-    return part
 
 
 def _shown(value: Any, kind: Kind) -> Any:
