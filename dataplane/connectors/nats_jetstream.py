@@ -5,25 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from dataplane.connectors import recognising
 from dataplane.connectors.base import Column, secret_field
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases.stages import reachable
-from dataplane.connectors.files.server import CONNECT_SECONDS, IDLE_SECONDS, lost, not_admitted
+from dataplane.connectors.files.server import CONNECT_SECONDS, lost, not_admitted
 from dataplane.connectors.nats_credentials import NatsCredentials
 from dataplane.connectors.streams.connector import Broker, StreamConnector, no_stream
 from dataplane.connectors.streams.extents import Extent
 from dataplane.connectors.streams.messages import Batch, Pace
 from dataplane.connectors.streams.params import MessageParams
+from dataplane.connectors.streams.server import ChosenStreams, ServerAddress, ServerSession, TlsAccess, tls_fails
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
-from dataplane.net import resolve
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AT_ONCE = 5_000
-_HURRIED_SECONDS = 10.0
 # So long the server keeps our place in a stream when nobody asks for the next messages.
 _FORGOTTEN_AFTER = 600.0
 _OF_THEIR_OWN = ("KV_", "OBJ_", "$")
@@ -42,28 +42,13 @@ _NO_CONSUMER = 10014
 _OFF = (10039, 10076)
 
 
-class NatsAccess(BaseModel):
-    """Where the server is, how one is let in, and which streams are read."""
+class NatsAccess(ServerAddress):
+    """Where the server is, and how one is let in."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    host: str = Field(min_length=1, title="Host", description="A name or an address.")
     port: int = Field(4222, ge=1, le=65535, title="Port")
-    user: str | None = Field(None, title="User")
-    password: str | None = secret_field("Password")
     token: str | None = secret_field("Token", "Instead of user and password.")
     credentials: str | None = secret_field(
         "Credentials file", "The whole text of a .creds file, instead of user and password.", multiline=True
-    )
-    tls: bool = Field(False, title="TLS", description="The server's certificate is checked.")
-    certificate: str | None = Field(
-        None,
-        title="Certificate of the issuer",
-        description="As PEM; empty: whom this machine trusts.",
-        json_schema_extra={"multiline": True},
-    )
-    streams: tuple[str, ...] = Field(
-        (), max_length=1_000, title="Streams", description="One a line. Empty: every stream that may be read."
     )
 
     @model_validator(mode="after")
@@ -75,7 +60,7 @@ class NatsAccess(BaseModel):
         return self
 
 
-class NatsParams(MessageParams, NatsAccess):
+class NatsParams(MessageParams, ChosenStreams, TlsAccess, NatsAccess):
     """The parameters of a source. A form shows the fields of the last base first."""
 
 
@@ -99,38 +84,19 @@ class NatsJetStream(StreamConnector):
     def recognise(cls, clue: Clue) -> Guess | None:
         return recognising.broker(clue, product="NATS", schemes=("nats", "tls"), port=4222, alone="token")
 
-    @contextmanager
-    def session(self, *, hurried: bool = False) -> Iterator[Broker]:
-        session = _Session(self.params, hurried=hurried)
-        try:
-            for _, step in session.steps():
-                step()
-            yield session
-        finally:
-            session.close()
-
-    @contextmanager
-    def stages(self) -> Iterator[Sequence[tuple[str, Callable[[], str]]]]:
-        session = _Session(self.params, hurried=True)
-        try:
-            yield [*session.steps(), ("list", session.listed), ("read a row", session.tasted)]
-        finally:
-            session.close()
+    def broker(self, *, hurried: bool) -> Broker:
+        return _Session(self.params, hurried=hurried)
 
 
-class _Session:
+class _Session(ServerSession[NatsParams]):
     """One connection on an event loop of its own; nothing is opened before its steps."""
 
     def __init__(self, params: NatsParams, *, hurried: bool) -> None:
-        self._params = params
-        self._seconds = _HURRIED_SECONDS if hurried else IDLE_SECONDS
+        super().__init__(params, hurried=hurried)
         self._loop = asyncio.new_event_loop()
         self._address = ""
         self._client: Client | None = None
         self._entered = False
-
-    def steps(self) -> list[tuple[str, Callable[[], str]]]:
-        return [("resolve", self._resolve), ("connect", self._connect), ("authenticate", self._authenticate)]
 
     def close(self) -> None:
         if self._client is not None:
@@ -138,40 +104,25 @@ class _Session:
                 self._loop.run_until_complete(self._client.close())
         self._loop.close()
 
-    def names(self) -> list[str]:
-        if self._params.streams:
-            return list(self._params.streams)
-
-        async def all_of_them() -> list[str]:
-            found: list[str] = []
-            while page := await self._stream.streams_info(offset=len(found)):
-                found += [each.config.name or "" for each in page]
-            return found
-
-        return sorted(each for each in self._ask(all_of_them()) if not each.startswith(_OF_THEIR_OWN))
-
     def extents(self, stream: str) -> list[Extent]:
         state = self._ask(self._stream.stream_info(stream), stream).state
         return [Extent("", max(state.first_seq - 1, 0), state.last_seq)]
 
-    def follow(self, stream: str, read: dict[str, int]) -> None:
-        """There is no group to tell."""
+    def since(self, stream: str, extents: Sequence[Extent], at: datetime) -> list[Extent]:
+        from nats.js.api import DeliverPolicy
+
+        place = self._place(stream, deliver_policy=DeliverPolicy.BY_START_TIME, opt_start_time=at)
+        before = self._ask(place.consumer_info(), stream).delivered.stream_seq
+        self._ask(place.unsubscribe())
+        return [each.behind(before) for each in extents]
 
     def messages(self, stream: str, spans: dict[str, tuple[int, int]], most: int) -> Iterator[Batch]:
-        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+        from nats.js.api import DeliverPolicy
 
         for lower, upper in spans.values():
             if lower >= upper:
                 continue
-            config = ConsumerConfig(
-                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                opt_start_seq=lower + 1,
-                ack_policy=AckPolicy.NONE,
-                inactive_threshold=_FORGOTTEN_AFTER,
-                mem_storage=True,
-                num_replicas=1,
-            )
-            place = self._ask(self._stream.pull_subscribe("", stream=stream, config=config), stream)
+            place = self._place(stream, deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=lower + 1)
             left, more, pace = most, True, Pace(AT_ONCE)
             while more and left > 0:
                 taken, more = self._taken(place, stream, upper, min(left, pace.count))
@@ -181,6 +132,19 @@ class _Session:
                     pace.took(batch.count, batch.bytes)
                     yield batch
             self._ask(place.unsubscribe())
+
+    def _place(self, stream: str, **begins: Any) -> Any:
+        """A consumer of this read's own, which acknowledges nothing."""
+        from nats.js.api import AckPolicy, ConsumerConfig
+
+        config = ConsumerConfig(
+            ack_policy=AckPolicy.NONE,
+            inactive_threshold=_FORGOTTEN_AFTER,
+            mem_storage=True,
+            num_replicas=1,
+            **begins,
+        )
+        return self._ask(self._stream.pull_subscribe("", stream=stream, config=config), stream)
 
     def _taken(self, place: Any, stream: str, upper: int, most: int) -> tuple[list[Msg], bool]:
         """The next messages of a span, and whether there may be more."""
@@ -202,26 +166,19 @@ class _Session:
         newest = found[-1].metadata
         return taken, newest.sequence.stream < upper and newest.num_pending > 0
 
-    def listed(self) -> str:
-        names = self.names()
-        for each in names[:1]:
-            self.extents(each)
-        return f"{len(names)} streams: {', '.join(names[:5])}." if names else "It has no stream yet."
+    def _found(self) -> list[str]:
+        async def all_of_them() -> list[str]:
+            found: list[str] = []
+            while page := await self._stream.streams_info(offset=len(found)):
+                found += [each.config.name or "" for each in page]
+            return found
 
-    def tasted(self) -> str:
-        for name in self.names():
-            (extent,) = self.extents(name)
-            for batch in self.messages(name, {"": (extent.before, extent.newest)}, 1):
-                return f"The oldest message of {name} is {batch.last['']}."
-        return "No stream has a message yet."
+        return [each for each in self._ask(all_of_them()) if not each.startswith(_OF_THEIR_OWN)]
 
     @property
     def _stream(self) -> JetStreamContext:
         assert self._client is not None, "the session has not been opened"
         return self._client.jetstream(timeout=self._seconds)
-
-    def _resolve(self) -> str:
-        return f"{self._params.host} is {', '.join(resolve(self._params.host, self._params.port))}."
 
     def _connect(self) -> str:
         self._address = reachable(self._params.host, self._params.port, "the NATS server")
@@ -303,11 +260,7 @@ def told(error: Exception, params: NatsParams, stream: str, *, entered: bool) ->
     if isinstance(error, nats.errors.AuthorizationError) or "authorization" in said.lower():
         return not_admitted(params.user or "us", "credentials file" if params.credentials else "password or token")
     if isinstance(error, ssl.SSLError | nats.errors.SecureConnRequiredError | nats.errors.SecureConnWantedError):
-        return ConfigurationError(
-            f"The TLS connection to {params.host} does not come about: {said[:200]}. Correct the "
-            "certificate, or switch TLS on or off as the server has it.",
-            code="tls",
-        )
+        return tls_fails(params.host, said)
     if isinstance(error, nats.js.errors.APIError):
         return TransientError(f"The server answers: {said[:200]}. It is tried again.", code="server_error")
     return lost(params.host)

@@ -5,33 +5,34 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import Column, secret_field
+from dataplane.connectors.base import Column
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.files.server import IDLE_SECONDS, connected, lost, not_admitted
+from dataplane.connectors.files.server import connected, lost, not_admitted
 from dataplane.connectors.streams.connector import Broker, StreamConnector, no_stream
-from dataplane.connectors.streams.extents import Extent, Written
+from dataplane.connectors.streams.extents import Extent, Written, milliseconds
 from dataplane.connectors.streams.messages import Batch, Pace
 from dataplane.connectors.streams.params import MessageParams
+from dataplane.connectors.streams.server import ChosenStreams, ServerAddress, ServerSession, TlsAccess, tls_fails
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
-from dataplane.net import resolve
 
 if TYPE_CHECKING:
     import redis
 
 T = TypeVar("T")
+Entry = tuple[bytes, dict[bytes, bytes]]
 
-_HURRIED_SECONDS = 10.0
 AT_ONCE = 5_000
 _MOST_STREAMS = 1_000
+_ALL = 1 << 62
 _SHIFT = 64
 _LOW = (1 << _SHIFT) - 1
 
@@ -47,26 +48,17 @@ def text(position: int) -> str:
     return f"{position >> _SHIFT}-{position & _LOW}"
 
 
-class RedisAccess(BaseModel):
-    """Where the server is, how one is let in, and which of its keys are read."""
+class RedisAccess(ServerAddress):
+    """Where the server is, and how one is let in."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    host: str = Field(min_length=1, title="Host", description="A name or an address.")
     port: int = Field(6379, ge=1, le=65535, title="Port")
     user: str | None = Field(None, title="User", description="Empty: the server's default user.")
-    password: str | None = secret_field("Password")
     database: int = Field(0, ge=0, le=1_000_000, title="Database")
-    tls: bool = Field(False, title="TLS", description="The server's certificate is checked.")
-    certificate: str | None = Field(
-        None,
-        title="Certificate of the issuer",
-        description="As PEM; empty: whom this machine trusts.",
-        json_schema_extra={"multiline": True},
-    )
-    streams: tuple[str, ...] = Field(
-        (), max_length=1_000, title="Streams", description="Keys, one a line. Empty: every stream that is found."
-    )
+
+
+class RedisEntries(BaseModel):
+    """Where in an entry its message stands."""
+
     json_field: str | None = Field(
         None,
         title="Field with JSON",
@@ -74,7 +66,7 @@ class RedisAccess(BaseModel):
     )
 
 
-class RedisParams(MessageParams, RedisAccess):
+class RedisParams(MessageParams, RedisEntries, ChosenStreams, TlsAccess, RedisAccess):
     """The parameters of a source. A form shows the fields of the last base first."""
 
 
@@ -104,49 +96,24 @@ class RedisStreams(StreamConnector):
             more["database"] = int(database)
         return replace(found, params=found.params | more)
 
-    @contextmanager
-    def session(self, *, hurried: bool = False) -> Iterator[Broker]:
-        session = _Session(self.params, hurried=hurried)
-        try:
-            for _, step in session.steps():
-                step()
-            yield session
-        finally:
-            session.close()
+    def broker(self, *, hurried: bool) -> Broker:
+        return _Session(self.params, hurried=hurried)
 
     def _latest(self, broker: Broker, stream: str, most: int) -> Iterator[Batch]:
         assert isinstance(broker, _Session)
         return broker.latest(stream, most)
 
-    @contextmanager
-    def stages(self) -> Iterator[Sequence[tuple[str, Callable[[], str]]]]:
-        session = _Session(self.params, hurried=True)
-        try:
-            yield [*session.steps(), ("list", session.listed), ("read a row", session.tasted)]
-        finally:
-            session.close()
 
-
-class _Session:
-    """One connection; nothing is opened before its steps."""
+class _Session(ServerSession[RedisParams]):
+    """One connection; its client opens it with the first question."""
 
     def __init__(self, params: RedisParams, *, hurried: bool) -> None:
-        self._params = params
-        self._seconds = _HURRIED_SECONDS if hurried else IDLE_SECONDS
+        super().__init__(params, hurried=hurried)
         self._client: redis.Redis | None = None
-
-    def steps(self) -> list[tuple[str, Callable[[], str]]]:
-        return [("resolve", self._resolve), ("connect", self._connect), ("authenticate", self._authenticate)]
 
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
-
-    def names(self) -> list[str]:
-        if self._params.streams:
-            return list(self._params.streams)
-        found = self._ask(lambda client: list(islice(client.scan_iter(count=1000, _type="STREAM"), _MOST_STREAMS)))
-        return sorted(each.decode("utf-8", "surrogateescape") for each in found if _fits(each))
 
     def extents(self, stream: str) -> list[Extent]:
         told: Any = self._ask(lambda client: client.xinfo_stream(stream), stream)
@@ -158,18 +125,22 @@ class _Session:
 
     def messages(self, stream: str, spans: dict[str, tuple[int, int]], most: int) -> Iterator[Batch]:
         for lower, upper in spans.values():
-            left, pace = most, Pace(AT_ONCE)
-            while lower < upper and left > 0:
-                bounds = (f"({text(lower)}", text(upper))
-                count = min(left, pace.count)
-                found: Any = self._ask(lambda client: client.xrange(stream, *bounds, count=count), stream)  # noqa: B023
-                if not found:
-                    break
-                batch = self._batch(found)
-                yield batch
-                lower = batch.last[""]
-                left -= batch.count
-                pace.took(batch.count, sum(len(each) for _, fields in found for each in fields.values()))
+            for found in self._entries(stream, lower, upper, most):
+                yield self._batch(found)
+
+    def _entries(self, stream: str, lower: int, upper: int, left: int) -> Iterator[Sequence[Entry]]:
+        """The entries between two ids, some at once."""
+        pace = Pace(AT_ONCE)
+        while lower < upper and left > 0:
+            bounds = (f"({text(lower)}", text(upper))
+            count = min(left, pace.count)
+            found: Any = self._ask(lambda client: client.xrange(stream, *bounds, count=count), stream)  # noqa: B023
+            if not found:
+                break
+            yield found
+            lower = number(found[-1][0].decode())
+            left -= len(found)
+            pace.took(len(found), sum(len(each) for _, fields in found for each in fields.values()))
 
     def latest(self, stream: str, most: int) -> Iterator[Batch]:
         """So many of the newest entries, from batch to batch older ones: ids tell nobody where these begin."""
@@ -185,23 +156,19 @@ class _Session:
             left -= batch.count
             pace.took(batch.count, batch.bytes)
 
-    def follow(self, stream: str, read: dict[str, int]) -> None:
-        """There is no group to tell."""
+    def since(self, stream: str, extents: Sequence[Extent], at: datetime) -> list[Extent]:
+        """No command counts entries, so those that are left are looked through, once for each pipeline."""
+        (extent,) = extents
+        lower = number(f"{milliseconds(at)}-0") - 1
+        if lower <= extent.before:
+            return [extent]
+        return [extent.behind(lower, sum(map(len, self._entries(stream, lower, extent.newest, _ALL))))]
 
-    def listed(self) -> str:
-        names = self.names()
-        for each in names[:1]:
-            self.extents(each)
-        return f"{len(names)} streams: {', '.join(names[:5])}." if names else "It has no stream yet."
+    def _found(self) -> list[str]:
+        found = self._ask(lambda client: list(islice(client.scan_iter(count=1000, _type="STREAM"), _MOST_STREAMS)))
+        return [each.decode("utf-8", "surrogateescape") for each in found if _fits(each)]
 
-    def tasted(self) -> str:
-        for name in self.names():
-            found: Any = self._ask(lambda client: client.xrevrange(name, count=1), name)  # noqa: B023
-            if found:
-                return f"The newest entry of {name} is {_decoded(found[0][0])}."
-        return "No stream has an entry yet."
-
-    def _batch(self, found: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> Batch:
+    def _batch(self, found: Sequence[Entry]) -> Batch:
         ids = [each.decode() for each, _ in found]
         times = pa.array([int(each.partition("-")[0]) for each in ids], pa.int64()).cast(pa.timestamp("ms", "UTC"))
         name = self._params.json_field and self._params.json_field.encode()
@@ -209,9 +176,6 @@ class _Session:
         size = sum(len(each) for each in values if each)
         beside = {"_offset": pa.array(ids, pa.string()), "_timestamp": times}
         return Batch(beside, values, {"": number(ids[-1])}, {"": len(ids)}, size)
-
-    def _resolve(self) -> str:
-        return f"{self._params.host} is {', '.join(resolve(self._params.host, self._params.port))}."
 
     def _connect(self) -> str:
         import redis
@@ -281,7 +245,7 @@ def _told(error: redis.RedisError, params: RedisParams, stream: str) -> Manifold
         return not_admitted(params.user or "the default user", "password")
     if isinstance(error, redis.exceptions.NoPermissionError):
         return ConfigurationError(
-            f"The user may not read {stream or 'this server'}. Have XINFO, XRANGE, XREVRANGE, SCAN and PING granted.",
+            f"The user may not read {stream or 'this server'}. Have PING, SELECT, SCAN, XINFO, XRANGE and XREVRANGE granted.",
             code="permission_denied",
             evidence={"stream": stream, "detail": said[:300]},
         )
@@ -292,12 +256,7 @@ def _told(error: redis.RedisError, params: RedisParams, stream: str) -> Manifold
         if isinstance(cause, ManifoldError):
             return cause
         if "certificate" in said.lower() or "ssl" in said.lower():
-            return ConfigurationError(
-                f"The TLS connection to {params.host} does not come about: {said[:200]}. Correct the certificate, or "
-                "switch TLS off where the server has none.",
-                code="tls",
-                evidence={"host": params.host},
-            )
+            return tls_fails(params.host, said)
         return lost(params.host)
     if "no such key" in said or "WRONGTYPE" in said:
         return no_stream(stream, "stream")

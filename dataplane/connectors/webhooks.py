@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from datetime import datetime
 from typing import ClassVar
 
 import pyarrow as pa
@@ -77,13 +77,11 @@ class Webhooks(StreamConnector):
     )
     place = ("_id", "_offset")
 
-    @contextmanager
-    def session(self, *, hurried: bool = False) -> Iterator[Broker]:
-        yield _Session(self._given())
+    def broker(self, *, hurried: bool) -> Broker:
+        return _Session(self._given())
 
-    @contextmanager
-    def stages(self) -> Iterator[Sequence[tuple[str, Callable[[], str]]]]:
-        yield [("secret", self._secret), ("list", self._list)]
+    def questions(self, broker: Broker) -> Sequence[tuple[str, Callable[[], str]]]:
+        return [("secret", self._secret), ("list", self._list)]
 
     def _secret(self) -> str:
         many = len(self.params.secrets)
@@ -108,6 +106,9 @@ class _Unused:
     def look(self) -> Standing:
         return self.standing
 
+    def since(self, at: datetime) -> int:
+        return 0
+
     def events(self, lower: int, upper: int, most: int) -> Sequence[Received]:
         return []
 
@@ -118,6 +119,12 @@ class _Session:
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
 
+    def steps(self) -> Sequence[tuple[str, Callable[[], str]]]:
+        return ()
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
     def names(self) -> list[str]:
         return [STREAM]
 
@@ -126,6 +133,9 @@ class _Session:
             raise no_stream(stream, "stream")
         standing = self._inbox.look()
         return [Extent("", standing.before, standing.newest)]
+
+    def since(self, stream: str, extents: Sequence[Extent], at: datetime) -> list[Extent]:
+        return [each.behind(self._inbox.since(at)) for each in extents]
 
     def follow(self, stream: str, read: dict[str, int]) -> None:
         """What was loaded is removed by its own tick."""

@@ -35,6 +35,11 @@ class Kept:
     def look(self) -> Standing:
         return standing_of(self.source)
 
+    def since(self, at: datetime) -> int:
+        rows = InboxEvent.objects.filter(source_id=self.source, received_at__gte=at)
+        first = rows.aggregate(first=Min("position"))["first"]
+        return standing_of(self.source).newest if first is None else first - 1
+
     def events(self, lower: int, upper: int, most: int) -> Sequence[Received]:
         rows = InboxEvent.objects.filter(source_id=self.source, position__gt=lower, position__lte=upper)
         rows = rows.order_by("position")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any, ClassVar
 
 from dataplane.connectors import recognising
@@ -32,6 +32,7 @@ class Kafka(StreamConnector):
         Column("_key", "VARCHAR", True, "key", "Bytes that are no text arrive as \\xNN."),
         Column("_headers", "JSON", True, "headers", "Bytes that are no text arrive as \\xNN."),
     )
+    called = "topic"
     place = ("'partition ' || _partition", "_offset")
 
     @classmethod
@@ -44,26 +45,13 @@ class Kafka(StreamConnector):
             params |= {"sasl": "PLAIN", "user": clue.address.user, "password": clue.address.password}
         return Guess(found.confidence, found.reasons, params)
 
+    def broker(self, *, hurried: bool) -> Session:
+        return Session(self.params, hurried=hurried)
+
     @contextmanager
     def session(self, *, hurried: bool = False) -> Iterator[Broker]:
-        session = Session(self.params, hurried=hurried)
-        try:
+        # Some of the servers may be away: the client tries all of them at once, so none is waited for by itself.
+        with closing(self.broker(hurried=hurried)) as session:
             session.resolved()
             session.admitted()
             yield session
-        finally:
-            session.close()
-
-    @contextmanager
-    def stages(self) -> Iterator[Sequence[tuple[str, Callable[[], str]]]]:
-        session = Session(self.params, hurried=True)
-        try:
-            yield [
-                ("resolve", session.resolved),
-                ("connect", session.reached),
-                ("authenticate", session.admitted),
-                ("list", session.listed),
-                ("read a row", session.tasted),
-            ]
-        finally:
-            session.close()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dataplane.connectors.kafka.params import KafkaParams
 from dataplane.connectors.streams.connector import no_stream
+from dataplane.connectors.streams.server import tls_fails
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 
 if TYPE_CHECKING:
@@ -24,11 +25,7 @@ def explained(error: KafkaError, params: KafkaParams, seconds: float) -> Manifol
             evidence={"user": params.user},
         )
     if error.code() == kafka.KafkaError._SSL:
-        return ConfigurationError(
-            f"The TLS connection does not come about: {error.str()[:200]}. Correct the certificate, or switch TLS "
-            "off where the brokers have none.",
-            code="tls",
-        )
+        return tls_fails("the brokers", error.str())
     if error.code() in (kafka.KafkaError.TOPIC_AUTHORIZATION_FAILED, kafka.KafkaError.GROUP_AUTHORIZATION_FAILED):
         return _forbidden(error)
     return silent(error, params, seconds)

@@ -10,13 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from dataplane.connectors.base import secret_field
 from dataplane.connectors.files.server import CONNECT_SECONDS
 from dataplane.connectors.streams.params import MessageParams
+from dataplane.connectors.streams.server import TlsAccess
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
 
-class KafkaAccess(BaseModel):
-    """Where the brokers are, how one is let in, and which topics are read."""
+class KafkaServers(BaseModel):
+    """Where the brokers are, and which topics are read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -25,22 +26,6 @@ class KafkaAccess(BaseModel):
     )
     topics: tuple[str, ...] = Field(
         (), max_length=1_000, title="Topics", description="One a line. Empty: every topic that may be read."
-    )
-    tls: bool = Field(False, title="TLS", description="The brokers' certificates are checked.")
-    certificate: str | None = Field(
-        None,
-        title="Certificate of the issuer",
-        description="As PEM; empty: whom this machine trusts.",
-        json_schema_extra={"multiline": True},
-    )
-    sasl: Literal["none", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("none", title="Sign in with")
-    user: str | None = Field(None, title="User")
-    password: str | None = secret_field("Password")
-    group: str | None = Field(
-        None,
-        max_length=200,
-        title="Consumer group",
-        description="Its offsets follow what was loaded, for whoever watches them. They are never read.",
     )
 
     @field_validator("servers")
@@ -52,19 +37,33 @@ class KafkaAccess(BaseModel):
                 raise ValueError(f"{each!r} is no host with a port. Write it like kafka-1:9092.")
         return value
 
-    @model_validator(mode="after")
-    def _complete(self) -> KafkaAccess:
-        if self.sasl != "none" and not (self.user and self.password):
-            raise ValueError(f"To sign in with {self.sasl}, fill in user and password.")
-        return self
-
     @property
     def addresses(self) -> list[tuple[str, int]]:
         parts = [each.rpartition(":") for each in self.servers]
         return [(host.strip("[]"), int(port)) for host, _, port in parts]
 
 
-class KafkaParams(MessageParams, KafkaAccess):
+class KafkaSignIn(BaseModel):
+    """How one is let in."""
+
+    sasl: Literal["none", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("none", title="Sign in with")
+    user: str | None = Field(None, title="User")
+    password: str | None = secret_field("Password")
+    group: str | None = Field(
+        None,
+        max_length=200,
+        title="Consumer group",
+        description="Its offsets follow what was loaded, for whoever watches them. They are never read.",
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> KafkaSignIn:
+        if self.sasl != "none" and not (self.user and self.password):
+            raise ValueError(f"To sign in with {self.sasl}, fill in user and password.")
+        return self
+
+
+class KafkaParams(MessageParams, KafkaSignIn, TlsAccess, KafkaServers):
     """The parameters of a source. A form shows the fields of the last base first."""
 
 

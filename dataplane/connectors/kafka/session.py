@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dataplane.connectors.files.server import IDLE_SECONDS, connected, unreachable
 from dataplane.connectors.kafka import faults
 from dataplane.connectors.kafka.batches import batch_of
 from dataplane.connectors.kafka.params import KafkaParams, settings_of
-from dataplane.connectors.streams.extents import Extent
+from dataplane.connectors.streams.extents import Extent, milliseconds
 from dataplane.connectors.streams.messages import MOST_BYTES, Batch
+from dataplane.connectors.streams.server import HURRIED_SECONDS
 from dataplane.errors import ManifoldError
 from dataplane.net import resolve
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message
 
 AT_ONCE = 20_000
-_HURRIED_SECONDS = 10.0
 _POLL_SECONDS = 0.5
 # Topics of the brokers' own.
 _HIDDEN = "__"
@@ -31,15 +32,18 @@ class Session:
 
     def __init__(self, params: KafkaParams, *, hurried: bool) -> None:
         self._params = params
-        self._seconds = _HURRIED_SECONDS if hurried else IDLE_SECONDS
+        self._seconds = HURRIED_SECONDS if hurried else IDLE_SECONDS
         self._consumer: Consumer | None = None
         self._failure: KafkaError | None = None
+
+    def steps(self) -> list[tuple[str, Callable[[], str]]]:
+        return [("resolve", self.resolved), ("connect", self._reached), ("authenticate", self.admitted)]
 
     def resolved(self) -> str:
         found = {host: resolve(host, port) for host, port in self._params.addresses}
         return " ".join(f"{host} is {', '.join(addresses)}." for host, addresses in found.items())
 
-    def reached(self) -> str:
+    def _reached(self) -> str:
         failure: ManifoldError | None = None
         for host, port in self._params.addresses:
             try:
@@ -56,21 +60,6 @@ class Session:
         for each in brokers.values():
             resolve(each.host, each.port)
         return f"{len(brokers)} broker{'' if len(brokers) == 1 else 's'} let us in."
-
-    def listed(self) -> str:
-        names = self.names()
-        for each in names[:1]:
-            self.extents(each)
-        return f"{len(names)} topics: {', '.join(names[:5])}." if names else "There is no topic yet."
-
-    def tasted(self) -> str:
-        for name in self.names():
-            for each in self.extents(name):
-                if each.newest > each.before:
-                    for batch in self.messages(name, {each.partition: (each.newest - 1, each.newest)}, 1):
-                        place = f"partition {each.partition} of {name}"
-                        return f"The newest message of {place} is {batch.last[each.partition]}."
-        return "No topic has a message yet."
 
     def close(self) -> None:
         if self._consumer is not None:
@@ -94,6 +83,18 @@ class Session:
                 low, high = self._opened.get_watermark_offsets(place, timeout=self._seconds, cached=False)
             found.append(Extent(str(number), low - 1, high - 1))
         return found
+
+    def since(self, stream: str, extents: Sequence[Extent], at: datetime) -> list[Extent]:
+        import confluent_kafka as kafka
+
+        places = [kafka.TopicPartition(stream, int(each.partition), milliseconds(at)) for each in extents]
+        with self._told():
+            found = self._opened.offsets_for_times(places, timeout=self._seconds)
+        if wrong := next((each.error for each in found if each.error is not None), None):
+            raise faults.of_topic(stream, wrong)
+        # Where no message is as late, the offset is negative.
+        first = {str(each.partition): each.offset for each in found if each.offset >= 0}
+        return [each.behind(first.get(each.partition, each.newest + 1) - 1) for each in extents]
 
     def follow(self, stream: str, read: dict[str, int]) -> None:
         import confluent_kafka as kafka

@@ -7,8 +7,10 @@ import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from typing import ClassVar, Protocol
 
 import duckdb
@@ -48,13 +50,22 @@ _MOST_STREAMS = 500
 
 
 class Broker(Protocol):
-    """An open session with whatever holds the messages. Each call raises ManifoldError."""
+    """A session with whatever holds the messages, once its steps have opened it. Each call raises ManifoldError."""
+
+    def steps(self) -> Sequence[tuple[str, Callable[[], str]]]:
+        """What opens it, each under the name that a test has for it."""
+
+    def close(self) -> None:
+        """End it, however far it was opened."""
 
     def names(self) -> list[str]:
         """The streams that may be read."""
 
     def extents(self, stream: str) -> list[Extent]:
         """What each partition holds now; ConfigurationError `stream_missing` where there is no such stream."""
+
+    def since(self, stream: str, extents: Sequence[Extent], at: datetime) -> list[Extent]:
+        """The same as if nothing before the first message of a moment, or later, were there."""
 
     def messages(self, stream: str, spans: dict[str, tuple[int, int]], most: int) -> Iterator[Batch]:
         """The messages of each partition's (lower, upper], `most` in all, those of one partition in their order.
@@ -76,22 +87,32 @@ class StreamConnector(Connector):
     samples = True
     beside: ClassVar[tuple[Column, ...]]
     """The columns that stand beside every message; their names begin with an underscore."""
+    called: ClassVar[str] = "stream"
+    """What a stream is called where it comes from."""
     place: ClassVar[tuple[str, str]] = ("''", "_offset")
     """SQL over these: what a message that is set aside is called, and its number."""
     written: ClassVar[Written] = Written()
     params: MessageParams
 
     @abstractmethod
-    def session(self, *, hurried: bool = False) -> AbstractContextManager[Broker]:
-        """A session, opened; `hurried` where a person waits."""
+    def broker(self, *, hurried: bool) -> Broker:
+        """A session that is not opened yet; `hurried` where a person waits."""
 
-    @abstractmethod
-    def stages(self) -> AbstractContextManager[Sequence[tuple[str, Callable[[], str]]]]:
-        """The steps that open a session, and then what a test asks."""
+    @contextmanager
+    def session(self, *, hurried: bool = False) -> Iterator[Broker]:
+        """A session, opened."""
+        with closing(self.broker(hurried=hurried)) as broker:
+            for _, step in broker.steps():
+                step()
+            yield broker
 
     def test(self) -> Iterator[Stage]:
-        with self.stages() as stages:
-            yield from staged(stages)
+        with closing(self.broker(hurried=True)) as broker:
+            yield from staged([*broker.steps(), *self.questions(broker)])
+
+    def questions(self, broker: Broker) -> Sequence[tuple[str, Callable[[], str]]]:
+        """What a test asks of an open session."""
+        return [("list", partial(self._listed, broker)), ("read a row", partial(self._tasted, broker))]
 
     def discover(self) -> list[StreamInfo]:
         with self.session(hurried=True) as broker:
@@ -109,12 +130,14 @@ class StreamConnector(Connector):
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         with self.session() as broker:
             extents = broker.extents(stream.name)
+            since = self.params.since if mode == "incremental" and not (mark.spans or mark.seed) else None
+            extents = broker.since(stream.name, extents, since) if since else extents
         if mode == "full_refresh":
             rows = sum(each.waiting(each.before, each.given_before) for each in extents)
             return Planned(Window("full"), f"All of {stream.name} is read.", rows)
         limits, newest = self.params.limits, self.params.begin == "newest" and not mark.seed
         go_on = self.params.goes_on
-        return planned(stream.name, extents, mark.spans, self.written, limits, go_on=go_on, newest=newest)
+        return planned(stream.name, extents, mark.spans, self.written, limits, go_on=go_on, newest=newest, since=since)
 
     def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...] | None:
         try:
@@ -149,6 +172,23 @@ class StreamConnector(Connector):
             newest = self._newest(broker, stream.name, limit)
             found = [_rows(duck, layout, each) for each in broker.messages(stream.name, newest, limit)]
             return pa.concat_tables(found or [_rows(duck, layout, self._nothing())]).slice(0, limit)
+
+    def _listed(self, broker: Broker) -> str:
+        names = broker.names()
+        for each in names[:1]:
+            broker.extents(each)
+        if not names:
+            return f"There is no {self.called} yet."
+        return f"{len(names)} {self.called}{'' if len(names) == 1 else 's'}: {', '.join(names[:5])}."
+
+    def _tasted(self, broker: Broker) -> str:
+        for name in broker.names():
+            for extent in broker.extents(name):
+                span = {extent.partition: (extent.before, extent.newest)}
+                for batch in broker.messages(name, span, 1):
+                    where = f"{name}, partition {extent.partition}" if extent.partition else name
+                    return f"The oldest message of {where} is {self.written.text(batch.last[extent.partition])}."
+        return f"No {self.called} has a message yet."
 
     def _taking(self, broker: Broker, stream: StreamConfig, window: Window, reading: Reading) -> Taking:
         """What is to be taken of each partition; messages that are gone since the plan are an error or a warning."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from dataplane.connectors.base import Limits, Planned, Span, Window
 from dataplane.errors import DataError, Suggestion
 
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 SEED = Suggestion("seed", "Read everything again", "Replaces the datasets with what the stream holds now.", True)
 
 
@@ -50,6 +52,15 @@ class Extent:
             return max(0, self.given - count)
         return max(0, self.newest - max(lower, self.before))
 
+    def behind(self, lower: int, kept: int | None = None) -> Extent:
+        """The same as if nothing up to an offset were there; `kept` messages are behind it, where that is counted."""
+        return replace(self, before=max(self.before, min(lower, self.newest)), kept=kept)
+
+
+def milliseconds(at: datetime) -> int:
+    """The first whole millisecond since 1970 that is not before a moment."""
+    return -((_FIRST - at) // timedelta(milliseconds=1))
+
 
 @dataclass(frozen=True)
 class Written:
@@ -86,10 +97,12 @@ def planned(
     *,
     go_on: bool,
     newest: bool = False,
+    since: datetime | None = None,
 ) -> Planned:
     """What is new since the marks. Raises DataError for messages that are gone, unless one may `go_on` without.
 
-    newest: where nothing was read before, it begins behind what is there, with a window that has no message.
+    newest: where nothing was read before, it begins behind what is there, with a window that has no message. since:
+    the extents are those from this moment on.
     """
     read = {each.partition: each for each in marks}
     if newest and not read:
@@ -116,10 +129,12 @@ def planned(
     warnings = said(stream, gaps, written, go_on=go_on)
     window = Window("offsets", spans=tuple(spans), limits=limits, gone=sum(each.messages for each in gaps))
     if not new:
-        return Planned(None, f"{stream} has no new message.", 0, 0, warnings, empty=window)
-    first = "" if read else "First read: "
+        which = f"message from {since.isoformat()} on yet" if since else "new message"
+        return Planned(None, f"{stream} has no {which}.", 0, 0, warnings, empty=window)
+    first = f"First read, from {since.isoformat()} on: " if since else "" if read else "First read: "
+    many = f"1 message of {stream} waits" if rows == 1 else f"{rows:,} messages of {stream} wait"
     ends = f", of which a run reads {limits.messages:,} at most" if rows > limits.messages else ""
-    reason = f"{first}{rows:,} messages of {stream} wait{ends}."
+    reason = f"{first}{many}{ends}."
     return Planned(window, reason, min(rows, limits.messages), None, warnings)
 
 

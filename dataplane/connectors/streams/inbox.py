@@ -34,5 +34,8 @@ class Inbox(Protocol):
 
     def look(self) -> Standing: ...
 
+    def since(self, at: datetime) -> int:
+        """The position before the first event that came at a moment or later."""
+
     def events(self, lower: int, upper: int, most: int) -> Sequence[Received]:
         """The oldest of the events in (lower, upper], `most` of them; fewer where they are large, but at least one."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dataplane.connectors.base import Limits
+
+# Between these, brokers count milliseconds and nanoseconds from 1970 on.
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
 class MessageParams(BaseModel):
@@ -24,16 +28,47 @@ class MessageParams(BaseModel):
     )
     most_mb: int = Field(1_024, ge=1, le=1_000_000, title="Size of a run", description="In MB of messages.")
     most_seconds: int = Field(600, ge=1, le=86_400, title="Time of a run", description="In seconds of reading.")
-    begin: Literal["oldest", "newest"] = Field(
+    begin: Literal["oldest", "newest", "time"] = Field(
         "oldest",
         title="Begin with",
-        description="What a pipeline takes that has read nothing yet: all that is there, or what comes from then on.",
+        description="What a pipeline takes that has read nothing yet: all that is there, what comes from then on, or "
+        "what came from a time on.",
+    )
+    begin_at: datetime | None = Field(
+        None, title="That time", description="Such as 2026-01-31T08:00:00+01:00; without its zone it is UTC."
     )
     when_gone: Literal["stop", "go on"] = Field(
         "stop",
         title="If messages are gone",
         description="Before they were read: stop the run, or go on with those that are left, and tell how many went.",
     )
+
+    @field_validator("begin_at", mode="before")
+    @classmethod
+    def _moment(cls, value: Any) -> datetime | None:
+        if value is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(str(value).strip())
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            raise ValueError("It is no time. Write it like 2026-01-31T08:00:00+01:00.") from None
+        if not _FIRST <= moment < _LAST:
+            raise ValueError("Enter a time from 1970 to 2199.")
+        return moment
+
+    @model_validator(mode="after")
+    def _begins(self) -> MessageParams:
+        if self.begin == "time" and self.begin_at is None:
+            raise ValueError("To begin with a time, fill in which.")
+        if self.begin != "time" and self.begin_at is not None:
+            raise ValueError("A time to begin with is filled in. Choose to begin with `time`, or empty it.")
+        return self
+
+    @property
+    def since(self) -> datetime | None:
+        """From when on messages are read by who has read nothing yet; None: from one of the ends."""
+        return self.begin_at if self.begin == "time" else None
 
     @property
     def goes_on(self) -> bool:

@@ -192,6 +192,19 @@ def test_large_events_are_taken_few_at_once(shop: tuple[Source, str], monkeypatc
     assert [each.position for each in kept.events(4, 6, 9)] == [5, 6]
 
 
+def test_a_pipeline_begins_with_a_time(project: Project, shop: tuple[Source, str]):
+    for n in range(3):
+        send(*shop, {"n": n})
+    InboxEvent.objects.filter(position__lt=3).update(received_at=datetime(2026, 1, 1, tzinfo=UTC))
+    sources.update_source(shop[0], params={"begin": "time", "begin_at": "2026-01-01T00:00:01Z"}, actor=ws.ACTOR)
+    pipeline = published(project, shop[0])
+    first = ws.run(pipeline)
+    assert "First read, from 2026-01-01T00:00:01+00:00 on: 1 message of" in first.mode_reason
+    assert numbers(project) == [2]
+    assert ws.run(pipeline, "seed").state == "succeeded"
+    assert numbers(project) == [0, 1, 2]
+
+
 def test_what_says_nothing_readable_is_set_aside(project: Project, shop: tuple[Source, str]):
     send(*shop, {"n": 1})
     pipeline = published(project, shop[0])

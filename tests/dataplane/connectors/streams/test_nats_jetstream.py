@@ -141,6 +141,19 @@ def test_large_messages_are_taken_few_at_once(port: int, name: str, monkeypatch:
     assert connector.preview(declared(name, x="VARCHAR"), 240).num_rows == 240
 
 
+def test_it_begins_with_a_time(port: int, name: str, do: Do):
+    stream = declared(name, _timestamp="TIMESTAMP WITH TIME ZONE", n="INTEGER")
+    publish(do, name, *(b'{"n": %d}' % n for n in range(4)))
+    everything = read(build(port, name), stream, whole(build(port, name), stream))[0]
+    do("delete_msg", name, 3)
+    connector = build(port, name, begin="time", begin_at=everything[2][0].isoformat())
+    window = whole(connector, stream)
+    assert read(connector, stream, window)[0] == everything[3:]
+    assert connector.plan(stream, "incremental", Mark(seed=True)).rows == 4
+    later = build(port, name, begin="time", begin_at="2100-01-01").plan(stream, "incremental", Mark())
+    assert later.window is None and "no message from 2100-01-01" in later.reason
+
+
 def test_an_empty_stream_has_no_row(port: int, name: str):
     connector = build(port, name)
     assert connector.plan(declared(name, n="INTEGER"), "incremental", Mark()).window is None
@@ -208,6 +221,15 @@ def test_over_tls_the_certificate_is_checked(tmp_path: Path):
             "authenticate",
             "tls",
         )
+
+
+def test_a_token_lets_in_who_has_it(tmp_path: Path):
+    with nats_server(tmp_path, entrance='authorization { token: "s3cret" }') as port:
+        given: dict[str, Any] = {"host": "127.0.0.1", "port": port}
+        stages = list(registry.build("nats_jetstream", given | {"token": "s3cret"}).test())
+        assert all(each.ok for each in stages), stages
+        for wrong in ({"token": "wrong"}, {}):
+            assert failed(registry.build("nats_jetstream", given | wrong)) == ("authenticate", "authentication")
 
 
 def test_a_credentials_file_lets_its_user_in(tmp_path: Path):

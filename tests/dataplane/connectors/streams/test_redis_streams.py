@@ -147,6 +147,27 @@ def test_over_tls_the_certificate_is_checked(client: redis.Redis, redis_url: str
         assert failed(numbered) == ("connect", "tls")
 
 
+def test_a_user_needs_what_the_documentation_says_and_no_more(client: redis.Redis, redis_url: str, key: str):
+    client.xadd(key, {"n": 1})
+    rights = ["+xinfo", "+xrange", "+xrevrange", "+scan", "+ping", "+select"]
+    given = {"user": key, "password": "own-s3cret"}
+    try:
+        for lacking, expected in (("", ""), ("+xrange", "read a row"), ("+xinfo", "list"), ("+ping", "authenticate")):
+            client.acl_deluser(key)
+            some = [each for each in rights if each != lacking]
+            client.acl_setuser(key, enabled=True, passwords=["+own-s3cret"], keys=[key], commands=some)
+            connector = build(redis_url, key, **given)
+            if not lacking:
+                assert all(each.ok for each in connector.test())
+                assert [each.name for each in connector.discover()] == [key]
+                assert connector.preview(declared(key, n="INTEGER")).num_rows == 1
+            else:
+                assert failed(connector) == (expected, "permission_denied")
+        assert failed(build(redis_url, key, user=key, password="wrong")) == ("authenticate", "authentication")
+    finally:
+        client.acl_deluser(key)
+
+
 def test_a_pipeline_may_begin_with_the_newest(client: redis.Redis, redis_url: str, key: str):
     client.xadd(key, {"n": 1})
     connector, stream = build(redis_url, key, begin="newest"), declared(key, n="INTEGER")
@@ -256,6 +277,39 @@ def test_messages_that_no_sample_can_be_made_of_are_no_reason_not_to_read(
     assert connector.columns_now(stream, ()) is None
     arrived, rejected, _ = read(connector, stream, whole(connector, stream))
     assert (arrived, len(rejected)) == ([(1,)], 1)
+
+
+def test_it_begins_with_a_time_and_counts_from_there_on(client: redis.Redis, redis_url: str, key: str):
+    for each in ("1000-1", "2000-1", "2000-2", "3000-1"):
+        client.xadd(key, {"n": each[0]}, id=each)
+    stream = declared(key, n="INTEGER")
+    connector = build(redis_url, key, begin="time", begin_at="1970-01-01T01:00:01.0005+01:00", most_messages=2)
+    plan = connector.plan(stream, "incremental", Mark())
+    said = f"First read, from 1970-01-01T00:00:01.000500+00:00 on: 3 messages of {key} wait, of which a run reads 2"
+    assert plan.window is not None and plan.reason == f"{said} at most."
+    rows_read, _, settled = read(connector, stream, plan.window)
+    assert settled is not None and (rows_read, settled.behind) == ([(2,), (2,)], 1)
+    client.xtrim(key, minid="3000", approximate=False)
+    following = connector.plan(stream, "incremental", Mark(spans=settled.spans)).window
+    assert following is not None and read(connector, stream, following)[0] == [(3,)]
+    assert connector.plan(stream, "incremental", Mark(seed=True)).rows == 1
+    later = build(redis_url, key, begin="time", begin_at="2100-01-01").plan(stream, "incremental", Mark())
+    assert (later.window, later.reason) == (None, f"{key} has no message from 2100-01-01T00:00:00+00:00 on yet.")
+
+
+WRONG_TIMES = [
+    ({"begin": "time"}, "fill in which"),
+    ({"begin": "time", "begin_at": "2026"}, "It is no time"),
+    ({"begin": "time", "begin_at": "0001-01-01T00:00:00+14:00"}, "It is no time"),
+    ({"begin": "time", "begin_at": "1969-12-31"}, "from 1970 to 2199"),
+    ({"begin_at": "2026-01-01"}, "Choose to begin with `time`, or empty it"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), WRONG_TIMES, ids=[str(place) for place in range(len(WRONG_TIMES))])
+def test_a_time_that_makes_no_sense_is_refused(wrong: dict[str, str], said: str):
+    with pytest.raises(ValueError, match=said):
+        registry.build("redis_streams", {"host": "h", **wrong})
 
 
 def test_a_stream_that_is_gone_is_named(redis_url: str, key: str):
