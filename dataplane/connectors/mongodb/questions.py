@@ -57,9 +57,13 @@ class Asking:
         return self._by.later(one, other)
 
     def reached(self, window: Window) -> bool:
-        """Whether there is a document at the end of a window or behind it: one was there when it was planned."""
+        """Whether there is a document at the end of a window or behind it: one was there when it was planned.
+
+        Whatever the stream's filter says of it by now: that it has come here is all that is asked.
+        """
         behind = replace(window, lower=window.upper, reread_from=None, upper=None)
-        return self.documents.count_documents(self.prepared.query(behind), limit=1) > 0
+        everything = replace(self.prepared, filter={})
+        return self.documents.count_documents(everything.query(behind), limit=1) > 0
 
     def counted(self, window: Window) -> int:
         return self.documents.count_documents(self.prepared.query(window))

@@ -403,6 +403,19 @@ def test_a_secondary_that_is_behind_is_not_read(store: Store, mongo: Connector, 
     assert [row[1] for row in rows(tmp_path, mongo, of, window)] == [1]
 
 
+def test_a_secondary_whose_newest_document_no_longer_fits_the_filter_is_read(
+    store: Store, mongo: Connector, tmp_path: Path
+) -> None:
+    first, last_ = ids(2)
+    store.add("things", {"_id": first, "state": "open"}, {"_id": last_, "state": "open"})
+    of = stream(mongo, "things", cursor="_id", row_filter='{"state": "open"}')
+    window = mongo.plan(of, "incremental", Mark()).window
+    store.hello = {"setName": "rs0", "isWritablePrimary": False, "ismaster": False, "secondary": True}
+    store.collections["things"].pop()
+    store.add("things", {"_id": last_, "state": "done"})
+    assert [row[0] for row in rows(tmp_path, mongo, of, window)] == [str(first)]
+
+
 @pytest.mark.parametrize("column", [Column("v", "VARCHAR", native="string"), Column("v", "DATE", native="date")])
 def test_fields_without_an_order_are_no_cursors(store: Store, mongo: Connector, column: Column) -> None:
     store.add("things", {"_id": 1, "v": "x"})
