@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import structlog
-from django.db import connection, transaction
+from django.db import InternalError, OperationalError, connection, transaction
+from psycopg.errors import IdleInTransactionSessionTimeout
 
 ActorKind = Literal["user", "token", "system", "schedule", "webhook", "command", "anonymous"]
 
 # Transaction-local, so a pooled or reused connection can never carry one person's name into another's work.
 SETTING = "manifold.actor"
+# A frozen process may hold locks that others wait for. PostgreSQL ends a transaction in which nobody has asked anything
+# for so long; ours think for seconds at most between two statements, but for one answer of a server of tokens.
+IDLE_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,9 @@ def acting(actor: Actor, request_id: str = "", *, announce: bool = True) -> Iter
 
     The request id is that of the request being answered unless one is given. Nested with the same actor it is one
     transaction with the outer one: no savepoint, and an exception that leaves it undoes the whole. With another actor
-    it is a savepoint, and the outer actor is in force again afterwards. Without `announce` the caller's own first
-    statement sets `SETTING` to `announcement(actor)`: one round trip less where those are counted.
+    it is a savepoint, and the outer actor is in force again afterwards. A transaction that is left idle for
+    `IDLE_SECONDS` is undone by the database. Without `announce` the caller's own first statement sets that bound, and
+    `SETTING` to `announcement(actor)`: one round trip less where those are counted.
     """
     outer = _current.get() if connection.in_atomic_block else None
     mine = _Acting(actor, request_id or (outer.request_id if outer else "") or _request_id())
@@ -56,7 +61,7 @@ def acting(actor: Actor, request_id: str = "", *, announce: bool = True) -> Iter
             yield
         return
     inside_another = connection.in_atomic_block
-    with transaction.atomic():
+    with _told_as_lost(), transaction.atomic():
         if announce:
             _announce(mine)
         token = _current.set(mine)
@@ -67,6 +72,17 @@ def acting(actor: Actor, request_id: str = "", *, announce: bool = True) -> Iter
         if inside_another:
             # A rollback restores the setting by itself; only what goes on has to be told.
             _announce(outer)
+
+
+@contextmanager
+def _told_as_lost() -> Iterator[None]:
+    """An end by `IDLE_SECONDS` is a connection that broke, like any other: whoever repeats a write repeats this one."""
+    try:
+        yield
+    except InternalError as error:
+        if isinstance(error.__cause__, IdleInTransactionSessionTimeout):
+            raise OperationalError(str(error)) from error
+        raise
 
 
 def current_actor() -> Actor | None:
@@ -90,7 +106,10 @@ def announcement(actor: Actor, request_id: str = "") -> str:
 def _announce(state: _Acting | None) -> None:
     value = announcement(state.actor, state.request_id) if state is not None else ""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config(%s, %s, true)", [SETTING, value])
+        cursor.execute(
+            "SELECT set_config(%s, %s, true), set_config('idle_in_transaction_session_timeout', %s, true)",
+            [SETTING, value, f"{IDLE_SECONDS}s"],
+        )
 
 
 def _request_id() -> str:

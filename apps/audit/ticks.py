@@ -17,6 +17,10 @@ log = structlog.get_logger(__name__)
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
+# Longer than ticks last. No longer than this does a frozen process keep the others from a tick.
+_HELD_SECONDS = 900
+_TAKE = "SELECT pg_try_advisory_xact_lock(%s), set_config('idle_in_transaction_session_timeout', %s, true)"
+
 
 def lock_number(name: str) -> int:
     """The number under which PostgreSQL knows the advisory lock of that name."""
@@ -33,8 +37,8 @@ def alone(name: str) -> Iterator[bool]:
         own = psycopg.connect(**connection.get_connection_params())
     try:
         with connection.wrap_database_errors:
-            (held,) = own.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock_number(name)]).fetchone() or (False,)
-        yield held
+            row = own.execute(_TAKE, [lock_number(name), f"{_HELD_SECONDS}s"]).fetchone()
+        yield row is not None and bool(row[0])
     finally:
         # A connection that broke has let go of the lock already. Closing alone would let go of it a moment later.
         with suppress(psycopg.Error):

@@ -17,7 +17,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from psycopg.types.numeric import Int4
 
-from apps.audit.context import SETTING, SYSTEM, acting, announcement
+from apps.audit.context import IDLE_SECONDS, SETTING, SYSTEM, acting, announcement
 from apps.pipelines import failpoints
 from apps.pipelines.execution import closing, dispatch, failures, halting, kinds, release, rows, telling
 from apps.pipelines.execution.claiming import Claim
@@ -70,7 +70,8 @@ def lose(step: uuid.UUID) -> bool:
 _LOCK = f"""
 WITH r AS MATERIALIZED (
   SELECT *, set_config('{SETTING}', %(actor)s, true)
-         || set_config('statement_timeout', '{COMMIT_SECONDS}s', true) AS set
+         || set_config('statement_timeout', '{COMMIT_SECONDS}s', true)
+         || set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true) AS set
   FROM pipelines_run WHERE id = %(run)s FOR NO KEY UPDATE)
 SELECT {rows.RUN}
 FROM r JOIN pipelines_steprun s ON s.run_id = r.id

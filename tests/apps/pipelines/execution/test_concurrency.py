@@ -6,10 +6,14 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
-from apps.pipelines.execution import reaper, sweeps
+from apps.audit import context
+from apps.audit.context import SYSTEM, acting
+from apps.pipelines import starting
+from apps.pipelines.execution import reaper, settling, sweeps
 from apps.pipelines.execution import steps as engine
+from apps.pipelines.execution.claiming import claim
 from apps.pipelines.models import StepRun
 from tests.apps.pipelines.execution.factories import make_run, states_of, step_of
 from tests.inline import run_inline
@@ -59,3 +63,40 @@ def test_two_reapers_lose_a_step_once() -> None:
     together(reaper.reap, reaper.reap, sweeps.repair_runs)
     step = step_of(run, "a")
     assert (step.state, step.lost, step.attempt) == ("ready", 1, 0)
+
+
+def test_a_frozen_process_lets_go_of_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run({"a": {}})
+    holds, over = threading.Event(), threading.Event()
+    undone: list[Exception] = []
+
+    def frozen() -> None:
+        try:
+            with acting(SYSTEM):
+                starting.lock_pipeline(run.pipeline_id)
+                holds.set()
+                over.wait(60)
+        except OperationalError as error:
+            undone.append(error)
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(context, "IDLE_SECONDS", 1)
+    holder = threading.Thread(target=frozen)
+    holder.start()
+    assert holds.wait(30)
+    monkeypatch.undo()
+    with acting(SYSTEM):
+        assert starting.lock_pipeline(run.pipeline_id).pk == run.pipeline_id
+    over.set()
+    holder.join(30)
+    assert len(undone) == 1
+
+
+def test_a_commit_lets_go_as_well() -> None:
+    mine = claim(step_of(make_run({"a": {}}), "a").pk, "one")
+    assert mine is not None
+    with settling._mine(mine) as held, connection.cursor() as cursor:
+        assert held is not None
+        cursor.execute("SHOW idle_in_transaction_session_timeout")
+        assert cursor.fetchone() == (f"{context.IDLE_SECONDS // 60}min",)
