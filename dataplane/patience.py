@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from dataplane.errors import TransientError
@@ -11,12 +11,21 @@ from dataplane.errors import TransientError
 T = TypeVar("T")
 
 
-def within(seconds: float, work: Callable[[], T]) -> T:
+_LEFT: dict[Hashable, threading.Thread] = {}
+"""The work of each name that was left behind, whether it hangs still or has ended since."""
+
+
+def within(seconds: float, work: Callable[[], T], *, name: Hashable = None) -> T:
     """What the work answers, or raises; TransientError `answer_timeout` when that takes longer.
 
     Work that hangs is left behind in a thread of its own, where the time limits of its driver end it. It has to leave
-    the database of whoever waits alone.
+    the database of whoever waits alone. name: of work that is asked for again and again, so that none begins while one
+    of that name hangs: a mounted folder whose server has gone knows no time limit.
     """
+    left = _LEFT.pop(name, None)
+    if left is not None and left.is_alive():
+        _LEFT[name] = left
+        raise _no_answer("It has not answered the question before this one yet")
     answers: list[T] = []
     failures: list[Exception] = []
 
@@ -33,7 +42,12 @@ def within(seconds: float, work: Callable[[], T]) -> T:
         raise failures[0]
     if answers:
         return answers[0]
-    raise TransientError(
-        f"No answer within {seconds:.0f} seconds: the source may be overloaded, or a firewall may drop packets.",
-        code="answer_timeout",
+    if name is not None:
+        _LEFT[name] = thread
+    raise _no_answer(f"No answer within {seconds:.0f} seconds")
+
+
+def _no_answer(said: str) -> TransientError:
+    return TransientError(
+        f"{said}: the source may be overloaded, or a firewall may drop packets.", code="answer_timeout"
     )

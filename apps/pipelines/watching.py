@@ -65,7 +65,10 @@ def _anything_new(pipeline: Pipeline) -> bool:
         survey = planning.survey(document, pipeline.pk, pipeline.project_id, "auto")
         asks = survey.asks.items()
         looks = {key: each for key, each in asks if each.mode == "incremental" and each.connector.family == "file"}
-        answers = within(SECONDS, lambda: {key: answer(replace(each, watch=None)) for key, each in looks.items()})
+        places = frozenset(survey.streams[key].source_id for key in looks)
+        answers = within(
+            SECONDS, lambda: {key: answer(replace(each, watch=None)) for key, each in looks.items()}, name=places
+        )
     except ManifoldError as error:
         log.warning("look_failed", pipeline=pipeline.slug, code=error.code, error=str(error))
         return False

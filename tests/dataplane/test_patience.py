@@ -30,3 +30,25 @@ def test_what_hangs_is_left() -> None:
         assert left.value.code == "answer_timeout"
     finally:
         over.set()
+
+
+def test_what_hangs_is_asked_once() -> None:
+    """However often somebody asks, there is one thread; and another as soon as it has come back."""
+    over, begun = threading.Event(), []
+
+    def hangs() -> int:
+        begun.append(threading.current_thread())
+        over.wait()
+        return 7
+
+    try:
+        for _ in range(3):
+            with pytest.raises(TransientError) as left:
+                within(0.05, hangs, name="folder")
+            assert left.value.code == "answer_timeout"
+        assert within(60, lambda: 8, name="another") == 8
+    finally:
+        over.set()
+    assert len(begun) == 1
+    begun[0].join(60)
+    assert within(60, hangs, name="folder") == 7
