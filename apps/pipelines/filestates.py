@@ -21,15 +21,15 @@ STATES = {
     "gone": "went away before it was read",
 }
 
-# The newest window of a step that names a file says how it went. What a plan has found changed has no digest until it
-# is read again.
+# The newest window of a step that names a file says how it went. What a plan has found changed has no digest until some
+# pipeline reads it again, and then another one than it had here.
 _STATED = """
     WITH steps AS (
         SELECT * FROM unnest(%(steps)s::text[], %(slugs)s::text[], %(sources)s::uuid[], %(streams)s::uuid[])
         WITH ORDINALITY AS s(step, slug, source, stream, place)
     ), taken AS (
         SELECT DISTINCT ON (w.step_key, f ->> 'path') w.step_key, f ->> 'path' AS path, w.state,
-               (f ->> 'size')::bigint AS size, (f ->> 'modified')::timestamptz AS modified
+               (f ->> 'size')::bigint AS size, (f ->> 'modified')::timestamptz AS modified, f ->> 'digest' AS digest
         FROM pipelines_window w JOIN steps ON steps.step = w.step_key AND steps.source = w.source,
              jsonb_array_elements(w.bounds -> 'files') f
         WHERE w.pipeline_id = %(pipeline)s AND w.state <> 'forgotten' AND w.bounds -> 'kind' = '"files"'
@@ -40,7 +40,8 @@ _STATED = """
                  WHEN t.path IS NULL THEN CASE WHEN x.gone_at IS NULL THEN 'pending' ELSE 'gone' END
                  WHEN t.state = 'failed' THEN 'failed'
                  WHEN t.state <> 'done' THEN 'pending'
-                 WHEN x.digest = '' AND (x.size, x.modified) IS DISTINCT FROM (t.size, t.modified) THEN 'changed'
+                 WHEN (x.digest = '' OR x.digest <> t.digest)
+                      AND (x.size, x.modified) IS DISTINCT FROM (t.size, t.modified) THEN 'changed'
                  ELSE 'processed' END AS state
         FROM steps JOIN sources_sourcefile x ON x.stream_id = steps.stream
         LEFT JOIN taken t ON t.step_key = steps.step AND t.path = x.path

@@ -91,6 +91,20 @@ def test_what_is_told_of_files_takes_two_queries_and_no_more_files_than_are_show
     assert filestates.of_pipeline(pipeline, "kept", limit=9) == []
 
 
+def test_another_pipeline_that_has_read_a_changed_file_says_nothing_of_this_one(project: Project, drop: Path):
+    pipeline = ws.published(project, TEXT)
+    ws.run(pipeline)
+    put(drop, "2", "2,21")
+    assert ws.run(pipeline).state == "skipped"
+    other = ws.published(
+        project, TEXT.replace("pipeline: sales", "pipeline: others").replace("dataset: ", "dataset: o")
+    )
+    ws.run(other)
+    assert (states(pipeline)["2"], states(other)["2"]) == ("changed", "processed")
+    assert ws.run(pipeline).state == "skipped"
+    assert states(pipeline)["2"] == "changed"
+
+
 def test_a_file_is_read_once_more_where_a_load_knows_its_rows_again(project: Project, drop: Path):
     pipeline = ws.published(project, MERGED)
     ws.run(pipeline)
