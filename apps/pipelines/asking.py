@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from apps.pipelines import drifting
 from apps.pipelines import windows as w
@@ -70,7 +71,7 @@ def questions(
     asks = {}
     ignored, touched = _ignored(base.streams.values()), _touched(base.streams.values())
     for key, stream in base.streams.items():
-        if key in base.covered:
+        if key in base.passed:
             continue
         connector, config = bindings[key]
         node = base.graph.nodes[key]
@@ -80,22 +81,16 @@ def questions(
             mark = Mark(ignored=skip)
             asks[key] = Ask(connector, config, "full_refresh", mark, may_fail=node.may_fail, watch=watch)
             continue
-        kept = [] if base.way == "seed" else base.windows[key]
-        last = next((each.bounds for each in reversed(kept) if each.bounds["kind"] == "cursor"), None)
-        if last is not None and last["column"] != config.cursor:
-            raise _cursor_changed(key, stream, last["column"], config.cursor)
-        verify = None
+        last = _last_cursor(base, key, config.cursor)
         # Where a backfill has read, or is to read, nobody knows how many rows before the mark were read.
-        if base.way == "verify" and last is not None and not _backfilled(base, key):
-            verify = _verify(base, key, skip)
-        mark = w.mark_of([*kept, *([] if base.way == "seed" else base.sliced[key])], skip)
-        mark = replace(mark, seed=base.way == "seed", touched=touched.get(stream.pk, ()))
+        verifies = base.way == "verify" and last is not None and not _backfilled(base, key)
+        mark = w.mark_of([] if base.way == "seed" else base.all_of(key), skip)
         asks[key] = Ask(
             connector,
             config,
             "incremental",
-            mark,
-            verify,
+            replace(mark, seed=base.way == "seed", touched=touched.get(stream.pk, ())),
+            _verify(base, key, skip) if verifies else None,
             node.may_fail,
             part=part.slice if part and base.way == "slice" else None,
             reserved=reserved,
@@ -103,6 +98,15 @@ def questions(
             picked=picked if connector.family == "file" else None,
         )
     return asks
+
+
+def _last_cursor(base: Survey, key: str, column: str | None) -> dict[str, Any] | None:
+    """The newest bounds along a cursor that count. Raises ConfigurationError where they are of another column."""
+    kept = [] if base.way == "seed" else base.windows[key]
+    last = next((each.bounds for each in reversed(kept) if each.bounds["kind"] == "cursor"), None)
+    if last is not None and last["column"] != column:
+        raise _cursor_changed(key, base.streams[key], last["column"], column)
+    return last
 
 
 def _verify(base: Survey, key: str, skip: frozenset[str]) -> Verify:

@@ -37,13 +37,15 @@ def survey(
     only: Sequence[str] = (),
     part: Part | None = None,
     picked: Picked | None = None,
+    follows: bool = False,
 ) -> Survey:
     """Choose the way, and what to ask. Opens credentials but no connection.
 
     `batch` is the one that a retry has to repeat, `reused` are the extracts whose files it takes over. Of a run of
     `only` some steps the windows of all others stay as they are. `part` is what it reads for a backfill, `picked` the
-    files that it is to read where not all that are new. Raises ConfigurationError for a stream that is gone, a cursor
-    that was changed, or an incremental run that has no mark.
+    files that it is to read where not all that are new. One that `follows` another leaves alone what that one could not
+    bring to its end. Raises ConfigurationError for a stream that is gone, a cursor that was changed, or an incremental
+    run that has no mark.
     """
     left_out = set(document.steps) - set(document.only(only).steps)
     document = document.only(only)
@@ -53,18 +55,7 @@ def survey(
     whole = part is not None or mode == "repair"
     kept = w.kept(pipeline_id) if whole else w.deciding(pipeline_id, batch)
     base = _with_windows(base, [each for each in kept if each.step_key not in left_out])
-    if not base.windows:
-        base = replace(base, reason="Every extract reads its whole stream.")
-    elif batch is not None:
-        base = _retried(base, batch)
-    elif part is not None:
-        _refuse_another_stream(base)
-        base = replace(base, way="slice", reason=part.said)
-    elif mode == "seed":
-        base = replace(base, way="seed", reason="Everything is read again because the mode is seed.")
-    else:
-        _refuse_another_stream(base)
-        base = _by_windows(base, mode)
+    base = _chosen(base, mode, batch, part, follows=follows)
     if base.way == "repeat" and part is None:
         _refuse_late_rows(base)
     if base.way == "repeat" and batch is None and picked is not None:
@@ -75,7 +66,8 @@ def survey(
         base = replace(base, others=())
     bindings = asking.bindings_of(document, streams)
     if base.way == "slice" and part is not None and not part.again:
-        base = replace(base, covered=frozenset(asking.covered(base, bindings, part)))
+        covered = asking.covered(base, bindings, part)
+        base = replace(base, passed=dict.fromkeys(covered, "This slice was read before."))
     reserved = backfills.reserved(pipeline_id) if base.way in ("new", "repeat") and part is None else ()
     return replace(base, asks=asking.questions(base, bindings, part, reserved, picked if base.way == "new" else None))
 
@@ -167,7 +159,8 @@ def summary(plan: Plan, document: Document) -> dict[str, Any]:
         if plan.skip:
             entry["skip_reason"] = entry["skip_reason"] or plan.skip
         steps.append(entry)
-    return {"mode": plan.mode, "mode_reason": plan.skip or plan.reason, "steps": steps, "then": plan.then}
+    said = {"mode": plan.mode, "mode_reason": plan.skip or plan.reason, "steps": steps}
+    return said | {"then": plan.then, "waits": list(plan.waits)}
 
 
 def stream_of(spec: Any, project_id: uuid.UUID, step_key: str) -> Stream:
@@ -219,18 +212,47 @@ def _refuse_another_stream(base: Survey) -> None:
             )
 
 
+def _chosen(base: Survey, mode: str, batch: uuid.UUID | None, part: Part | None, *, follows: bool) -> Survey:
+    """The way that it goes, and why."""
+    if not base.windows:
+        return replace(base, reason="Every extract reads its whole stream.")
+    if batch is not None:
+        return _retried(base, batch)
+    if mode == "seed" and part is None:
+        return replace(base, way="seed", reason="Everything is read again because the mode is seed.")
+    _refuse_another_stream(base)
+    if part is not None:
+        return replace(base, way="slice", reason=part.said)
+    return _by_windows(base, mode, follows=follows)
+
+
 def _retried(base: Survey, batch: uuid.UUID) -> Survey:
     if not Window.objects.filter(batch=batch).exclude(state="forgotten").exists():
         return replace(base, way="overtaken", reason="A seed has read everything again: nothing is left.")
     return replace(base, way="repeat", batch=batch, retry=True, reason="Repeats what the retried run had read.")
 
 
-def _by_windows(base: Survey, mode: str) -> Survey:
-    """Repeat the oldest batch that has not arrived; else, as the mode says, a failed one, or go on."""
+def _by_windows(base: Survey, mode: str, *, follows: bool) -> Survey:
+    """Repeat the oldest batch that has not arrived; else, as the mode says, a failed one, or go on.
+
+    Those that stay open although all of their steps had their turn come last, each in turn, and not in a run that
+    follows another; their extracts read nothing until they have arrived.
+    """
     every = sorted((each for kept in base.windows.values() for each in kept), key=lambda each: each.pk)
-    unfinished = [each for each in every if each.state in w.OPEN]
-    if unfinished:
-        batch = unfinished[0].batch
+    unfinished = list(dict.fromkeys(each.batch for each in every if each.state in w.OPEN))
+    stuck = w.stuck(unfinished)
+    repeated = [each for each in unfinished if not (follows and each in stuck)]
+    batch = min(repeated, key=lambda each: str(stuck.get(each, "")), default=None)
+    held = {key: each.batch for key, kept in base.windows.items() for each in kept if each.state != "done"}
+    base = replace(
+        base,
+        passed={
+            key: f"It goes on when what run {each} had begun has arrived."
+            for key, each in held.items()
+            if each in stuck and each != batch
+        },
+    )
+    if batch is not None:
         return replace(base, way="repeat", batch=batch, reason=f"Repeats what run {batch} had read but not loaded.")
     if mode == "repair":
         return _repair(base, list(dict.fromkeys(each.batch for each in every if each.state == "failed")))
@@ -241,7 +263,9 @@ def _by_windows(base: Survey, mode: str) -> Survey:
             code="never_read",
             evidence={"steps": never},
         )
-    return replace(base, way="new")
+    anew = w.planned_anew(each for key, own in base.windows.items() if key not in base.passed for each in own)
+    kept = {key: [each for each in own if each not in anew] for key, own in base.windows.items()}
+    return replace(base, way="new", windows=kept, anew=tuple(anew))
 
 
 def _unfinished(base: Survey) -> ConfigurationError:

@@ -29,8 +29,9 @@ class Survey:
     """What the rows say before any source is asked.
 
     windows: all that still count, by incremental extract, the oldest first; `sliced` those that backfills have read.
-    others: those that no extract reads any more. covered: extracts whose slice was read before. batch: the one that is
-    repeated. then: the mode of the run that has to follow, if rows say so.
+    others: those that no extract reads any more. anew: those that were never read and are planned anew. passed: why
+    extracts read nothing, whatever their sources hold. batch: the one that is repeated. then: the mode of the run that
+    has to follow, if rows say so.
     """
 
     way: Way
@@ -42,16 +43,18 @@ class Survey:
     retry: bool = False
     windows: dict[str, list[Window]] = field(default_factory=dict)
     sliced: dict[str, list[Window]] = field(default_factory=dict)
-    covered: frozenset[str] = frozenset()
+    passed: dict[str, str] = field(default_factory=dict)
     others: tuple[Window, ...] = ()
+    anew: tuple[Window, ...] = ()
     reused: frozenset[str] = frozenset()
     then: str | None = None
     asks: dict[str, Ask] = field(default_factory=dict)
 
     @property
     def stale(self) -> tuple[uuid.UUID, ...]:
-        """Open windows that nobody will read again."""
-        return tuple(each.pk for each in self.others if each.state in w.OPEN and each.backfill_id is None)
+        """Windows that nobody will read again."""
+        left = [each for each in self.others if each.state in w.OPEN and each.backfill_id is None]
+        return tuple(each.pk for each in (*left, *self.anew))
 
     @property
     def renamed(self) -> dict[tuple[str, uuid.UUID, str], str]:
@@ -109,7 +112,8 @@ class Reading:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does. `skip`: why it ends at once. `then`: the mode of the run that has to follow it, if any."""
+    """What a run does. `skip`: why it ends at once. `then`: the mode of the run that has to follow it, if any. `waits`:
+    the extracts that have something new, which it does not read."""
 
     mode: str
     reason: str
@@ -120,6 +124,7 @@ class Plan:
     renamed: dict[tuple[str, uuid.UUID, str], str] = field(default_factory=dict)
     replaces: bool = False
     then: str | None = None
+    waits: tuple[str, ...] = ()
 
 
 def _shown(span: dict[str, Any]) -> dict[str, Any]:
@@ -139,12 +144,12 @@ def conclude(survey: Survey, answers: dict[str, Answer]) -> Plan:
     if survey.way == "verify":
         return _verified(survey, fresh, answers)
     if survey.way == "repeat":
-        readings = tuple(_again(survey, each, answers[each.key]) for each in fresh)
+        readings = tuple(x if x.key in survey.passed else _again(survey, x, answers[x.key]) for x in fresh)
         if survey.retry or any(each.window and each.window.state != "done" for each in readings):
-            waits = any(each.incremental and each.bounds for each in fresh)
+            waits = tuple(each.key for each in fresh if each.incremental and each.bounds)
             then = survey.then or ("auto" if waits else None)
-            stale, renamed = survey.stale, survey.renamed
-            return Plan("repair", survey.reason, readings, survey.batch, stale=stale, renamed=renamed, then=then)
+            plan = Plan("repair", survey.reason, readings, survey.batch, stale=survey.stale, then=then, waits=waits)
+            return replace(plan, renamed=survey.renamed)
         # Every file of the batch was ignored since: nothing of it is left to arrive.
         gone = tuple(each for each in survey.repeated().values() if each.state != "done")
         survey = replace(survey, way="new", reason="", others=survey.others + gone)
@@ -195,8 +200,8 @@ def _go_on(survey: Survey, readings: tuple[Reading, ...]) -> Plan:
 def _fresh(survey: Survey, key: str, answers: dict[str, Answer]) -> Reading:
     """What an extract would read if nothing had to be repeated."""
     stream, incremental = survey.streams[key], survey.graph.nodes[key].incremental
-    if key in survey.covered:
-        return Reading(key, stream, incremental, None, "This slice was read before.")
+    if key in survey.passed:
+        return Reading(key, stream, incremental, None, survey.passed[key])
     answer = answers[key]
     planned = answer.planned
     if planned is None:

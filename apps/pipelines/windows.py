@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Literal
 
 from django.db import connection
 from django.db.models.functions import Now
 
 from apps.pipelines.graph import PLAN, Graph, Node
-from apps.pipelines.models import Backfill, Run, Window
+from apps.pipelines.models import Backfill, Run, StepRun, Window
 from apps.pipelines.states import STEP_DONE
 from apps.sources.models import Stream
 from dataplane.connectors.base import FileRef, Mark, Span
@@ -289,20 +289,56 @@ def close_with(run: Run) -> bool:
     return failed
 
 
-def left_open(run: Run) -> bool:
-    """Whether the next run repeats the batch of this one."""
-    return any(each.state in OPEN for each in in_batch(run.batch).values())
+def held_up(run: Run) -> set[str]:
+    """The steps that read nothing new before the batch of a run has arrived; none where no run repeats it."""
+    batch = in_batch(run.batch)
+    if not any(each.state in OPEN for each in batch.values()):
+        return set()
+    return {key for key, each in batch.items() if each.state != "done"}
+
+
+def stuck(batches: Collection[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
+    """Those of some open batches that a run of all steps has left open, with the newest such run.
+
+    A step that is allowed to fail has kept others from their turn, and may do so for long.
+    """
+    runs = Run.objects.filter(batch__in=batches, state="succeeded", only=[]).order_by("id")
+    return {batch: pk for batch, pk in runs.values_list("batch", "pk") if batch is not None}
 
 
 def _would_come_again(window: Window) -> bool:
-    """Whether a plan finds all of an open window again if there is none: nothing of it was ever read.
+    """Whether a plan finds all of a window again if there is none: nothing of it was ever read.
 
-    Without the window of a seed its dataset would not be replaced, and messages that are left out would not be.
+    Without the window of a seed its dataset would not be replaced, and messages that are left out would not be; files
+    that somebody has picked to be read once more are new to nobody.
     """
     bounds: dict[str, Any] = window.bounds
-    reads = bounds["kind"] != "offsets" or any(each["lower"] != each["upper"] for each in bounds["spans"])
-    live = window.backfill_id is None and not window.replaces
-    return live and reads and window.rows is None and not _has_newer(window)
+    if window.backfill_id is not None or window.replaces or window.rows is not None or _has_newer(window):
+        return False
+    if bounds["kind"] == "files":
+        return _known_files(window).isdisjoint(each["path"] for each in bounds["files"])
+    return bounds["kind"] != "offsets" or any(each["lower"] != each["upper"] for each in bounds["spans"])
+
+
+def _known_files(window: Window) -> set[str]:
+    """The files that other windows of the same step and stream have named."""
+    chain = Window.objects.filter(
+        pipeline_id=window.pipeline_id, step_key=window.step_key, source=window.source, stream=window.stream
+    )
+    others = chain.filter(bounds__kind="files").exclude(state="forgotten").exclude(pk=window.pk)
+    return {each["path"] for files in others.values_list("bounds__files", flat=True) for each in files}
+
+
+def planned_anew(windows: Iterable[Window]) -> list[Window]:
+    """Those that a branch which may fail could not even read because its source was away for a moment, or the machine
+    at fault. A plan finds all of each again; what is wrong with rows themselves waits for a repair."""
+    return [each for each in windows if each.state == "failed" and _would_come_again(each) and _was_away(each)]
+
+
+def _was_away(window: Window) -> bool:
+    steps = StepRun.objects.filter(run__batch=window.batch, key=window.step_key, state="failed")
+    error = steps.order_by("-run_id").values_list("error", flat=True).first()
+    return bool(error and error["retryable"])
 
 
 def steps_left_out(run: Run, graph: Graph) -> set[str]:

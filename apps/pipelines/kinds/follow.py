@@ -14,8 +14,8 @@ def follow(run: Run) -> None:
     """Close the windows of a run that has succeeded, and start what waits behind a repeated batch.
 
     While a batch was repeated newer data may have come, and nobody should wait for tomorrow's schedule to see it. A
-    branch that failed again, or was skipped, is not repeated at once, and nothing follows a run of only some steps.
-    What dead executions have left behind goes after the commit.
+    branch that failed again, or was skipped, is not repeated at once; what follows is for the others alone. Nothing
+    follows a run of only some steps. What dead executions have left behind goes after the commit.
     """
     transaction.on_commit(lambda: collecting.collect_strays(run.pk), robust=True)
     if run.backfill is not None and run.backfill.state == "cancelled":
@@ -28,7 +28,10 @@ def follow(run: Run) -> None:
     output = run.steps.filter(key=PLAN).values_list("output", flat=True).first() or {}
     mode = output.get("then")
     version = run.pipeline.published
-    if mode is None or version is None or run.only or (mode == "repair" and failed) or windows.left_open(run):
+    if mode is None or version is None or run.only:
+        return
+    held = windows.held_up(run)
+    if (mode == "repair" and (failed or held)) or (held and held.issuperset(output.get("waits", ()))):
         return
     if run.pipeline.runs.filter(state="pending", backfill=None).exists():
         return

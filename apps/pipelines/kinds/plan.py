@@ -35,6 +35,7 @@ class PlanAdapter(KindAdapter):
             only=run.only,
             part=backfills.part_of(run),
             picked=planning.picked_by(run),
+            follows=run.trigger == "follow_up",
         )
         return new_context(step, {}, {"asks": survey.asks, "survey": survey}), PlanSpec()
 

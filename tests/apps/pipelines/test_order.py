@@ -160,6 +160,74 @@ def test_a_seed_that_was_skipped_replaces_its_dataset_with_the_next_run(project:
     assert ws.rows(project, "orders", "id") == {(2,): 1}
 
 
+BESIDE = """
+  visits: {extract: {source: visits, stream: visits, mode: incremental}}
+  visits_kept: {load: {input: visits, dataset: visits}}
+"""
+
+
+@pytest.fixture
+def visits(project: Project, drop: Path) -> Path:
+    folder = drop / "visits"
+    folder.mkdir()
+    ws.write(folder, "visits_1.csv", ["id", "1"])
+    ws.files_source(project, folder, "visits")
+    return folder
+
+
+def visited(project: Project) -> set[int]:
+    return {int(each) for (each,) in ws.rows(project, "visits", "id")}
+
+
+def test_what_waits_for_a_broken_step_keeps_no_other_branch_from_what_is_new(
+    project: Project, drop: Path, visits: Path
+):
+    """A seed of orders waits for customers, which stay broken; visits go on, and no run tries for ever."""
+    pipeline = ws.published(project, OPTIONAL + BESIDE)
+    ws.run(pipeline)
+    ws.write(drop, "orders_2.csv", ["id,customer", "2,8"])
+    broken(drop, pipeline, "seed")
+    runs = Run.objects.count()
+    for each in (2, 3):
+        ws.write(visits, f"visits_{each}.csv", ["id", str(each)])
+        ws.write(drop, f"orders_{each + 1}.csv", ["id,customer", f"{each + 1},8"])
+        assert (ws.run(pipeline).mode, visited(project)) == ("repair", set(range(1, each + 1)))
+        followed = Run.objects.latest("id")
+        assert (followed.trigger, followed.mode, followed.outcome) == ("follow_up", "incremental", "clean")
+        assert "It goes on when what run" in ws.output(followed, "plan")["steps"][0]["skip_reason"]
+    assert (ws.run(pipeline).outcome, Run.objects.count()) == ("partial", runs + 5)
+    assert ws.rows(project, "orders", "id") == {(1,): 1}
+    ws.write(drop, "customers_2.csv", ["id", "8"])
+    assert ws.run(pipeline).outcome == "clean"
+    assert ws.rows(project, "orders", "id") == {(each,): 1 for each in (1, 2, 3, 4)}
+    assert ws.run(pipeline).state == "skipped"
+
+
+def test_what_a_run_beside_it_could_not_load_comes_first(project: Project, drop: Path, visits: Path):
+    pipeline = ws.published(project, OPTIONAL + BESIDE)
+    ws.run(pipeline)
+    broken(drop, pipeline, "seed")
+    ws.write(visits, "visits_2.csv", ["id"]).write_bytes(b"")
+    assert (ws.run(pipeline).outcome, Run.objects.latest("id").state) == ("partial", "failed")
+    ws.write(visits, "visits_2.csv", ["id", "2"])
+    assert (ws.run(pipeline).outcome, visited(project)) == ("clean", {1, 2})
+    assert ws.run(pipeline).outcome == "partial"
+
+
+def test_files_that_are_read_once_more_are_not_forgotten_where_they_were_skipped(project: Project, drop: Path):
+    merged = OPTIONAL.replace("dataset: orders}", "dataset: orders, mode: merge, key: [id]}")
+    pipeline = ws.published(project, merged)
+    ws.run(pipeline)
+    ws.write(drop, "orders_1.csv", ["id,customer", "1,8"])
+    ws.write(drop, "customers_2.csv", ["id"]).write_bytes(b"")
+    started = services.start_run(pipeline, actor=ws.ACTOR, files=["orders_1.csv", "customers_2.csv"], again=True)
+    ws.work()
+    assert ws.states(started)["orders"] == "skipped"
+    ws.write(drop, "customers_2.csv", ["id", "8"])
+    assert ws.run(pipeline).outcome == "clean"
+    assert ws.rows(project, "orders", "customer") == {(8,): 1}
+
+
 def test_windows_of_one_say_nothing_of_the_other(project: Project, drop: Path):
     """An order is loaded by its own windows: a customer's that comes later does not load it again."""
     pipeline = ws.published(project, TEXT)
