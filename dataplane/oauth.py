@@ -13,7 +13,8 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -27,6 +28,8 @@ _MOST_WORDS = 200
 _MOST_SECONDS = 20 * 365 * 86400.0
 _DEVICE_SECONDS, _MOST_DEVICE_SECONDS = 900.0, 3600.0
 _INTERVAL, _MOST_INTERVAL = 5, 60
+# A token whose end nobody tells is taken to hold so long; each is renewed so many seconds before its end.
+_LASTS, _EARLY = 3600.0, 120.0
 _WORD = re.compile(r"[a-z_]{1,60}")
 _DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 # Beside invalid_grant, what GitHub and Slack say of a code or a token that does not hold.
@@ -83,6 +86,23 @@ class Grant(Protocol):
 
     def token(self, refused: str = "") -> Token:
         """A token that holds, and another than the one that the API has refused. Raises ManifoldError."""
+
+
+class Renewed:
+    """A token that is asked for once it is needed, and again before it ends. ask: gives a new one."""
+
+    def __init__(self, ask: Callable[[], Tokens]) -> None:
+        self._ask = ask
+        self._token = ""
+        self._ends = 0.0
+
+    @property
+    def text(self) -> str:
+        """One that holds. Raises ManifoldError."""
+        if time.monotonic() >= self._ends:
+            found = self._ask()
+            self._token, self._ends = found.access, time.monotonic() + (found.lasts or _LASTS) - _EARLY
+        return self._token
 
 
 class TokensRefused(ConfigurationError):

@@ -8,6 +8,7 @@ import hmac
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -34,9 +35,10 @@ def command() -> str | None:
 
 @dataclass
 class Azurite:
-    """A running server."""
+    """A running server. trusted: the certificate that it shows, where it speaks TLS."""
 
     endpoint: str
+    trusted: Path | None = None
 
     def make(self, container: str) -> None:
         self._put(f"/{container}?restype=container")
@@ -60,7 +62,8 @@ class Azurite:
         lines += [f"/{ACCOUNT}{parts.path}", *(f"{name}:{value}" for name, value in sorted(parse_qsl(parts.query)))]
         told["Content-Type"] = "application/octet-stream"
         told["Authorization"] = f"SharedKey {ACCOUNT}:{signature(chr(10).join(lines))}"
-        httpx.request(method, url, content=content, headers=told, trust_env=False).raise_for_status()
+        trust = ssl.create_default_context(cafile=self.trusted)
+        httpx.request(method, url, content=content, headers=told, trust_env=False, verify=trust).raise_for_status()
 
 
 def signature(text: str) -> str:
@@ -76,14 +79,21 @@ def shared_access(permissions: str = "rl") -> str:
 
 
 @contextmanager
-def serving(program: str, folder: Path) -> Iterator[Azurite]:
-    """The server while the block lasts, with its files in the folder."""
+def serving(program: str, folder: Path, certificate: Path | None = None) -> Iterator[Azurite]:
+    """The server while the block lasts, with its files in the folder.
+
+    certificate: for `localhost`, with its key; with it the server takes tokens of Entra ID. It reads their claims, and
+    does not look who has signed them.
+    """
     words = [program, "--blobHost", "127.0.0.1", "--blobPort", "0", "--location", str(folder), "--disableTelemetry"]
+    if certificate:
+        words += ["--oauth", "basic", "--cert", str(certificate), "--key", str(certificate)]
     environment = {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}
     said = folder / "said"
     with said.open("wb") as out, subprocess.Popen(words, stdout=out, stderr=out, env=environment) as process:
         try:
-            yield Azurite(f"{_address(process, said)}/{ACCOUNT}")
+            address = _address(process, said).replace("127.0.0.1", "localhost" if certificate else "127.0.0.1")
+            yield Azurite(f"{address}/{ACCOUNT}", certificate)
         finally:
             process.kill()
 
@@ -91,7 +101,7 @@ def serving(program: str, folder: Path) -> Iterator[Azurite]:
 def _address(process: subprocess.Popen[bytes], said: Path) -> str:
     until = time.monotonic() + 60
     while time.monotonic() < until and process.poll() is None:
-        if found := re.search(r"successfully listens on (http://127\.0\.0\.1:\d+)\n", said.read_text()):
+        if found := re.search(r"successfully listens on (https?://127\.0\.0\.1:\d+)\n", said.read_text()):
             return found[1]
         time.sleep(0.05)
     raise RuntimeError(f"Azurite did not start: {said.read_text()}")

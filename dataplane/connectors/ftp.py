@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
@@ -16,29 +16,29 @@ import certifi
 from pydantic import Field, field_validator
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import Capabilities, FileRef
+from dataplane.connectors.base import FileRef
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.found import Found, gone, size_told
-from dataplane.connectors.files.place import Place, Work
-from dataplane.connectors.files.remote import Remote, Spool, bounded, changed
+from dataplane.connectors.files.remote import Remote, changed
 from dataplane.connectors.files.server import (
-    DEEPEST,
     IDLE_SECONDS,
     SUGGESTED,
+    Entry,
+    FileServer,
+    Kind,
     ServerParams,
     connected,
-    fit,
     lost,
     names_encoding,
     no_folder,
     not_admitted,
 )
+from dataplane.connectors.files.spooled import Spooled
 from dataplane.errors import ConfigurationError, DataError
-from dataplane.net import resolve
 
 _PIECE = 1 << 18
 _UNKNOWN_COMMAND = ("500", "501", "502", "504")
+_KINDS: dict[str, Kind] = {"file": "file", "dir": "folder", "cdir": "itself", "pdir": "itself"}
 
 
 class FtpParams(ServerParams):
@@ -64,41 +64,18 @@ class FtpParams(ServerParams):
         return value
 
 
-class FtpSession(Remote):
-    """One session; nothing is opened before its steps."""
+class FtpSession(FileServer):
+    """One session."""
 
     def __init__(self, params: FtpParams) -> None:
+        super().__init__(params)
         self._params = params
         self._root = params.path.rstrip("/")
         self._ftp: ftplib.FTP | None = None
 
-    def steps(self) -> Sequence[Work]:
-        return [("resolve", self._resolve), ("connect", self._connect), ("authenticate", self._authenticate)]
-
-    def files(self) -> tuple[list[Found], list[str]]:
-        found: list[Found] = []
-        warnings: list[str] = []
-        folders = [("", 0)]
-        while folders:
-            folder, depth = folders.pop()
-            for name, facts in self._entries(folder):
-                path = f"{folder}/{name}".lstrip("/")
-                kind = facts.get("type", "").lower()
-                if kind in ("cdir", "pdir") or not fit(path, warnings):
-                    continue
-                if kind == "dir" and depth < DEEPEST:
-                    folders.append((path, depth + 1))
-                elif kind == "file":
-                    found.append(_found(path, facts.get("size", ""), facts.get("modify", "")))
-            bounded(found, self._params.path)
-        return found, warnings
-
     def stat(self, path: str) -> Found:
         with self._told(gone(path)):
-            self._session.voidcmd("TYPE I")
-            size = self._session.sendcmd(f"SIZE {self._at(path)}").partition(" ")[2]
-            modified = self._session.sendcmd(f"MDTM {self._at(path)}").partition(" ")[2]
-        return _found(path, size, modified)
+            return Found(path, "", *self._facts(path))
 
     def read(self, found: Found) -> Iterator[bytes]:
         with self._told(gone(found.path)):
@@ -126,9 +103,6 @@ class FtpSession(Remote):
         assert self._ftp is not None, "the session has not been opened"
         return self._ftp
 
-    def _resolve(self) -> str:
-        return f"{self._params.host} is {', '.join(resolve(self._params.host, self._params.port))}."
-
     def _connect(self) -> str:
         params = self._params
         self._ftp = _Pinned(params.certificate) if params.tls == "required" else ftplib.FTP()  # noqa: S321  chosen by whoever added the source
@@ -153,26 +127,31 @@ class FtpSession(Remote):
                 self._session.prot_p()
         return f"{params.user} is let in."
 
-    def _entries(self, folder: str) -> list[tuple[str, dict[str, str]]]:
-        """What a folder holds, with type, size and time. A server without MLSD lists the files of one folder only."""
+    def _entries(self, folder: str) -> list[Entry]:
+        """What a folder holds. A server without MLSD lists the files of one folder only."""
         place = self._at(folder)
-        with self._told(no_folder(self._params.path)):
+        with self._told(no_folder(self._folder)):
             try:
-                return list(self._session.mlsd(place, facts=["type", "size", "modify"]))
+                return [_entry(*each) for each in self._session.mlsd(place, facts=["type", "size", "modify"])]
             except ftplib.error_perm as error:
                 if not str(error).startswith(_UNKNOWN_COMMAND):
                     raise
             names = [each.rpartition("/")[2] for each in self._session.nlst(place or ".")]
-        return [(name, facts) for name in names if (facts := self._facts(f"{folder}/{name}".lstrip("/")))]
+        return [found for name in names if (found := self._asked_alone(folder, name))]
 
-    def _facts(self, path: str) -> dict[str, str] | None:
-        """Size and time of a file, asked one by one; None for what is no file."""
+    def _asked_alone(self, folder: str, name: str) -> Entry | None:
+        """A file that was only named; None for what is no file."""
+        path = f"{folder}/{name}".lstrip("/")
         with suppress(DataError), self._told(gone(path)):
-            self._session.voidcmd("TYPE I")
-            size = self._session.sendcmd(f"SIZE {self._at(path)}").partition(" ")[2]
-            modified = self._session.sendcmd(f"MDTM {self._at(path)}").partition(" ")[2]
-            return {"type": "file", "size": size, "modify": modified}
+            return Entry(name, "file", *self._facts(path))
         return None
+
+    def _facts(self, path: str) -> tuple[int, int]:
+        """Size of a file, and when it changed. Raises what ftplib raises."""
+        self._session.voidcmd("TYPE I")
+        size = self._session.sendcmd(f"SIZE {self._at(path)}").partition(" ")[2]
+        modified = self._session.sendcmd(f"MDTM {self._at(path)}").partition(" ")[2]
+        return size_told(size), _nanoseconds(modified)
 
     def _at(self, path: str) -> str:
         return "/".join(each for each in (self._root, path) if each)
@@ -199,14 +178,13 @@ class FtpSession(Remote):
             raise lost(self._params.host) from None
 
 
-class Ftp(FileConnector):
+class Ftp(Spooled):
     """A folder on an FTP server."""
 
     key = "ftp"
     title = "FTP and FTPS"
     summary = "Files in a folder of an FTP server, with or without TLS, by name pattern, whole or only new ones."
     tested_with = "the FTP server pyftpdlib, with and without TLS"
-    capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[FtpParams]] = FtpParams
     params: FtpParams
 
@@ -216,8 +194,8 @@ class Ftp(FileConnector):
 
     suggested = SUGGESTED
 
-    def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:
-        return Spool(FtpSession(self.params), sample=sample, within=within, largest=self.params.largest)
+    def _remote(self, *, sample: bool, known: Sequence[FileRef]) -> Remote:
+        return FtpSession(self.params)
 
 
 class _Pinned(ftplib.FTP_TLS):
@@ -255,15 +233,19 @@ class _Pinned(ftplib.FTP_TLS):
             )
 
 
-def _found(path: str, size: str, modified: str) -> Found:
-    """Size and time as the server writes them; what it writes otherwise counts as nothing."""
+def _entry(name: str, facts: Mapping[str, str]) -> Entry:
+    kind = _KINDS.get(facts.get("type", "").lower(), "other")
+    return Entry(name, kind, size_told(facts.get("size", "")), _nanoseconds(facts.get("modify", "")))
+
+
+def _nanoseconds(modified: str) -> int:
+    """A time as the server writes it; what it writes otherwise counts as nothing."""
     try:
         seconds, _, part = modified.strip().partition(".")
         moment = datetime.strptime(seconds, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-        changed_at = int(moment.timestamp()) * 1_000_000_000 + int(part.ljust(6, "0")[:6] or 0) * 1_000
+        return int(moment.timestamp()) * 1_000_000_000 + int(part.ljust(6, "0")[:6] or 0) * 1_000
     except (ValueError, OverflowError):
-        changed_at = 0
-    return Found(path, "", size_told(size), changed_at)
+        return 0
 
 
 def _no_tls(host: str, why: str) -> ConfigurationError:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -15,13 +15,14 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from dataplane.connectors import web
-from dataplane.connectors.base import Capabilities, FileRef, secret_field
+from dataplane.connectors.base import FileRef, secret_field
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.found import Found, gone, size_told
-from dataplane.connectors.files.place import Place, Work
-from dataplane.connectors.files.remote import SAMPLE, Remote, Spool, by_lines, changed, resuming, sound, too_large
+from dataplane.connectors.files.place import Work
+from dataplane.connectors.files.remote import SAMPLE, Remote, by_lines, changed, resuming, sound, too_large
 from dataplane.connectors.files.settings import format_of
+from dataplane.connectors.files.spooled import Spooled
+from dataplane.connectors.files.store import web_time
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from dataplane.http import Answer, Http, origin, shown, with_parameters
 from dataplane.net import resolve_public
@@ -75,10 +76,6 @@ class HttpFilesParams(BaseModel):
     largest_mb: int = Field(10_240, ge=1, title="Largest file", description="In MB.")
     most_seconds: int = Field(3_600, ge=1, le=86_400, title="Longest download", description="In seconds.")
 
-    @property
-    def largest(self) -> int:
-        return self.largest_mb * 1_000_000
-
     @field_validator("urls")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -100,6 +97,7 @@ class Downloads(Remote):
         self, params: HttpFilesParams, networks: Sequence[str], known: Sequence[FileRef], *, sample: bool
     ) -> None:
         self._params = params
+        self._largest = params.largest_mb * 1_000_000
         self._sample = sample
         self._networks = networks
         self._known = {each.path: each for each in known}
@@ -194,20 +192,19 @@ class Downloads(Remote):
             size += len(chunk)
             if self._sample and size > SAMPLE and by_lines(path):
                 return Found(path, "", SAMPLE + 1, _modified(answer.headers), _version(answer))
-            if size > self._params.largest:
-                raise too_large(path, self._params.largest)
+            if size > self._largest:
+                raise too_large(path, self._largest)
             digest.update(chunk)
         return Found(path, "", size, _modified(answer.headers), _version(answer) or _OURS + digest.hexdigest())
 
 
-class HttpFiles(FileConnector):
+class HttpFiles(Spooled):
     """Downloads, read like the files of a folder."""
 
     key = "http_files"
     title = "Downloads (HTTP)"
     summary = "Files at web addresses, read whole, or only when they are new: unchanged ones are not downloaded again."
     tested_with = "a web server on loopback"
-    capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[HttpFilesParams]] = HttpFilesParams
     params: HttpFilesParams
 
@@ -219,9 +216,8 @@ class HttpFiles(FileConnector):
     def _reads_changed(self) -> bool:
         return self.params.when_changed == "read_again"
 
-    def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:
-        remote = Downloads(self.params, self.networks, known, sample=sample)
-        return Spool(remote, sample=sample, within=within, largest=self.params.largest)
+    def _remote(self, *, sample: bool, known: Sequence[FileRef]) -> Remote:
+        return Downloads(self.params, self.networks, known, sample=sample)
 
 
 def named(lines: Sequence[str]) -> dict[str, str]:
@@ -329,10 +325,7 @@ def _own(version: str) -> bool:
 
 def _modified(headers: Mapping[str, str]) -> int:
     """When the file was changed, in nanoseconds; 0 where the server does not say."""
-    try:
-        return int(parsedate_to_datetime(headers.get("last-modified", "")).timestamp()) * 1_000_000_000
-    except (ValueError, TypeError, OverflowError):
-        return 0
+    return web_time(headers.get("last-modified", ""))
 
 
 def _nanoseconds(text: str) -> int:

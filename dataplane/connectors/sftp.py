@@ -17,28 +17,27 @@ from typing import Any, ClassVar
 from pydantic import Field, model_validator
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import Capabilities, FileRef, secret_field
+from dataplane.connectors.base import FileRef, secret_field
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.found import Found, gone
-from dataplane.connectors.files.place import Place, Work
-from dataplane.connectors.files.remote import Remote, Spool, bounded, changed
+from dataplane.connectors.files.remote import Remote, changed
 from dataplane.connectors.files.server import (
     CONNECT_SECONDS,
-    DEEPEST,
     IDLE_SECONDS,
     SUGGESTED,
+    Entry,
+    FileServer,
+    Kind,
     ServerParams,
     connected,
-    fit,
     forbidden,
     lost,
     names_encoding,
     no_folder,
     not_admitted,
 )
+from dataplane.connectors.files.spooled import Spooled
 from dataplane.errors import ConfigurationError
-from dataplane.net import resolve
 
 # Servers answer pieces of this size; so many are asked for at once.
 _PIECE = 32_768
@@ -69,46 +68,28 @@ class SftpParams(ServerParams):
         return self
 
 
-class SftpSession(Remote):
-    """One session; nothing is opened before its steps."""
+class SftpSession(FileServer):
+    """One session."""
 
     def __init__(self, params: SftpParams) -> None:
+        super().__init__(params)
         self._params = params
         self._root = params.path.rstrip("/") or "."
         self._transport: Any = None
         self._sftp: Any = None
 
-    def steps(self) -> Sequence[Work]:
-        return [("resolve", self._resolve), ("connect", self._connect), ("authenticate", self._authenticate)]
-
-    def files(self) -> tuple[list[Found], list[str]]:
-        found: list[Found] = []
-        warnings: list[str] = []
-        folders = [("", 0)]
-        while folders:
-            folder, depth = folders.pop()
-            with self._told(folder, no_folder(self._params.path)):
-                entries = self._sftp.listdir_attr(self._at(folder))
-            for each in entries:
-                path = f"{folder}/{each.filename}".lstrip("/")
-                mode = each.st_mode or 0
-                if each.filename in (".", "..") or not fit(path, warnings):
-                    continue
-                if stat.S_ISDIR(mode) and depth < DEEPEST:
-                    folders.append((path, depth + 1))
-                elif stat.S_ISREG(mode):
-                    found.append(_found(path, each))
-                elif stat.S_ISLNK(mode):
-                    warnings.append(f"{path} is a link; it is not read. Put the file itself there.")
-            bounded(found, self._params.path)
-        return found, warnings
+    def _entries(self, folder: str) -> list[Entry]:
+        with self._told(folder, no_folder(self._folder)):
+            return [
+                Entry(each.filename, _kind(each), *_facts(each)) for each in self._sftp.listdir_attr(self._at(folder))
+            ]
 
     def stat(self, path: str) -> Found:
         with self._told(path, gone(path)):
             found = self._sftp.lstat(self._at(path))
         if not stat.S_ISREG(found.st_mode or 0):
             raise gone(path)
-        return _found(path, found)
+        return Found(path, "", *_facts(found))
 
     def read(self, found: Found) -> Iterator[bytes]:
         with self._told(found.path, gone(found.path)), self._sftp.open(self._at(found.path), "rb") as file:
@@ -121,9 +102,6 @@ class SftpSession(Remote):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
-
-    def _resolve(self) -> str:
-        return f"{self._params.host} is {', '.join(resolve(self._params.host, self._params.port))}."
 
     def _connect(self) -> str:
         """Shake hands, and look whether this is the server that was confirmed."""
@@ -191,14 +169,13 @@ class SftpSession(Remote):
             raise lost(self._params.host) from None
 
 
-class Sftp(FileConnector):
+class Sftp(Spooled):
     """A folder on an SFTP server."""
 
     key = "sftp"
     title = "SFTP"
     summary = "Files in a folder of an SFTP server, by name pattern, whole or only new ones."
     tested_with = "the SFTP server of paramiko"
-    capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[SftpParams]] = SftpParams
     params: SftpParams
 
@@ -208,12 +185,22 @@ class Sftp(FileConnector):
 
     suggested = SUGGESTED
 
-    def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:
-        return Spool(SftpSession(self.params), sample=sample, within=within, largest=self.params.largest)
+    def _remote(self, *, sample: bool, known: Sequence[FileRef]) -> Remote:
+        return SftpSession(self.params)
 
 
-def _found(path: str, status: Any) -> Found:
-    return Found(path, "", int(status.st_size or 0), int(status.st_mtime or 0) * 1_000_000_000)
+def _kind(entry: Any) -> Kind:
+    if entry.filename in (".", ".."):
+        return "itself"
+    mode = entry.st_mode or 0
+    if stat.S_ISLNK(mode):
+        return "link"
+    return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
+
+
+def _facts(status: Any) -> tuple[int, int]:
+    """Size of a file, and when it changed."""
+    return int(status.st_size or 0), int(status.st_mtime or 0) * 1_000_000_000
 
 
 def _fingerprint(key: bytes) -> str:

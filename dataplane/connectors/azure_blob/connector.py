@@ -7,23 +7,25 @@ import binascii
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
-from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode
 from xml.etree import ElementTree
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from dataplane import oauth
 from dataplane.connectors import web
 from dataplane.connectors.azure_blob.signing import VERSION, signed
-from dataplane.connectors.base import Capabilities, FileRef, secret_field
+from dataplane.connectors.base import FileRef, secret_field
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.found import Found, size_told
-from dataplane.connectors.files.place import Place
-from dataplane.connectors.files.remote import Spool
-from dataplane.connectors.files.store import Store, text_of, web_time
-from dataplane.errors import ConfigurationError, ManifoldError, TransientError
-from dataplane.http import Answer, origin, shown
+from dataplane.connectors.files.remote import Remote
+from dataplane.connectors.files.spooled import Spooled
+from dataplane.connectors.files.store import Endpoint, Refusal, Store, text_of, web_time
+from dataplane.http import Answer, shown
+from dataplane.oauth import App, Renewed
 
+_ENTRA = "https://login.microsoftonline.com"
+_SCOPE = "https://storage.azure.com/.default"
 _BAD_KEYS = ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation", "InvalidHeaderValue")
 _NO_ENTRY = (
     "AuthorizationFailure",
@@ -45,30 +47,27 @@ class AzureBlobParams(BaseModel):
         min_length=3, max_length=63, title="Container", pattern=r"^(\$web|\$root|[a-z0-9][a-z0-9-]*)$"
     )
     prefix: str = Field("", title="Folder", description="Only what is below it; empty: the whole container.")
-    account_key: str | None = secret_field("Account key", "Of the account. Without it and a signature: public.")
+    account_key: str | None = secret_field(
+        "Account key", "Of the account. Without it, a signature or an application: public."
+    )
     sas: str | None = secret_field("Shared access signature", "What stands behind the ? of such an address.")
-    endpoint: str | None = Field(
+    tenant_id: str | None = Field(
+        None,
+        title="Tenant",
+        pattern="^[A-Za-z0-9.-]+$",
+        description="Of an application in Microsoft Entra ID that has the role Storage Blob Data Reader.",
+    )
+    client_id: str | None = Field(None, title="Application (client)", pattern="^[A-Za-z0-9.-]+$")
+    client_secret: str | None = secret_field("Client secret", "Of the application.")
+    authority: Endpoint = Field(
+        None, title="Sign-in address", description=f"Of the application, where it is not {_ENTRA}."
+    )
+    endpoint: Endpoint = Field(
         None,
         title="Endpoint",
         description="Of the account, where it is not https://ACCOUNT.blob.core.windows.net.",
     )
     largest_mb: int = Field(10_240, ge=1, title="Largest file", description="In MB.")
-
-    @property
-    def largest(self) -> int:
-        return self.largest_mb * 1_000_000
-
-    @field_validator("endpoint")
-    @classmethod
-    def _address(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                origin(value)
-            except ConfigurationError:
-                raise ValueError("Write it as https://account.blob.core.windows.net.") from None
-            if urlsplit(value).query or urlsplit(value).fragment:
-                raise ValueError("Write it without a query.")
-        return value.rstrip("/") if value else None
 
     @field_validator("account_key")
     @classmethod
@@ -91,9 +90,20 @@ class AzureBlobParams(BaseModel):
 
     @model_validator(mode="after")
     def _one(self) -> AzureBlobParams:
-        if self.account_key and self.sas:
-            raise ValueError("Enter the account's key or a shared access signature, not both.")
+        application = (self.tenant_id, self.client_id, self.client_secret)
+        if any(application) and not all(application):
+            raise ValueError("Enter the tenant, the application and its secret together, or none of them.")
+        if sum(map(bool, (self.account_key, self.sas, self.client_secret))) > 1:
+            raise ValueError("Enter one of the account's key, a shared access signature and an application.")
         return self
+
+    @property
+    def app(self) -> App | None:
+        """The application that asks for tokens, where there is one."""
+        if not self.client_id or not self.client_secret:
+            return None
+        token_url = f"{self.authority or _ENTRA}/{self.tenant_id}/oauth2/v2.0/token"
+        return App(token_url, self.client_id, self.client_secret, in_body=True, scope=_SCOPE)
 
     @property
     def base(self) -> str:
@@ -105,11 +115,14 @@ class Container(Store):
     """What lies below a folder of a container."""
 
     kind = "store of Azure"
+    busy = ("ServerBusy", "OperationTimedOut")
 
     def __init__(self, params: AzureBlobParams, networks: Sequence[str]) -> None:
         super().__init__(params.base, params.prefix, networks)
         self._params = params
         self._key = base64.b64decode(params.account_key) if params.account_key else None
+        app = params.app
+        self._token = Renewed(lambda: oauth.by_client(self.http, app)) if app else None
 
     def _entries(self, page: ElementTree.Element) -> Iterator[Found]:
         for each in page.iter("Blob"):
@@ -140,64 +153,52 @@ class Container(Store):
         return text_of(page, "NextMarker") or None
 
     def _secret(self, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+        if self._token:
+            return {"x-ms-version": VERSION, "Authorization": f"Bearer {self._token.text}"}
         if self._key is None:
             return {"x-ms-version": VERSION}
         return signed(url, headers, self._params.account, self._key, datetime.now(UTC))
 
     def _admitted(self) -> str:
-        if self._params.sas:
-            return "The signature may list the container."
+        if self._params.sas or self._token:
+            return f"The {'application' if self._token else 'signature'} may list the container."
         return "Everybody may list the container." if self._key is None else "The key may list the container."
 
-    def _refusal(self, path: str, answer: Answer, code: str) -> ManifoldError | None:
-        code = answer.headers.get("x-ms-error-code", code)
+    def _code(self, answer: Answer) -> str:
+        return answer.headers.get("x-ms-error-code") or super()._code(answer)
+
+    def _refusal(self, path: str, answer: Answer, code: str) -> Refusal | None:
         container = self._params.container
-        evidence = {"container": container, "status": answer.status, **({"code": code} if code else {})}
         if code == "ContainerNotFound" or (answer.status == 404 and not path):
-            return ConfigurationError(
+            return "bucket_missing", (
                 f"There is no container {container} at {shown(self.base)}, or not everybody may list it. Correct "
-                "account or container, or enter the key or a signature.",
-                code="bucket_missing",
-                evidence=evidence,
+                "account or container, or enter the key, a signature or an application."
             )
         if code in _NO_ENTRY:
-            return ConfigurationError(
-                f"Nobody may read {path or f'the container {container}'} this way ({code}). Correct "
-                "the key, give the signature the permissions to read and to list, or let the account's firewall pass "
-                "this machine.",
-                code="permission_denied",
-                evidence=evidence,
+            return "permission_denied", (
+                f"Nobody may read {path or f'the container {container}'} this way ({code}). Correct the key, give the "
+                "signature the permissions to read and to list, or the application the role Storage Blob Data Reader, "
+                "or let the account's firewall pass this machine."
             )
         if code in _BAD_KEYS or answer.status in (401, 403):
-            return ConfigurationError(
-                f"The store does not accept the key or the signature ({code or answer.status}): it is wrong, or has "
-                "expired. Enter another one, and see that this machine's clock is right.",
-                code="authentication",
-                evidence=evidence,
+            return "authentication", (
+                f"The store does not accept the key, the signature or the application ({code or answer.status}): it "
+                "is wrong, or has expired. Enter another one, and see that this machine's clock is right."
             )
         if code == "BlobArchived":
-            return ConfigurationError(
-                f"{path} is archived and cannot be read. Move it to another tier, or set it aside.",
-                code="file_archived",
-                evidence=evidence,
-            )
-        if code in ("ServerBusy", "OperationTimedOut"):
-            return TransientError(
-                "The store has been asked for too much and refuses more for now. It is tried again.",
-                code="rate_limited",
-                evidence=evidence,
+            return "file_archived", (
+                f"{path} is archived and cannot be read. Move it to another tier, or set it aside."
             )
         return None
 
 
-class AzureBlob(FileConnector):
+class AzureBlob(Spooled):
     """A container whose blobs are read like the files of a folder."""
 
     key = "azure_blob"
     title = "Azure Blob Storage"
     summary = "Files in a container of Azure Blob Storage, by name pattern, whole or only new ones."
     tested_with = "Azurite; no account of Azure was at hand"
-    capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[AzureBlobParams]] = AzureBlobParams
     params: AzureBlobParams
 
@@ -205,6 +206,5 @@ class AzureBlob(FileConnector):
     def recognise(cls, clue: Clue) -> Guess | None:
         return web.container(clue)
 
-    def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:
-        remote = Container(self.params, self.networks)
-        return Spool(remote, sample=sample, within=within, largest=self.params.largest)
+    def _remote(self, *, sample: bool, known: Sequence[FileRef]) -> Remote:
+        return Container(self.params, self.networks)

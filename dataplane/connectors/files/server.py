@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from dataplane.connectors.base import secret_field
-from dataplane.connectors.files.remote import sound
+from dataplane.connectors.files.found import Found
+from dataplane.connectors.files.place import Work
+from dataplane.connectors.files.remote import Remote, bounded, sound
 from dataplane.errors import ConfigurationError, TransientError
 from dataplane.net import resolve
 
@@ -36,9 +40,62 @@ class ServerParams(BaseModel):
     )
     largest_mb: int = Field(10_240, ge=1, title="Largest file", description="In MB.")
 
-    @property
-    def largest(self) -> int:
-        return self.largest_mb * 1_000_000
+
+Kind = Literal["file", "folder", "link", "itself", "other"]
+"""What stands under a name. itself: the folder that is listed, or the one above it, which some servers list, too."""
+
+
+class Entry(NamedTuple):
+    """What a folder holds under a name; changed: in nanoseconds."""
+
+    name: str
+    kind: Kind
+    size: int = 0
+    changed: int = 0
+
+
+class FileServer(Remote):
+    """A session with a server that lists folder by folder; nothing is opened before its steps."""
+
+    def __init__(self, params: ServerParams) -> None:
+        self._host, self._port, self._folder = params.host, params.port, params.path
+
+    @abstractmethod
+    def _connect(self) -> str:
+        """Reach the server. Like all that follow, answers in a sentence or raises ManifoldError."""
+
+    @abstractmethod
+    def _authenticate(self) -> str:
+        """Be let in."""
+
+    @abstractmethod
+    def _entries(self, folder: str) -> Iterable[Entry]:
+        """What a folder below the source's holds."""
+
+    def steps(self) -> Sequence[Work]:
+        return [("resolve", self._resolve), ("connect", self._connect), ("authenticate", self._authenticate)]
+
+    def _resolve(self) -> str:
+        return f"{self._host} is {', '.join(resolve(self._host, self._port))}."
+
+    def files(self) -> tuple[list[Found], list[str]]:
+        found: list[Found] = []
+        warnings: list[str] = []
+        folders = [("", 0)]
+        while folders:
+            folder, depth = folders.pop()
+            for each in self._entries(folder):
+                path = f"{folder}/{each.name}".lstrip("/")
+                if each.kind == "itself" or not fit(path, warnings):
+                    continue
+                if each.kind == "folder" and depth < DEEPEST:
+                    folders.append((path, depth + 1))
+                elif each.kind == "file":
+                    found.append(Found(path, "", each.size, each.changed))
+                elif each.kind == "link":
+                    warnings.append(f"{path} is a link; it is not read. Put the file itself there.")
+            bounded(found, self._folder)
+        return found, warnings
 
 
 def connected(host: str, port: int) -> socket.socket:

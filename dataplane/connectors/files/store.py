@@ -7,9 +7,11 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
-from typing import ClassVar
-from urllib.parse import quote
+from typing import Annotated, Any, ClassVar
+from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
+
+from pydantic import AfterValidator
 
 from dataplane.connectors.files.found import Found, gone, size_told
 from dataplane.connectors.files.place import Work
@@ -24,12 +26,32 @@ _READ_SECONDS = 6 * 3600
 _LARGEST_ANSWER = 16 << 20
 MOST_PAGES = 10_000
 
+Refusal = tuple[str, str]
+"""The code of a ConfigurationError, and what it says."""
+
+
+def _endpoint(value: str | None) -> str | None:
+    if value is not None:
+        try:
+            origin(value)
+        except ConfigurationError:
+            raise ValueError("Write it as https://store.example.org:9000.") from None
+        if urlsplit(value).query or urlsplit(value).fragment:
+            raise ValueError("Write it without a query.")
+    return value.rstrip("/") if value else None
+
+
+Endpoint = Annotated[str | None, AfterValidator(_endpoint)]
+"""Where a store answers, without a slash at its end; None where its maker's own does."""
+
 
 class Store(Remote):
     """What lies below a folder of a bucket or container, whose own address is `base`."""
 
     kind: ClassVar[str]
     """What answers there, for the errors: an S3 store."""
+    busy: ClassVar[tuple[str, ...]] = ()
+    """What it says, beside the status 429, where it has been asked for too much."""
 
     def __init__(self, base: str, prefix: str, networks: Sequence[str]) -> None:
         self.base = base
@@ -58,8 +80,8 @@ class Store(Remote):
         """A sentence: who may list."""
 
     @abstractmethod
-    def _refusal(self, path: str, answer: Answer, code: str) -> ManifoldError | None:
-        """The error for a refusal that is the product's own. code: what the store itself calls it, or empty."""
+    def _refusal(self, path: str, answer: Answer, code: str) -> Refusal | None:
+        """What a refusal means that is the product's own. code: what the store itself calls it, or empty."""
 
     def steps(self) -> Sequence[Work]:
         return [("resolve", self._resolve), ("connect", self._connect), ("authenticate", self._authenticate)]
@@ -156,31 +178,37 @@ class Store(Remote):
         """Raises the error of an answer that is a refusal."""
         if answer.status in (200, 206):
             return
-        code = ""
+        code = self._code(answer)
+        evidence = {"store": shown(self.base), "status": answer.status, **({"code": code} if code else {})}
+        if known := self._refusal(path, answer, code):
+            raise ConfigurationError(known[1], code=known[0], evidence=evidence)
+        raise self._usual_refusal(path, answer.status, code, evidence)
+
+    def _code(self, answer: Answer) -> str:
+        """What the store itself calls a refusal; empty where it does not say."""
         if answer.headers.get("content-type", "").endswith("xml"):
             # What stands before a store may answer with a page of its own: then the status has to do.
             with suppress(ConfigurationError):
-                code = text_of(self._parsed(answer), "Code")
-        raise self._refusal(path, answer, code) or self._usual_refusal(path, answer, code)
+                return text_of(self._parsed(answer), "Code")
+        return ""
 
-    def _usual_refusal(self, path: str, answer: Answer, code: str) -> ManifoldError:
-        evidence = {"store": shown(self.base), "status": answer.status, **({"code": code} if code else {})}
-        if answer.status == 404:
+    def _usual_refusal(self, path: str, status: int, code: str, evidence: dict[str, Any]) -> ManifoldError:
+        if status == 404:
             return gone(path)
-        if answer.status == 429:
+        if status == 429 or code in self.busy:
             return TransientError(
                 "The store has been asked for too much and refuses more for now. It is tried again.",
                 code="rate_limited",
                 evidence=evidence,
             )
-        if answer.status >= 500:
+        if status >= 500:
             return TransientError(
-                f"The store cannot answer now ({answer.status}). It is tried again; if it stays so, look at the store.",
+                f"The store cannot answer now ({status}). It is tried again; if it stays so, look at the store.",
                 code="server_error",
                 evidence=evidence,
             )
         return ConfigurationError(
-            f"{shown(self.base)} answers {answer.status} {code}, as no {self.kind} does. Correct the endpoint.",
+            f"{shown(self.base)} answers {status} {code}, as no {self.kind} does. Correct the endpoint.",
             code="http_status",
             evidence=evidence,
         )

@@ -11,22 +11,20 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from dataplane import oauth
 from dataplane.http import Http, origin
+from dataplane.oauth import Tokens
 
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 _LASTS = 3600
-_EARLY = 120
 
 
 class ServiceAccount:
-    """Who it is, and a token while it holds."""
+    """Who it is, and what it asks for tokens with."""
 
     def __init__(self, email: str, key: RSAPrivateKey, key_id: str, token_url: str) -> None:
         self.email = email
         self._key = key
         self._key_id = key_id
         self._token_url = token_url
-        self._token = ""
-        self._until = 0.0
 
     @classmethod
     def parse(cls, text: str) -> ServiceAccount:
@@ -44,12 +42,9 @@ class ServiceAccount:
             raise ValueError("It is no key of a service account. Paste the whole JSON file that was downloaded.")
         return cls(email, key, number, url)
 
-    def token(self, http: Http) -> str:
+    def tokens(self, http: Http) -> Tokens:
         """A token that may read storage, and nothing else. Raises ManifoldError."""
-        if time.monotonic() >= self._until:
-            now = int(time.time())
-            claims = {"iss": self.email, "scope": _SCOPE, "aud": self._token_url, "iat": now, "exp": now + _LASTS}
-            wish = jwt.encode(claims, self._key, "RS256", headers={"kid": self._key_id} if self._key_id else None)
-            found = oauth.by_assertion(http, self._token_url, wish)
-            self._token, self._until = found.access, time.monotonic() + (found.lasts or _LASTS) - _EARLY
-        return self._token
+        now = int(time.time())
+        claims = {"iss": self.email, "scope": _SCOPE, "aud": self._token_url, "iat": now, "exp": now + _LASTS}
+        wish = jwt.encode(claims, self._key, "RS256", headers={"kid": self._key_id} if self._key_id else None)
+        return oauth.by_assertion(http, self._token_url, wish)

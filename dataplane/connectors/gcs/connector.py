@@ -8,13 +8,14 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dataplane.connectors import web
-from dataplane.connectors.base import Capabilities, FileRef, secret_field
+from dataplane.connectors.base import FileRef, secret_field
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.files.connector import FileConnector
-from dataplane.connectors.files.place import Place
-from dataplane.connectors.files.remote import Spool
+from dataplane.connectors.files.remote import Remote
+from dataplane.connectors.files.spooled import Spooled
+from dataplane.connectors.files.store import Endpoint
 from dataplane.connectors.gcs.account import ServiceAccount
 from dataplane.connectors.s3.connector import Bucket, S3Params
+from dataplane.oauth import Renewed
 
 GOOGLE = "https://storage.googleapis.com"
 
@@ -32,7 +33,7 @@ class GoogleStorageParams(BaseModel):
     )
     access_key_id: str | None = Field(None, title="Access key", description="Of an HMAC key.")
     secret_access_key: str | None = secret_field("Secret", "Of the HMAC key.")
-    endpoint: str | None = Field(None, title="Endpoint", description=f"Where it is not {GOOGLE}.")
+    endpoint: Endpoint = Field(None, title="Endpoint", description=f"Where it is not {GOOGLE}.")
     largest_mb: int = Field(10_240, ge=1, title="Largest file", description="In MB.")
 
     @field_validator("service_account")
@@ -61,7 +62,6 @@ class GoogleStorageParams(BaseModel):
                 "bucket": self.bucket,
                 "access_key_id": self.access_key_id,
                 "secret_access_key": self.secret_access_key,
-                "largest_mb": self.largest_mb,
             }
         )
 
@@ -74,27 +74,26 @@ class GoogleBucket(Bucket):
 
     def __init__(self, params: GoogleStorageParams, networks: Sequence[str]) -> None:
         super().__init__(params.place, networks)
-        self._account = ServiceAccount.parse(params.service_account) if params.service_account else None
+        account = ServiceAccount.parse(params.service_account) if params.service_account else None
+        self._email = account.email if account else ""
+        self._token = Renewed(lambda: account.tokens(self.http)) if account else None
 
     def _secret(self, url: str, headers: Mapping[str, str]) -> dict[str, str]:
-        if self._account is None:
+        if self._token is None:
             return super()._secret(url, headers)
-        return {"Authorization": f"Bearer {self._account.token(self.http)}"}
+        return {"Authorization": f"Bearer {self._token.text}"}
 
     def _admitted(self) -> str:
-        if self._account is None:
-            return super()._admitted()
-        return f"{self._account.email} may list the bucket."
+        return f"{self._email} may list the bucket." if self._email else super()._admitted()
 
 
-class GoogleStorage(FileConnector):
+class GoogleStorage(Spooled):
     """A bucket whose objects are read like the files of a folder."""
 
     key = "gcs"
     title = "Google Cloud Storage"
     summary = "Files in a bucket of Google Cloud Storage, by name pattern, whole or only new ones."
     tested_with = "moto, which speaks the same protocol; no bucket of Google was at hand"
-    capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[GoogleStorageParams]] = GoogleStorageParams
     params: GoogleStorageParams
 
@@ -102,6 +101,5 @@ class GoogleStorage(FileConnector):
     def recognise(cls, clue: Clue) -> Guess | None:
         return web.google_bucket(clue)
 
-    def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:
-        remote = GoogleBucket(self.params, self.networks)
-        return Spool(remote, sample=sample, within=within, largest=self.params.place.largest)
+    def _remote(self, *, sample: bool, known: Sequence[FileRef]) -> Remote:
+        return GoogleBucket(self.params, self.networks)

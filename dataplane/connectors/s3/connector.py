@@ -8,19 +8,17 @@ from typing import ClassVar
 from urllib.parse import unquote_plus, urlsplit
 from xml.etree import ElementTree
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dataplane.connectors import web
-from dataplane.connectors.base import Capabilities, FileRef, secret_field
+from dataplane.connectors.base import FileRef, secret_field
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.found import Found, size_told
-from dataplane.connectors.files.place import Place
-from dataplane.connectors.files.remote import Spool
-from dataplane.connectors.files.store import Store, text_of
+from dataplane.connectors.files.remote import Remote
+from dataplane.connectors.files.spooled import Spooled
+from dataplane.connectors.files.store import Endpoint, Refusal, Store, text_of
 from dataplane.connectors.s3.signing import keys_of, query, signed
-from dataplane.errors import ConfigurationError, ManifoldError, TransientError
-from dataplane.http import Answer, origin, shown
+from dataplane.http import Answer, shown
 
 _BAD_KEYS = (
     "SignatureDoesNotMatch",
@@ -39,7 +37,7 @@ class S3Params(BaseModel):
     bucket: str = Field(min_length=3, max_length=63, title="Bucket", pattern="^[a-z0-9][a-z0-9.-]*[a-z0-9]$")
     prefix: str = Field("", title="Folder", description="Only what is below it; empty: the whole bucket.")
     region: str = Field("us-east-1", min_length=1, title="Region", pattern="^[a-z0-9-]+$")
-    endpoint: str | None = Field(
+    endpoint: Endpoint = Field(
         None,
         title="Endpoint",
         description="Of a store that is not Amazon's, such as https://minio.example.org:9000.",
@@ -49,22 +47,6 @@ class S3Params(BaseModel):
     secret_access_key: str | None = secret_field("Secret key")
     session_token: str | None = secret_field("Session token", "Of temporary keys.")
     largest_mb: int = Field(10_240, ge=1, title="Largest file", description="In MB.")
-
-    @property
-    def largest(self) -> int:
-        return self.largest_mb * 1_000_000
-
-    @field_validator("endpoint")
-    @classmethod
-    def _address(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                origin(value)
-            except ConfigurationError:
-                raise ValueError("Write it as https://minio.example.org:9000.") from None
-            if urlsplit(value).query or urlsplit(value).fragment:
-                raise ValueError("Write it without a query.")
-        return value.rstrip("/") if value else None
 
     @model_validator(mode="after")
     def _complete(self) -> S3Params:
@@ -86,6 +68,7 @@ class Bucket(Store):
     """What lies below the prefix of a bucket."""
 
     kind = "S3 store"
+    busy = ("SlowDown",)
     grants: ClassVar[str] = "s3:ListBucket and s3:GetObject"
 
     def __init__(self, params: S3Params, networks: Sequence[str]) -> None:
@@ -112,49 +95,29 @@ class Bucket(Store):
     def _admitted(self) -> str:
         return "Everybody may list the bucket." if self._keys is None else "The keys may list the bucket."
 
-    def _refusal(self, path: str, answer: Answer, code: str) -> ManifoldError | None:
-        evidence = {"bucket": self._bucket, "status": answer.status, **({"code": code} if code else {})}
+    def _refusal(self, path: str, answer: Answer, code: str) -> Refusal | None:
         region = answer.headers.get("x-amz-bucket-region", "")
         if code == "NoSuchBucket" or (answer.status == 404 and not path):
-            return ConfigurationError(
-                f"There is no bucket {self._bucket} at {shown(self.base)}. Correct bucket, region or endpoint.",
-                code="bucket_missing",
-                evidence=evidence,
-            )
+            said = f"There is no bucket {self._bucket} at {shown(self.base)}. Correct bucket, region or endpoint."
+            return "bucket_missing", said
         if answer.status in (301, 307, 400) and region and region != self._region:
-            return ConfigurationError(
-                f"The bucket {self._bucket} is in the region {region}. Correct the region of the source.",
-                code="region",
-                evidence={**evidence, "region": region},
-            )
+            return "region", f"The bucket {self._bucket} is in the region {region}. Correct the region of the source."
         if code in _BAD_KEYS:
-            return ConfigurationError(
-                f"The store does not accept the keys ({code}). Correct the access key and the secret key.",
-                code="authentication",
-                evidence=evidence,
-            )
+            said = f"The store does not accept the keys ({code}). Correct the access key and the secret key."
+            return "authentication", said
         if answer.status in (401, 403):
             what = path or f"the bucket {self._bucket}"
-            return ConfigurationError(
-                f"The keys may not read {what}. Grant {self.grants}.", code="permission_denied", evidence=evidence
-            )
-        if code == "SlowDown":
-            return TransientError(
-                "The store has been asked for too much and refuses more for now. It is tried again.",
-                code="rate_limited",
-                evidence=evidence,
-            )
+            return "permission_denied", f"The keys may not read {what}. Grant {self.grants}."
         return None
 
 
-class S3(FileConnector):
+class S3(Spooled):
     """A bucket whose objects are read like the files of a folder."""
 
     key = "s3"
     title = "S3 and compatible stores"
     summary = "Files in a bucket of Amazon S3, MinIO, Ceph, R2 and the like, by name pattern, whole or only new ones."
     tested_with = "moto; no bucket of Amazon, MinIO or Ceph was at hand"
-    capabilities = Capabilities(full=True, incremental=True, schema_inference=True, resumable=True)
     Params: ClassVar[type[S3Params]] = S3Params
     params: S3Params
 
@@ -162,9 +125,8 @@ class S3(FileConnector):
     def recognise(cls, clue: Clue) -> Guess | None:
         return web.bucket(clue)
 
-    def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:
-        remote = Bucket(self.params, self.networks)
-        return Spool(remote, sample=sample, within=within, largest=self.params.largest)
+    def _remote(self, *, sample: bool, known: Sequence[FileRef]) -> Remote:
+        return Bucket(self.params, self.networks)
 
 
 def _seconds(text: str) -> int:

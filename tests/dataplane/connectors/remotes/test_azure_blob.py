@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 from uuid import uuid4
 
+import jwt
 import pytest
 from pydantic import ValidationError
 
@@ -19,6 +23,7 @@ from dataplane.connectors.base import Connector, Mark, Stage, StreamConfig
 from dataplane.connectors.registry import build
 from dataplane.errors import ConfigurationError, DataError
 from tests.azurite import ACCOUNT, KEY, Azurite, command, serving, shared_access
+from tests.certificates import self_signed
 from tests.dataplane.connectors.remotes import web as webs
 from tests.dataplane.steps.files_source import extracted, rows
 
@@ -80,6 +85,81 @@ def test_it_works(azurite: Azurite, drop: str, tmp_path: Path, opened_by: str) -
     assert new is not None and [each.path for each in new.files] == ["flights_2013-01-03.csv"]
     odd = StreamConfig("odd", {"pattern": ["a*/*.csv"]})
     assert rows_of(tmp_path, of, odd) == [(7,)]
+
+
+ENTRA: dict[str, Any] = {
+    "account_key": None,
+    "tenant_id": "tenant-1",
+    "client_id": "app-1",
+    "client_secret": "s3cret canary",
+}
+
+
+def entra(web: webs.Web, claims: dict[str, Any] | None = None) -> list[dict[str, list[str]]]:
+    """Tokens for the one application that is known, at `web`; the forms that it was asked with."""
+    asked: list[dict[str, list[str]]] = []
+    now = int(time.time())
+    given = {"aud": "https://storage.azure.com", "iss": "https://sts.windows.net/tenant-1/", "nbf": now, "iat": now}
+    token = jwt.encode({**given, "exp": now + 3600, **(claims or {})}, "nobody looks who has signed it, and so briefly")
+
+    def answer(request: webs.Request) -> None:
+        form = parse_qs(request.rfile.read(int(request.headers["Content-Length"])).decode())
+        asked.append(form)
+        if form["client_secret"] == ["s3cret canary"]:
+            request.answer(200, json.dumps({"access_token": token, "expires_in": 3599}).encode())
+        else:
+            said = f"AADSTS7000215: Invalid client secret provided: {form['client_secret'][0]}"
+            request.answer(401, json.dumps({"error": "invalid_client", "error_description": said}).encode())
+
+    web.bad["/tenant-1/oauth2/v2.0/token"] = answer
+    return asked
+
+
+def test_an_application_asks_for_one_token_and_shows_it() -> None:
+    with webs.serving() as web:
+        asked = entra(web)
+
+        def shown(body: bytes) -> webs.Behaviour:
+            def answer(request: webs.Request) -> None:
+                admitted = request.headers.get("Authorization", "").startswith("Bearer ey")
+                headers = {"ETag": '"0x8D"', "Last-Modified": "Tue, 01 Jan 2013 00:00:00 GMT"}
+                request.answer(200 if admitted and request.headers["x-ms-version"] else 401, body, headers)
+
+            return answer
+
+        web.bad |= {"/drop": shown(listing("a.csv")), "/drop/a.csv": shown(b"id\n7")}
+        stages = list(connector(web.url(""), authority=web.url("/"), **ENTRA).test())
+        wrong = {**ENTRA, "client_secret": "another canary"}
+        error = last(connector(web.url(""), authority=web.url(""), **wrong)).error
+    assert [(each.name, each.ok) for each in stages] == [(name, True) for name in STAGES], stages[-1]
+    assert stages[2].detail == "The application may list the container."
+    first, _ = asked
+    assert (first["grant_type"], first["client_id"]) == (["client_credentials"], ["app-1"])
+    assert first["scope"] == ["https://storage.azure.com/.default"]
+    assert error is not None and (error.code, error.retryable) == ("authentication", False)
+    assert "AADSTS7000215" in error.message and "canary" not in str(error.as_json())
+
+
+@pytest.mark.all
+def test_it_works_by_an_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = command()
+    if program is None:
+        pytest.skip("Azurite is not installed: npm install --prefix .venv/azurite azurite")
+    certificate, folder = tmp_path / "server.pem", tmp_path / "azurite"
+    self_signed(certificate, "localhost")
+    folder.mkdir()
+    monkeypatch.setattr("certifi.where", lambda: str(certificate))
+    with serving(program, folder, certificate) as server, webs.serving() as web:
+        server.make("drop")
+        days(server, "drop", 1)
+        entra(web)
+        given = {"account": ACCOUNT, "container": "drop", "endpoint": server.endpoint, "authority": web.url("")}
+        by_application = build("azure_blob", {**ENTRA, **given}, networks=[*LOOPBACK, "::1/128"])
+        stages = list(by_application.test())
+        assert [(each.name, each.ok) for each in stages] == [(name, True) for name in STAGES], stages[-1]
+        entra(web, {"exp": int(time.time()) - 60})
+        error = last(by_application).error
+    assert error is not None and error.code == "authentication"
 
 
 def rows_of(root: Path, of: Connector, stream: StreamConfig) -> list[tuple[Any, ...]]:
@@ -212,10 +292,13 @@ def test_private_stores_have_to_be_allowed() -> None:
         {"sas": "sv=2021"},
         {"sas": "sig=a b"},
         {"sas": "sig=a", "account_key": KEY},
+        {"tenant_id": "t", "client_id": "c"},
+        {"tenant_id": "t", "client_id": "c", "client_secret": "s", "account_key": KEY},
+        {"tenant_id": "t/../u", "client_id": "c", "client_secret": "s"},
         {"endpoint": "azurite:10000"},
         {"endpoint": "https://h/?a=b"},
     ],
-    ids=range(8),
+    ids=range(11),
 )
 def test_wrong_parameters_are_refused(params: dict[str, str]) -> None:
     with pytest.raises(ValidationError):

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from dataplane.connectors import ftp as connector
 from dataplane.connectors.base import Stage
+from dataplane.connectors.files.found import Found
 from dataplane.connectors.registry import build
 from dataplane.errors import ConfigurationError, TransientError
 from tests.dataplane.connectors.remotes import ftp
@@ -81,5 +82,5 @@ def test_what_would_end_a_command_of_ftp_is_refused(name: str) -> None:
     ("size", "modified"), [("9" * 5_000, "20130101000000"), ("12", "99999999999999"), ("٣", "20130101000000.x")]
 )
 def test_sizes_and_times_that_are_none_count_as_nothing(size: str, modified: str) -> None:
-    found = connector._found("a.csv", size, modified)
-    assert 0 in (found.size, found.changed) and found.ref().modified
+    found = connector._entry("a.csv", {"size": size, "modify": modified})
+    assert 0 in (found.size, found.changed) and Found("a.csv", "", found.size, found.changed).ref().modified
