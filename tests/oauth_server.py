@@ -21,7 +21,8 @@ CLIENT, SECRET = "manifold", "s3cret of the client"
 class Authority:
     """lasts: seconds of an access token; None is not told. rotates: a refresh token holds once. says: by the kind of
     grant, what is answered instead (status and body). enters: whether the code of a device has been entered: the error
-    that is told until then, or nothing. asked: the forms that came. reused: refresh tokens that came twice."""
+    that is told until then, or nothing. loses: tokens are given, and the answer is lost on its way. asked: the forms
+    that came. reused: refresh tokens that came twice."""
 
     web: Web
     lasts: float | None = 3600
@@ -29,6 +30,7 @@ class Authority:
     refreshes: bool = True
     secret_in: str = "header"
     denies: str = ""
+    loses: bool = False
     enters: str = "authorization_pending"
     interval: float = 1
     says: dict[str, tuple[int, bytes]] = field(default_factory=dict)
@@ -96,7 +98,8 @@ class Authority:
         elif error := self._refused(kind, form):
             self.say(request, 400, {"error": error, "error_description": f"It is {error}: {form}"})
         else:
-            self.say(request, 200, self.give())
+            told = self.give()
+            request.answer(502, b"") if self.loses else self.say(request, 200, told)
 
     def _form(self, request: Request) -> dict[str, str]:
         """The form; its client is taken from where it has to be."""

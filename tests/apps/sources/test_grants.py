@@ -167,6 +167,25 @@ def test_a_server_of_tokens_that_is_away_loses_nothing(source: Source, authority
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("forgives", [True, False])
+def test_an_answer_that_was_lost_is_asked_for_once_more(
+    source: Source, authority: Authority, *, forgives: bool
+) -> None:
+    """As where a machine dies before the new tokens are stored: the token before is what there is."""
+    authority.rotates, authority.loses = not forgives, True
+    ended(source)
+    with pytest.raises(ManifoldError):
+        read(source)
+    authority.loses = False
+    if forgives:
+        assert read(source) == 7 and Grant.objects.get(source=source).refused == ""
+    else:
+        with pytest.raises(ManifoldError, match="Connect it again") as caught:
+            read(source)
+        assert caught.value.code == "connect_again"
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("error", ["refresh token refresh-1 is unknown", "refresh-1", ["refresh-1"]])
 def test_an_error_that_repeats_a_secret_is_told_without_it(source: Source, authority: Authority, error: Any) -> None:
     authority.says["refresh_token"] = (400, json.dumps({"error": error}).encode())
