@@ -12,11 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
+
+from manifold import values
 
 T = TypeVar("T")
-
-_SIZES = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 
 
 class SettingError(Exception):
@@ -66,86 +65,10 @@ class Setting(Generic[T]):
             return ""
 
 
-def _boolean(text: str) -> bool:
-    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if text.lower() not in known:
-        raise ValueError("write true or false")
-    return known[text.lower()]
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError("write a whole number above zero")
-    return number
-
-
-def _natural(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError("write a whole number, zero or above")
-    return number
-
-
-def _port(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 65535:
-        raise ValueError("a port lies between 1 and 65535")
-    return number
-
-
-def _size(text: str) -> int:
-    digits = text.strip().upper().replace("IB", "B")
-    unit = digits.lstrip("0123456789. ")
-    if unit not in _SIZES:
-        raise ValueError("write bytes or a size like 512MB or 2GB")
-    return int(float(digits.removesuffix(unit)) * _SIZES[unit])
-
-
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _folders(text: str) -> list[Path]:
-    folders = [Path(part).expanduser() for part in _list(text)]
-    relative = [str(folder) for folder in folders if not folder.is_absolute()]
-    if relative:
-        raise ValueError(f"{relative[0]} is not an absolute path")
-    return folders
-
-
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in allowed:
-            raise ValueError(f"write one of {', '.join(allowed)}")
-        return text.lower()
-
-    return parse
-
-
-def _issuer(text: str) -> str:
-    parts = urlsplit(text)
-    here = parts.hostname in ("localhost", "127.0.0.1", "::1")
-    if not parts.hostname or (parts.scheme != "https" and not (parts.scheme == "http" and here)):
-        raise ValueError("write https://… (http:// only for this machine)")
-    return text
-
-
-def _group_roles(text: str) -> list[tuple[str, str, str]]:
-    found = []
-    for part in _list(text):
-        group, _, place = part.rpartition("=")
-        project, _, role = place.partition(":")
-        if not group or not project or role not in ("viewer", "operator", "admin"):
-            raise ValueError(f"{part} is not group=project:role, with the role viewer, operator or admin")
-        found.append((group, project, role))
-    return found
-
-
 def home(env: Mapping[str, str] | None = None) -> Path:
     """The absolute data folder of this installation."""
-    values = os.environ if env is None else env
-    return Path(values.get("MANIFOLD_HOME") or ".manifold").expanduser().absolute()
+    given = os.environ if env is None else env
+    return Path(given.get("MANIFOLD_HOME") or ".manifold").expanduser().absolute()
 
 
 def _text(name: str, default: str, doc: str, *, secret: bool = False) -> Setting[str]:
@@ -153,15 +76,15 @@ def _text(name: str, default: str, doc: str, *, secret: bool = False) -> Setting
 
 
 def _flag(name: str, default: bool, doc: str) -> Setting[bool]:
-    return Setting(name, "true or false", _boolean, default, doc)
+    return Setting(name, "true or false", values.boolean, default, doc)
 
 
 def _count(name: str, default: int, doc: str) -> Setting[int]:
-    return Setting(name, "a whole number", _positive, default, doc)
+    return Setting(name, "a whole number", values.positive, default, doc)
 
 
 def _bytes(name: str, default: int, doc: str) -> Setting[int]:
-    return Setting(name, "a size", _size, default, doc)
+    return Setting(name, "a size", values.size, default, doc)
 
 
 DATABASE_URL = _text(
@@ -208,14 +131,14 @@ MASTER_KEY = _text(
 FILE_ROOTS: Setting[list[Path]] = Setting(
     "MANIFOLD_FILE_ROOTS",
     "a list of absolute folders",
-    _folders,
+    values.folders,
     [],
     "Folders that file sources may read, separated by commas. Unset: the folder `files` of MANIFOLD_HOME.",
 )
 NET_ALLOW: Setting[list[str]] = Setting(
     "MANIFOLD_NET_ALLOW",
     "a list of networks",
-    _list,
+    values.parts,
     [],
     "Private networks (10.1.0.0/16, …) that HTTP connectors and webhooks may reach; they refuse private addresses "
     "otherwise.",
@@ -244,7 +167,9 @@ LEASE_SECONDS = _count(
 )
 HEARTBEAT_SECONDS = _count("MANIFOLD_HEARTBEAT_SECONDS", 10, "How often a running step renews its lease.")
 BIND = _text("MANIFOLD_BIND", "127.0.0.1", "Address on which `manifold up` serves the console and the API.")
-PORT = Setting("MANIFOLD_PORT", "a port", _port, 8480, "Port on which `manifold up` serves the console and the API.")
+PORT = Setting(
+    "MANIFOLD_PORT", "a port", values.port, 8480, "Port on which `manifold up` serves the console and the API."
+)
 WORKERS = _count("MANIFOLD_WORKERS", 2, "Steps that run at the same time on this machine.")
 WEB_WORKERS = _count("MANIFOLD_WEB_WORKERS", 2, "Processes that serve the console and the API.")
 WEB_THREADS = _count("MANIFOLD_WEB_THREADS", 8, "Threads of each of these processes.")
@@ -270,14 +195,14 @@ HTTPS = _flag(
 ALLOWED_HOSTS: Setting[list[str]] = Setting(
     "MANIFOLD_ALLOWED_HOSTS",
     "a list of names",
-    _list,
+    values.parts,
     ["localhost", "127.0.0.1", "[::1]"],
     "Host names under which the console may be reached, separated by commas.",
 )
 TRUSTED_ORIGINS: Setting[list[str]] = Setting(
     "MANIFOLD_TRUSTED_ORIGINS",
     "a list of origins",
-    _list,
+    values.parts,
     [],
     "Origins (https://manifold.example.org) whose forms are accepted when a proxy changes the host name.",
 )
@@ -297,7 +222,7 @@ REQUIRE_MFA = _flag(
 OIDC_ISSUER = Setting(
     "MANIFOLD_OIDC_ISSUER",
     "an address",
-    _issuer,
+    values.issuer,
     "",
     "OpenID Connect issuer through which people sign in to the console, https://login.example.org/realms/x. Its "
     "callback address is /login/oidc/callback/. Unset: there is none.",
@@ -313,7 +238,7 @@ OIDC_TITLE = _text("MANIFOLD_OIDC_TITLE", "single sign-on", "What the button cal
 OIDC_SCOPES: Setting[list[str]] = Setting(
     "MANIFOLD_OIDC_SCOPES",
     "a list of scopes",
-    _list,
+    values.parts,
     ["openid", "email", "profile"],
     "What the issuer is asked for; `openid` has to be among it.",
 )
@@ -331,7 +256,7 @@ OIDC_EMAIL_VERIFIED_CLAIM = _text(
 OIDC_DOMAINS: Setting[list[str]] = Setting(
     "MANIFOLD_OIDC_DOMAINS",
     "a list of domains",
-    lambda text: [each.lower().removeprefix("@") for each in _list(text)],
+    lambda text: [each.lower().removeprefix("@") for each in values.parts(text)],
     [],
     "Only verified e-mail addresses of these domains are let in. Unset: of any.",
 )
@@ -353,7 +278,7 @@ OIDC_GROUPS_CLAIM = _text("MANIFOLD_OIDC_GROUPS_CLAIM", "groups", "The claim wit
 OIDC_GROUPS: Setting[list[tuple[str, str, str]]] = Setting(
     "MANIFOLD_OIDC_GROUPS",
     "a list of group=project:role",
-    _group_roles,
+    values.group_roles,
     [],
     "Roles by group, set at each sign-in: the highest wins, and whoever is in no group named for a project leaves it. "
     "Projects that are not named here are left alone.",
@@ -377,7 +302,7 @@ INBOX_KEPT = _count(
 PROXIES = Setting(
     "MANIFOLD_PROXIES",
     "a whole number, zero for none",
-    _natural,
+    values.natural,
     0,
     "How many proxies of your own stand in front. So many addresses at the end of X-Forwarded-For are believed; "
     "without it, everybody behind a proxy has the proxy's address.",
@@ -385,14 +310,14 @@ PROXIES = Setting(
 LOG_LEVEL = Setting(
     "MANIFOLD_LOG_LEVEL",
     "a level",
-    _choice("debug", "info", "warning", "error"),
+    values.choice("debug", "info", "warning", "error"),
     "info",
     "Least severe log line that is written.",
 )
 LOG_FORMAT = Setting(
     "MANIFOLD_LOG_FORMAT",
     "auto, json or text",
-    _choice("auto", "json", "text"),
+    values.choice("auto", "json", "text"),
     "auto",
     "`auto` writes readable lines to a terminal and JSON elsewhere.",
 )
@@ -426,8 +351,8 @@ SETTINGS: list[Setting[Any]] = [value for value in list(globals().values()) if i
 
 def is_named(setting: Setting[Any], env: Mapping[str, str] | None = None) -> bool:
     """Whether the environment itself names it; what an earlier `up` left in the secrets does not count."""
-    values = os.environ if env is None else env
-    return bool(values.get(setting.name) or values.get(f"{setting.name}_FILE"))
+    given = os.environ if env is None else env
+    return bool(given.get(setting.name) or given.get(f"{setting.name}_FILE"))
 
 
 def storage_url(env: Mapping[str, str] | None = None) -> str:
