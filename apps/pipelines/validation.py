@@ -6,8 +6,9 @@ import difflib
 
 from apps.accounts.models import Project
 from apps.pipelines import document as documents
-from apps.pipelines.document import Document, Step
+from apps.pipelines.document import Document
 from apps.pipelines.models import Pipeline
+from apps.pipelines.parts import Step
 from apps.pipelines.problems import Path, Problem
 from apps.pipelines.text import Places
 from apps.snapshots.models import Dataset
