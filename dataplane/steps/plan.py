@@ -15,8 +15,6 @@ from dataplane.errors import ManifoldError
 from dataplane.http import TRAFFIC
 from dataplane.steps.base import Spec, StepContext, StepKind, StepResult
 
-_BY_WHAT_COMES = ("file", "stream")
-
 
 @dataclass(frozen=True)
 class Picked:
@@ -132,10 +130,10 @@ class PlanStep(StepKind):
 def answer(ask: Ask) -> Answer:
     """Put one question. Raises ManifoldError, unless the step that asks is allowed to fail."""
     try:
-        # A server is asked for its columns first: what is planned by one that has gone is an error there. Files and
-        # messages are looked into only where there are any to read.
+        # A database is asked for its columns first: what is planned by one that has gone is an error there. Files,
+        # records and messages are looked into only where there are any to read.
         drift = None
-        if ask.watch is not None and ask.connector.family not in _BY_WHAT_COMES:
+        if ask.watch is not None and ask.connector.family == "database":
             drift = _drift(ask, (), ask.connector.columns_now(ask.stream, ()))
         if drift is not None and drift.stops is not None:
             return Answer(None, failed=drift.stops, drift=drift)
@@ -170,11 +168,9 @@ def _counted(ask: Ask) -> tuple[int | None, int | None]:
 
 def _looked_at(ask: Ask, planned: Planned) -> tuple[Column, ...] | None:
     """The columns of what is about to be read, where that tells them; None where nobody wants to know."""
-    if ask.watch is None or planned.window is None:
+    if ask.watch is None or planned.window is None or ask.connector.family == "database":
         return None
-    if ask.connector.family in _BY_WHAT_COMES:
-        return ask.connector.columns_now(ask.stream, planned.window.files)
-    return planned.columns
+    return planned.columns or ask.connector.columns_now(ask.stream, planned.window.files)
 
 
 def _drift(ask: Ask, files: Sequence[FileRef], now: tuple[Column, ...] | None) -> Drift | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -17,6 +17,7 @@ from dataplane import statements
 from dataplane.connectors.base import (
     Column,
     Connector,
+    FileRef,
     Mark,
     Part,
     Planned,
@@ -36,7 +37,7 @@ from dataplane.connectors.rest.params import Declared, Session
 from dataplane.connectors.rest.records import Page
 from dataplane.connectors.rest.spool import BATCH, batches
 from dataplane.engine import connector_instance, spill_folder
-from dataplane.errors import ConfigurationError, DataError
+from dataplane.errors import ConfigurationError, DataError, ManifoldError
 from dataplane.failures import duckdb_errors
 from dataplane.http import origin, shown
 from dataplane.net import resolve_public
@@ -156,6 +157,19 @@ class DeclaredApi(Connector, Generic[D]):
             return replace(planned, reason=f"{stream.name} has nothing after {stream.cursor} {mark.upper}.")
         return planned
 
+    def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...] | None:
+        declared = {each.name for each in stream.columns}
+        try:
+            with self._session(hurried=True) as (client, duck, _):
+                found = self._sampled(client, duck, self._endpoint(stream), pages=1)
+                if declared.issuperset(each.name for each in found):
+                    return found
+                # What is new gets the type that further records have, too.
+                return self._sampled(client, duck, self._endpoint(stream))
+        except ManifoldError:
+            # What is wrong there is told by the read itself, which waits for the server, too.
+            return None
+
     @contextmanager
     def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:
         with (
@@ -224,10 +238,12 @@ class DeclaredApi(Connector, Generic[D]):
         """The declared columns; of a stream that declares none, those that a sample has."""
         return stream.columns or self._sampled(client, duck, self._endpoint(stream))
 
-    def _sampled(self, client: Client, duck: duckdb.DuckDBPyConnection, endpoint: D) -> tuple[Column, ...]:
+    def _sampled(
+        self, client: Client, duck: duckdb.DuckDBPyConnection, endpoint: D, pages: int = _SAMPLE_PAGES
+    ) -> tuple[Column, ...]:
         with tempfile.TemporaryDirectory(prefix="manifold-api-") as folder:
-            pages = islice(self.pages(client, endpoint, duck), _SAMPLE_PAGES)
-            batch = next(batches(pages, folder, endpoint.name, largest=None))
+            first = islice(self.pages(client, endpoint, duck), pages)
+            batch = next(batches(first, folder, endpoint.name, largest=None))
             return batch.columns(duck) if batch.records else ()
 
     def _info(self, client: Client, duck: duckdb.DuckDBPyConnection, endpoint: D) -> StreamInfo:

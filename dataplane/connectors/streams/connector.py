@@ -169,8 +169,7 @@ class StreamConnector(Connector):
             if stream.row_filter:
                 statements.check_expression(stream.row_filter)
             layout = Layout(stream, columns, self.beside, self.params.format, self.place)
-            newest = self._newest(broker, stream.name, limit)
-            found = [_rows(duck, layout, each) for each in broker.messages(stream.name, newest, limit)]
+            found = [_rows(duck, layout, each) for each in self._latest(broker, stream.name, limit)]
             return pa.concat_tables(found or [_rows(duck, layout, self._nothing())]).slice(0, limit)
 
     def _listed(self, broker: Broker) -> str:

@@ -152,3 +152,24 @@ def test_keys_of_new_records_are_told_before_they_are_read(api: Api) -> None:
     assert found.now[-1].type == "JSON" and len(api.asked) == 2 * requests
     refused = answer(replace(ask, watch=Watch(stream.columns, "stop"))).failed
     assert refused is not None and refused.code == "schema_drift"
+
+
+def test_keys_of_an_api_that_is_read_whole_are_told_by_its_first_page(api: Api) -> None:
+    """One request more, where nothing is new; and what the page cannot tell is left to the read."""
+    connector = source(api)
+    stream = stream_of(connector)
+    ask = Ask(connector, stream, "full_refresh", Mark(), watch=Watch(stream.columns, "evolve"))
+    api.asked.clear()
+    told = answer(ask)
+    assert (told.drift, len(api.asked)) == (None, 1)
+    api.orders[0]["ship"] = {"to": "here"}
+    found = answer(ask).drift
+    assert found is not None and [each.column for each in found.changes] == ["ship"]
+    refused = answer(replace(ask, watch=Watch(stream.columns, "stop"))).failed
+    assert refused is not None and refused.code == "schema_drift"
+    assert answer(replace(ask, watch=Watch(stream.columns, "ask"))).drift == replace(found, asks=True)
+    api.admits = lambda headers, query: False
+    assert answer(ask).failed is None
+    api.asked.clear()
+    answer(replace(ask, watch=None))
+    assert api.asked == []
