@@ -85,7 +85,11 @@ def _passphrase(*, confirm: bool) -> str:
 
 
 def _who() -> str:
-    return f"{getpass.getuser()} at the terminal"
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # containers run as accounts without a name
+        name = f"account {os.getuid()}"
+    return f"{name} at the terminal"
 
 
 def _told(work: Callable[[], T]) -> T:

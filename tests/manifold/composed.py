@@ -1,4 +1,7 @@
-"""The commands of docker-compose.yml, started without containers, with the secrets that docker/secrets.sh makes."""
+"""The commands of docker-compose.yml, started without containers, with the secrets that docker/secrets.sh makes.
+
+Root confines them as a container would: each finds its files where the image has them, and may write nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,8 @@ from tests.cluster import ROOT, Cluster
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
+CONFINED = os.geteuid() == 0
+USER = 10001
 OURS = ("prepare", "web", "worker", "system", "beat", "flower")
 READY_SECONDS = 60.0
 
@@ -42,17 +48,29 @@ class Composed:
         self.cluster = Cluster(folder / "servers", {})
         self.ports = {"8480": free_port(), "5555": free_port()}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.password = ""
+        self.password = self.token = ""
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.ports['8480']}"
 
+    @property
+    def data(self) -> Path:
+        """The volume of data, from outside."""
+        return self.folder / "data"
+
+    def place(self, name: str) -> str:
+        """Something in it, from within."""
+        return f"/data/{name}" if CONFINED else str(self.data / name)
+
     def start(self) -> None:
         """As `docker compose up` does: the servers, `prepare` to its end, then everything else."""
         subprocess.run(["sh", str(ROOT / "docker" / "secrets.sh")], cwd=self.folder, check=True)
-        for name in ("storage", "files"):  # as the image has them
-            (self.folder / "data" / name).mkdir(parents=True)
+        (self.folder / "root").mkdir()
+        for each in (self.data, self.data / "storage", self.data / "files"):  # as the image has them
+            each.mkdir()
+            if CONFINED:
+                os.chown(each, USER, USER)
         for name in ("database_url", "database_admin_url", "redis_url"):
             self._readdress(self.folder / "secrets" / name)
         self.cluster.valkey.password = (self.folder / "secrets" / "redis_password").read_text()
@@ -61,7 +79,8 @@ class Composed:
         self._make_roles()
         prepared = self.run("prepare")
         assert prepared.returncode == 0, prepared.stderr
-        self.password = json.loads(prepared.stdout.strip().splitlines()[-1])["password"]
+        first = json.loads(prepared.stdout.strip().splitlines()[-1])
+        self.password, self.token = first["password"], first["token"]
         for name in OURS[1:]:
             self._spawn(name)
         self.until(lambda: self.get("/startupz").status_code == 200, "every dependency")
@@ -69,7 +88,7 @@ class Composed:
     def _readdress(self, file: Path) -> None:
         text = file.read_text()
         text = text.replace("@postgres:5432", f"@127.0.0.1:{self.cluster.postgres.port}")
-        file.chmod(0o600)
+        file.chmod(0o644)
         file.write_text(text.replace("@redis:6379", f"@127.0.0.1:{self.cluster.valkey.port}"))
 
     def _make_roles(self) -> None:
@@ -79,7 +98,8 @@ class Composed:
             connection.execute("DROP DATABASE manifold")
             connection.execute("DROP ROLE manifold")
             connection.execute("CREATE DATABASE manifold OWNER manifold_owner")
-        script = self._local(COMPOSE["configs"]["application-role"]["content"].replace("$$", "$"))
+        script = (ROOT / COMPOSE["configs"]["application-role"]["file"]).read_text()
+        script = script.replace("/run/secrets/", f"{self.folder}/secrets/")
         place = {"PGHOST": "127.0.0.1", "PGPORT": str(self.cluster.postgres.port), "PGPASSWORD": owner}
         place |= {"POSTGRES_USER": "manifold_owner", "POSTGRES_DB": "manifold"}
         place["PATH"] = f"{self.cluster.postgres.bin}:{os.environ['PATH']}"
@@ -87,38 +107,48 @@ class Composed:
 
     def environment(self, name: str) -> dict[str, str]:
         """What the container has, with its files and its neighbours where they are here."""
-        kept = {each: os.environ[each] for each in ("PATH", "HOME", "LANG") if each in os.environ}
-        kept["PATH"] = f"{ROOT / '.venv' / 'bin'}:{kept['PATH']}"
+        kept = {"HOME": "/home/manifold"} if CONFINED else {"HOME": os.environ["HOME"]}
+        kept["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         image = {"PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "manifold.settings", "REMAP_SIGTERM": "SIGQUIT"}
-        image["MANIFOLD_HOME"] = str(self.folder / "data")
+        image["MANIFOLD_HOME"] = self.place("").rstrip("/")
         given = {key: self._local(str(value)) for key, value in SERVICES[name]["environment"].items()}
         return {**kept, **image, **given}
 
     def _local(self, text: str) -> str:
         text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text).replace("$$", "$")
-        text = text.replace("/run/secrets/", f"{self.folder}/secrets/").replace("http://flower:", "http://127.0.0.1:")
-        text = text.replace("0.0.0.0", "127.0.0.1")
+        text = text.replace("http://flower:", "http://127.0.0.1:").replace("0.0.0.0", "127.0.0.1")
+        if not CONFINED:
+            text = text.replace("/run/secrets/", f"{self.folder}/secrets/")
         for inside, outside in self.ports.items():
             text = text.replace(inside, str(outside))
         return text
 
     def command(self, name: str) -> list[str]:
-        return [self._local(each) for each in SERVICES[name].get("command") or dockerfile_command()]
+        return self._confined(self._local(each) for each in SERVICES[name].get("command") or dockerfile_command())
+
+    def _confined(self, words: Iterable[str]) -> list[str]:
+        if not CONFINED:
+            return list(words)
+        places = [self.folder / "root", self.data, self.folder / "secrets", ROOT, sys.base_prefix]
+        return ["unshare", "--mount", "sh", str(ROOT / "tests/manifold/confined.sh"), *map(str, places), *words]
 
     def run(self, name: str) -> subprocess.CompletedProcess[str]:
         """A service that ends by itself."""
-        return subprocess.run(
-            self.command(name), cwd=ROOT, env=self.environment(name), capture_output=True, text=True, check=False
-        )
+        return self._run(name, self.command(name))
+
+    def execute(self, name: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """A command in the container of a service, as `docker compose exec` gives it."""
+        return self._run(name, self._confined(words), **environment)
+
+    def _run(self, name: str, command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+        env = self.environment(name) | environment
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
     def check(self, name: str) -> subprocess.CompletedProcess[str]:
         """The health check of a service."""
         kind, *words = SERVICES[name]["healthcheck"]["test"]
         line = ["sh", "-c", *words] if kind == "CMD-SHELL" else words
-        command = [self._local(each).replace("$(hostname)", socket.gethostname()) for each in line]
-        return subprocess.run(
-            command, cwd=ROOT, env=self.environment(name), capture_output=True, text=True, check=False
-        )
+        return self.execute(name, *(self._local(each).replace("$(hostname)", socket.gethostname()) for each in line))
 
     def _spawn(self, name: str) -> None:
         with open(self.folder / f"{name}.log", "ab") as log:

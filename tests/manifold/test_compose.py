@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -13,12 +14,21 @@ import httpx
 import pytest
 
 from manifold import environment
+from manifold.client import Client
 from manifold.supervisor import roles
 from tests.cluster import ROOT
-from tests.manifold.composed import COMPOSE, OURS, SERVICES, Composed
+from tests.manifold.composed import COMPOSE, CONFINED, OURS, SERVICES, USER, Composed
 from tests.services import open_folder
 
 PROJECT = "/p/default/"
+DOCUMENT = """\
+manifold: 1
+pipeline: orders
+steps:
+  orders: {extract: {source: drop, stream: orders, mode: incremental}}
+  sums: {sql: {inputs: {o: orders}, query: "SELECT customer, sum(amount) AS total FROM o GROUP BY ALL"}}
+  kept: {load: {input: sums, dataset: orders}}
+"""
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -47,7 +57,9 @@ def test_every_name_leads_somewhere() -> None:
         assert set(service.get("secrets", [])) <= set(COMPOSE["secrets"])
         assert set(service.get("depends_on", {})) <= set(SERVICES)
         assert {each.partition(":")[0] for each in service.get("volumes", [])} <= set(COMPOSE["volumes"])
-        assert {each["source"] for each in service.get("configs", [])} <= set(COMPOSE["configs"])
+        for config in service.get("configs", []):
+            # A file is mounted. What is written down here would be copied, which a read-only container refuses.
+            assert os.access(ROOT / COMPOSE["configs"][config["source"]]["file"], os.X_OK)
         for value in map(str, service["environment"].values()) if "environment" in service else []:
             for secret in re.findall(r"/run/secrets/(\w+)", value):
                 assert secret in service["secrets"]
@@ -116,6 +128,34 @@ def test_preparing_again_changes_nothing(composed: Composed) -> None:
     again = composed.run("prepare")
     assert again.returncode == 0, again.stderr
     assert '"password": null' in again.stdout
+
+
+@pytest.mark.all
+def test_a_pipeline_runs_there_and_is_asked_and_backed_up(composed: Composed) -> None:
+    (composed.data / "files" / "orders.csv").write_text("customer,amount\nann,12\nben,7\nann,3\n")
+    client = Client(composed.url, composed.token)
+    body = {"slug": "drop", "title": "Drop", "connector": "local_files", "params": {"path": composed.place("files")}}
+    client.in_project("POST", "sources/", json=body)
+    client.in_project("POST", "sources/drop/discover/")
+    client.in_project("POST", "pipelines/apply/", json={"text": DOCUMENT, "publish": True})
+    run = client.wait(client.in_project("POST", "pipelines/orders/runs/", json={})["id"], seconds=60)
+    assert run["state"] == "succeeded", run["error"]
+    answer = client.in_project("POST", "queries/", json={"sql": "SELECT * FROM orders ORDER BY customer"})
+    assert [[str(each) for each in row] for row in answer["rows"]] == [["ann", "15"], ["ben", "7"]]
+    words = ("python", "-m", "manifold", "backup", composed.place("backup.tar"))
+    made = composed.execute("web", *words, MANIFOLD_BACKUP_PASSPHRASE="correct horse battery")
+    assert made.returncode == 0, made.stderr
+    assert (composed.data / "backup.tar").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.all
+@pytest.mark.skipif(not CONFINED, reason="only root may make a root of its own: run `make test-all` as root")
+def test_nothing_else_can_be_written(composed: Composed) -> None:
+    who = composed.execute("web", "python", "-c", "import os; print(os.getuid(), os.getgroups())")
+    assert who.stdout == f"{USER} []\n", who.stderr
+    for place in ("/usr/x", "/run/secrets/x", "/x", str(ROOT / "x")):
+        refused = composed.execute("web", "touch", place)
+        assert "Read-only file system" in refused.stderr, refused
 
 
 @pytest.mark.all
