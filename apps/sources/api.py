@@ -190,13 +190,13 @@ class SourceViewSet(
         """Test it now, stage by stage. A source that fails its test is a good answer: 200 with `ok` false."""
         return Response(s.CheckShape(services.test_source(self.get_object(), actor=self.actor)).data)
 
-    @extend_schema(request=s.DiscoverBody, responses=s.DiscoveredShape(many=True))
+    @extend_schema(request=s.DiscoverBody, responses=s.StreamShape(many=True))
     @action(detail=True, methods=["post"], filter_backends=[], pagination_class=WholeList)
     def discover(self, request: Request, **_: Any) -> Response:
         """Look what it holds, and keep the streams (those that `streams` names, or all) with their schemas."""
         body = checked(s.DiscoverBody, request)
         found = services.discover_streams(self.get_object(), actor=self.actor, names=body.get("streams"))
-        return self.get_paginated_response(s.DiscoveredShape(found, many=True).data)
+        return self.get_paginated_response(s.StreamShape(found, many=True).data)
 
     @extend_schema(request=None, responses=s.FindingShape(many=True))
     @action(detail=True, methods=["post"], filter_backends=[], pagination_class=WholeList)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from django.db import models
 
 from apps.accounts.models import Project, User
@@ -166,12 +164,11 @@ class Stream(ProjectRow):
     `config` is a `StreamConfig` as JSON: settings, columns, select, row_filter, query, cursor, lookback, names.
     `seen` are its columns when the source was last looked at, whatever is declared of them; empty where nobody has
     looked since this is kept. drift: as of the source, which it overrules; empty where it does not. drift_answered: the
-    kinds of change about which nobody is to be asked any more. warnings: what the look said by which it was found just
-    now; not stored.
+    kinds of change about which nobody is to be asked any more. warnings: what was said of it when the source was last
+    looked at.
     """
 
     project_path = "source__project_id"
-    warnings: Sequence[str] = ()
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="streams")
@@ -180,6 +177,7 @@ class Stream(ProjectRow):
     rows = models.BigIntegerField(null=True, blank=True)
     bytes = models.BigIntegerField(null=True, blank=True)
     seen = models.JSONField(default=list, blank=True)
+    warnings = models.JSONField(default=list, blank=True)
     drift = models.CharField(max_length=16, blank=True)
     drift_answered = models.JSONField(default=list, blank=True)
     discovered_at = models.DateTimeField(auto_now_add=True)
@@ -188,7 +186,7 @@ class Stream(ProjectRow):
     class Meta:
         ordering = ["name"]
         constraints = [models.UniqueConstraint(fields=["source", "name"], name="stream_name")]
-        triggers = audited(name=["source__slug", "name"], skip=["rows", "bytes", "seen", "changed_at"])
+        triggers = audited(name=["source__slug", "name"], skip=["rows", "bytes", "seen", "warnings", "changed_at"])
 
     def __str__(self) -> str:
         return f"{self.source}/{self.name}"

@@ -191,6 +191,11 @@ class ColumnShape(serializers.Serializer[Any]):
 
 class StreamShape(serializers.ModelSerializer[Stream]):
     columns = serializers.SerializerMethodField()
+    warnings = serializers.ListField(
+        child=serializers.CharField(),
+        read_only=True,
+        help_text="What was said of it when its source was last looked at.",
+    )
 
     class Meta:
         model = Stream
@@ -198,6 +203,7 @@ class StreamShape(serializers.ModelSerializer[Stream]):
             "id",
             "name",
             "columns",
+            "warnings",
             "config",
             "drift",
             "drift_answered",
@@ -240,14 +246,6 @@ class FindingShape(serializers.Serializer[Any]):
     code = serializers.CharField(help_text="Such as missing_grant or cursor_unindexed.")
     message = serializers.CharField()
     remedy = serializers.CharField(allow_blank=True, help_text="The statement to run in the source.")
-
-
-@extend_schema_serializer(component_name="DiscoveredStream")
-class DiscoveredShape(StreamShape):
-    warnings = serializers.ListField(child=serializers.CharField(), read_only=True, help_text="What the look said.")
-
-    class Meta(StreamShape.Meta):
-        fields = [*StreamShape.Meta.fields, "warnings"]
 
 
 @extend_schema_serializer(component_name="TriedStream")

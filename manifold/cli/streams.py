@@ -1,4 +1,4 @@
-"""`manifold sources types`: as what a stream's columns arrive, tried on a sample before it is changed."""
+"""`manifold sources types` and `query`: as what columns arrive, tried on a sample first; and streams of one's own."""
 
 from __future__ import annotations
 
@@ -42,6 +42,20 @@ def types(
     output.print_json(saved) if as_json else click.echo(f"{stream}: saved; runs that start from now on read it so")
 
 
+@click.command()
+@click.argument("slug")
+@click.argument("name")
+@click.argument("select")
+@click.option("--cursor", help="The column that grows with every new row.")
+@output.command
+def query(client: Client, *, slug: str, name: str, select: str, cursor: str | None, as_json: bool) -> None:
+    """Keep the answer of a SELECT, in the source's own SQL, as the stream NAME; `-` reads it from standard input."""
+    text = sys.stdin.read() if select == "-" else select
+    config = {"query": text, **({"cursor": cursor} if cursor else {})}
+    made = client.in_project("POST", f"{at('sources', slug)}streams/", json={"name": name, "config": config})
+    output.print_json(made) if as_json else _show(made)
+
+
 def _changed(columns: list[dict[str, Any]], wanted: tuple[str, ...]) -> list[dict[str, Any]]:
     """The columns with the types that are asked for."""
     given = dict(each.rpartition("=")[::2] for each in wanted)
@@ -52,6 +66,8 @@ def _changed(columns: list[dict[str, Any]], wanted: tuple[str, ...]) -> list[dic
 
 
 def _show(stream: dict[str, Any]) -> None:
+    for warning in stream["warnings"]:
+        click.echo(output.plain(warning), err=True)
     output.table(
         ((each["name"], each["type"], each["native"], each["warning"]) for each in stream["columns"]),
         ["column", "type", "in the source", "note"],

@@ -279,11 +279,14 @@ get     source-edit      sign-in      404       404    403      403   yes
 post    source-edit      sign-in      404       404    403      403   yes
 get     source-choose    sign-in      404       404    403      403   yes
 post    source-choose    sign-in      404       404    403      403   yes
+get     source-query     sign-in      404       404    403      403   yes
+post    source-query     sign-in      404       404    403      403   yes
 post    source-delete    sign-in      404       404    403      403   yes
 post    source-upload-remove sign-in  404       404    403      403   yes
 get     stream           sign-in      404       404    yes      yes   yes
 post    stream           sign-in      404       404    403      403   yes
 post    stream-try       sign-in      404       404    403      403   yes
+post    stream-delete    sign-in      404       404    403      403   yes
 post    stream-drift-seen sign-in     404       404    403      yes   yes
 post    stream-drift-accept sign-in   404       404    403      yes   yes
 get     stream-preview   sign-in      404       404    yes      yes   yes
@@ -420,6 +423,7 @@ sql SELECT(1)                                   4        2         2      0     
 queries list                                    4        2         2      0        0     0
 queries cancel ASKING                           4        2         2      0        4     0
 queries saved                                   4        2         2      0        0     0
+sources query db one SELECT(1)one               4        2         2      4        4     0
 sources types drop orders                       4        2         2      0        0     0
 sources types drop orders --set id=BIGINT       4        2         2      4        4     0
 queries save One SELECT(1)                      4        2         2      4        0     0

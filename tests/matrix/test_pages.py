@@ -19,6 +19,7 @@ pytestmark = pytest.mark.django_db
 
 ROWS = [(verb, page, says) for (verb, page), says in parsed(PAGES)]
 SLUGS = {"source": "drop", "stream": "drop", "pipeline": "orders", "dataset": "orders"}
+OTHER_SLUGS = {"source-upload-remove": "given", "source-query": "db"}
 FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
     "tokens": lambda _: {"name": "other", "role": "viewer", "days": "30"},
     "members": lambda _: {"name": "Nina", "role": "viewer", "days": "7"},
@@ -31,6 +32,7 @@ FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
     "source-add": lambda made: {"title": "More", "path": str(made.folder / "drop"), "do": "save"},
     "source-edit": lambda made: {"title": "Drop", "path": str(made.folder / "drop"), "do": "save"},
     "source-choose": lambda _: {"stream": "orders"},
+    "source-query": lambda _: {"name": "one", "query": "SELECT 1 AS one"},
     "source-upload-remove": lambda _: {"name": "orders-2026-02.csv"},
     "stream": lambda _: {"anyway": "yes"},
     "stream-drift-accept": lambda made: {"drift": made.values["drift"]},
@@ -61,7 +63,7 @@ def address_of(page: str | None, furnished: Furnished) -> str:
     values = furnished.values
     there = {
         "project": values["projects"],
-        "slug": "given" if page == "source-upload-remove" else SLUGS.get(str(page).partition("-")[0], ""),
+        "slug": OTHER_SLUGS.get(str(page)) or SLUGS.get(str(page).partition("-")[0], ""),
         "connector": "local_files",
         "rest": "tasks/datatable",
         "suggestion": "seed",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -15,7 +14,6 @@ from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, project_page, require
 from apps.pipelines import lag, queries
-from apps.pipelines.models import Pipeline
 from apps.sources import services
 from apps.sources.models import Source, SourceFile, Stream
 from dataplane.errors import ManifoldError
@@ -66,11 +64,21 @@ def stream_lag(request: HttpRequest, project: Project, slug: str, stream_id: uui
 
 @require_POST
 @project_page("manage")
+def delete_stream(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID) -> HttpResponse:
+    """Delete a stream that no published pipeline reads."""
+    visible = Stream.objects.visible_to(request.user, "manage").filter(source__project=project, source__slug=slug)
+    stream = get_object_or_404(visible.select_related("source"), pk=stream_id)
+    used_by = queries.readers_of(stream.source, stream.name)
+    services.delete_stream(stream, used_by=used_by, actor=actor_of(request.user))
+    return go(request, reverse("console:source", args=[project.slug, slug]), f"The stream {stream.name} is deleted.")
+
+
+@require_POST
+@project_page("manage")
 def delete(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     """Delete a source that no published pipeline reads."""
     source = get_object_or_404(Source.objects.visible_to(request.user, "manage").filter(project=project), slug=slug)
-    readers = [each.slug for each in _readers(source)]
-    services.delete_source(source, used_by=readers, actor=actor_of(request.user))
+    services.delete_source(source, used_by=queries.readers_of(source), actor=actor_of(request.user))
     return go(request, reverse("console:sources", args=[project.slug]), f"The source {slug} is deleted.")
 
 
@@ -82,19 +90,10 @@ def _state(file: SourceFile, taken: dict[str, str]) -> str:
     return taken.get(file.path, "pending")
 
 
-def _readers(source: Source) -> list[Pipeline]:
-    published = Pipeline.objects.filter(project=source.project_id, published__isnull=False).select_related("published")
-    return [each for each in published if each.published and source.slug in _read_by(each.published.document)]
-
-
-def _read_by(document: dict[str, Any]) -> set[str]:
-    """The sources that a stored document reads."""
-    return {step["extract"]["source"] for step in document["steps"].values() if "extract" in step}
-
-
 _SOURCE = "p/<slug:project>/sources/<slug:slug>/"
 urlpatterns = [
     path(_SOURCE + "streams/<uuid:stream_id>/files/", files, name="stream-files"),
     path(_SOURCE + "streams/<uuid:stream_id>/lag/", stream_lag, name="stream-lag"),
+    path(_SOURCE + "streams/<uuid:stream_id>/delete/", delete_stream, name="stream-delete"),
     path(_SOURCE + "delete/", delete, name="source-delete"),
 ]

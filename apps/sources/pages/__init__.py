@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.sources.pages import adding, choosing, connecting, editing, inbox, showing, streams
+from apps.sources.pages import adding, choosing, connecting, editing, inbox, querying, showing, streams
 
 urlpatterns = [
     *adding.urlpatterns,
@@ -10,6 +10,7 @@ urlpatterns = [
     *choosing.urlpatterns,
     *connecting.urlpatterns,
     *inbox.urlpatterns,
+    *querying.urlpatterns,
     *showing.urlpatterns,
     *streams.urlpatterns,
 ]

@@ -101,6 +101,7 @@ def _shown(stream: Stream, entered: dict[str, Any]) -> dict[str, Any]:
         "versions": stream.schema_versions.all()[:5],
         "drifts": list(stream.drifts.all()[:_DRIFTS]),
         "policies": POLICIES,
+        "asks": services.policy_of(stream) == "ask",
         "changed_files": _CHANGED_FILES,
         "policy_of_source": POLICIES[cast(Policy, stream.source.drift)],
         "has_files": connector.family == "file",

@@ -24,7 +24,7 @@ def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | Non
     """Look at the source and keep its streams with their schemas; only the named ones, when names are given.
 
     A stream that is there already keeps what an operator declared: cursor, filter, chosen columns, changed types. Files
-    that are there are recorded as seen. What was said of each is in its `warnings`. Raises ManifoldError.
+    that are there are recorded as seen. Raises ManifoldError.
     """
     connector = connector_of(source)
     found = connector.discover() if names is None else connector.discover_named(names)
@@ -66,7 +66,7 @@ def _keep_stream(source: Source, stream: Stream | None, info: StreamInfo, actor:
     fills = connector_class(source.connector).fills_missing
     stream.config = config_json(refreshed(configured(stream), info, fills_missing=fills))
     stream.rows, stream.bytes = info.rows, info.bytes
-    stream.warnings = info.warnings
+    stream.warnings = list(info.warnings)
     stream.save()
     note_schema(stream, stream.config["columns"])
     return stream

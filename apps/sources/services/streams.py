@@ -27,10 +27,14 @@ def declare_stream(source: Source, *, name: str, config: Mapping[str, Any], acto
     if not name.strip() or len(name) > 200 or "/" in name:
         raise InvalidFields({"name": ["Give it a name of up to 200 characters without a slash."]})
     connector = connector_of(source)
+    if config.get("query") and not connector.capabilities.query:
+        raise InvalidFields({"query": [f"Sources of the kind {connector.title} take no queries. Leave it out."]})
     wanted = merged(StreamConfig(name), config, fills_missing=connector.fills_missing)
+    stream = Stream(source=source, name=name)
     if not wanted.columns:
-        wanted = refreshed(wanted, _described(connector, wanted))
-    stream = Stream(source=source, name=name, config=config_json(wanted))
+        info = _described(connector, wanted)
+        wanted, stream.warnings = refreshed(wanted, info), list(info.warnings)
+    stream.config = config_json(wanted)
     stream.seen = stream.config["columns"]
     with acting(actor):
         try:

@@ -132,9 +132,9 @@ def query_relation(connection: Connection, params: PostgreSQLParams, stream: Str
     names = [name for name, _, _ in described]
     twice = sorted({name for name in names if names.count(name) > 1} | ({"?column?"} & set(names)))
     if twice or not names:
+        several = f"several columns called {', '.join(twice)}. Name each column with AS"
         raise ConfigurationError(
-            f"The query of {stream.name} has no columns, or several called {', '.join(twice)}. "
-            "Name each column with AS.",
+            f"The query of {stream.name} has {several if twice else 'no columns. Write a SELECT'}.",
             code="query_columns",
             evidence={"stream": stream.name, "columns": twice},
         )

@@ -56,6 +56,7 @@ PAGES = [
 ACTS = [
     ("sources/drop/test/", "operator"),
     ("sources/drop/delete/", "admin"),
+    ("sources/drop/streams/{stream}/delete/", "admin"),
     ("sources/drop/edit/", "admin"),
     ("new-source/local_files/", "admin"),
     ("pipelines/orders/run/", "operator"),
@@ -180,9 +181,10 @@ def test_a_document_that_cannot_be_used_comes_back_as_it_was_typed(
 
 
 def test_a_refusal_of_a_service_is_a_toast(used: dict[str, str], admin: User, sign_in: SignIn) -> None:
-    answer = sign_in(admin).post("/p/flights/sources/drop/delete/", follow=True)
-    assert "orders" in answer.content.decode() and 'class="toast error"' in answer.content.decode()
-    assert Source.objects.count() == 1
+    for address in ("sources/drop/delete/", f"sources/drop/streams/{used['stream']}/delete/"):
+        answer = sign_in(admin).post(f"/p/flights/{address}", follow=True)
+        assert "is used by orders" in answer.content.decode() and 'class="toast error"' in answer.content.decode()
+    assert Source.objects.get().streams.count() == 1
 
 
 def test_nonsense_in_an_address_is_not_found(used: dict[str, str], viewer: User, sign_in: SignIn) -> None:

@@ -51,6 +51,16 @@ def test_it_works(source: Source) -> None:
     assert bound.plan(config, "incremental", Mark()).rows == 7
 
 
+def test_what_a_look_said_of_a_stream_is_kept_until_the_next(source: Source, api: Api) -> None:
+    services.discover_streams(source, actor=SYSTEM)
+    lost = Stream.objects.get(name="lost")
+    assert len(lost.warnings) == 1 and "404" in lost.warnings[0]
+    api.web.bad["/v1/lost"] = api.answer
+    services.discover_streams(source, actor=SYSTEM)
+    lost.refresh_from_db()
+    assert lost.warnings == [] and lost.config["columns"]
+
+
 def test_a_secret_is_in_no_column_in_clear(source: Source) -> None:
     assert CANARY not in str(source.params)
     with connection.cursor() as cursor:
