@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import lru_cache
 from typing import TypeVar
 
 import structlog
 from celery import current_app
 from kombu.exceptions import BatchPublishError, OperationalError
+from kombu.transport.redis import Channel
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -27,9 +29,8 @@ Answer = TypeVar("Answer")
 def send(ready: Sequence[Ready]) -> bool:
     """One message for each step, into its queue. Call it after commit; False when the broker could not be reached."""
     try:
-        with current_app.producer_or_acquire() as producer, producer.batch() if len(ready) > 1 else nullcontext():
-            for step, queue in ready:
-                current_app.send_task(TASK, args=[str(step)], queue=queue, producer=producer)
+        if ready:
+            _publish(ready)
     except (*UNREACHABLE, RuntimeError) as error:
         # RuntimeError: the connection was made anew within a batch, which kombu gives up then. Nothing of it was sent.
         # The sweep sends them when the broker is back.
@@ -37,6 +38,12 @@ def send(ready: Sequence[Ready]) -> bool:
         return False
     failpoints.hit("published")
     return True
+
+
+def _publish(ready: Sequence[Ready]) -> None:
+    with current_app.producer_or_acquire() as producer, producer.batch() if len(ready) > 1 else nullcontext():
+        for step, queue in ready:
+            current_app.send_task(TASK, args=[str(step)], queue=queue, producer=producer)
 
 
 def somebody_waits(queue: str) -> bool:
@@ -50,11 +57,18 @@ def queued() -> dict[str, int] | None:
     return _ask(lambda client: {queue: int(client.llen(queue)) for queue in QUEUES})
 
 
+@lru_cache(maxsize=1)
+def _client(channel: Channel) -> Redis:
+    """Not the channel's own: a call to the workers leaves that waiting for their answers. Making one takes longer than
+    its question, so it is kept with its channel."""
+    with channel.conn_or_acquire() as client:
+        return client
+
+
 def _ask(question: Callable[[Redis], Answer]) -> Answer | None:
     try:
-        # Not by the channel's own client: a call to the workers leaves it waiting for their answers.
-        with current_app.pool.acquire(block=True) as connection, connection.default_channel.conn_or_acquire() as client:
-            return question(client)
+        with current_app.pool.acquire(block=True) as connection:
+            return question(_client(connection.default_channel))
     except UNREACHABLE as error:
         log.warning("broker_unreachable", error=str(error))
         return None
