@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import QuerySet
 
+from apps.pipelines.execution import rows
 from apps.pipelines.models import LogLine, Run
 from dataplane.steps.log import LEVELS, Level, Line
 
@@ -32,13 +32,13 @@ FROM unnest(%(numbers)s::int[], %(ats)s::timestamptz[], %(levels)s::text[], %(te
 _INSERT = """
 INSERT INTO pipelines_logline (run_id, step, attempt, fence, number, at, level, text, fields) {rows}
 ON CONFLICT DO NOTHING
+RETURNING number
 """
 WRITE = _INSERT.format(rows=_ROWS.format(run="%(run)s::uuid", source=""))
 # For the heartbeat, which holds no lock: where somebody else has the run's row the lines wait for the next beat.
 WRITE_ASIDE = f"""
 WITH held AS MATERIALIZED (SELECT id FROM pipelines_run WHERE id = %(run)s FOR NO KEY UPDATE SKIP LOCKED)
 {_INSERT.format(rows=_ROWS.format(run="held.id", source="CROSS JOIN held ORDER BY l.number"))}
-RETURNING number
 """
 
 
@@ -55,8 +55,7 @@ class Speaker:
 def write(speaker: Speaker, lines: Sequence[Line], *, first: int = 1) -> None:
     """Write lines, in the caller's transaction, which holds the Run's row; the first one has the number `first`."""
     if lines:
-        with connection.cursor() as cursor:
-            cursor.execute(WRITE, arguments(speaker, lines, first))
+        rows.fetch(WRITE, arguments(speaker, lines, first))
 
 
 def say(run: uuid.UUID, text: str, level: Level = "info", **fields: Any) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
+from apps.pipelines.execution import rows
 from apps.pipelines.models import Run, StepRun
 from dataplane.errors import BugError
 from dataplane.steps.base import StepContext, Table
 from dataplane.storage import Storage
+
+_TABLES = """
+SELECT key, "table" FROM pipelines_steprun
+WHERE run_id = %(run)s AND key = ANY(%(keys)s) AND "table" IS NOT NULL
+"""
 
 
 def storage() -> Storage:
@@ -56,8 +63,8 @@ def new_context(step: StepRun, inputs: dict[str, Table], extras: dict[str, Any] 
 def tables(run: Run, keys: Iterable[str]) -> dict[str, Table]:
     """What the named steps of this run have staged, by step key. Raises BugError for one that staged no table."""
     wanted = set(keys)
-    rows = StepRun.objects.filter(run=run, key__in=wanted).values_list("key", "table")
-    found = {key: Table.from_json(table) for key, table in rows if table is not None}
+    staged = rows.fetch(_TABLES, {"run": run.pk, "keys": list(wanted)})
+    found = {key: Table.from_json(json.loads(table)) for key, table in staged}
     missing = wanted - found.keys()
     if missing:
         raise BugError(f"The step `{min(missing)}` has left no table for the steps after it.", code="missing_input")

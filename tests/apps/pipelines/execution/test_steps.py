@@ -56,7 +56,7 @@ def test_the_server_plans_the_statements_of_a_step_once(monkeypatch: pytest.Monk
     with connection.cursor() as cursor:
         cursor.execute("SELECT statement FROM pg_prepared_statements")
         prepared = [statement for (statement,) in cursor.fetchall()]
-    assert len(prepared) == len(set(prepared)) == 3
+    assert len(prepared) == len(set(prepared)) == 4
 
 
 def test_messages_go_out_for_what_became_ready(sent: list[str]) -> None:
