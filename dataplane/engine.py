@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -76,22 +76,17 @@ def operator_instance(
     memory: int,
     threads: int,
     ordered: bool = True,
-    prepare: Callable[[duckdb.DuckDBPyConnection], None] | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A locked-down instance for an operator's SQL: reads `inputs`, writes into `output`, reaches nothing else.
 
     inputs: absolute paths of Parquet files. output: an absolute folder that belongs to this step alone (`write_parquet`
     makes a new subfolder of it: DuckDB 1.5.5 crashes when several files are written that are only allowed as paths).
-    prepare: runs before the lock, for views and settings of our own.
     """
     with _opened(memory, threads, spill, ordered=ordered, behind=True) as connection:
         allowed = f"SET allowed_paths = {path_list(inputs)}"
         if output is not None:
             allowed += f"; SET allowed_directories = [{literal(output)}]"
-        connection.execute(allowed)
-        if prepare is not None:
-            prepare(connection)
-        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+        connection.execute(f"{allowed}; SET enable_external_access = false; SET lock_configuration = true")
         yield connection
 
 
@@ -111,9 +106,10 @@ def _opened(
     connection = instances.fresh(instances.Size(memory, threads, unsigned))
     close = connection.close
     try:
-        connection.execute(
-            f"SET preserve_insertion_order = {str(ordered).lower()}; SET temp_directory = {literal(spill or '')}"
-        )
+        if spill:
+            connection.execute(f"SET temp_directory = {literal(spill)}")
+        if not ordered:
+            connection.execute("SET preserve_insertion_order = false")
         yield connection
         if behind and spill and not os.listdir(spill):
             close = partial(instances.close_behind, connection)
