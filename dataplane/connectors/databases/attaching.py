@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import duckdb
 
@@ -23,3 +24,9 @@ def attach(duck: duckdb.DuckDBPyConnection, kind: str, given: Mapping[str, objec
         duck.execute(f"ATTACH '' AS {CATALOG} (TYPE {kind}, READ_ONLY, SECRET manifold_source)")
     finally:
         duck.execute("DROP SECRET manifold_source")
+
+
+def detach(duck: duckdb.DuckDBPyConnection) -> None:
+    """Let go of it, whether it was attached or not."""
+    with suppress(duckdb.Error):
+        duck.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")

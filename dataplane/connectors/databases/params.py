@@ -24,3 +24,7 @@ class ServerParams(BaseModel):
         if "\0" in value:
             raise ValueError("must not hold a null character")
         return value
+
+    def scrubbed(self, said: str) -> str:
+        """What somebody has said, without the password."""
+        return said.replace(self.password, "********") if self.password else said

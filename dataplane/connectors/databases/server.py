@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import duckdb
@@ -24,6 +24,7 @@ from dataplane.connectors.base import (
     Window,
 )
 from dataplane.connectors.databases import planning
+from dataplane.connectors.databases.guards import unreadable_value
 from dataplane.connectors.databases.params import ServerParams
 from dataplane.connectors.databases.reading import Prepared
 from dataplane.connectors.databases.stages import reachable, staged
@@ -104,9 +105,13 @@ class DatabaseServer(Connector, Generic[Connection, Ready]):
     def _asked(self, ask: Callable[[], Answer], what: str) -> Answer:
         """The answer. What the driver raises is raised in our words; `what` is what was asked about."""
 
-    @abstractmethod
     def _unreadable(self, stream: str, said: str) -> DataError | None:
         """The value that a guard has named in an error of DuckDB's."""
+        return unreadable_value(stream, said)
+
+    def _broken_off(self, stream: StreamConfig, said: str) -> ManifoldError | None:
+        """What an error of DuckDB's says of the server; None for one that is not the server's."""
+        return None
 
     def test(self) -> Iterator[Stage]:
         opened: list[Connection] = []
@@ -193,6 +198,21 @@ class DatabaseServer(Connector, Generic[Connection, Ready]):
         except ManifoldError as error:
             return error
         return None
+
+    @contextmanager
+    def _explained(self, stream: StreamConfig) -> Iterator[None]:
+        """Errors of DuckDB's that came from the source, in our words; others go on as they are."""
+        try:
+            yield
+        except (duckdb.Error, ManifoldError) as error:
+            raised = error if isinstance(error, duckdb.Error) else error.__cause__
+            if not isinstance(raised, duckdb.Error) or isinstance(raised, duckdb.InterruptException):
+                raise
+            said = self.params.scrubbed(str(raised))
+            known = self._no_value(stream.name, raised, said) or self._broken_off(stream, said)
+            if known is None:
+                raise
+            raise known from error
 
     def _no_value(self, stream: str, error: duckdb.Error, said: str) -> DataError | None:
         """What to say of an error of DuckDB's that is about a value, `said` without secrets."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar
 
 import duckdb
@@ -14,8 +14,7 @@ from pymysql.connections import Connection
 from dataplane.connectors import recognising
 from dataplane.connectors.base import Capabilities, Finding, Reading, StreamConfig, StreamInfo, Window
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.databases.attaching import CATALOG
-from dataplane.connectors.databases.guards import unreadable_value
+from dataplane.connectors.databases.attaching import detach
 from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, Answer, DatabaseServer
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
 from dataplane.connectors.mysql import catalog, destination, faults, preflight, reading, session
@@ -23,7 +22,7 @@ from dataplane.connectors.mysql.params import MySQLParams
 from dataplane.connectors.mysql.questions import Asking
 from dataplane.connectors.mysql.reading import Prepared
 from dataplane.engine import connector_instance
-from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
+from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 
 _SCHEMES = ("mysql", "mariadb", "mysqlx")
 _SERVICES = ("mysql.database.azure.com", "psdb.cloud", "mariadb.com")
@@ -117,33 +116,20 @@ class MySQL(DatabaseServer[Connection, Prepared], Destination):
             total, _ = self._asked(lambda: Asking(prepared, connection).estimate(window), stream.name)
         session.attach(duck, self.params, connection.host)
         try:
-            yield prepared, total
-        except (duckdb.Error, ManifoldError) as error:
-            raise self._explained(error, prepared) from error
+            with self._explained(stream):
+                yield prepared, total
         finally:
-            with suppress(duckdb.Error):
-                duck.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")
+            detach(duck)
 
-    def _explained(self, error: duckdb.Error | ManifoldError, prepared: Prepared) -> Exception:
-        """An error of DuckDB's that came from the source, in our words; one that did not is handed on as it is."""
-        raised = error if isinstance(error, duckdb.Error) else error.__cause__
-        if not isinstance(raised, duckdb.Error) or isinstance(raised, duckdb.InterruptException):
-            return error
-        said, name = faults.scrubbed(self.params, str(raised)), prepared.stream.name
-        no_value = self._no_value(name, raised, said)
-        if no_value is not None:
-            return no_value
+    def _broken_off(self, stream: StreamConfig, said: str) -> ManifoldError | None:
         if "MySQL" not in said:
-            return error
-        return self._asked_again(prepared.stream) or TransientError(
-            f"The server broke off reading {name}: the connection was lost, or the statement took longer than its "
-            "limit. It is tried again.",
+            return None
+        return self._asked_again(stream) or TransientError(
+            f"The server broke off reading {stream.name}: the connection was lost, or the statement took longer than "
+            "its limit. It is tried again.",
             code="connection_lost",
-            evidence={"stream": name, "said": said[:1000]},
+            evidence={"stream": stream.name, "said": said[:1000]},
         )
-
-    def _unreadable(self, stream: str, said: str) -> DataError | None:
-        return unreadable_value(stream, said)
 
     def _asked(self, ask: Callable[[], Answer], what: str) -> Answer:
         try:

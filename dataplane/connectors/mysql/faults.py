@@ -149,8 +149,4 @@ def told(params: MySQLParams, error: Exception) -> tuple[int, str]:
     given = error.args
     number = given[0] if given and isinstance(given[0], int) else 0
     said = str(given[1]) if len(given) > 1 else str(error)
-    return number, scrubbed(params, said.partition("\n")[0])
-
-
-def scrubbed(params: MySQLParams, said: str) -> str:
-    return said.replace(params.password, "********") if params.password else said
+    return number, params.scrubbed(said.partition("\n")[0])

@@ -134,7 +134,7 @@ def _attach_again(duck: duckdb.DuckDBPyConnection, params: MySQLParams, given: M
     try:
         attaching.attach(duck, "mysql", given)
     except duckdb.Error as error:
-        said = faults.scrubbed(params, str(error)).partition("\n")[0]
+        said = params.scrubbed(str(error)).partition("\n")[0]
         if _BROKE.search(said):
             raise TransientError(
                 f"{params.host}:{params.port} broke off the connection of DuckDB's reader: {said}. It is tried again; "

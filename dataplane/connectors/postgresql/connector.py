@@ -14,7 +14,7 @@ import pyarrow as pa
 from dataplane.connectors import recognising
 from dataplane.connectors.base import Capabilities, Finding, Reading, StreamConfig, StreamInfo, Window
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.databases.attaching import CATALOG
+from dataplane.connectors.databases.attaching import detach
 from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, Answer, DatabaseServer
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
 from dataplane.connectors.postgresql import catalog, destination, faults, preflight, reading, session
@@ -137,34 +137,24 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
             checks = self._asked(lambda: session.checks_clients(connection), "its settings")
         session.attach(duck, self.params, address, seconds, checks=checks)
         try:
-            duck.execute("BEGIN TRANSACTION")
-            try:
-                yield prepared, total
-            finally:
-                # A connection that broke cannot be rolled back; what broke it is the error that counts.
-                with suppress(duckdb.Error):
-                    duck.execute("ROLLBACK")
-        except (duckdb.Error, ManifoldError) as error:
-            raise self._explained(error, prepared) from error
+            with self._explained(stream):
+                duck.execute("BEGIN TRANSACTION")
+                try:
+                    yield prepared, total
+                finally:
+                    # A connection that broke cannot be rolled back; what broke it is the error that counts.
+                    with suppress(duckdb.Error):
+                        duck.execute("ROLLBACK")
         finally:
-            with suppress(duckdb.Error):
-                duck.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")
+            detach(duck)
 
-    def _explained(self, error: duckdb.Error | ManifoldError, prepared: Prepared) -> Exception:
-        """An error of DuckDB's that came from the source, in our words; one that did not is handed on as it is."""
-        raised = error if isinstance(error, duckdb.Error) else error.__cause__
-        if not isinstance(raised, duckdb.Error) or isinstance(raised, duckdb.InterruptException):
-            return error
-        said, name = faults.scrubbed(self.params, str(raised)), prepared.stream.name
-        no_value = self._no_value(name, raised, said)
-        if no_value is not None:
-            return no_value
+    def _broken_off(self, stream: StreamConfig, said: str) -> ManifoldError | None:
         if not any(each in said for each in _FROM_SERVER):
-            return error
-        return self._asked_again(prepared.stream) or TransientError(
-            f"Reading {name} broke off: {said.partition(chr(10))[0]}. It is tried again.",
+            return None
+        return self._asked_again(stream) or TransientError(
+            f"Reading {stream.name} broke off: {said.partition(chr(10))[0]}. It is tried again.",
             code="statement_timeout" if "statement timeout" in said else "connection_lost",
-            evidence={"stream": name, "said": said[:1000]},
+            evidence={"stream": stream.name, "said": said[:1000]},
         )
 
     def _unreadable(self, stream: str, said: str) -> DataError | None:

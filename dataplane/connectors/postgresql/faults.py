@@ -189,11 +189,7 @@ def server_text(params: PostgreSQLParams, error: psycopg.Error) -> str:
     text = re.sub(r"^connection failed: ", "", text)
     text = re.sub(r'^connection to server at "[^"]*"(, port \d+| \([^)]*\), port \d+)? failed: ', "", text)
     text = text.removeprefix("FATAL:").removeprefix("ERROR:").strip()
-    return scrubbed(params, text)
-
-
-def scrubbed(params: PostgreSQLParams, text: str) -> str:
-    return text.replace(params.password, "********") if params.password else text
+    return params.scrubbed(text)
 
 
 def first_line(text: str) -> str:

@@ -64,7 +64,7 @@ def refused(params: PostgreSQLParams, error: psycopg.Error, table: str) -> Manif
     evidence: dict[str, Any] = {"table": table, "sqlstate": state, "server": said}
     for name in ("column_name", "constraint_name", "message_detail"):
         if value := getattr(error.diag, name):
-            evidence[name] = faults.scrubbed(params, str(value))[:500]
+            evidence[name] = params.scrubbed(str(value))[:500]
     about = {"table": table, "user": params.user, "host": params.host, "said": said}
     if state in _CONFIGURATION:
         code, sentence = _CONFIGURATION[state]

@@ -142,7 +142,7 @@ def attach(
         raise TransientError(
             f"{params.host}:{params.port} closed the door while it was opened for reading. It is tried again.",
             code="connection_lost",
-            evidence={"host": params.host, "server": faults.scrubbed(params, str(error))[:500]},
+            evidence={"host": params.host, "server": params.scrubbed(str(error))[:500]},
         ) from None
 
 

@@ -13,7 +13,6 @@ import pyarrow as pa
 from dataplane.connectors import recognising
 from dataplane.connectors.base import Capabilities, Finding, Reading, StreamConfig, StreamInfo, Window
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.databases.guards import unreadable_value
 from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, DatabaseServer
 from dataplane.connectors.databases.stages import reachable
 from dataplane.connectors.warehouses import catalog, reading
@@ -23,7 +22,7 @@ from dataplane.connectors.warehouses.questions import Asking
 from dataplane.connectors.warehouses.reading import Prepared
 from dataplane.connectors.warehouses.session import Flow, Session
 from dataplane.engine import connector_instance
-from dataplane.errors import ConfigurationError, DataError, ManifoldError
+from dataplane.errors import ConfigurationError, ManifoldError
 
 _GIVEN = "given_by_the_server"
 
@@ -85,18 +84,14 @@ class Warehouse(DatabaseServer[Session, Prepared]):
         flow = Flow(session, sql, prepared.stream.name)
         duck.register(_GIVEN, flow.reader)
         try:
-            yield prepared.queried(_GIVEN, flow.reader.schema.names)
+            with self._explained(prepared.stream):
+                yield prepared.queried(_GIVEN, flow.reader.schema.names)
         except (duckdb.Error, ManifoldError) as error:
-            raise flow.failure or self._explained(error, prepared.stream.name) from error
+            if flow.failure is None:
+                raise
+            raise flow.failure from error
         finally:
             duck.unregister(_GIVEN)
-
-    def _explained(self, error: duckdb.Error | ManifoldError, stream: str) -> Exception:
-        """An error of DuckDB's about a value, in our words; any other is handed on as it is."""
-        raised = error if isinstance(error, duckdb.Error) else error.__cause__
-        if not isinstance(raised, duckdb.Error) or isinstance(raised, duckdb.InterruptException):
-            return error
-        return self._no_value(stream, raised, str(raised)) or error
 
     def _sign_in(self, address: str) -> Session:
         return self.opened(address, ASK_SECONDS)
@@ -139,6 +134,3 @@ class Warehouse(DatabaseServer[Session, Prepared]):
     def _asked(self, ask: Callable[[], Answer], what: str) -> Answer:
         """A session tells of failures in our words already."""
         return ask()
-
-    def _unreadable(self, stream: str, said: str) -> DataError | None:
-        return unreadable_value(stream, said)
