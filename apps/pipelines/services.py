@@ -163,28 +163,21 @@ def start_run(
     there, or files that do not go with the mode.
     """
     picked = _picked(mode, files, again=again)
-    if picked and pipeline.published and not (trigger_key and _known(pipeline.project_id, trigger_key)):
+    if picked and pipeline.published and not _known(pipeline.project_id, trigger_key):
         # Looked into before the lock: a folder may be large.
         chosen = documents.load(pipeline.published.document).only(_known_steps(pipeline.published, only))
         planning.refuse_unknown_files(chosen, pipeline.project_id, picked)
     with acting(actor):
-        locked = starting.lock_pipeline(pipeline.pk)
-        if trigger_key is not None:
-            # Two requests with one key for two pipelines hold different locks; this one they share.
-            starting.lock_trigger_key(locked.project_id, trigger_key)
-            known = _known(locked.project_id, trigger_key)
-            if known is not None:
-                return _same_request(known, locked, mode, only, files, again=again)
-        if locked.published is None:
-            raise Conflict(
-                f"The pipeline `{locked.slug}` has no published version. Publish its draft first.", code="not_published"
-            )
-        only = _known_steps(locked.published, only)
+        locked, known = _locked(pipeline.pk, trigger_key)
+        if known is not None:
+            return _same_request(known, locked, mode, only, files, again=again)
+        version = _version(locked)
+        only = _known_steps(version, only)
         # A slice of a backfill is over soon, and no other begins before this run.
         busy = locked.runs.filter(state__in=RUN_ACTIVE | {"pending"}, backfill=None).exists()
         run = starting.create_run(
             locked,
-            locked.published,
+            version,
             actor=actor,
             trigger=trigger,
             mode=mode,
@@ -193,7 +186,7 @@ def start_run(
             only=only,
             picked=picked,
         )
-        if busy and (if_running or documents.load(locked.published.document).header.if_running) == "skip":
+        if busy and (if_running or documents.load(version.document).header.if_running) == "skip":
             closing.skip_pending(run, "Another run of this pipeline had not ended, and it says `if_running: skip`.")
         else:
             _admit(locked.pk)
@@ -220,12 +213,9 @@ def retry_run(run: Run, *, actor: Actor, trigger_key: str | None = None) -> Run:
     Raises Conflict when it has not ended, has nothing to repeat, or others have since loaded what it had read.
     """
     with acting(actor):
-        locked = starting.lock_pipeline(run.pipeline_id)
-        if trigger_key is not None:
-            starting.lock_trigger_key(locked.project_id, trigger_key)
-            known = _known(locked.project_id, trigger_key)
-            if known is not None:
-                return _same_request(known, locked, known.requested_mode, known.only, known.files, again=known.again)
+        locked, known = _locked(run.pipeline_id, trigger_key)
+        if known is not None:
+            return _same_request(known, locked, known.requested_mode, known.only, known.files, again=known.again)
         again = retrying.create_retry(run, locked, actor=actor, trigger_key=trigger_key)
         _admit(locked.pk)
         again.refresh_from_db()
@@ -241,15 +231,32 @@ def plan_run(
     again: bool = False,
 ) -> dict[str, Any]:
     """What a run would read and why, in the shape `plan`; asks the sources and writes nothing."""
+    version = _version(pipeline)
+    picked = _picked(mode, files, again=again)
+    return planning.dry_run(pipeline, version, mode, _known_steps(version, only), picked)
+
+
+def _locked(pipeline_id: uuid.UUID, trigger_key: str | None) -> tuple[Pipeline, Run | None]:
+    """The pipeline's row, locked, and the run that somebody has started with this key before."""
+    locked = starting.lock_pipeline(pipeline_id)
+    if trigger_key is not None:
+        # Two requests with one key for two pipelines hold different locks; this one they share.
+        starting.lock_trigger_key(locked.project_id, trigger_key)
+    return locked, _known(locked.project_id, trigger_key)
+
+
+def _version(pipeline: Pipeline) -> PipelineVersion:
+    """What runs of it do. Raises Conflict."""
     if pipeline.published is None:
         raise Conflict(
             f"The pipeline `{pipeline.slug}` has no published version. Publish its draft first.", code="not_published"
         )
-    picked = _picked(mode, files, again=again)
-    return planning.dry_run(pipeline, pipeline.published, mode, _known_steps(pipeline.published, only), picked)
+    return pipeline.published
 
 
-def _known(project_id: uuid.UUID, trigger_key: str) -> Run | None:
+def _known(project_id: uuid.UUID, trigger_key: str | None) -> Run | None:
+    if trigger_key is None:
+        return None
     return Run.objects.filter(project_id=project_id, trigger_key=trigger_key).first()
 
 

@@ -52,7 +52,6 @@ def create_run(
     it reads where not all that are new. `turn` is what it reads for a backfill.
     """
     document = documents.load(version.document)
-    header = document.header
     run_id = new_id()
     run = Run.objects.create(
         id=run_id,
@@ -65,8 +64,8 @@ def create_run(
         actor_kind=actor.kind,
         actor_id=actor.id,
         actor_name=actor.name,
-        queue=header.priority,
-        timeout_s=header.timeout,
+        queue=document.header.priority,
+        timeout_s=document.header.timeout,
         start_before=start_before,
         retry_of=retry_of,
         root=retry_of.root if retry_of else run_id,
@@ -76,11 +75,16 @@ def create_run(
         **_place(turn, retry_of),
     )
     StepRun.objects.bulk_create(_steps(run, document, only))
-    data: dict[str, Any] = {"trigger": trigger, "mode": mode, "version": version.number}
-    data |= {"only": list(only)} if only else {}
-    data |= {"files": list(picked.files), "again": picked.again} if picked else {}
-    _record("run created", run, pipeline, data | ({"retry_of": str(retry_of.pk)} if retry_of else {}))
+    _record("run created", run, pipeline, _asked(run))
     return run
+
+
+def _asked(run: Run) -> dict[str, Any]:
+    """What a new run is to do, for its event."""
+    data: dict[str, Any] = {"trigger": run.trigger, "mode": run.requested_mode, "version": run.version.number}
+    data |= {"only": run.only} if run.only else {}
+    data |= {"files": run.files, "again": run.again} if run.files else {}
+    return data | ({"retry_of": str(run.retry_of_id)} if run.retry_of_id else {})
 
 
 def _place(turn: Turn | None, retry_of: Run | None) -> dict[str, Any]:

@@ -258,28 +258,32 @@ def show_run(run: dict[str, Any]) -> None:
     )
     steps = run.get("steps") or []
     if steps:
-        click.echo()
-        output.table(
-            (
-                (
-                    step["key"],
-                    step["kind"],
-                    step["state"],
-                    output.amount(step["rows_in"]),
-                    output.amount(step["rows_out"]),
-                    output.seconds(step["duration_s"]),
-                    output.size(step["peak_memory"]),
-                )
-                for step in steps
-            ),
-            ["step", "kind", "state", "rows in", "rows out", "took", "memory"],
-            "",
-        )
+        _show_steps(steps)
     _show_counts(steps)
     _show_checks(steps)
     if run["error"]:
         click.echo()
         output.show_error(run["error"])
+
+
+def _show_steps(steps: list[dict[str, Any]]) -> None:
+    click.echo()
+    output.table(
+        (
+            (
+                step["key"],
+                step["kind"],
+                step["state"],
+                output.amount(step["rows_in"]),
+                output.amount(step["rows_out"]),
+                output.seconds(step["duration_s"]),
+                output.size(step["peak_memory"]),
+            )
+            for step in steps
+        ),
+        ["step", "kind", "state", "rows in", "rows out", "took", "memory"],
+        "",
+    )
 
 
 def _show_counts(steps: list[dict[str, Any]]) -> None:
