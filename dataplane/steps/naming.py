@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dataplane.connectors.base import Column, Part, Reading
@@ -49,19 +49,7 @@ def renamed(reading: Reading, names: Names) -> Reading:
     there = {each.name for each in reading.columns}
     if there.isdisjoint(names):
         return reading
-    arrive = under(reading.columns, names)
-    several = {sources[0].name: sources for sources in arrive.values() if len(sources) > 1}
-    others = [each.name for sources in several.values() for each in sources[1:]]
-    values = [f"{_newest(sources)} AS {identifier(name)}" for name, sources in several.items()]
-    plain = {sources[0].name: name for name, sources in arrive.items() if sources[0].name != name}
-    together = f"* EXCLUDE ({', '.join(map(identifier, others))}) REPLACE ({', '.join(values)})"
-    renaming = ", ".join(f"{identifier(source)} AS {identifier(name)}" for source, name in plain.items())
-
-    def wrapped(query: str) -> str:
-        if not query:
-            return ""
-        query = f"SELECT {together} FROM ({query})" if several else query
-        return f"SELECT * RENAME ({renaming}) FROM ({query})" if plain else query
+    wrapped = _wrapping(reading.columns, names)
 
     def part(each: Part) -> Part:
         return replace(each, query=wrapped(each.query), careful=part(each.careful) if each.careful else None)
@@ -85,6 +73,25 @@ def renamed(reading: Reading, names: Names) -> Reading:
         check=check if reading.check else None,
     )
     return copy
+
+
+def _wrapping(columns: Iterable[Column], names: Names) -> Callable[[str], str]:
+    """What makes of a query of these columns one of the same rows under the names by which they arrive."""
+    arrive = under(columns, names)
+    several = {sources[0].name: sources for sources in arrive.values() if len(sources) > 1}
+    others = [each.name for sources in several.values() for each in sources[1:]]
+    values = [f"{_newest(sources)} AS {identifier(name)}" for name, sources in several.items()]
+    plain = {sources[0].name: name for name, sources in arrive.items() if sources[0].name != name}
+    together = f"* EXCLUDE ({', '.join(map(identifier, others))}) REPLACE ({', '.join(values)})"
+    renaming = ", ".join(f"{identifier(source)} AS {identifier(name)}" for source, name in plain.items())
+
+    def wrapped(query: str) -> str:
+        if not query:
+            return ""
+        query = f"SELECT {together} FROM ({query})" if several else query
+        return f"SELECT * RENAME ({renaming}) FROM ({query})" if plain else query
+
+    return wrapped
 
 
 def _newest(sources: Sequence[Column]) -> str:
