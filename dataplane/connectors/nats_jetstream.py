@@ -70,7 +70,7 @@ class NatsJetStream(StreamConnector):
     key = "nats_jetstream"
     title = "NATS JetStream"
     summary = "Messages of streams of NATS JetStream, each once, by their sequence; no consumer of yours is touched."
-    tested_with = "nats-server 2.15 on loopback, also with TLS and a credentials file"
+    tested_with = "nats-server 2.15 on loopback, with user and password, a token, a credentials file, and TLS"
     Params: ClassVar[type[NatsParams]] = NatsParams
     params: NatsParams
     beside = (

@@ -76,7 +76,7 @@ class RedisStreams(StreamConnector):
     key = "redis_streams"
     title = "Redis Streams"
     summary = "Entries of streams in Redis 7, Valkey and compatible servers, each once, in the order of their ids."
-    tested_with = "Valkey on loopback, also behind TLS"
+    tested_with = "Valkey on loopback, also behind TLS and with a user of few rights"
     Params: ClassVar[type[RedisParams]] = RedisParams
     params: RedisParams
     beside = (
@@ -245,7 +245,8 @@ def _told(error: redis.RedisError, params: RedisParams, stream: str) -> Manifold
         return not_admitted(params.user or "the default user", "password")
     if isinstance(error, redis.exceptions.NoPermissionError):
         return ConfigurationError(
-            f"The user may not read {stream or 'this server'}. Have PING, SELECT, SCAN, XINFO, XRANGE and XREVRANGE granted.",
+            f"The user may not read {stream or 'this server'}. Have PING, SELECT, SCAN, XINFO, XRANGE and XREVRANGE "
+            "granted.",
             code="permission_denied",
             evidence={"stream": stream, "detail": said[:300]},
         )

@@ -22,7 +22,10 @@ class Kafka(StreamConnector):
     summary = (
         "Messages of topics in Kafka, Redpanda and compatible brokers, each once, by the offsets of each partition."
     )
-    tested_with = "the mock cluster of librdkafka; no broker with TLS or SASL was at hand"
+    tested_with = (
+        "the mock cluster of librdkafka; for TLS, SASL and times behind a door of the tests' own: no other broker was "
+        "at hand"
+    )
     Params: ClassVar[type[KafkaParams]] = KafkaParams
     params: KafkaParams
     beside = (

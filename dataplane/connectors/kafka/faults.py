@@ -31,6 +31,21 @@ def explained(error: KafkaError, params: KafkaParams, seconds: float) -> Manifol
     return silent(error, params, seconds)
 
 
+def refuses(error: KafkaError) -> bool:
+    """Whether it says that we are not let in, which no patience changes."""
+    import confluent_kafka as kafka
+
+    codes = (kafka.KafkaError._AUTHENTICATION, kafka.KafkaError.SASL_AUTHENTICATION_FAILED, kafka.KafkaError._SSL)
+    return error.code() in codes
+
+
+def passes(error: KafkaError) -> bool:
+    """Whether it says that nothing has come yet."""
+    import confluent_kafka as kafka
+
+    return error.code() in (kafka.KafkaError._TRANSPORT, kafka.KafkaError._TIMED_OUT)
+
+
 def of_topic(stream: str, error: KafkaError | None) -> ManifoldError:
     """What is wrong with a topic."""
     import confluent_kafka as kafka
@@ -64,7 +79,7 @@ def silent(error: KafkaError | None, params: KafkaParams, seconds: float) -> Tra
     why = f" ({error.str()[:200]})" if error is not None else ""
     return TransientError(
         f"No broker has answered for {seconds:.0f} seconds{why}. Check the addresses, also those that the brokers tell "
-        "of themselves (advertised.listeners); it is tried again.",
+        "of themselves (advertised.listeners), and whether they want TLS; it is tried again.",
         code="connection_lost",
         evidence={"servers": list(params.servers)},
     )

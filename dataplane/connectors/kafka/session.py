@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 20_000
 _POLL_SECONDS = 0.5
+_FIRST_SECONDS = 0.25
+_HEAR_SECONDS = 0.05
 # Topics of the brokers' own.
 _HIDDEN = "__"
 
@@ -165,15 +167,30 @@ class Session:
 
     def _noted(self, error: KafkaError) -> None:
         """What goes on between the client and the brokers; the first serious failure explains those that follow."""
-        import confluent_kafka as kafka
-
-        if self._failure is None or error.code() in (kafka.KafkaError._AUTHENTICATION, kafka.KafkaError._SSL):
+        if self._failure is None or faults.refuses(error):
             self._failure = error
 
     def _metadata(self, topic: str | None = None) -> Any:
+        """Asked anew after a while, and then after twice as long: who is refused need not wait to the end."""
+        import confluent_kafka as kafka
+
+        wanted, began, waited = {"topic": topic} if topic else {}, time.monotonic(), 0.0
         with self._told():
-            wanted = {"topic": topic} if topic else {}
-            return self._opened.list_topics(timeout=self._seconds, **wanted)
+            while True:
+                try:
+                    return self._opened.list_topics(
+                        timeout=min(max(_FIRST_SECONDS, waited), self._seconds - waited), **wanted
+                    )
+                except kafka.KafkaException as error:
+                    self._hear()
+                    waited = time.monotonic() - began
+                    refused = self._failure is not None and faults.refuses(self._failure)
+                    if refused or waited >= self._seconds or not faults.passes(error.args[0]):
+                        raise
+
+    def _hear(self) -> None:
+        """Take what the client has to report; it does so only while it is asked for messages."""
+        self._opened.poll(_HEAR_SECONDS)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -183,6 +200,7 @@ class Session:
         try:
             yield
         except kafka.KafkaException as error:
+            self._hear()
             raise faults.explained(self._failure or error.args[0], self._params, self._seconds) from error
 
 

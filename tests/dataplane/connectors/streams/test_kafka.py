@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,8 +15,10 @@ from dataplane.connectors.base import Connector, Mark, StreamConfig
 from dataplane.connectors.clues import Clue
 from dataplane.connectors.kafka import Kafka
 from dataplane.errors import ManifoldError
+from tests.certificates import self_signed
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
 from tests.kafka_cluster import kafka_cluster
+from tests.kafka_door import FIRST_AT, PASSWORD, USER, doors
 
 Send = Callable[..., None]
 
@@ -102,6 +105,55 @@ def test_a_limit_cuts_every_partition_where_it_was_read(servers: list[str], topi
         mark = Mark(spans=tuple(known.values()))
     assert sorted(found) == sorted(10 * partition + n for partition in range(4) for n in range(5))
     assert lengths == [(7, 13), (7, 6), (6, 0)]
+
+
+def test_it_begins_with_a_time_in_each_partition(servers: list[str], topic: str, send: Send):
+    """The mock brokers find no offset by time, so the door before them does."""
+    for n in range(5):
+        send(b'{"n": %d}' % n, timestamp=FIRST_AT + n)
+    send(b'{"n": 7}', partition=1, timestamp=FIRST_AT)
+    stream = declared(topic, n="INTEGER")
+    with doors(servers) as found:
+        connector = build(found, topic, begin="time", begin_at="2023-11-14T22:13:20.0025Z")
+        window = whole(connector, stream)
+        assert read(connector, stream, window)[0] == [(3,), (4,)]
+        assert {each.partition: each.upper for each in window.spans} == {"0": "4", "1": "0", "2": "-1", "3": "-1"}
+        assert connector.plan(stream, "incremental", Mark(seed=True)).rows == 6
+        later = build(found, topic, begin="time", begin_at="2100-01-01").plan(stream, "incremental", Mark())
+    assert later.window is None and "no message from 2100-01-01" in later.reason
+
+
+ENTRANCES: list[tuple[str, dict[str, Any]]] = [
+    ("PLAIN", {"password": "wrong"}),
+    ("SCRAM-SHA-256", {"password": "wrong"}),
+    ("SCRAM-SHA-512", {"user": "nobody"}),
+    ("SCRAM-SHA-512", {"sasl": "SCRAM-SHA-256"}),
+]
+
+
+def test_whoever_is_right_is_let_in_over_tls(servers: list[str], topic: str, send: Send, tmp_path: Path):
+    send(b'{"n": 1}')
+    stream = declared(topic, n="INTEGER")
+    trusted = self_signed(tmp_path / "own.pem", "localhost")
+    for mechanism, wrong in ENTRANCES:
+        given = {"tls": True, "certificate": trusted, "sasl": mechanism, "user": USER, "password": PASSWORD}
+        with doors(servers, certificate=tmp_path / "own.pem", mechanism=mechanism) as found:
+            connector = build(found, topic, **given)
+            assert read(connector, stream, whole(connector, stream))[0] == [(1,)]
+            assert failed(build(found, topic, **given | wrong)) == ("authenticate", "authentication"), wrong
+
+
+def test_over_tls_the_certificate_is_checked(servers: list[str], topic: str, send: Send, tmp_path: Path):
+    send(b"{}")
+    trusted, other = self_signed(tmp_path / "own.pem", "localhost"), self_signed(tmp_path / "other.pem", "localhost")
+    named_otherwise = self_signed(tmp_path / "named.pem", "kafka.example.org")
+    with doors(servers, certificate=tmp_path / "own.pem") as found:
+        stages = list(build(found, topic, tls=True, certificate=trusted).test())
+        assert all(each.ok for each in stages), stages
+        assert failed(build(found, topic, tls=True, certificate=other)) == ("authenticate", "tls")
+        assert failed(build(found, topic, tls=True)) == ("authenticate", "tls")
+    with doors(servers, certificate=tmp_path / "named.pem") as found:
+        assert failed(build(found, topic, tls=True, certificate=named_otherwise)) == ("authenticate", "tls")
 
 
 def test_what_does_not_fit_is_set_aside_with_partition_and_offset(servers: list[str], topic: str, send: Send):
