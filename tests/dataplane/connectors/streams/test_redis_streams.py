@@ -59,8 +59,8 @@ def test_it_works(client: redis.Redis, redis_url: str, key: str):
     assert settled is not None and read(connector, stream, settled)[0] == rows
     assert Window.from_json(settled.as_json()) == settled
     assert connector.preview(stream, 2).to_pylist() == [
-        dict(zip(("_offset", "name"), each, strict=True)) for each in rows[:2]
-    ]
+        dict(zip(("_offset", "name"), each, strict=True)) for each in rows[-2:]
+    ], "the newest ones"
     full = connector.plan(stream, "full_refresh", Mark()).window
     assert full is not None and read(connector, stream, full)[0] == rows
 
