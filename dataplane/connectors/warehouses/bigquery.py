@@ -21,6 +21,7 @@ from dataplane.connectors.warehouses.params import WarehouseParams
 from dataplane.connectors.warehouses.session import Session
 from dataplane.connectors.warehouses.types import (
     Arrival,
+    Expression,
     Native,
     as_it_is,
     by_hex,
@@ -88,7 +89,7 @@ class BigQuerySQL(Dialect):
         return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
     def text_constant(self, value: str) -> str:
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r") + "'"
 
     def natural(self, column: Native) -> Arrival:
         name, base = column.name, column.base
@@ -121,6 +122,9 @@ class BigQuerySQL(Dialect):
 
     def constant(self, column: Native, value: str) -> str:
         return str(int(value)) if column.base == "int64" else f"CAST({self.text_constant(value)} AS {column.native})"
+
+    def bytewise(self, column: Native) -> Expression | None:
+        return (lambda sql: f"CAST({sql} AS BYTES)") if column.base == "string" else None
 
     def relations(self, schemas: Sequence[str]) -> str:
         each = (

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from dataplane.connectors.base import Finding, StreamConfig, StreamInfo
+from dataplane.connectors.databases.cursors import Cursor
 from dataplane.connectors.warehouses.dialect import Dialect
-from dataplane.connectors.warehouses.reading import as_column, can_be_cursor, parts
+from dataplane.connectors.warehouses.reading import as_column, parts
 from dataplane.connectors.warehouses.session import Session
 from dataplane.connectors.warehouses.types import Native
 
@@ -40,9 +41,9 @@ def _number(value: Any) -> int | None:
 
 def _info(dialect: Dialect, name: str, there: Sequence[Native], keys: Sequence[str]) -> StreamInfo:
     arrivals = [dialect.arrival(each) for each in there]
-    cursors = [each for each in arrivals if can_be_cursor(each)]
-    times = [each.name for each in cursors if each.type.startswith(_TIMES)]
-    numbers = [each.name for each in cursors if each.name in keys and each.name not in times]
+    counting = [each for each in arrivals if Cursor(each.name, each.type).counts]
+    times = [each.name for each in counting if each.type.startswith(_TIMES)]
+    numbers = [each.name for each in counting if each.name in keys and each.name not in times]
     return StreamInfo(
         name=name,
         columns=tuple(map(as_column, there, arrivals)),

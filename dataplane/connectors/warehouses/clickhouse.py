@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import pyarrow as pa
@@ -17,14 +17,22 @@ from dataplane.connectors.databases.guards import alarm
 from dataplane.connectors.warehouses import faults
 from dataplane.connectors.warehouses.connector import Warehouse
 from dataplane.connectors.warehouses.dialect import Dialect
-from dataplane.connectors.warehouses.params import WarehouseParams
-from dataplane.connectors.warehouses.session import GRACE_SECONDS, Session
-from dataplane.connectors.warehouses.types import ZONED, Arrival, Native, as_it_is, by_text, decimal, other, unchanged
+from dataplane.connectors.warehouses.params import HttpParams
+from dataplane.connectors.warehouses.session import ANYWHERE, GRACE_SECONDS, Session
+from dataplane.connectors.warehouses.types import (
+    ZONED,
+    Arrival,
+    Expression,
+    Native,
+    as_it_is,
+    by_text,
+    decimal,
+    other,
+    unchanged,
+)
 from dataplane.errors import ManifoldError, TransientError
 from dataplane.http import Http
 
-# Databases may lie in private networks; metadata services are refused all the same.
-_ANYWHERE = ("0.0.0.0/0", "::/0")
 _WRAPPED = re.compile(r"(?:Nullable|LowCardinality)\((?P<within>.*)\)", re.DOTALL)
 _WHOLE = {
     "int8": "TINYINT",
@@ -60,7 +68,7 @@ _CODES = {
 _KINDS = {"": "connection_lost"} | {number: code for numbers, code in _CODES.items() for number in numbers.split()}
 
 
-class ClickHouseParams(WarehouseParams):
+class ClickHouseParams(HttpParams):
     """Address, sign-in and encryption of one server."""
 
     port: int = Field(default=8123, title="Port", description="Of the HTTP interface: 8123, or 8443 encrypted.")
@@ -73,19 +81,6 @@ class ClickHouseParams(WarehouseParams):
     schemas: tuple[str, ...] = Field(
         default=(), title="Databases", description="Only these are looked at; none named: all but the system's."
     )
-    sslmode: Literal["disable", "verify-full"] = Field(
-        default="disable",
-        title="Encryption",
-        description="verify-full: encrypted, and the server's certificate and name are checked.",
-    )
-
-    @property
-    def url(self) -> str:
-        return f"{'http' if self.sslmode == 'disable' else 'https'}://{_bracketed(self.host)}:{self.port}/"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 class ClickHouseSQL(Dialect):
@@ -114,6 +109,12 @@ class ClickHouseSQL(Dialect):
         if within.base in _WHOLE:
             return str(int(value))
         return f"CAST({self.text_constant(value)} AS {within.native})"
+
+    def bytewise(self, column: Native) -> Expression | None:
+        base = _unwrapped(column).base
+        if base == "string":
+            return unchanged
+        return _text if base in ("fixedstring", "uuid") else None
 
     def relations(self, schemas: Sequence[str]) -> str:
         return (
@@ -234,7 +235,7 @@ class HttpSession(Session):
 
     def __init__(self, params: ClickHouseParams, dialect: Dialect, seconds: float) -> None:
         self._params, self._dialect = params, dialect
-        self._http = Http(_ANYWHERE, idle=seconds + GRACE_SECONDS)
+        self._http = Http(ANYWHERE, idle=seconds + GRACE_SECONDS)
         self._seconds = seconds
         self._open = ExitStack()
         self._answer: _Answer | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from dataplane.connectors.warehouses.types import Arrival, Native, declared
+from dataplane.connectors.warehouses.types import Arrival, Expression, Native, declared
 
 
 class Dialect(ABC):
@@ -45,6 +45,13 @@ class Dialect(ABC):
     @abstractmethod
     def constant(self, column: Native, value: str) -> str:
         """A value of a column that is a cursor, as DuckDB writes it, as SQL that is compared with the column."""
+
+    def bytewise(self, column: Native) -> Expression | None:
+        """What a text or UUID is compared as, so that it has DuckDB's order, whatever rules its column has.
+
+        Of texts that is the order of their bytes in UTF-8. None for types that are no cursors.
+        """
+        return None
 
     @abstractmethod
     def relations(self, schemas: Sequence[str]) -> str:

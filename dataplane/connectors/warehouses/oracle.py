@@ -18,6 +18,7 @@ from dataplane.connectors.warehouses.params import WarehouseParams
 from dataplane.connectors.warehouses.session import BATCH_ROWS, Session
 from dataplane.connectors.warehouses.types import (
     Arrival,
+    Expression,
     Native,
     as_it_is,
     by_hex,
@@ -111,6 +112,10 @@ class OracleSQL(Dialect):
         if "zone" in column.base:
             return f"TO_TIMESTAMP_TZ('{text} +00:00', '{_MOMENT}.FF9 TZH:TZM')"
         return f"TO_TIMESTAMP('{text}', '{_MOMENT}.FF9')"
+
+    def bytewise(self, column: Native) -> Expression | None:
+        texts = ("varchar2", "nvarchar2", "varchar")
+        return (lambda sql: f"UTL_I18N.STRING_TO_RAW({sql}, 'AL32UTF8')") if column.base in texts else None
 
     def chosen(self, column: str, schemas: Sequence[str]) -> str:
         if schemas:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from dataplane.connectors.databases.params import ServerParams
@@ -29,3 +31,18 @@ class WarehouseParams(ServerParams):
             "database": self.database,
             "secrets": (self.password,),
         }
+
+
+class HttpParams(WarehouseParams):
+    """The same for a product that is asked over HTTP."""
+
+    sslmode: Literal["disable", "verify-full"] = Field(
+        default="disable",
+        title="Encryption",
+        description="verify-full: encrypted, and the server's certificate and name are checked.",
+    )
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'http' if self.sslmode == 'disable' else 'https'}://{host}:{self.port}/"

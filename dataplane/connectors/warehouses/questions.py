@@ -25,21 +25,35 @@ class Asking(Asked[Cursor]):
 
     def newest(self) -> str | None:
         """The largest value as DuckDB writes it, in the type in which the cursor arrives."""
+        arrival = self._cursor.arrival
+        value = self._one(self._last() if self._cursor.bytewise else self._largest())
+        if value is None:
+            return None
+        if arrival.type == "VARCHAR":
+            return str(value)
+        return str(self._here(f"SELECT CAST({arrival.local('$1')} AS VARCHAR)", value))
+
+    def _largest(self) -> str:
         arrival, column = self._cursor.arrival, self._cursor.sql
         # Of no rows at all the largest value is 0 to ClickHouse, and not NULL.
-        value = self._one(
+        return (
             f"SELECT {arrival.server(f'max({column})')} FROM {self.prepared.origin}{self.prepared.where(None)} "
             f"HAVING count({column}) > 0"
         )
-        if value is None:
-            return None
-        return str(self._here(f"SELECT CAST({arrival.local('$1')} AS VARCHAR)", value))
+
+    def _last(self) -> str:
+        """The same where the value is not what is compared."""
+        dialect, cursor = self.prepared.dialect, self._cursor
+        column, filtered = dialect.quoted(cursor.name), self.prepared.where(None) or " WHERE 1 = 1"
+        rest = f"FROM {self.prepared.origin}{filtered} AND {column} IS NOT NULL ORDER BY {cursor.sql} DESC"
+        return dialect.limited(cursor.arrival.server(column), rest, 1)
 
     def without_cursor(self) -> int:
         if not self._cursor.column.nullable:
             return 0
         filtered = self.prepared.where(None) or " WHERE 1 = 1"
-        found = self._one(f"SELECT count(*) FROM {self.prepared.origin}{filtered} AND {self._cursor.sql} IS NULL")
+        column = self.prepared.dialect.quoted(self._cursor.name)
+        found = self._one(f"SELECT count(*) FROM {self.prepared.origin}{filtered} AND {column} IS NULL")
         return min(1001, int(found or 0))
 
     def start(self, mark: Mark) -> str:

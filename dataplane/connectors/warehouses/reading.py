@@ -11,17 +11,17 @@ from sqlglot.tokens import TokenType
 
 from dataplane.connectors.base import Column, StreamConfig, Window
 from dataplane.connectors.databases import cursors, reading
-from dataplane.connectors.databases.declared import bare, chosen, cursor_column, no_order
+from dataplane.connectors.databases.declared import bare, chosen, cursor_column, no_lookback, no_order
 from dataplane.connectors.warehouses.dialect import Dialect
 from dataplane.connectors.warehouses.session import Session
-from dataplane.connectors.warehouses.types import Arrival, Native
+from dataplane.connectors.warehouses.types import Arrival, Expression, Native
 from dataplane.errors import ConfigurationError
 from dataplane.relations import identifier
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """The column that a stream is read by. Texts are none: servers compare them by rules of their own."""
+    """The column that a stream is read by."""
 
     column: Native
     arrival: Arrival
@@ -32,8 +32,12 @@ class Cursor:
         return self.column.name
 
     @property
+    def bytewise(self) -> Expression | None:
+        return self.dialect.bytewise(self.column)
+
+    @property
     def sql(self) -> str:
-        return self.dialect.quoted(self.name)
+        return self._compared(self.dialect.quoted(self.name))
 
     @property
     def here(self) -> cursors.Cursor:
@@ -41,7 +45,11 @@ class Cursor:
         return cursors.Cursor(self.name, self.arrival.type)
 
     def value(self, text: str) -> str:
-        return self.dialect.constant(self.column, text)
+        texts = self.arrival.type == "VARCHAR"
+        return self._compared(self.dialect.text_constant(text) if texts else self.dialect.constant(self.column, text))
+
+    def _compared(self, sql: str) -> str:
+        return self.bytewise(sql) if self.bytewise else sql
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,14 +134,12 @@ def _cursor(dialect: Dialect, there: Sequence[Native], stream: StreamConfig) -> 
     if not stream.cursor:
         return None
     column = cursor_column(stream, there)
-    arrival = dialect.arrival(column)
-    if not can_be_cursor(arrival):
-        raise no_order(stream, column.native, "a time or a number")
-    return Cursor(column, arrival, dialect)
-
-
-def can_be_cursor(arrival: Arrival) -> bool:
-    return arrival.type not in ("VARCHAR", "UUID") and cursors.can_be_cursor(arrival.type)
+    found = Cursor(column, dialect.arrival(column), dialect)
+    if not (found.here.counts or found.bytewise):
+        raise no_order(stream, column.native, "a time, a number, a UUID or a text that only grows")
+    if stream.lookback and not found.here.counts:
+        raise no_lookback(stream, column.native)
+    return found
 
 
 def refuse_more_than_one(dialect: Dialect, stream: StreamConfig) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
+import certifi
 import pyarrow as pa
 from pydantic import Field
 
@@ -16,6 +17,7 @@ from dataplane.connectors.warehouses.params import WarehouseParams
 from dataplane.connectors.warehouses.session import Session
 from dataplane.connectors.warehouses.types import (
     Arrival,
+    Expression,
     Native,
     as_it_is,
     by_hex,
@@ -85,6 +87,10 @@ class RedshiftSQL(InformationSchema):
         # A backslash is one of a constant's letters with PostgreSQL, and not with Redshift.
         pieces = value.split("\\")
         return " || chr(92) || ".join("'" + each.replace("'", "''") + "'" for each in pieces)
+
+    def bytewise(self, column: Native) -> Expression | None:
+        texts = ("character varying", "text")
+        return (lambda sql: f"CAST({sql} AS varbyte)") if column.base in texts else None
 
     def natural(self, column: Native) -> Arrival:
         name, base = column.name, column.base
@@ -165,7 +171,8 @@ class RedshiftSession(AdbcSession):
             "user": params.user,
             "password": params.password or "",
             "sslmode": params.sslmode,
-            **({"sslrootcert": "system"} if params.sslmode == "verify-full" else {}),
+            # Where a system keeps what it trusts differs; who signs for Redshift is in every such list.
+            **({"sslrootcert": certifi.where()} if params.sslmode == "verify-full" else {}),
             "connect_timeout": "10",
             "application_name": "manifold",
         }

@@ -15,6 +15,8 @@ from dataplane.errors import ManifoldError
 BATCH_ROWS = 10_000
 # A server is to tell itself that a statement has taken too long, so it has a little longer to tell it.
 GRACE_SECONDS = 10.0
+# Over HTTP, too, databases may lie in private networks; metadata services are refused all the same.
+ANYWHERE = ("0.0.0.0/0", "::/0")
 
 
 class Session(ABC):

@@ -31,6 +31,7 @@ from dataplane.connectors.warehouses.types import (
 _PEM = re.compile(r"-----BEGIN PRIVATE KEY-----(.*?)-----END PRIVATE KEY-----", re.DOTALL)
 _DOMAIN = "snowflakecomputing.com"
 _ZONED = ("timestamp_ltz", "timestamp_tz")
+_TEXTS = ("text", "varchar", "char", "string")
 _NESTED = ("variant", "object", "array", "map")
 
 
@@ -91,7 +92,7 @@ class SnowflakeSQL(InformationSchema):
     def natural(self, column: Native) -> Arrival:
         name, base = column.name, column.base
         digits = column.numbers[0] if column.numbers else 9
-        if base in ("text", "varchar", "char", "string"):
+        if base in _TEXTS:
             return by_text(name, "VARCHAR", unchanged)
         if base == "number":
             return decimal(name, column.numbers[0], column.numbers[1], _text)
@@ -123,6 +124,9 @@ class SnowflakeSQL(InformationSchema):
 
     def constant(self, column: Native, value: str) -> str:
         return f"CAST({self.text_constant(value)} AS {column.native})"
+
+    def bytewise(self, column: Native) -> Expression | None:
+        return (lambda sql: f"HEX_ENCODE({sql})") if column.base in _TEXTS else None
 
     def not_null(self, table: str, column: Native) -> str:
         return f"ALTER TABLE {table} ALTER COLUMN {self.quoted(column.name)} SET NOT NULL;"

@@ -30,7 +30,9 @@ from dataplane.connectors.warehouses.types import (
 from dataplane.errors import ManifoldError
 
 _NUMBERS = {"tinyint": "UTINYINT", "smallint": "SMALLINT", "int": "INTEGER", "bigint": "BIGINT"}
-_TEXTS = frozenset({"char", "varchar", "text", "nchar", "nvarchar", "ntext", "sysname", "xml"})
+_SHORT_TEXTS = frozenset({"char", "varchar", "nchar", "nvarchar", "sysname"})
+_TEXTS = _SHORT_TEXTS | {"text", "ntext", "xml"}
+_BINARY = "Latin1_General_BIN2"
 _BYTES = frozenset({"binary", "varbinary", "image", "timestamp", "rowversion"})
 _MONEY = {"money": (19, 4), "smallmoney": (10, 4)}
 _SHAPES = frozenset({"geometry", "geography", "hierarchyid"})
@@ -103,6 +105,11 @@ class SQLServerSQL(Dialect):
             return f"CAST(CAST('{value}' AS datetime2(7)) AS {column.base})"
         return f"CAST('{value}' AS {column.native})"
 
+    def bytewise(self, column: Native) -> Expression | None:
+        if column.base == "uniqueidentifier":
+            return lambda sql: f"CAST({sql} AS varchar(36)) COLLATE {_BINARY}"
+        return _digits if column.base in _SHORT_TEXTS else None
+
     def relations(self, schemas: Sequence[str]) -> str:
         return (
             "SELECT s.name, o.name, CASE o.type WHEN 'V' THEN 'view' ELSE 'table' END, (SELECT sum(p.rows) FROM "
@@ -139,6 +146,13 @@ class SQLServerSQL(Dialect):
 
 def _text(type_: str = "varchar(60)", style: int | None = None) -> Expression:
     return lambda sql: f"CAST({sql} AS {type_})" if style is None else f"CONVERT({type_}, {sql}, {style})"
+
+
+def _digits(sql: str) -> str:
+    """The bytes of a text in UTF-8, as hexadecimal digits: to bytes and texts themselves, what they end with is
+    nothing (blanks, zeros)."""
+    text = f"CAST({sql} COLLATE Latin1_General_100_BIN2_UTF8 AS varchar(max))"
+    return f"CONVERT(varchar(max), CAST({text} AS varbinary(max)), 2) COLLATE {_BINARY}"
 
 
 def _moment(column: Native) -> Arrival | None:

@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import duckdb
 import pyarrow as pa
@@ -16,10 +16,11 @@ from pydantic import Field, model_validator
 from dataplane.connectors.warehouses import faults
 from dataplane.connectors.warehouses.connector import Warehouse
 from dataplane.connectors.warehouses.dialect import InformationSchema
-from dataplane.connectors.warehouses.params import WarehouseParams
-from dataplane.connectors.warehouses.session import GRACE_SECONDS, Session
+from dataplane.connectors.warehouses.params import HttpParams
+from dataplane.connectors.warehouses.session import ANYWHERE, GRACE_SECONDS, Session
 from dataplane.connectors.warehouses.types import (
     Arrival,
+    Expression,
     Native,
     as_it_is,
     by_hex,
@@ -33,8 +34,6 @@ from dataplane.engine import connector_instance
 from dataplane.errors import ManifoldError
 from dataplane.http import Http, origin
 
-# Databases may lie in private networks; metadata services are refused all the same.
-_ANYWHERE = ("0.0.0.0/0", "::/0")
 _MEMORY = 256 << 20
 _BUSY_SECONDS = 60.0
 _END_SECONDS = 5.0
@@ -70,27 +69,17 @@ _CODES = {
 }
 
 
-class TrinoParams(WarehouseParams):
-    """Address, sign-in and encryption of one catalogue of a cluster."""
+class TrinoParams(HttpParams):
+    """Address, sign-in and encryption of one catalogue of a cluster. A password needs encryption."""
 
     port: int = Field(default=8080, title="Port", ge=1, le=65535)
     database: str = Field(title="Catalogue", description="Its tables and views are the streams.", min_length=1)
-    sslmode: Literal["disable", "verify-full"] = Field(
-        default="disable",
-        title="Encryption",
-        description="verify-full: encrypted, and the server's certificate and name are checked; a password needs it.",
-    )
 
     @model_validator(mode="after")
     def _no_password_in_the_clear(self) -> TrinoParams:
         if self.password and self.sslmode == "disable":
             raise ValueError("a password needs the encryption verify-full: Trino takes none without")
         return self
-
-    @property
-    def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'http' if self.sslmode == 'disable' else 'https'}://{host}:{self.port}/v1/statement"
 
 
 class TrinoSQL(InformationSchema):
@@ -129,6 +118,9 @@ class TrinoSQL(InformationSchema):
             return str(int(value))
         zone = " UTC" if "zone" in column.base else ""
         return f"CAST({self.text_constant(value.removesuffix('+00') + zone)} AS {column.native})"
+
+    def bytewise(self, column: Native) -> Expression | None:
+        return _text if column.base in ("varchar", "uuid") else None
 
 
 def _text(sql: str) -> str:
@@ -198,7 +190,7 @@ class TrinoSession(Session):
 
     def __init__(self, params: TrinoParams, seconds: float) -> None:
         self._params, self._seconds = params, seconds
-        self._http = Http(_ANYWHERE, idle=seconds)
+        self._http = Http(ANYWHERE, idle=seconds)
         self._open = ExitStack()
         self._running: str | None = None
         self._duck = self._open.enter_context(connector_instance(memory=_MEMORY, threads=1))
@@ -233,7 +225,7 @@ class TrinoSession(Session):
     def _pages(self, sql: str) -> Iterator[_Page]:
         self._end_running()
         self._http.deadline = time.monotonic() + self._seconds + GRACE_SECONDS
-        page = self._page(self._params.url, sql.encode())
+        page = self._page(f"{self._params.url}v1/statement", sql.encode())
         while following := page.following:
             # Where it sends on to is told who we are.
             if origin(following) != origin(self._params.url):

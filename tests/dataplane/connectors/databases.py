@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import duckdb
 
-from dataplane.connectors.base import Connector, StreamConfig, Window
+from dataplane.connectors.base import Connector, Mark, StreamConfig, Window
 from dataplane.connectors.postgresql import PostgreSQL
 from dataplane.engine import connector_instance, write_parquet
 from dataplane.relations import path_list
@@ -45,6 +45,24 @@ def staged(source: Connector, stream: StreamConfig, window: Window, select: str 
             if reading.check is not None and files:
                 reading.check(f"SELECT * FROM read_parquet({path_list(paths)})")
         return parquet(paths, select)
+
+
+def read_as_it_grows(source: Connector, stream: StreamConfig, insert: Callable[[str], None], values: Sequence[str]):
+    """Add a row at a time, by its cursor: each is read once it is there, with no others than those at the mark.
+
+    The values are in the order of their bytes, and no other rows are there.
+    """
+    mark = Mark()
+    there: list[tuple[str]] = []
+    for value in values:
+        insert(value)
+        window = source.plan(stream, "incremental", mark).window
+        assert window is not None
+        assert (window.lower, window.upper) == (mark.upper, value)
+        assert sorted(staged(source, stream, window, f'CAST("{stream.cursor}" AS VARCHAR)')) == [*there, (value,)]
+        assert source.count(stream, window) == 1
+        mark, there = Mark(upper=value, boundary_rows=1), [(value,)]
+        assert source.plan(stream, "incremental", mark).window is None
 
 
 def parquet(paths: Sequence[str], select: str) -> list[tuple[Any, ...]]:

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataplane.connectors.base import Mark, StreamConfig, Window
-from dataplane.connectors.warehouses.clickhouse import ClickHouse, _Answer, _Refused
+from dataplane.connectors.warehouses.clickhouse import ClickHouse, ClickHouseSQL, _Answer, _Refused
 from dataplane.errors import ManifoldError
 from tests.clickhouse_server import PASSWORD, ClickHouseServer
-from tests.dataplane.connectors.databases import staged
+from tests.dataplane.connectors.databases import read_as_it_grows, staged
 
 FULL = Window("full")
 
@@ -98,6 +98,26 @@ def test_new_rows_by_a_cursor_with_lookback(clickhouse_server: ClickHouseServer,
     )
 
 
+@pytest.mark.parametrize(
+    ("type_", "values"),
+    [
+        ("Nullable(String)", ["", "B", "Z'\\", "a", "a ", "a+00", "\u00e9", "\U0001f600"]),
+        # ClickHouse itself compares the second half of one first.
+        ("UUID", ["00000000-0000-0000-f000-000000000000", "f0000000-0000-0000-0000-00000000000a"]),
+    ],
+    ids=["text", "uuid"],
+)
+def test_a_text_is_a_cursor_by_its_bytes(clickhouse_server: ClickHouseServer, type_: str, values: list[str]) -> None:
+    table = f"default.t{uuid4().hex}"
+    clickhouse_server.do(f"CREATE TABLE {table} (c {type_}, n UInt8) ENGINE = Memory")
+    sql = ClickHouseSQL()
+
+    def insert(value: str) -> None:
+        clickhouse_server.do(f"INSERT INTO {table} VALUES ({sql.text_constant(value)}, 1)")
+
+    read_as_it_grows(source(clickhouse_server), StreamConfig(table, cursor="c"), insert, values)
+
+
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.integers(0, 9), max_size=8), st.lists(st.integers(0, 9), max_size=8), st.integers(0, 3))
 def test_windows_leave_no_row_out(clickhouse_server: ClickHouseServer, early: list[int], late: list[int], back: int):
@@ -140,7 +160,8 @@ def test_windows_leave_no_row_out(clickhouse_server: ClickHouseServer, early: li
         ({}, "table_missing"),
         ({"query": "SELECT unhex('FF') AS a"}, "value"),
         ({"query": "SELECT 1 AS a", "cursor": "b"}, "column_missing"),
-        ({"query": "SELECT 'x' AS a", "cursor": "a"}, "cursor_type"),
+        ({"query": "SELECT 'x' AS a", "cursor": "a", "lookback": 1}, "lookback"),
+        ({"query": "SELECT [1] AS a", "cursor": "a"}, "cursor_type"),
     ],
     ids=lambda given: "" if isinstance(given, str) else str(next(iter(given.values()), "gone")),
 )

@@ -23,6 +23,7 @@ from dataplane.connectors.base import StreamConfig, Window
 from dataplane.connectors.warehouses import bigquery, reading, snowflake, sqlserver
 from dataplane.connectors.warehouses.connector import Warehouse
 from dataplane.connectors.warehouses.dialect import Dialect
+from dataplane.connectors.warehouses.questions import Asking
 from dataplane.connectors.warehouses.reading import Prepared
 from dataplane.connectors.warehouses.session import Session
 from dataplane.connectors.warehouses.types import Native
@@ -200,7 +201,13 @@ TYPES: dict[str, list[tuple[str, str, str, str, str]]] = {
             "2026-01-01 00:00:00.123456789",
             "2026-01-01 00:00:00.123456789",
         ),
-        ("uuid", "UUID", 'CAST("c" AS varchar)', *["00112233-4455-6677-8899-aabbccddeeff"] * 2),
+        (
+            "uuid",
+            "UUID",
+            'CAST("c" AS varchar)',
+            "00112233-4455-6677-8899-aabbccddeeff",
+            "00112233-4455-6677-8899-aabbccddeeff",
+        ),
         ("json", "VARCHAR", 'json_format("c")', "{}", "{}"),
         ("map(varchar, bigint)", "VARCHAR", 'json_format(CAST("c" AS json))', "{}", "{}"),
         ("row(a bigint)", "VARCHAR", 'json_format(CAST("c" AS json))', "{}", "{}"),
@@ -259,6 +266,24 @@ CURSORS = {
     "trino": ("timestamp(3)", "CAST('2026-01-01 00:00:00.5' AS timestamp(3))"),
     "bigquery": ("DATETIME", "CAST('2026-01-01 00:00:00.5' AS DATETIME)"),
 }
+# What a text, or a UUID, is compared as.
+BYTEWISE = [
+    ("clickhouse", "LowCardinality(String)", "{}"),
+    ("clickhouse", "UUID", "toString({})"),
+    ("redshift", "character varying", "CAST({} AS varbyte)"),
+    (
+        "sqlserver",
+        "nvarchar",
+        "CONVERT(varchar(max), CAST(CAST({} COLLATE Latin1_General_100_BIN2_UTF8 AS varchar(max)) AS varbinary(max)), "
+        "2) COLLATE Latin1_General_BIN2",
+    ),
+    ("sqlserver", "uniqueidentifier", "CAST({} AS varchar(36)) COLLATE Latin1_General_BIN2"),
+    ("oracle", "VARCHAR2", "UTL_I18N.STRING_TO_RAW({}, 'AL32UTF8')"),
+    ("snowflake", "TEXT", "HEX_ENCODE({})"),
+    ("trino", "uuid", "CAST({} AS varchar)"),
+    ("trino", "varchar(5)", "CAST({} AS varchar)"),
+    ("bigquery", "STRING", "CAST({} AS BYTES)"),
+]
 
 
 def dialect(key: str) -> Dialect:
@@ -331,6 +356,25 @@ def test_a_window_of_a_query_is_one_select(key: str) -> None:
     parsed(key, said)
     parsed(key, here.select(None, 7))
     assert "7" in here.select(None, 7)
+
+
+@pytest.mark.parametrize(("key", "native", "compared"), BYTEWISE)
+def test_a_text_is_compared_by_its_bytes(key: str, native: str, compared: str) -> None:
+    session, sql = Columns(Native("c", native)), dialect(key)
+    here = reading.prepare(session, sql, StreamConfig("mine", query="SELECT 1 AS c", cursor="c"))
+    assert here.cursor is not None
+    value = "f0000000-0000-0000-0000-00000000000a"
+    expected = (
+        sql.constant(here.cursor.column, value) if here.cursor.arrival.type == "UUID" else sql.text_constant(value)
+    )
+    assert (here.cursor.sql, here.cursor.value(value)) == (
+        compared.format(sql.quoted("c")),
+        compared.format(expected),
+    )
+    parsed(key, here.select(Window("cursor", column="c", lower=value, upper=value)))
+    with pytest.raises(AssertionError, match="DESC") as asked:
+        Asking(here, session).newest()
+    parsed(key, str(asked.value))
 
 
 @pytest.mark.parametrize("key", KEYS)

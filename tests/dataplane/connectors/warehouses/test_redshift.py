@@ -18,7 +18,7 @@ from dataplane.connectors.warehouses.redshift import Redshift, RedshiftSQL
 from dataplane.connectors.warehouses.types import Native
 from dataplane.errors import ConfigurationError, DataError, ManifoldError
 from tests.certificates import self_signed, tls_before
-from tests.dataplane.connectors.databases import params_of, staged
+from tests.dataplane.connectors.databases import params_of, read_as_it_grows, staged
 
 FULL = Window("full")
 
@@ -131,6 +131,17 @@ def test_declared_types_are_kept_or_the_value_is_named(postgres_url: str) -> Non
     assert caught.value.code == "type_unknown"
 
 
+def test_a_text_is_a_cursor_by_its_bytes(postgres_url: str) -> None:
+    execute(postgres_url, "CREATE DOMAIN varbyte AS bytea")
+    execute(postgres_url, "CREATE TABLE texts (c varchar(9))")
+
+    def insert(value: str) -> None:
+        execute(postgres_url, "INSERT INTO texts VALUES (%s)", value)
+
+    values = ["", "B", "Z'", "a", "a ", "a+00", "\u00e9"]
+    read_as_it_grows(source(postgres_url), StreamConfig("public.texts", cursor="c"), insert, values)
+
+
 @pytest.mark.parametrize(
     ("changes", "stage", "code"),
     [
@@ -162,8 +173,7 @@ def test_the_certificate_and_the_name_on_it_are_checked(
 
         unknown = last("localhost").error
         (tmp_path / "trusted.pem").write_text(trusted)
-        # What the machine trusts, as OpenSSL lets it be said.
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "trusted.pem"))
+        monkeypatch.setattr("certifi.where", lambda: str(tmp_path / "trusted.pem"))
         known, elsewhere = last("localhost"), last("127.0.0.1").error
     assert unknown is not None and unknown.code == "encryption"
     assert "certificate verify failed" in unknown.message

@@ -13,7 +13,7 @@ from dataplane.connectors.base import Mark, StreamConfig, Window
 from dataplane.connectors.warehouses import trino
 from dataplane.connectors.warehouses.trino import Trino
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
-from tests.dataplane.connectors.databases import staged
+from tests.dataplane.connectors.databases import read_as_it_grows, staged
 from tests.trino_server import TrinoServer, trino_server
 
 FULL = Window("full")
@@ -63,6 +63,23 @@ def test_new_rows_by_a_cursor(server: TrinoServer) -> None:
     assert more is not None
     assert sorted(staged(here, stream, more, "id")) == [(7,), (8,), (9,), (11,)]
     assert here.count(stream, more) == 1
+
+
+@pytest.mark.parametrize(
+    ("type_", "values"),
+    [
+        ("VARCHAR", ["B", "Z'", "a", "a+00", "\u00e9"]),
+        ("UUID", ["00000000-0000-0000-f000-000000000000", "f0000000-0000-0000-0000-00000000000a"]),
+    ],
+    ids=["text", "uuid"],
+)
+def test_a_text_is_a_cursor_by_its_bytes(server: TrinoServer, type_: str, values: list[str]) -> None:
+    server.duck.execute(f"CREATE TABLE texts (c {type_})")
+
+    def insert(value: str) -> None:
+        server.duck.execute("INSERT INTO texts VALUES (?)", [value])
+
+    read_as_it_grows(source(server), StreamConfig("main.texts", cursor="c"), insert, values)
 
 
 def test_a_query_without_rows_has_its_columns(server: TrinoServer) -> None:
