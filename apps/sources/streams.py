@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from apps.sources.models import Stream
 from apps.sources.parameters import InvalidFields
-from dataplane.connectors.base import Column, StreamConfig, StreamInfo
+from dataplane.connectors.base import Column, Connector, StreamConfig, StreamInfo
 from dataplane.drift import kept_apart
 
 
@@ -62,11 +62,8 @@ def config_json(config: StreamConfig) -> dict[str, Any]:
     return kept
 
 
-def merged(config: StreamConfig, changes: Mapping[str, Any], *, fills_missing: bool = False) -> StreamConfig:
-    """The declaration with some parts changed. `settings` are merged, too. Raises InvalidFields.
-
-    fills_missing: parts of the stream may lack columns, so several may be one that had other names.
-    """
+def merged(config: StreamConfig, changes: Mapping[str, Any], connector: type[Connector]) -> StreamConfig:
+    """The declaration with some parts changed. `settings` are merged, too. Raises InvalidFields."""
     try:
         given = Declaration.model_validate(dict(changes))
     except ValidationError as error:
@@ -76,6 +73,7 @@ def merged(config: StreamConfig, changes: Mapping[str, Any], *, fills_missing: b
     parts: dict[str, Any] = {name: getattr(given, name) for name in given.model_fields_set}
     if "settings" in parts:
         parts["settings"] = {**config.settings, **(parts["settings"] or {})}
+        _check_settings(parts["settings"], connector)
     if "columns" in parts:
         parts["columns"] = _columns(given.columns or [])
     parts["select"] = tuple(parts["select"] or ()) if "select" in parts else config.select
@@ -84,7 +82,7 @@ def merged(config: StreamConfig, changes: Mapping[str, Any], *, fills_missing: b
     for name in ("row_filter", "query", "cursor"):
         if name in parts:
             parts[name] = (parts[name] or "").strip() or None
-    return _consistent(replace(config, **parts), fills_missing)
+    return _consistent(replace(config, **parts), connector.fills_missing)
 
 
 def refreshed(config: StreamConfig, info: StreamInfo, *, fills_missing: bool = False) -> StreamConfig:
@@ -116,6 +114,37 @@ def refreshed(config: StreamConfig, info: StreamInfo, *, fills_missing: bool = F
         select=tuple(name for name in config.select if name in there),
         cursor=config.cursor if config.cursor in there else None,
     )
+
+
+def as_declared(config: StreamConfig, info: StreamInfo) -> StreamInfo:
+    """What a look has found; only the difference where it takes the first line of the files for something else than the
+    declaration does, for then the columns would be called otherwise, and a load would not know them again.
+    """
+    declared, found = config.settings.get("header", True), info.settings.get("header")
+    if found is None or found == declared or not config.columns:
+        return info
+    told = (
+        f"The first line looks like {'a header' if found else 'a row'} now; it is still read as "
+        f"{'a row' if found else 'a header'}, and the columns stay. If that is wrong, set the stream's `header` to "
+        f"{str(found).lower()} and discover it again."
+    )
+    return replace(info, columns=(), settings={}, warnings=(told,))
+
+
+def _check_settings(settings: Mapping[str, Any], connector: type[Connector]) -> None:
+    """Raises InvalidFields for one that no run could read by."""
+    if connector.Settings is None:
+        return
+    try:
+        connector.Settings.model_validate(dict(settings))
+    except ValidationError as error:
+        faults = error.errors(include_input=False, include_context=False)
+        raise InvalidFields(
+            {
+                ".".join(map(str, ("settings", *each["loc"]))): [each["msg"].removeprefix("Value error, ")]
+                for each in faults
+            }
+        ) from None
 
 
 def _columns(given: list[DeclaredColumn]) -> tuple[Column, ...]:

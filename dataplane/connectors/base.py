@@ -394,6 +394,8 @@ class Connector(ABC):
     """Whether its sources keep files that are given to them."""
     Params: ClassVar[type[BaseModel]]
     """The parameters' model. A secret field is declared with `secret_field()` and is never shown again once stored."""
+    Settings: ClassVar[type[BaseModel] | None] = None
+    """The model of a stream's settings, where an operator may change them."""
     extensions: ClassVar[tuple[str, ...]] = ()
     """DuckDB's extensions that the connection given to `read` needs, such as `postgres_scanner`."""
 

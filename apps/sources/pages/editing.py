@@ -42,7 +42,7 @@ def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         context = {
             "connector": forms.shown(kind),
             "source": source,
-            "entries": forms.entries(kind, source.params, kept=True),
+            "entries": forms.entries(kind.Params, source.params, kept=True),
             "intervals": sorted({*_INTERVALS, source.check_every}),
             "policies": POLICIES,
         }
@@ -52,7 +52,7 @@ def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
 
 def _change(request: HttpRequest, source: Source, kind: type[Connector]) -> HttpResponse:
     """Keep what was entered, and test the source as it is now."""
-    params: dict[str, Any] = {**forms.cleared(kind, request.POST), **forms.entered(kind, request.POST)}
+    params: dict[str, Any] = {**forms.cleared(kind.Params, request.POST), **forms.entered(kind.Params, request.POST)}
     every = request.POST.get("check_every", "")
     # A day that merely stands in the form still is that of the secrets before, which new ones clear.
     before = source.credential.expires_on if source.credential else None

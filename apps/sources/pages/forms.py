@@ -1,4 +1,4 @@
-"""A form made from a connector's parameters, and back: what was entered as parameters. A secret is never filled in."""
+"""A form made from a schema of parameters, and back: what was entered as parameters. A secret is never filled in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import QueryDict
+from pydantic import BaseModel
 
 from dataplane.connectors.base import Capabilities, Connector
 from dataplane.connectors.fields import Field, Kind, fields_of
@@ -40,19 +40,19 @@ def shown(connector: type[Connector]) -> Shown:
 
 
 def entries(
-    connector: type[Connector],
+    model: type[BaseModel],
     values: Mapping[str, Any] | None = None,
     errors: Mapping[str, list[str]] | None = None,
     *,
     kept: bool = False,
     told: Collection[str] = (),
 ) -> list[Entry]:
-    """The fields of a connector. `kept`: a secret is stored already, and an empty field leaves it as it is.
+    """The fields of a schema. `kept`: a secret is stored already, and an empty field leaves it as it is.
 
     told: the secrets that are known from what was pasted, and are not filled in either.
     """
     found = []
-    for each in fields_of(connector.Params):
+    for each in fields_of(model):
         value = (values or {}).get(each.name, each.default)
         said = tuple(_said(errors or {}, each.name))
         here = {"value": _shown(value, each.kind), "errors": said, "kept": kept, "told": each.name in told}
@@ -60,10 +60,10 @@ def entries(
     return found
 
 
-def entered(connector: type[Connector], data: QueryDict) -> dict[str, Any]:
+def entered(model: type[BaseModel], data: Mapping[str, str]) -> dict[str, Any]:
     """What a person entered, as parameters; what was left empty is left out, so that its default applies."""
     params: dict[str, Any] = {}
-    for each in fields_of(connector.Params):
+    for each in fields_of(model):
         # A browser ends each line of a longer text with a carriage return, too.
         text = data.get(f"param-{each.name}", "").replace("\r\n", "\n")
         if each.kind == "flag":
@@ -79,11 +79,11 @@ def entered(connector: type[Connector], data: QueryDict) -> dict[str, Any]:
     return params
 
 
-def cleared(connector: type[Connector], data: QueryDict) -> dict[str, None]:
+def cleared(model: type[BaseModel], data: Mapping[str, str]) -> dict[str, None]:
     """The fields that were emptied in an edit: None takes a parameter out. Secrets left empty stay."""
     return {
         each.name: None
-        for each in fields_of(connector.Params)
+        for each in fields_of(model)
         if each.kind in ("text", "long", "number", "choice") and not data.get(f"param-{each.name}", "").strip()
     }
 

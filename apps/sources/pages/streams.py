@@ -15,7 +15,7 @@ from apps.accounts.models import Project
 from apps.accounts.page_base import go, project_page, require
 from apps.sources import services
 from apps.sources.models import Stream
-from apps.sources.pages import forms
+from apps.sources.pages import file_settings, forms
 from apps.sources.parameters import InvalidFields
 from dataplane.connectors import registry
 from dataplane.drift import POLICIES, Policy
@@ -96,7 +96,7 @@ def _shown(stream: Stream, entered: dict[str, Any]) -> dict[str, Any]:
         "config": config,
         "columns": config.get("columns", []),
         "select": set(config.get("select") or ()),
-        "scalars": _scalars(stream, config["settings"]),
+        "reading": file_settings.entries(config["settings"]) if connector.family == "file" else [],
         "types": TYPES,
         "versions": stream.schema_versions.all()[:5],
         "drifts": list(stream.drifts.all()[:_DRIFTS]),
@@ -153,17 +153,6 @@ def preview(request: HttpRequest, project: Project, slug: str, stream_id: uuid.U
     return render(request, "sources/parts/stream_sample.html", {"found": found, "nothing": nothing})
 
 
-def _scalars(stream: Stream, settings: dict[str, Any]) -> list[tuple[str, str, Any]]:
-    """What was sniffed of files and may be changed: texts, numbers and switches."""
-    if registry.get(stream.source.connector).family != "file":
-        return []
-    return [
-        (name, name.replace("_", " ").capitalize(), value)
-        for name, value in settings.items()
-        if isinstance(value, str | int | float | bool) and name not in ("when_changed", "by_pattern")
-    ]
-
-
 def _declared(stream: Stream, data: QueryDict) -> dict[str, Any]:
     """What was entered, as the parts of the declaration that it changes."""
     columns = [dict(each) for each in stream.config.get("columns", [])]
@@ -182,12 +171,8 @@ def _declared(stream: Stream, data: QueryDict) -> dict[str, Any]:
         settings["by_pattern"] = data.get("by_pattern") == "on"
     if "pattern" in data:
         settings["pattern"] = [line.strip() for line in data.get("pattern", "").splitlines() if line.strip()]
-    for name, _, value in _scalars(stream, stream.config.get("settings", {})):
-        text = data.get(f"setting-{name}")
-        if isinstance(value, bool):
-            settings[name] = text == "on"
-        elif text is not None and text != str(value):
-            settings[name] = type(value)(text) if isinstance(value, str) or text.lstrip("-").isdecimal() else value
+    if registry.get(stream.source.connector).family == "file":
+        settings |= file_settings.entered(stream.config.get("settings", {}), data)
     return config | ({"settings": settings} if settings else {})
 
 

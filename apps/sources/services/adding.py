@@ -125,12 +125,12 @@ def _named(connector: Connector, names: Sequence[str]) -> list[StreamInfo]:
 
 def _declared(connector: Connector, info: StreamInfo, chosen: Chosen) -> StreamConfig:
     """A discovered stream with what was chosen for it. Raises InvalidFields."""
-    found = merged(refreshed(StreamConfig(info.name), info), chosen.config, fills_missing=connector.fills_missing)
+    found = merged(refreshed(StreamConfig(info.name), info), chosen.config, type(connector))
     unknown = sorted(set(chosen.types) - {each.name for each in found.columns})
     if unknown:
         raise InvalidFields({"streams": [f"{info.name} has no column {', '.join(unknown)}."]})
     columns = [vars(replace(each, type=chosen.types.get(each.name, each.type))) for each in found.columns]
-    return merged(found, {"columns": columns}, fills_missing=connector.fills_missing) if chosen.types else found
+    return merged(found, {"columns": columns}, type(connector)) if chosen.types else found
 
 
 def _changes(config: StreamConfig, chosen: Chosen) -> dict[str, Any]:

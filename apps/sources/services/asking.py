@@ -14,7 +14,7 @@ from apps.sources.services.connectors import binding, connector_class, connector
 from apps.sources.services.drift import note_look
 from apps.sources.services.files import record_files
 from apps.sources.services.streams import note_schema
-from apps.sources.streams import config_json, configured, refreshed
+from apps.sources.streams import as_declared, config_json, configured, refreshed
 from dataplane.cells import rows_of
 from dataplane.connectors.base import Connector, StreamConfig, StreamInfo
 from dataplane.connectors.files.connector import FileConnector
@@ -60,6 +60,7 @@ def _keep_stream(source: Source, stream: Stream | None, info: StreamInfo, actor:
         stream = Stream(source=source, name=info.name)
     else:
         stream.source = source
+        info = as_declared(configured(stream), info)
         note_look(stream, info.columns, actor=actor)
     if info.columns:
         stream.seen = [asdict(each) for each in info.columns]

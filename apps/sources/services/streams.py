@@ -29,7 +29,7 @@ def declare_stream(source: Source, *, name: str, config: Mapping[str, Any], acto
     connector = connector_of(source)
     if config.get("query") and not connector.capabilities.query:
         raise InvalidFields({"query": [f"Sources of the kind {connector.title} take no queries. Leave it out."]})
-    wanted = merged(StreamConfig(name), config, fills_missing=connector.fills_missing)
+    wanted = merged(StreamConfig(name), config, type(connector))
     stream = Stream(source=source, name=name)
     if not wanted.columns:
         info = _described(connector, wanted)
@@ -56,8 +56,7 @@ def update_stream(stream: Stream, *, config: Mapping[str, Any], actor: Actor, dr
         check_policy(drift)
     with acting(actor):
         stream = Stream.objects.select_for_update(of=("self",)).select_related("source__credential").get(pk=stream.pk)
-        fills = connector_class(stream.source.connector).fills_missing
-        wanted = merged(configured(stream), config, fills_missing=fills)
+        wanted = merged(configured(stream), config, connector_class(stream.source.connector))
         stream.config = config_json(wanted)
         if drift is not None and drift != stream.drift:
             stream.drift, stream.drift_answered = drift, []

@@ -21,7 +21,7 @@ def try_stream(stream: Stream, *, config: Mapping[str, Any]) -> dict[str, Any]:
     and ManifoldError where the source cannot be asked.
     """
     connector = connector_of(stream.source)
-    return tried_json(connector, merged(configured(stream), config, fills_missing=connector.fills_missing))
+    return tried_json(connector, merged(configured(stream), config, type(connector)))
 
 
 def tried_json(connector: Connector, config: StreamConfig) -> dict[str, Any]:

@@ -64,6 +64,7 @@ class FileConnector(Connector):
     """Base of the connectors of files; a subclass says in which place its files lie."""
 
     family = "file"
+    Settings = FileSettings
     ordered = True
     fills_missing = True
     near: ClassVar[bool] = False

@@ -41,6 +41,25 @@ COMPRESSED = (".gz", ".zst")
 # Holds files; each of them is told by its own name.
 ARCHIVE = ".zip"
 _NAME = re.compile(r"[^\s/@#<>\"'=]+")
+_DELIMITED: tuple[Format, ...] = ("csv", "tsv")
+_TEXTS: tuple[Format, ...] = (*_DELIMITED, "fixed", "xml")
+# Settings that say something of these formats only.
+_OF: dict[str, tuple[Format, ...]] = {
+    "encoding": (*_TEXTS, "json", "ndjson"),
+    "delimiter": _DELIMITED,
+    "quote": _DELIMITED,
+    "escape": _DELIMITED,
+    "header": (*_DELIMITED, "fixed", "excel"),
+    "skip": (*_DELIMITED, "fixed", "excel"),
+    "decimal_separator": _TEXTS,
+    "null_values": (*_TEXTS, "excel"),
+    "date_format": (*_TEXTS, "excel"),
+    "sheet": ("excel",),
+    "cells": ("excel",),
+    "positions": ("fixed",),
+    "records": ("xml",),
+    "repeated": ("xml",),
+}
 
 
 class FileSettings(BaseModel):
@@ -142,6 +161,13 @@ class FileSettings(BaseModel):
     @property
     def separator(self) -> str:
         return self.delimiter or ("\t" if self.format == "tsv" else ",")
+
+
+def settings_for(format_: str | None) -> frozenset[str]:
+    """The settings that say something of files in this format; of an unknown one all."""
+    return frozenset(
+        each for each in FileSettings.model_fields if format_ is None or format_ in _OF.get(each, (format_,))
+    )
 
 
 def codec(name: str) -> str:

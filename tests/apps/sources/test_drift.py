@@ -18,6 +18,7 @@ from apps.sources.parameters import InvalidFields
 from apps.sources.streams import configured, merged, refreshed
 from dataplane import drift as drifts
 from dataplane.connectors.base import Column, StreamInfo
+from dataplane.connectors.local_files import LocalFiles
 from tests.people import Api, member
 
 pytestmark = pytest.mark.django_db
@@ -132,7 +133,7 @@ def test_names_that_cannot_be(stream: Stream, names: dict[str, str], said: str) 
 
 def test_files_may_have_had_several_names_for_one_column(stream: Stream) -> None:
     names = {"fare": "x", "at": "x"}
-    assert merged(configured(stream), {"names": names}, fills_missing=True).names == names
+    assert merged(configured(stream), {"names": names}, LocalFiles).names == names
 
 
 @pytest.mark.parametrize("fills", [True, False])

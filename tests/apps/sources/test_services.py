@@ -180,6 +180,46 @@ def test_a_file_that_is_damaged_takes_no_declaration_away(project: Project, tmp_
     assert stream.config["select"] == ["fare"]
 
 
+@pytest.mark.django_db
+def test_a_first_line_that_looks_otherwise_now_renames_no_columns(
+    project: Project, tmp_path: Path, settings: Any
+) -> None:
+    settings.FILE_ROOTS = [tmp_path]
+    source = Source.objects.create(
+        project=project, slug="drop", title="Drop", connector="local_files", params={"path": str(tmp_path)}
+    )
+    file = tmp_path / "fares.csv"
+    file.write_text("id,fare\n1,2.50\n")
+    (stream,) = services.discover_streams(source, actor=SYSTEM)
+    before = stream.config
+    file.write_text("7;2.50\n8;3.50\n")
+    (stream,) = services.discover_streams(source, actor=SYSTEM)
+    assert stream.config == before and not stream.drifts.exists()
+    (told,) = stream.warnings
+    assert told.startswith("The first line looks like a row now; it is still read as a header")
+    services.update_stream(stream, config={"settings": {"header": False}}, actor=SYSTEM)
+    (stream,) = services.discover_streams(source, actor=SYSTEM)
+    assert [each["name"] for each in stream.config["columns"]] == ["column0", "column1"]
+    assert stream.config["settings"]["delimiter"] == ";"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"skip": "three"}, "settings.skip"),
+        ({"separator": ";"}, "settings.separator"),
+        ({"cells": "?"}, "settings.cells"),
+    ],
+)
+def test_settings_that_no_run_could_read_by_are_refused(project: Project, changes: dict[str, str], field: str) -> None:
+    stream = _file_stream(project)
+    services.update_stream(stream, config={"settings": {"pattern": ["*.csv"], "skip": 3}}, actor=SYSTEM)
+    with pytest.raises(InvalidFields) as caught:
+        services.update_stream(stream, config={"settings": changes}, actor=SYSTEM)
+    assert list(caught.value.fields) == [field]
+
+
 def _file_stream(project: Project) -> Stream:
     source = Source.objects.create(project=project, slug="drop", title="Drop", connector="local_files")
     return Stream.objects.create(source=source, name="flights")

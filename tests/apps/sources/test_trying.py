@@ -12,6 +12,7 @@ from apps.accounts.models import Project, User
 from apps.audit.context import SYSTEM
 from apps.sources import services
 from apps.sources.models import Source, Stream
+from apps.sources.pages import file_settings
 from tests.people import Api
 
 pytestmark = pytest.mark.django_db
@@ -62,9 +63,10 @@ def entered(stream: Stream, **types: str) -> dict[str, str]:
         **{f"use-{place}": "on" for place, _ in enumerate(stream.config["columns"])},
         "pattern": "\n".join(stream.config["settings"]["pattern"]),
         **{
-            f"setting-{name}": str(value) for name, value in stream.config["settings"].items() if isinstance(value, str)
+            f"param-{each.name}": "on" if each.value is True else str(each.value)
+            for each in file_settings.entries(stream.config["settings"])
+            if each.value is not False
         },
-        **{f"setting-{name}": "on" for name, value in stream.config["settings"].items() if value is True},
     }
 
 

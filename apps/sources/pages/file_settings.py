@@ -1,0 +1,57 @@
+"""The form of how a stream's files are read: the settings that matter for their format, as their schema has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from apps.sources.pages import forms
+from dataplane.connectors.files.settings import FileSettings, format_of, settings_for
+
+# The page asks for these in words of its own.
+_ELSEWHERE = frozenset({"pattern", "when_changed", "by_pattern"})
+
+
+def entries(settings: Mapping[str, Any]) -> list[forms.Entry]:
+    """The fields, filled with what is declared."""
+    wanted = settings_for(_format(settings)) - _ELSEWHERE
+    return [each for each in forms.entries(FileSettings, settings) if each.name in wanted]
+
+
+def entered(settings: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, Any]:
+    """What somebody has changed; all else stays as it is, also where a field cannot show it, such as a tab."""
+    fields = entries(settings)
+    before = forms.entered(FileSettings, {f"param-{each.name}": _filled(each.value) for each in fields})
+    now = forms.entered(FileSettings, data)
+    changed: dict[str, Any] = {}
+    for each in fields:
+        value = now.get(each.name)
+        if value == before.get(each.name):
+            continue
+        if each.kind == "number" and value is not None:
+            value = _number(value)
+        elif each.name == "null_values" and "" in settings.get(each.name, [""]):
+            # A line without a text cannot be told from none.
+            value = ["", *(value or [])]
+        changed[each.name] = each.default if value is None else value
+    return changed
+
+
+def _format(settings: Mapping[str, Any]) -> str | None:
+    named = settings.get("format", "auto")
+    if named != "auto":
+        return str(named)
+    patterns = settings.get("pattern") or [""]
+    return format_of(patterns[0] if isinstance(patterns, list | tuple) else str(patterns))
+
+
+def _filled(value: Any) -> str:
+    return "on" if value is True else "" if value is False else str(value)
+
+
+def _number(text: str) -> int | float | str:
+    """A number; what is none is refused where settings are checked."""
+    try:
+        return int(text) if text.lstrip("-").isdecimal() else float(text)
+    except ValueError:
+        return text
