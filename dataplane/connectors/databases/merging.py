@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from dataplane.connectors.destination import Load, Loaded
+from dataplane.connectors.databases.declared import Described
+from dataplane.connectors.destination import Load, Loaded, key_twice
 from dataplane.steps.base import ColumnType
 
 
@@ -16,6 +17,10 @@ class Taken(Protocol):
     @property
     def column(self) -> ColumnType:
         """As it arrives."""
+
+    @property
+    def there(self) -> Described:
+        """The table's own."""
 
     @property
     def name(self) -> str:
@@ -35,13 +40,15 @@ Into = TypeVar("Into", bound=Taken)
 
 @dataclass(frozen=True)
 class Merge(Generic[Into]):
-    """One merge. sent: where the rows are. inserting: what an INSERT says between its columns and its SELECT."""
+    """One merge. sent: where the rows are, each key once. inserting: what an INSERT says between its columns and its
+    SELECT. shown: how a value is written as a text."""
 
     load: Load
     table: str
     sent: str
     into: tuple[Into, ...]
     inserting: str = ""
+    shown: str = "{}"
 
     @property
     def by(self) -> list[Into]:
@@ -87,6 +94,17 @@ class Merge(Generic[Into]):
     @property
     def insert_absent(self) -> str:
         return f"{self.insert} WHERE NOT EXISTS (SELECT 1 FROM {self.table} t WHERE {self.same})"
+
+    def refuse_doubled(self, ask: Callable[[str], Iterable[tuple[Any, ...]]]) -> None:
+        """Raises DataError where the table itself holds a key twice; `ask` runs a SELECT."""
+        columns = [f"t.{each.name}" for each in self.by]
+        found = ask(
+            f"SELECT {', '.join(map(self.shown.format, columns))}, count(*) FROM {self.table} t JOIN {self.sent} r "
+            f"ON {self.same} GROUP BY {', '.join(columns)} HAVING count(*) > 1 ORDER BY 1 LIMIT 1"
+        )
+        for *values, rows in found:
+            names = [each.there.name for each in self.by]
+            raise key_twice(self.load, list(zip(names, values, strict=True)), int(rows))
 
     def run(self, change: Callable[[str], int], rows: int) -> Loaded:
         """Merge so many rows. `change` runs a statement and says how many rows it has changed."""

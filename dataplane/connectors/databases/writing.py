@@ -20,7 +20,7 @@ from dataplane.connectors.databases.merging import Merge
 from dataplane.connectors.databases.names import Name
 from dataplane.connectors.databases.tables import CATALOG, Into, Target
 from dataplane.connectors.databases.widening import cannot, needed
-from dataplane.connectors.destination import Load, Loaded, Rows, TableColumn, Watch, arranged, key_twice, vanished
+from dataplane.connectors.destination import Load, Loaded, Rows, TableColumn, Watch, arranged, vanished
 from dataplane.errors import CancelledError, ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.failures import translated
 from dataplane.relations import identifier
@@ -216,8 +216,8 @@ class _Writing:
         return replace(self._append(into), deleted=deleted)
 
     def _merge(self, into: list[Into]) -> Loaded:
-        merge = Merge(self.load, self.name.sql, _ROWS, tuple(into))
-        self._refuse_doubled(merge)
+        merge = Merge(self.load, self.name.sql, _ROWS, tuple(into), shown="CAST({} AS VARCHAR)")
+        merge.refuse_doubled(lambda sql: self.duck.execute(sql).fetchall())
         done = merge.run(self._changed, self.rows.count)
         self.watch.wrote(done.inserted)
         self._pass("copied")
@@ -226,19 +226,6 @@ class _Writing:
     def _changed(self, statement: str) -> int:
         row = self.duck.execute(statement).fetchone()
         return int(row[0]) if row else 0
-
-    def _refuse_doubled(self, merge: Merge[Into]) -> None:
-        by = merge.by
-        names = ", ".join(f"t.{each.name}" for each in by)
-        texts = ", ".join(f"CAST(t.{each.name} AS VARCHAR)" for each in by)
-        row = self.duck.execute(
-            f"SELECT {texts}, count(*) FROM {self.name.sql} t SEMI JOIN {_ROWS} r ON {merge.same} "
-            f"GROUP BY {names} HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
-        ).fetchone()
-        if row is not None:
-            raise key_twice(
-                self.load, [(each.there.name, value) for each, value in zip(by, row, strict=False)], row[-1]
-            )
 
 
 def busy(shown: str, seconds: float) -> TransientError:

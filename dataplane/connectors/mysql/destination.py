@@ -20,7 +20,7 @@ from dataplane.connectors.databases import ledger
 from dataplane.connectors.databases.guards import marked
 from dataplane.connectors.databases.merging import Merge
 from dataplane.connectors.databases.widening import needed
-from dataplane.connectors.destination import Load, Loaded, Rows, Watch, arranged, key_twice
+from dataplane.connectors.destination import Load, Loaded, Rows, Watch, arranged
 from dataplane.connectors.mysql import refusals, sending, session, tables, wire
 from dataplane.connectors.mysql.params import MySQLParams
 from dataplane.connectors.mysql.types import quoted
@@ -189,7 +189,7 @@ class _Loading:
         self._send(_SENT, into)
         self._refuse_alike(merge.by)
         if not tables.unique(self.connection, self.name, [each.there.name for each in merge.by]):
-            self._refuse_doubled(merge)
+            merge.refuse_doubled(self._ask)
         done = merge.run(self._changed, self.rows.count)
         self.watch.passed("copied")
         return done
@@ -219,16 +219,6 @@ class _Loading:
                 code="key_twice",
                 evidence={"table": self.load.table, "key": list(self.load.by), "sample": said},
             )
-
-    def _refuse_doubled(self, merge: _Merge) -> None:
-        by = merge.by
-        names = ", ".join(f"t.{each.name}" for each in by)
-        for row in self._ask(
-            f"SELECT {names}, count(*) FROM {self.name.sql} t JOIN {_SENT} r ON {merge.same} GROUP BY {names} "
-            "HAVING count(*) > 1 LIMIT 1"
-        ):
-            found = [(each.there.name, value) for each, value in zip(by, row, strict=False)]
-            raise key_twice(self.load, found, int(str(row[-1])))
 
     def _ask(self, statement: str) -> list[tuple[object, ...]]:
         return session.ask(self.connection, statement)

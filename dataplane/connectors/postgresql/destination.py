@@ -19,7 +19,7 @@ import psycopg
 from dataplane.connectors.databases import ledger
 from dataplane.connectors.databases.merging import Merge
 from dataplane.connectors.databases.widening import needed
-from dataplane.connectors.destination import Load, Loaded, Rows, Watch, key_twice, vanished
+from dataplane.connectors.destination import Load, Loaded, Rows, Watch, vanished
 from dataplane.connectors.postgresql import copying, refusals, session, tables
 from dataplane.connectors.postgresql.catalog import Connection
 from dataplane.connectors.postgresql.params import PostgreSQLParams
@@ -166,11 +166,11 @@ class _Loading:
         merge = self._merging(into)
         self.connection.execute(f"LOCK TABLE {self.name.sql} IN SHARE ROW EXCLUSIVE MODE")
         if not tables.unique(self.connection, found, [each.there.name for each in merge.by]):
-            self._refuse_doubled(merge)
+            merge.refuse_doubled(lambda sql: self.connection.execute(sql).fetchall())
         return merge.run(self._changed, self.rows.count)
 
     def _merging(self, into: tuple[Into, ...]) -> Merge[Into]:
-        return Merge(self.load, self.name.sql, _SENT, into, inserting=" OVERRIDING SYSTEM VALUE")
+        return Merge(self.load, self.name.sql, _SENT, into, " OVERRIDING SYSTEM VALUE", "{}::text")
 
     def _asked(self, statement: str, given: Sequence[object]) -> list[tuple[Any, ...]]:
         cursor = self.connection.execute(statement, given)
@@ -193,18 +193,6 @@ class _Loading:
         sent = copying.copy(self.connection, target, [each.name for each in into], self.rows.connection, query)
         self.watch.wrote(sent)
         return sent
-
-    def _refuse_doubled(self, merge: Merge[Into]) -> None:
-        by = merge.by
-        names = ", ".join(f"t.{each.name}" for each in by)
-        row = self.connection.execute(
-            f"SELECT {', '.join(f't.{each.name}::text' for each in by)}, count(*) FROM {self.name.sql} t "
-            f"JOIN {_SENT} r ON {merge.same} GROUP BY {names} HAVING count(*) > 1 LIMIT 1"
-        ).fetchone()
-        if row is not None:
-            raise key_twice(
-                self.load, [(each.there.name, value) for each, value in zip(by, row, strict=False)], row[-1]
-            )
 
     def _note(self, done: Loaded) -> None:
         mine = [self.load.pipeline, self.load.step, self.name.text, self.load.key, self.load.run, self.load.mode]
