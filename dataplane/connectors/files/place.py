@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
@@ -71,6 +73,37 @@ class Near(Place):
 
     def close(self) -> None:
         return
+
+
+class Copying(Place):
+    """A place of which one file after the other is copied into a folder of this machine to be read.
+
+    within: the folder that the copies go below; the system's where it is None.
+    """
+
+    def __init__(self, within: str | None) -> None:
+        self._within = within
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._copies: dict[str, str] = {}
+        self._number = 0
+
+    def release(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            copy = self._copies.pop(path, None)
+            if copy is not None:
+                os.unlink(copy)
+
+    def close(self) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _target(self, size: int) -> str:
+        """A new name of our own, with room for so many bytes: what a file is called elsewhere never gets here."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(dir=self._within, prefix="manifold-spool-")
+        require_room(self._folder.name, size)
+        self._number += 1
+        return os.path.join(self._folder.name, f"{self._number:06d}")
 
 
 def too_many(shown: str) -> ConfigurationError:

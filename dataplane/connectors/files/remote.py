@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from dataplane.connectors.files.found import Found
-from dataplane.connectors.files.place import MAX_FILES, Place, Work, require_room, too_many
+from dataplane.connectors.files.place import MAX_FILES, Copying, Work, too_many
 from dataplane.connectors.files.settings import COMPRESSED, format_of
 from dataplane.engine import disk_error
 from dataplane.errors import ConfigurationError, DataError, Suggestion, TransientError
@@ -49,24 +48,20 @@ class Remote(ABC):
         """End the session; harmless where it never began."""
 
 
-class Spool(Place):
-    """The files of a remote, listed once, each copied into a folder of this machine while it is read.
+class Spool(Copying):
+    """The files of a remote, listed once.
 
     At any time no more lies there than one part of a reading and the file after it. sample: only the beginning of
-    large files of lines is copied. within: the folder that the copies go below; the system's where it is None. largest:
-    bytes that a file may have.
+    large files of lines is copied. largest: bytes that a file may have.
     """
 
     local = False
 
     def __init__(self, remote: Remote, *, sample: bool, within: str | None, largest: int) -> None:
+        super().__init__(within)
         self._remote = remote
         self._sample = sample
-        self._within = within
         self._largest = largest
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._copies: dict[str, str] = {}
-        self._number = 0
         self._listed: tuple[list[Found], list[str]] | None = None
 
     def steps(self) -> Sequence[Work]:
@@ -90,8 +85,7 @@ class Spool(Place):
         self.release([found.path])
         part = self._sample and found.size > SAMPLE and by_lines(found.path)
         try:
-            target = self._target()
-            require_room(os.path.dirname(target), SAMPLE if part else found.size)
+            target = self._target(SAMPLE if part else found.size)
             with open(target, "xb") as file:
                 size = 0
                 for chunk in self._remote.read(found):
@@ -110,23 +104,9 @@ class Spool(Place):
         self._copies[found.path] = target
         return replace(found, absolute=target)
 
-    def release(self, paths: Iterable[str]) -> None:
-        for path in paths:
-            copy = self._copies.pop(path, None)
-            if copy is not None:
-                os.unlink(copy)
-
     def close(self) -> None:
         self._remote.close()
-        if self._folder is not None:
-            self._folder.cleanup()
-
-    def _target(self) -> str:
-        """A new name of our own: what a file is called elsewhere never reaches this machine's file system."""
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(dir=self._within, prefix="manifold-spool-")
-        self._number += 1
-        return os.path.join(self._folder.name, f"{self._number:06d}")
+        super().close()
 
 
 def resuming(begin: Callable[[int], Iterator[bytes]]) -> Iterator[bytes]:

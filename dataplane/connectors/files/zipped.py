@@ -10,17 +10,16 @@ import lzma
 import os
 import re
 import stat
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from dataplane.connectors.files.encodings import broken
 from dataplane.connectors.files.found import Found, gone
-from dataplane.connectors.files.place import Near, Place, Work, require_room
+from dataplane.connectors.files.place import Copying, Place, Work
 from dataplane.connectors.files.remote import SAMPLE, bounded, by_lines, sound, whole_lines
 from dataplane.connectors.files.roots import unreadable
 from dataplane.connectors.files.settings import ARCHIVE
@@ -37,20 +36,15 @@ _LOCAL_HEADER = 30
 _INSIDE = re.compile(r"\.zip/", re.IGNORECASE)
 
 
-class Unzipped(Near):
-    """A place whose archives are looked into.
+class Unzipped(Copying):
+    """A place whose archives are looked into. sample: the beginning of a large member of lines is enough."""
 
-    sample: the beginning of a large member of lines is enough. within: a folder for what is unpacked; the system's
-    where it is None.
-    """
+    local = True
 
     def __init__(self, place: Place, *, sample: bool, within: str | None) -> None:
+        super().__init__(within)
         self._place = place
         self._sample = sample
-        self._within = within
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._copies: dict[str, str] = {}
-        self._number = 0
         self._refused: dict[str, DataError] = {}
 
     def steps(self) -> Sequence[Work]:
@@ -99,16 +93,9 @@ class Unzipped(Near):
         self._copies[found.path] = target
         return replace(found, absolute=target)
 
-    def release(self, paths: Iterable[str]) -> None:
-        for path in paths:
-            copy = self._copies.pop(path, None)
-            if copy is not None:
-                os.unlink(copy)
-
     def close(self) -> None:
         self._place.close()
-        if self._folder is not None:
-            self._folder.cleanup()
+        super().close()
 
     def _inside(self, path: str) -> tuple[Found, str] | None:
         """The archive and the name of the member in it; None for a file that lies in no archive."""
@@ -125,12 +112,7 @@ class Unzipped(Near):
     def _unpacked(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, found: Found) -> str:
         part = self._sample and member.file_size > SAMPLE and by_lines(found.path)
         try:
-            if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(dir=self._within, prefix="manifold-unzipped-")
-            self._number += 1
-            target = os.path.join(self._folder.name, f"{self._number:06d}")
-            needed = SAMPLE if part else member.file_size
-            require_room(self._folder.name, needed)
+            target = self._target(SAMPLE if part else member.file_size)
             # It ends at the promised size, and the checksum is compared there.
             with open(target, "xb") as out, archive.open(member) as source:
                 while (chunk := source.read(_CHUNK)) and not (part and out.tell() >= SAMPLE):
