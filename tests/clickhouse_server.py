@@ -7,9 +7,7 @@ answer leaves in small batches, and whoever reads it can be killed after any of 
 from __future__ import annotations
 
 import http.client
-import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,9 +19,10 @@ from threading import Lock
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import psutil
 import pyarrow as pa
 import pytest
+
+from tests import peers
 
 USER, PASSWORD = "reader", "of-the-house"
 AT_ONCE = 5_000
@@ -144,12 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
     def _kill(self) -> None:
-        """End whoever is at the other end of this connection."""
         type(self).doom = None
-        there = ("127.0.0.1", self.client_address[1])
-        for each in psutil.net_connections("tcp"):
-            if each.pid and tuple(each.laddr) == there:
-                os.kill(each.pid, signal.SIGKILL)
+        peers.kill(self.client_address[1])
 
     def _refuse(self, said: str) -> None:
         self._whole(said.encode(), 500)

@@ -10,9 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import os
 import secrets
-import signal
 import socketserver
 import ssl
 import struct
@@ -25,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import bson
-import psutil
 from bson import Int64, ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
+
+from tests import peers
 
 OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_MS, unicode_decode_error_handler="surrogateescape"
@@ -244,16 +243,10 @@ class _Session(socketserver.BaseRequestHandler):
             store.kill_at -= 1
             if not store.kill_at:
                 store.kill_at = None
-                self._kill()
+                peers.kill(self.client_address[1])
                 raise ConnectionError
         rest = store.cursors.pop(int(asked["getMore"]))
         return self._page(asked["collection"], rest, asked.get("batchSize", 1000), "nextBatch")
-
-    def _kill(self) -> None:
-        there = ("127.0.0.1", self.client_address[1])
-        for each in psutil.net_connections("tcp"):
-            if each.pid and each.pid != os.getpid() and tuple(each.laddr) == there:
-                os.kill(each.pid, signal.SIGKILL)
 
     def _page(self, name: str, found: list[bytes], size: int, called: str, alone: bool = False) -> dict[str, Any]:
         number = Int64(0)

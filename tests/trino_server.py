@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 import duckdb
 import sqlglot
 
+from tests import peers
+
 USER = "reader"
 PAGE = 3
 
@@ -24,7 +26,8 @@ PAGE = 3
 @dataclass
 class TrinoServer:
     """A server that runs. elsewhere: where it says that the second page of an answer is; drips: it answers with a
-    blank now and then; ended: the numbers of the queries that their askers have ended."""
+    blank now and then; ended: the numbers of the queries that their askers have ended; doom: whoever asks for so many
+    pages of rows is killed."""
 
     port: int
     duck: duckdb.DuckDBPyConnection
@@ -34,11 +37,16 @@ class TrinoServer:
     elsewhere: str = ""
     drips: bool = False
     ended: list[str] = field(default_factory=list)
+    doom: int = 0
     pages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def params(self) -> dict[str, Any]:
         return {"host": "127.0.0.1", "port": self.port, "database": "memory", "user": self.user}
+
+    def die_after(self, pages: int) -> None:
+        """The next reader of rows is killed in the place of so many a page."""
+        self.doom = pages
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -67,6 +75,12 @@ class _Handler(BaseHTTPRequestHandler):
         page = dict(pages[int(place)])
         if int(place) + 1 < len(pages):
             page["nextUri"] = self.here.elsewhere or self._at(number, int(place) + 1)
+        # Rows of a stream are called so, and answers to questions are not.
+        if self.here.doom and "data" in page and page["columns"][0]["name"] == "c0":
+            self.here.doom -= 1
+            if not self.here.doom:
+                peers.kill(self.client_address[1])
+                return
         self._answer({"id": number, **page})
 
     def do_DELETE(self) -> None:

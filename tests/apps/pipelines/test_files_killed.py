@@ -1,7 +1,8 @@
-"""kill -9 at each file, and at each place of plan, extract and load, for each kind of file server: each row once."""
+"""kill -9 at each file, and at each place of plan, extract and load, wherever files may lie: each row comes once."""
 
 from __future__ import annotations
 
+import io
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from apps.pipelines import services
 from apps.pipelines.execution import settling
 from apps.pipelines.models import Pipeline, StepRun
 from apps.sources import services as sources
+from apps.sources.models import Source
+from tests import azurite
 from tests.apps.pipelines import workshop as ws
 from tests.dataplane.connectors.remotes import ftp, ssh, web
 from tests.dataplane.connectors.remotes.conftest import HOST_KEY, USER_KEY
@@ -64,7 +67,27 @@ def by_ftp(folder: Path) -> Iterator[Place]:
         yield Place("ftp", {**params, "tls": "off"}, lambda name, text: written(folder, name, text))
 
 
+def by_folder(folder: Path) -> Iterator[Place]:
+    yield Place("local_files", {"path": str(folder)}, lambda name, text: written(folder, name, text))
+
+
+def by_upload(_: Path) -> Iterator[Place]:
+    def put(name: str, text: str) -> None:
+        body, source = io.BytesIO(text.encode()), Source.objects.get(slug="place")
+        sources.keep_upload(source, name=name, body=body, length=None, actor=ws.ACTOR)
+
+    yield Place("uploads", {}, put)
+
+
 def by_s3(_: Path) -> Iterator[Place]:
+    yield from in_a_bucket("s3")
+
+
+def by_gcs(_: Path) -> Iterator[Place]:
+    yield from in_a_bucket("gcs")
+
+
+def in_a_bucket(connector: str) -> Iterator[Place]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
@@ -72,9 +95,20 @@ def by_s3(_: Path) -> Iterator[Place]:
         store = Store(f"http://{host}:{port}", f"drop-{uuid4().hex}")
         httpx.put(f"{store.endpoint}/{store.bucket}", headers=OWNER, trust_env=False).raise_for_status()
         keys = {"access_key_id": "AKIAEXAMPLE", "secret_access_key": "s3cret"}
-        yield Place("s3", {"bucket": store.bucket, "endpoint": store.endpoint, **keys}, store.put)
+        yield Place(connector, {"bucket": store.bucket, "endpoint": store.endpoint, **keys}, store.put)
     finally:
         server.stop()
+
+
+def by_azure(folder: Path) -> Iterator[Place]:
+    program = azurite.command()
+    if program is None:
+        pytest.skip("Azurite is not installed: npm install --prefix .venv/azurite azurite")
+    with azurite.serving(program, folder) as server:
+        server.make("drop")
+        params = {"account": azurite.ACCOUNT, "account_key": azurite.KEY, "container": "drop"}
+        put = lambda name, text: server.put("drop", name, text.encode())  # noqa: E731
+        yield Place("azure_blob", {**params, "endpoint": server.endpoint}, put)
 
 
 def by_http(_: Path) -> Iterator[Place]:
@@ -103,19 +137,28 @@ def text(number: int) -> str:
     return "id,n\n" + "".join(f"{row},{file}\n" for row, file in rows)
 
 
-@pytest.fixture(params=[by_sftp, by_ftp, by_s3, by_http], ids=["sftp", "ftp", "s3", "http"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, settings: Any) -> Iterator[Place]:
-    settings.NET_ALLOW = [NETWORKS]
-    (tmp_path / "served").mkdir()
-    yield from request.param(tmp_path / "served")
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("served")
+
+
+PLACES = [by_folder, by_upload, by_sftp, by_ftp, by_s3, by_gcs, by_azure, by_http]
+
+
+@pytest.fixture(params=PLACES, ids=[each.__name__ for each in PLACES])
+def place(request: pytest.FixtureRequest, workshop: object, roots: Path, settings: Any) -> Iterator[Place]:
+    settings.NET_ALLOW, settings.FILE_ROOTS = [NETWORKS], [roots]
+    folder = roots / request.param.__name__
+    folder.mkdir()
+    yield from request.param(folder)
 
 
 @pytest.fixture
-def pipeline(project: Project, workshop: object, place: Place) -> Pipeline:
-    place.put(name(0), text(0))
+def pipeline(project: Project, place: Place) -> Pipeline:
     source = sources.create_source(
         project, slug="place", title="", connector=place.connector, params=place.params, actor=ws.ACTOR
     )
+    place.put(name(0), text(0))
     (stream,) = sources.discover_streams(source, actor=ws.ACTOR)
     stream.name = "orders"
     stream.save()
@@ -125,9 +168,10 @@ def pipeline(project: Project, workshop: object, place: Place) -> Pipeline:
 
 
 @pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Iterator[Mortals]:
+def mortal(tmp_path_factory: pytest.TempPathFactory, roots: Path, django_db_setup: None) -> Iterator[Mortals]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MANIFOLD_NET_ALLOW", NETWORKS)
+        patch.setenv("MANIFOLD_FILE_ROOTS", str(roots))
         with mortals(tmp_path_factory.mktemp("orders")) as found:
             yield found
 

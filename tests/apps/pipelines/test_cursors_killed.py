@@ -1,0 +1,269 @@
+"""kill -9 at each page, and at each place of plan, extract and load, of what is read by a cursor: each row comes once.
+
+A source whose window is one answer has no pages; its reader dies at the other places only.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from bson import DatetimeMS
+
+from apps.accounts.models import Project
+from apps.pipelines import services
+from apps.pipelines.execution import settling
+from apps.pipelines.models import Pipeline, StepRun
+from apps.sources import services as sources
+from dataplane.connectors.mongodb.reading import BATCH
+from tests import peers
+from tests.apps.pipelines import workshop as ws
+from tests.clickhouse_server import AT_ONCE, ClickHouseServer
+from tests.dataplane.connectors.databases import params_of
+from tests.dataplane.connectors.graphql.api import PAGED, WAYS, serving_graphql
+from tests.dataplane.connectors.remotes.web import Request
+from tests.dataplane.connectors.rest.api import serving_orders
+from tests.mariadb import Database
+from tests.mongo_server import Store, serving
+from tests.mortal import Mortals, mortals
+from tests.trino_server import PAGE, trino_server
+
+pytestmark = pytest.mark.all
+
+NETWORKS = "127.0.0.0/8"
+TEXT = """
+manifold: 1
+pipeline: orders
+steps:
+  orders: {{extract: {{source: shop, stream: {stream}, mode: incremental}}}}
+  kept: {{load: {{input: orders, dataset: orders}}}}
+"""
+# A number is a page after which the reader dies.
+RUNS = (
+    ("plan in_commit", "plan committed", "orders 1", "orders 2", "orders 3", "kept committed"),
+    ("orders 2", "orders written", "kept in_commit"),
+    ("orders in_commit", "orders committed"),
+)
+Row = tuple[int, int]
+
+
+@dataclass
+class Shop:
+    """A source of orders, each with a number and what it is read by.
+
+    send: puts rows there. doom: the next reader is killed after so many pages; None where there are none. page: rows of
+    one. lookback: three of what it is read by, in the source's own measure.
+    """
+
+    connector: str
+    params: dict[str, Any]
+    send: Callable[[Sequence[Row]], None]
+    doom: Callable[[int], None] | None = None
+    page: int = 10
+    stream: str = "orders"
+    key: str = "n"
+    lookback: float = 3
+    sent: list[Row] = field(default_factory=list)
+
+    def more(self, many: int, late: int = 0) -> None:
+        """Rows whose cursors grow by one for every two; `late` of them with the last cursor there is."""
+        before = len(self.sent)
+        rows = [(n, n // 2) for n in range(before, before + many)]
+        rows += [(n, (before + many - 1) // 2) for n in range(before + many, before + many + late)]
+        self.send(rows)
+        self.sent += rows
+
+
+def values(rows: Sequence[Row]) -> str:
+    return ", ".join(f"({n}, {at})" for n, at in rows)
+
+
+@pytest.fixture
+def clickhouse(clickhouse_server: ClickHouseServer) -> Shop:
+    server = clickhouse_server
+    server.do(
+        "CREATE DATABASE IF NOT EXISTS killed",
+        "CREATE OR REPLACE TABLE killed.orders (n UInt32, at UInt32) ENGINE = MergeTree ORDER BY n",
+    )
+
+    def send(rows: Sequence[Row]) -> None:
+        server.do(f"INSERT INTO killed.orders VALUES {values(rows)}")
+
+    return Shop("clickhouse", server.params, send, server.die_after, page=AT_ONCE, stream="killed.orders")
+
+
+@pytest.fixture
+def trino() -> Iterator[Shop]:
+    with trino_server() as server:
+        server.duck.execute('CREATE TABLE orders (n BIGINT, "at" BIGINT)')
+
+        def send(rows: Sequence[Row]) -> None:
+            server.duck.cursor().execute(f"INSERT INTO orders VALUES {values(rows)}")
+
+        yield Shop("trino", server.params, send, server.die_after, page=PAGE, stream="main.orders")
+
+
+@pytest.fixture
+def redshift(postgres_url: str) -> Shop:
+    ws.execute(postgres_url, "CREATE TABLE orders (n int, at int)")
+    params = {**params_of(postgres_url), "sslmode": "disable"}
+    return Shop("redshift", params, lambda rows: ws.insert(postgres_url, "orders", rows), stream="public.orders")
+
+
+@pytest.fixture
+def mysql_shop(mysql: Database) -> Shop:
+    mysql.do("CREATE TABLE orders (n int, at int)")
+    return Shop("mysql", mysql.params, lambda rows: mysql.do(f"INSERT INTO orders VALUES {values(rows)}"))
+
+
+@pytest.fixture
+def sqlite(roots: Path) -> Shop:
+    path = roots / "shop.sqlite"
+    # Not by this process, which reads the file with another SQLite.
+    code = "import sqlite3, sys; b = sqlite3.connect(sys.argv[1]); b.executescript(sys.argv[2]); b.close()"
+
+    def do(sql: str) -> None:
+        subprocess.run([sys.executable, "-c", code, str(path), sql], check=True)
+
+    do("CREATE TABLE orders (n INTEGER, at INTEGER)")
+    return Shop("sqlite", {"path": str(path)}, lambda rows: do(f"INSERT INTO orders VALUES {values(rows)}"))
+
+
+@pytest.fixture
+def duckdb_file(roots: Path) -> Shop:
+    path = roots / "shop.duckdb"
+
+    def do(sql: str) -> None:
+        with duckdb.connect(path) as base:
+            base.execute(sql)
+
+    do('CREATE TABLE orders (n INTEGER, "at" INTEGER)')
+    send = lambda rows: do(f"INSERT INTO orders VALUES {values(rows)}")  # noqa: E731
+    return Shop("duckdb", {"path": str(path)}, send, stream="main.orders")
+
+
+@pytest.fixture
+def mongodb() -> Iterator[Shop]:
+    store = Store()
+
+    def send(rows: Sequence[Row]) -> None:
+        store.add("orders", *({"_id": n, "at": DatetimeMS(at)} for n, at in rows))
+
+    def doom(pages: int) -> None:
+        store.kill_at = pages
+
+    with serving(store) as port:
+        params = {"host": "127.0.0.1", "port": port, "database": "shop", "tls": "disable"}
+        yield Shop("mongodb", params, send, doom, page=BATCH, key="_id", lookback=0.003)
+
+
+@dataclass
+class Doom:
+    """Kills whoever asks for so many pages."""
+
+    pages: int = 0
+
+    def soon(self, pages: int) -> None:
+        self.pages = pages
+
+    def __call__(self, _: int, request: Request) -> bool:
+        self.pages -= 1
+        if self.pages == 0:
+            peers.kill(request.client_address[1])
+        return self.pages == 0
+
+
+def records(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    return [
+        {"id": n, "amount": 0.5, "note": "", "at": f"{begin + timedelta(seconds=at):%Y-%m-%dT%H:%M:%SZ}"}
+        for n, at in rows
+    ]
+
+
+@pytest.fixture
+def rest() -> Iterator[Shop]:
+    with serving_orders() as api:
+        api.orders, api.before, api.size = [], (doom := Doom()), 10
+        params = {
+            "base_url": api.base,
+            "streams": ["orders /page pagination=page"],
+            "records": "data.orders",
+            "since_parameter": "since",
+        }
+        yield Shop("rest", params, lambda rows: api.orders.extend(records(rows)), doom.soon, key="id")
+
+
+@pytest.fixture
+def graphql() -> Iterator[Shop]:
+    with serving_graphql() as server:
+        server.orders, server.before, server.size = [], (doom := Doom()), 10
+        params = {"base_url": server.url, "queries": PAGED, "streams": WAYS["nodes"]}
+        yield Shop("graphql", params, lambda rows: server.orders.extend(records(rows)), doom.soon, key="id")
+
+
+SHOPS = ["clickhouse", "trino", "redshift", "mysql_shop", "sqlite", "duckdb_file", "mongodb", "rest", "graphql"]
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shops")
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory, roots: Path, django_db_setup: None) -> Iterator[Mortals]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MANIFOLD_NET_ALLOW", NETWORKS)
+        patch.setenv("MANIFOLD_FILE_ROOTS", str(roots))
+        with mortals(tmp_path_factory.mktemp("orders")) as found:
+            yield found
+
+
+@pytest.fixture(params=SHOPS)
+def shop(request: pytest.FixtureRequest, workshop: object, roots: Path, settings: Any) -> Shop:
+    settings.NET_ALLOW, settings.FILE_ROOTS = [NETWORKS], [roots]
+    found: Shop = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def pipeline(project: Project, shop: Shop) -> Pipeline:
+    shop.more(2 * shop.page)
+    source = sources.create_source(
+        project, slug="shop", title="", connector=shop.connector, params=shop.params, actor=ws.ACTOR
+    )
+    sources.discover_streams(source, names=[shop.stream], actor=ws.ACTOR)
+    ws.cursor(source, shop.stream, "at", lookback=shop.lookback)
+    return ws.published(project, TEXT.format(stream=shop.stream))
+
+
+def test_whoever_dies_each_row_comes_once(project: Project, pipeline: Pipeline, shop: Shop, mortal: Mortals):
+    for places in RUNS:
+        shop.more(3 * shop.page, late=3)
+        services.start_run(pipeline, actor=ws.ACTOR)
+        for each in places:
+            step_key, place = each.split()
+            if place.isdecimal() and shop.doom is None:
+                continue
+            ws.work_before(step_key)
+            step = StepRun.objects.get(key=step_key, state="ready")
+            if place.isdecimal() and shop.doom is not None:
+                shop.doom(int(place))
+            assert mortal.work(step.pk, die_at=place) == -signal.SIGKILL, each
+            left = StepRun.objects.filter(pk=step.pk, state="running")
+            if left.update(lease_until=datetime(2026, 1, 1, tzinfo=UTC)):
+                assert settling.lose(step.pk)
+            shop.more(1, late=1)
+        ws.work()
+    while ws.run(pipeline).state == "succeeded":
+        pass
+    assert ws.rows(project, "orders", shop.key) == Counter((n,) for n, _ in shop.sent)
