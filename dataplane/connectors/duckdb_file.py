@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import ClassVar
 
 import duckdb
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import Capabilities, Column, StreamConfig, StreamInfo
+from dataplane.connectors.base import Column, StreamConfig, StreamInfo
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import cursors, tables, writing
-from dataplane.connectors.databases.file import CATALOG, DatabaseFile, FileParams, Offered, chosen_columns, gone
+from dataplane.connectors.databases.file import CATALOG, DatabaseFile, Offered, chosen_columns, gone
 from dataplane.connectors.databases.names import Name
 from dataplane.connectors.databases.writing import Dialect
 from dataplane.connectors.destination import LEDGER, Destination, Load, Loaded, Rows, TableColumn, Watch
@@ -50,10 +49,6 @@ class DuckDBFile(DatabaseFile, Destination):
     title = "DuckDB file"
     summary = "Tables of a DuckDB database file, whole or by a cursor column."
     tested_with = "files of DuckDB"
-    capabilities = Capabilities(
-        full=True, incremental=True, schema_inference=True, parallel=True, resumable=True, writable=True
-    )
-    Params: ClassVar[type[FileParams]] = FileParams
 
     @classmethod
     def recognise(cls, clue: Clue) -> Guess | None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from dataplane.connectors.base import (
+    Capabilities,
     Column,
     Connector,
     FileRef,
@@ -73,6 +74,9 @@ class DatabaseFile(Connector):
     """Base of connectors to a file that DuckDB attaches. A subclass attaches it and says what is in it."""
 
     family = "database"
+    capabilities = Capabilities(
+        full=True, incremental=True, schema_inference=True, parallel=True, resumable=True, writable=True
+    )
     Params: ClassVar[type[FileParams]] = FileParams
     params: FileParams
 

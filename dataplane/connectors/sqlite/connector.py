@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, ClassVar
+from typing import Any
 
 import duckdb
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import Capabilities, Column, StreamConfig, StreamInfo
+from dataplane.connectors.base import Column, StreamConfig, StreamInfo
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import cursors, writing
-from dataplane.connectors.databases.file import CATALOG, DatabaseFile, FileParams, Offered, chosen_columns, gone
+from dataplane.connectors.databases.file import CATALOG, DatabaseFile, Offered, chosen_columns, gone
 from dataplane.connectors.destination import LEDGER, Destination, Load, Loaded, Rows, Watch
 from dataplane.connectors.files.single import allowed_file
 from dataplane.connectors.sqlite import destination, types
@@ -29,10 +29,6 @@ class SQLite(DatabaseFile, Destination):
     title = "SQLite"
     summary = "Tables and views of an SQLite file, whole or by a cursor column."
     tested_with = "files of SQLite 3"
-    capabilities = Capabilities(
-        full=True, incremental=True, schema_inference=True, parallel=True, resumable=True, writable=True
-    )
-    Params: ClassVar[type[FileParams]] = FileParams
     extensions = ("sqlite_scanner",)
 
     @classmethod
