@@ -32,7 +32,8 @@ _FILES = """
     )
     SELECT s.source_id, count(*) FILTER (WHERE t.state = 'done'), count(*) FILTER (WHERE t.state = 'failed'),
            count(*) FILTER (WHERE t.state IS NULL OR t.state NOT IN ('done', 'failed')),
-           (array_agg(x.path ORDER BY x.modified DESC, x.path DESC))[1], max(x.modified)
+           (array_agg(x.path ORDER BY x.modified DESC, x.path DESC))[1],
+           max(x.modified) FILTER (WHERE x.modified > to_timestamp(0))
     FROM sources_sourcefile x JOIN sources_stream s ON s.id = x.stream_id
     LEFT JOIN taken t ON t.source = s.source_id AND t.stream = s.name AND t.path = x.path
     WHERE s.source_id = ANY (%(sources)s::uuid[]) AND NOT x.ignored AND (x.gone_at IS NULL OR t.state IS NOT NULL)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from manifold.console.templatetags.console import ago, ahead, since
+from manifold.console.templatetags.console import ago, ahead, cell, since
 
 
 def _text(html: Any) -> str:
@@ -38,3 +38,11 @@ def test_how_far_ahead(seconds: int, said: str) -> None:
 def test_a_running_clock_has_begun_when_the_page_comes() -> None:
     assert re.fullmatch(r"4 min \d+ s", _text(since(timezone.now() - timedelta(minutes=4, seconds=10))))
     assert re.fullmatch(r"\d+ s", _text(since(timezone.now())))
+
+
+def test_a_time_that_no_server_has_told_is_none() -> None:
+    assert ago("1970-01-01T00:00:00Z") == "–"
+
+
+def test_a_boolean_is_written_as_sql_writes_it() -> None:
+    assert (cell(value=True), cell(value=False), cell(1)) == ("true", "false", "1")

@@ -47,7 +47,9 @@ def show(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         "source": source,
         "connector": forms.shown(connector),
         "params": [
-            (titles.get(name, name), value) for name, value in source.params.items() if value not in (None, "", [])
+            (titles.get(name, name), "\n".join(map(str, value)) if isinstance(value, list) else value)
+            for name, value in source.params.items()
+            if value not in (None, "", [])
         ],
         "secrets": [(titles[name], name in stored) for name in titles if name in hidden],
         "streams": source.streams.annotate(file_count=Count("files")),

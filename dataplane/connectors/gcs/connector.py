@@ -30,6 +30,7 @@ class GoogleStorageParams(BaseModel):
     service_account: str | None = secret_field(
         "Key of a service account",
         "The whole JSON file. Without it and an HMAC key: a bucket that everybody may read.",
+        multiline=True,
     )
     access_key_id: str | None = Field(None, title="Access key", description="Of an HMAC key.")
     secret_access_key: str | None = secret_field("Secret", "Of the HMAC key.")

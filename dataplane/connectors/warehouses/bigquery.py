@@ -48,7 +48,7 @@ class BigQueryParams(WarehouseParams):
     user: ClassVar[str] = "the service account"  # type: ignore[misc]
     database: str = Field(title="Project", description="Its id; its queries are paid by it.", min_length=1)
     password: str | None = secret_field(
-        "Key", "The JSON key of a service account with the roles Data Viewer and Job User."
+        "Key", "The JSON key of a service account with the roles Data Viewer and Job User.", multiline=True
     )
     schemas: tuple[str, ...] = Field(title="Datasets", description="Whose tables are the streams.", min_length=1)
     location: str | None = Field(default=None, title="Location", description="Of the datasets, such as EU.")

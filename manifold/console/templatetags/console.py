@@ -30,6 +30,7 @@ _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL(\
 _SAMPLE_HEIGHT, _SAMPLE_HEAD, _SAMPLE_ROW = 468, 50, 29
 _CODE = re.compile(r"`([^`]+)`")
 _LABEL = re.compile(r"(?<![\w*])\*([A-Z][A-Za-z ]*)\*(?![\w*])")
+_UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 _WORDS = {"timed_out": "timed out", "retry_wait": "waits to retry"}
 
 
@@ -120,10 +121,11 @@ def share(value: Any) -> str:
 
 
 def _moment(value: Any) -> datetime | None:
+    """A moment, or None; where no server says when a file was written, it stands at the beginning of Unix time."""
     moment = parse_datetime(value) if isinstance(value, str) else value
     if moment is not None and timezone.is_naive(moment):
-        return moment.replace(tzinfo=UTC)
-    return moment
+        moment = moment.replace(tzinfo=UTC)
+    return None if moment == _UNKNOWN else moment
 
 
 @register.filter
@@ -227,10 +229,10 @@ def pretty(value: Any) -> str:
 
 @register.filter
 def cell(value: Any) -> SafeString | str:
-    """A value of a table of data; NULL is told from an empty text."""
+    """A value of a table of data; NULL is told from an empty text, and a boolean is written as SQL writes it."""
     if value is None:
         return format_html('<span class="{}">null</span>', "null")
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @register.filter

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -63,6 +63,8 @@ def test_files_are_told_by_what_became_of_them(furnished: Furnished) -> None:  #
     assert figures(source) | {"last file": None} == {"pending": 1, "processed": 0, "failed": 1, "last file": None}
     Window.objects.filter(source=source.pk).update(state="forgotten")
     assert figures(source)["pending"] == 2
+    SourceFile.objects.update(modified=datetime(1970, 1, 1, tzinfo=UTC))
+    assert figures(source)["last file"] is None, "the server does not say when it was written"
 
 
 def test_a_database_shows_its_streams_rows_and_how_long_ago_it_was_read(furnished: Furnished) -> None:  # noqa: F811
