@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.db.models import BigIntegerField, QuerySet, Sum
@@ -15,8 +15,11 @@ from apps.pipelines.models import Pipeline, StepRun, Window
 from apps.sources import services as sources
 from apps.sources.models import Source, Stream
 from dataplane.connectors.base import Span
-from dataplane.connectors.streams.connector import StreamConnector
+from dataplane.connectors.streams.connector import Broker, StreamConnector
 from dataplane.connectors.streams.extents import Extent
+
+# Each is asked for one message while somebody waits.
+_MOST_PARTITIONS = 20
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,16 @@ class Partition:
 
 @dataclass(frozen=True)
 class Reader:
-    """An extract of a published pipeline. gone: messages of its windows that were gone before they were read."""
+    """An extract of a published pipeline. gone: messages of its windows that were gone before they were read.
+
+    waiting_since: when the oldest message that waits was sent, of the partitions in which most do.
+    """
 
     pipeline: str
     step: str
     behind: int = 0
     gone: int = 0
+    waiting_since: datetime | None = None
     loaded_at: datetime | None = None
     messages_per_s: float | None = None
     partitions: list[Partition] = field(default_factory=list)
@@ -55,12 +62,14 @@ def lag_of(stream: Stream) -> Lag:
     connector = sources.connector_of(stream.source)
     if not isinstance(connector, StreamConnector):
         raise Conflict(f"{stream.name} is no stream of messages, so nothing of it waits.", code="no_messages")
-    extents = connector.extents(stream.name)
-    kept = sum(each.waiting(each.before, each.given_before) for each in extents)
-    found = [
-        _behind(pipeline, step, progress, extents, connector)
-        for (pipeline, step), progress in readings(stream.source, stream.name).items()
-    ]
+    with connector.session(hurried=True) as broker:
+        extents = broker.extents(stream.name)
+        kept = sum(each.waiting(each.before, each.given_before) for each in extents)
+        found = []
+        for (pipeline, step), progress in readings(stream.source, stream.name).items():
+            reader = _behind(pipeline, step, progress, extents, connector)
+            since = _waiting_since(reader, stream.name, extents, connector, broker)
+            found.append(replace(reader, waiting_since=since))
     return Lag(stream.name, kept, found)
 
 
@@ -118,12 +127,25 @@ def _behind(
     return Reader(
         pipeline,
         step,
-        sum(each.behind for each in partitions),
-        progress.gone,
-        last.closed_at if last else None,
-        _rate(last) if last else None,
-        partitions,
+        behind=sum(each.behind for each in partitions),
+        gone=progress.gone,
+        loaded_at=last.closed_at if last else None,
+        messages_per_s=_rate(last) if last else None,
+        partitions=partitions,
     )
+
+
+def _waiting_since(
+    reader: Reader, stream: str, extents: Sequence[Extent], connector: StreamConnector, broker: Broker
+) -> datetime | None:
+    held = {each.partition: each for each in extents}
+    spans = {}
+    for each in sorted(reader.partitions, key=lambda partition: -partition.behind)[:_MOST_PARTITIONS]:
+        if each.behind:
+            extent = held[each.partition]
+            read = extent.before if each.upper is None else connector.written.number(each.upper)
+            spans[each.partition] = (max(read, extent.before), extent.newest)
+    return connector.first_at(broker, stream, spans)
 
 
 def _rate(window: Window) -> float | None:

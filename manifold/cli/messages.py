@@ -27,13 +27,14 @@ def lag(client: Client, *, slug: str, stream: str, as_json: bool) -> None:
                 each["pipeline"],
                 each["step"],
                 output.amount(each["behind"]),
+                output.when(each["waiting_since"]),
                 output.amount(each["gone"]),
                 output.amount(each["messages_per_s"]),
                 output.when(each["loaded_at"]),
             )
             for each in found["readers"]
         ),
-        ["pipeline", "step", "waiting", "gone", "messages/s", "loaded"],
+        ["pipeline", "step", "waiting", "since", "gone", "messages/s", "loaded"],
         "No published pipeline reads it by what is new.",
     )
 

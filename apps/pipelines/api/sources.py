@@ -87,6 +87,9 @@ class ReaderLagShape(Shape):
     step = s.CharField()
     behind = s.IntegerField(help_text="So many messages wait to be loaded.")
     gone = s.IntegerField(help_text="So many were no longer there when they were to be read.")
+    waiting_since = s.DateTimeField(
+        allow_null=True, help_text="When the oldest of them was sent, of the twenty partitions in which most wait."
+    )
     loaded_at = s.DateTimeField(allow_null=True)
     messages_per_s = s.FloatField(allow_null=True, help_text="As the newest run has read them.")
     partitions = PartitionLagShape(many=True)

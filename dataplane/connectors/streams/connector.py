@@ -122,10 +122,13 @@ class StreamConnector(Connector):
         with self.session(hurried=True) as broker:
             return self._found(broker, [each for each in broker.names() if each in names])
 
-    def extents(self, stream: str) -> list[Extent]:
-        """What each partition of a stream holds now. Raises ManifoldError."""
-        with self.session(hurried=True) as broker:
-            return broker.extents(stream)
+    def first_at(self, broker: Broker, stream: str, spans: dict[str, tuple[int, int]]) -> datetime | None:
+        """When the oldest message of these spans was sent; None where they have none. Raises ManifoldError."""
+        times: list[datetime] = []
+        for partition, span in spans.items():
+            for batch in broker.messages(stream, {partition: span}, 1):
+                times += [at for at in batch.beside["_timestamp"].to_pylist() if at is not None]
+        return min(times, default=None)
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         with self.session() as broker:

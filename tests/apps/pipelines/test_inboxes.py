@@ -251,6 +251,11 @@ def test_the_api_tells_what_came_and_how_far_it_was_loaded(
     (reader,) = lag["readers"]
     assert (lag["messages"], reader["behind"], reader["gone"]) == (2, 1, 0)
     assert reader["partitions"] == [{"partition": "", "upper": "1", "behind": 1}]
+    came = InboxEvent.objects.get(position=2).received_at
+    assert datetime.fromisoformat(reader["waiting_since"]) == came
+    ws.run(pipeline)
+    (reader,) = api(operator).get(API + "streams/events/lag/").json()["readers"]
+    assert (reader["behind"], reader["waiting_since"]) == (0, None)
     made = api(admin).post(API + "inbox/secret/")
     assert made.status_code == 201
     assert send(shop[0], made.json()["secret"], {}).status_code == 202

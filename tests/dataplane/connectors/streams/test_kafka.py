@@ -71,6 +71,11 @@ def test_it_works(servers: list[str], topic: str, send: Send):
     assert (second[0], second[1], second[3], second[4], second[5]) == (3, 0, None, None, 2)
     assert sorted(read(connector, stream, settled)[0], key=str) == sorted(rows, key=str)
     assert connector.preview(stream, 10).num_rows == 2
+    assert isinstance(connector, Kafka)
+    with connector.session() as broker:
+        oldest = connector.first_at(broker, topic, {"0": (-1, 0), "3": (-1, 0)})
+        assert oldest is not None and oldest.timestamp() == 1_700_000_000
+        assert connector.first_at(broker, topic, {"0": (0, 0)}) is None
 
 
 def test_a_window_ends_where_it_was_planned_although_more_came(servers: list[str], topic: str, send: Send):

@@ -86,6 +86,9 @@ def test_it_works(port: int, name: str, do: Do):
     assert [each[:3] for each in rejected] == [(name, 3, "it is no JSON object")]
     assert settled is not None and read(connector, stream, settled)[0] == rows
     assert connector.preview(stream, 5).num_rows == 2
+    assert isinstance(connector, NatsJetStream)
+    with connector.session() as broker:
+        assert connector.first_at(broker, name, {"": (1, 3)}) == rows[1][1]
 
 
 def test_a_window_ends_where_it_was_planned_and_a_limit_cuts_it(port: int, name: str, do: Do):
