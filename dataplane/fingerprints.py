@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -152,7 +153,8 @@ def text_of(source: SourceFile) -> Iterator[IO[bytes]]:
     with open(source.absolute, "rb") as file:
         codec = "gzip" if file.read(2) == b"\x1f\x8b" else "zstd"
     with pa.CompressedInputStream(source.absolute, codec) as stream:
-        yield stream
+        # By itself such a stream knows no lines.
+        yield io.BufferedReader(stream)
 
 
 def _into(file: IO[bytes], view: memoryview) -> int:

@@ -108,7 +108,21 @@ def set_aside(connection: duckdb.DuckDBPyConnection, part: Part) -> tuple[int, t
     connection.execute(f"CREATE OR REPLACE TEMP TABLE __rejected AS {wanted}")
     rejected = connection.execute("SELECT count(*) FROM __rejected").fetchall()[0][0]
     first = connection.execute(f"SELECT * FROM __rejected ORDER BY file, row LIMIT {SHOWN}").fetchall()
-    return rejected, tuple(Rejected(*each) for each in first)
+    return rejected, _in_lines(part, [Rejected(*each) for each in first])
+
+
+def _in_lines(part: Part, found: list[Rejected]) -> tuple[Rejected, ...]:
+    """Rejected rows with the lines in which they begin."""
+    if part.lines is None:
+        return tuple(found)
+    for place, file in enumerate(part.files):
+        numbers = {each.row for each in found if each.file == file.ref.path and each.row is not None}
+        lines = part.lines(place, numbers) if numbers else {}
+        found = [
+            replace(each, row=lines.get(each.row or 0, each.row)) if each.file == file.ref.path else each
+            for each in found
+        ]
+    return tuple(found)
 
 
 def _limited(part: Part, limit: int | None) -> str:

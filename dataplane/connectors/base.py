@@ -307,7 +307,9 @@ class Part:
     query to run instead when `query` fails with a value that does not fit its type exactly; rows that do not fit are
     left out there. rejects: run after the query on the same connection (file, row, reason, raw). fatal: what stands in
     the reason of a reject behind which nobody can tell where a row ends. check: called at the end; raises when what was
-    read is not what was planned. release: called when nobody needs the files any more.
+    read is not what was planned. release: called when nobody needs the files any more. lines: the lines of one of its
+    files, by its place in `files`, in which records begin that the rejects tell by their numbers; None where these are
+    lines.
     """
 
     query: str
@@ -319,6 +321,7 @@ class Part:
     fatal: str | None = None
     check: Callable[[], None] | None = None
     release: Callable[[], None] | None = None
+    lines: Callable[[int, Collection[int]], dict[int, int]] | None = None
 
     @property
     def names(self) -> dict[str, str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 from dataplane.connectors.base import Column, Part, SourceFile, StreamConfig
 from dataplane.connectors.files import casts
 from dataplane.connectors.files.encodings import READERS_NAMES, Compression, head
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.layouts import Layout
+from dataplane.connectors.files.lines import lines_of
 from dataplane.connectors.files.settings import FileSettings, Format
 from dataplane.connectors.files.texts import ROW, TABLE, Texts
 from dataplane.relations import identifier, literal, path_list
@@ -70,8 +71,9 @@ class Group:
             origin=origin,
             fatal=fatal,
             check=check,
+            lines=self._lines if self._delimited else None,
         )
-        return Part(fast, rejects=rejects, files=sources, origin=origin, careful=exact, fatal=fatal, check=check)
+        return replace(exact, query=fast, rejects=rejects, careful=exact)
 
     def _typed(self, table: Texts, check: Callable[[], None] | None) -> Part:
         """The file's texts as a table of the instance, from which the rows are taken, and those that do not fit."""
@@ -98,6 +100,9 @@ class Group:
             prepare=(f"CREATE OR REPLACE TEMP TABLE {TABLE} AS {all_texts}",),
             check=check,
         )
+
+    def _lines(self, place: int, numbers: Collection[int]) -> dict[int, int]:
+        return lines_of(self.files[place].source, self.settings, numbers)
 
     @property
     def format(self) -> Format:

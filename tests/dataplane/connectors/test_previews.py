@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dataplane.connectors.base import Rejected
-from tests.dataplane.steps.files_source import Drop, typed
+from dataplane.sampling import tried
+from tests.dataplane.steps.files_source import Drop, rejects, typed
 
 
 @pytest.fixture
@@ -26,6 +27,17 @@ def test_lines_that_do_not_fit_are_told_beside_those_that_do(drop: Drop) -> None
         Rejected("a.csv", 3, "id is not BIGINT", "x,2026-01-02"),
         Rejected("a.csv", 4, "too few columns", "3"),
     )
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_lines_are_told_behind_texts_that_go_on_over_several(drop: Drop, suffix: str) -> None:
+    content = b'a title\nid,name\n1,"a\nb"\n\nx,c\n2,"d\n\ne"\n3\n"no\n",f\n4,g\n'
+    drop.write(f"a.csv{suffix}", gzip.compress(content, mtime=0) if suffix else content)
+    stream = typed(drop.stream(skip=1, header=True), id="BIGINT")
+    found = drop.connector.previewed(stream)
+    told = rejects(drop.root, drop.extract(stream))
+    assert [each.row for each in found.samples] == [6, 10, 11] == [row for _, row, *_ in told]
+    assert [each.row for each in tried(drop.connector, stream).samples] == [6, 10, 11]
 
 
 def test_a_quote_that_is_never_closed_is_told_where_no_row_arrives(drop: Drop) -> None:
