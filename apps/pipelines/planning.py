@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from apps.pipelines import asking, backfills, drifting
+from apps.pipelines import arrival, asking, backfills, drifting
 from apps.pipelines import document as documents
 from apps.pipelines import windows as w
 from apps.pipelines.backfills import Part
@@ -43,9 +43,9 @@ def survey(
 
     `batch` is the one that a retry has to repeat, `reused` are the extracts whose files it takes over. Of a run of
     `only` some steps the windows of all others stay as they are. `part` is what it reads for a backfill, `picked` the
-    files that it is to read where not all that are new. One that `follows` another leaves alone what that one could not
-    bring to its end. Raises ConfigurationError for a stream that is gone, a cursor that was changed, or an incremental
-    run that has no mark.
+    files that it is to read where not all that are new. Such a run, and one that `follows` another, leaves alone what
+    others had their turn with and could not bring to its end. Raises ConfigurationError for a stream that is gone, a
+    cursor that was changed, or an incremental run that has no mark.
     """
     left_out = set(document.steps) - set(document.only(only).steps)
     document = document.only(only)
@@ -55,7 +55,7 @@ def survey(
     whole = part is not None or mode == "repair"
     kept = w.kept(pipeline_id) if whole else w.deciding(pipeline_id, batch)
     base = _with_windows(base, [each for each in kept if each.step_key not in left_out])
-    base = _chosen(base, mode, batch, part, follows=follows)
+    base = _chosen(base, mode, batch, part, onward=follows or picked is not None)
     if base.way == "repeat" and part is None:
         _refuse_late_rows(base)
     if base.way == "repeat" and batch is None and picked is not None:
@@ -212,7 +212,7 @@ def _refuse_another_stream(base: Survey) -> None:
             )
 
 
-def _chosen(base: Survey, mode: str, batch: uuid.UUID | None, part: Part | None, *, follows: bool) -> Survey:
+def _chosen(base: Survey, mode: str, batch: uuid.UUID | None, part: Part | None, *, onward: bool) -> Survey:
     """The way that it goes, and why."""
     if not base.windows:
         return replace(base, reason="Every extract reads its whole stream.")
@@ -223,7 +223,7 @@ def _chosen(base: Survey, mode: str, batch: uuid.UUID | None, part: Part | None,
     _refuse_another_stream(base)
     if part is not None:
         return replace(base, way="slice", reason=part.said)
-    return _by_windows(base, mode, follows=follows)
+    return _by_windows(base, mode, onward=onward)
 
 
 def _retried(base: Survey, batch: uuid.UUID) -> Survey:
@@ -232,16 +232,16 @@ def _retried(base: Survey, batch: uuid.UUID) -> Survey:
     return replace(base, way="repeat", batch=batch, retry=True, reason="Repeats what the retried run had read.")
 
 
-def _by_windows(base: Survey, mode: str, *, follows: bool) -> Survey:
+def _by_windows(base: Survey, mode: str, *, onward: bool) -> Survey:
     """Repeat the oldest batch that has not arrived; else, as the mode says, a failed one, or go on.
 
-    Those that stay open although all of their steps had their turn come last, each in turn, and not in a run that
-    follows another; their extracts read nothing until they have arrived.
+    Those that stay open although all of their steps had their turn come last, each in turn, and not in a run that goes
+    `onward`; their extracts read nothing until they have arrived.
     """
     every = sorted((each for kept in base.windows.values() for each in kept), key=lambda each: each.pk)
     unfinished = list(dict.fromkeys(each.batch for each in every if each.state in w.OPEN))
-    stuck = w.stuck(unfinished)
-    repeated = [each for each in unfinished if not (follows and each in stuck)]
+    stuck = arrival.stuck(unfinished)
+    repeated = [each for each in unfinished if not (onward and each in stuck)]
     batch = min(repeated, key=lambda each: str(stuck.get(each, "")), default=None)
     held = {key: each.batch for key, kept in base.windows.items() for each in kept if each.state != "done"}
     base = replace(
@@ -263,7 +263,7 @@ def _by_windows(base: Survey, mode: str, *, follows: bool) -> Survey:
             code="never_read",
             evidence={"steps": never},
         )
-    anew = w.planned_anew(each for key, own in base.windows.items() if key not in base.passed for each in own)
+    anew = arrival.planned_anew(each for key, own in base.windows.items() if key not in base.passed for each in own)
     kept = {key: [each for each in own if each not in anew] for key, own in base.windows.items()}
     return replace(base, way="new", windows=kept, anew=tuple(anew))
 

@@ -6,7 +6,7 @@ import uuid
 
 from apps.audit.context import Actor
 from apps.audit.refusals import Conflict
-from apps.pipelines import planning, starting, windows
+from apps.pipelines import arrival, planning, starting, windows
 from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Decision, Pipeline, Run, StepRun, Window
 from apps.pipelines.states import RUN_TERMINAL, STEP_DONE
@@ -47,7 +47,7 @@ def create_retry(run: Run, pipeline: Pipeline, *, actor: Actor, trigger_key: str
     if PLAN in standing:
         again.mode, again.mode_reason = run.mode, run.mode_reason
         if run.batch:
-            windows.reopen(run.batch)
+            arrival.reopen(run.batch)
     again.save(update_fields=["batch", "mode", "mode_reason"])
     _take_over(again, standing)
     return again
@@ -82,7 +82,7 @@ def _lacks_whole_streams(run: Run) -> bool:
     """Whether a load that reads no window is missing: the next run may find nothing new and be skipped without it."""
     graph = windows.graph_of(run)
     missing = run.steps.filter(kind="load").exclude(state__in=STEP_DONE).values_list("key", flat=True)
-    left_out = windows.steps_left_out(run, graph)
+    left_out = arrival.steps_left_out(run, graph)
     return any(not graph.incremental_above(each) for each in missing if each not in left_out)
 
 
@@ -92,7 +92,7 @@ def _standing(run: Run) -> dict[str, StepRun]:
     One that was skipped because a step before it had failed is read by then: what is there at that time decides.
     """
     steps = list(run.steps.all())
-    left_out = windows.steps_left_out(run, windows.graph_of(run))
+    left_out = arrival.steps_left_out(run, windows.graph_of(run))
     # A check whose question was not answered with yes asks again.
     asked = set(Decision.objects.filter(step__in=steps).exclude(answer="continue").values_list("step_id", flat=True))
     found = {

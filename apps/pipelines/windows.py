@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from django.db import connection
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from apps.pipelines.graph import PLAN, Graph, Node
-from apps.pipelines.models import Backfill, Run, StepRun, Window
-from apps.pipelines.states import STEP_DONE
+from apps.pipelines.models import Backfill, Run, Window
 from apps.sources.models import Stream
 from dataplane.connectors.base import FileRef, Mark, Span
 from dataplane.connectors.base import Window as Bounds
@@ -178,16 +178,7 @@ def seen_before(window: Window) -> dict[str, Any]:
     seen: its file of row hashes; empty when it looked and there was no row, None when nobody looked. hashed: the names
     of the columns that the hashes are made of.
     """
-    earlier = Window.objects.filter(
-        pipeline_id=window.pipeline_id,
-        step_key=window.step_key,
-        source=window.source,
-        stream=window.stream,
-        state__in=READ,
-        backfill=None,
-        id__lt=window.id,
-    )
-    found = earlier.order_by("-id").first()
+    found = chain_of(window).filter(state__in=READ, backfill=None, id__lt=window.id).order_by("-id").first()
     if found is None:
         return {"seen": None, "hashed": None}
     seen = found.seen or ("" if found.boundary_rows == 0 else None)
@@ -203,20 +194,19 @@ def to_read(window: Window) -> dict[str, Any]:
     bounds: dict[str, Any] = window.bounds
     if not bounds.get("limits"):
         return bounds
-    return {**bounds, "limits": None} if _has_newer(window) else bounds
+    return {**bounds, "limits": None} if has_newer(window) else bounds
 
 
-def _has_newer(window: Window) -> bool:
+def has_newer(window: Window) -> bool:
     """Whether live runs have planned another window of the same step and stream since."""
-    newer = Window.objects.filter(
-        pipeline_id=window.pipeline_id,
-        step_key=window.step_key,
-        source=window.source,
-        stream=window.stream,
-        backfill=None,
-        id__gt=window.id,
+    return chain_of(window).filter(backfill=None, id__gt=window.id).exclude(state="forgotten").exists()
+
+
+def chain_of(window: Window) -> QuerySet[Window]:
+    """The windows of the same step and stream, itself among them."""
+    return Window.objects.filter(
+        pipeline_id=window.pipeline_id, step_key=window.step_key, source=window.source, stream=window.stream
     )
-    return newer.exclude(state="forgotten").exists()
 
 
 def load_key(graph: Graph, step_key: str, run: Run, batch: dict[str, Window]) -> str | None:
@@ -247,110 +237,6 @@ def overtaken(extracts: Iterable[str], batch: dict[str, Window]) -> bool:
         for each in (batch[key] for key in extracts if key in batch)
         if each.backfill_id is None
     )
-
-
-def loaded(run: Run, graph: Graph, step_key: str) -> None:
-    """A load has taken its rows: windows whose last load this was are done. In the load's transaction, Run locked."""
-    done = set(run.steps.filter(kind="load", state__in=STEP_DONE).values_list("key", flat=True)) | {step_key}
-    complete = [
-        each.pk
-        for key, each in in_batch(run.batch).items()
-        if each.state in OPEN and key in graph.incremental_above(step_key) and done.issuperset(graph.loads_fed_by(key))
-    ]
-    Window.objects.filter(pk__in=complete, state__in=OPEN).update(state="done", closed_at=Now(), reason="")
-
-
-def close_with(run: Run) -> bool:
-    """A run has succeeded: windows that a branch which was allowed to fail has not loaded are failed; says if any is.
-
-    A run that failed or was cancelled leaves its windows open: the next one repeats them. So does a run of only some
-    steps with those that a load it left out waits for. What an extract would have read that was skipped, because a
-    step that it comes after has failed, is planned anew by the next run; or repeated, where no plan would find it.
-    """
-    graph = graph_of(run)
-    left_out = steps_left_out(run, graph)
-    skipped = set(run.steps.filter(kind="extract", state="skipped").values_list("key", flat=True)) - left_out
-    done = set(run.steps.filter(kind="load", state__in=STEP_DONE).values_list("key", flat=True))
-    failed = False
-    for key, each in in_batch(run.batch).items():
-        missing = [load for load in graph.loads_fed_by(key) if load not in done]
-        if each.state not in OPEN or key not in graph.nodes or not left_out.isdisjoint(missing):
-            continue
-        if key in skipped:
-            if _would_come_again(each):
-                each.delete()
-            continue
-        failed = failed or bool(missing)
-        each.state = "failed" if missing else "done"
-        each.reason = f"Not loaded by {', '.join(missing)}." if missing else ""
-        Window.objects.filter(pk=each.pk, state__in=OPEN).update(
-            state=each.state, reason=each.reason[:300], closed_at=Now()
-        )
-    return failed
-
-
-def held_up(run: Run) -> set[str]:
-    """The steps that read nothing new before the batch of a run has arrived; none where no run repeats it."""
-    batch = in_batch(run.batch)
-    if not any(each.state in OPEN for each in batch.values()):
-        return set()
-    return {key for key, each in batch.items() if each.state != "done"}
-
-
-def stuck(batches: Collection[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
-    """Those of some open batches that a run of all steps has left open, with the newest such run.
-
-    A step that is allowed to fail has kept others from their turn, and may do so for long.
-    """
-    runs = Run.objects.filter(batch__in=batches, state="succeeded", only=[]).order_by("id")
-    return {batch: pk for batch, pk in runs.values_list("batch", "pk") if batch is not None}
-
-
-def _would_come_again(window: Window) -> bool:
-    """Whether a plan finds all of a window again if there is none: nothing of it was ever read.
-
-    Without the window of a seed its dataset would not be replaced, and messages that are left out would not be; files
-    that somebody has picked to be read once more are new to nobody.
-    """
-    bounds: dict[str, Any] = window.bounds
-    if window.backfill_id is not None or window.replaces or window.rows is not None or _has_newer(window):
-        return False
-    if bounds["kind"] == "files":
-        return _known_files(window).isdisjoint(each["path"] for each in bounds["files"])
-    return bounds["kind"] != "offsets" or any(each["lower"] != each["upper"] for each in bounds["spans"])
-
-
-def _known_files(window: Window) -> set[str]:
-    """The files that other windows of the same step and stream have named."""
-    chain = Window.objects.filter(
-        pipeline_id=window.pipeline_id, step_key=window.step_key, source=window.source, stream=window.stream
-    )
-    others = chain.filter(bounds__kind="files").exclude(state="forgotten").exclude(pk=window.pk)
-    return {each["path"] for files in others.values_list("bounds__files", flat=True) for each in files}
-
-
-def planned_anew(windows: Iterable[Window]) -> list[Window]:
-    """Those that a branch which may fail could not even read because its source was away for a moment, or the machine
-    at fault. A plan finds all of each again; what is wrong with rows themselves waits for a repair."""
-    return [each for each in windows if each.state == "failed" and _would_come_again(each) and _was_away(each)]
-
-
-def _was_away(window: Window) -> bool:
-    steps = StepRun.objects.filter(run__batch=window.batch, key=window.step_key, state="failed")
-    error = steps.order_by("-run_id").values_list("error", flat=True).first()
-    return bool(error and error["retryable"])
-
-
-def steps_left_out(run: Run, graph: Graph) -> set[str]:
-    """The steps that a run of only some never had."""
-    if not run.only:
-        return set()
-    return set(graph.nodes) - set(run.only).union(*(graph.ancestors(key) for key in run.only))
-
-
-def reopen(batch: uuid.UUID) -> None:
-    """Failed windows of a batch are open again, to be repeated with it."""
-    Window.objects.filter(batch=batch, state="failed").update(state="planned", closed_at=None)
 
 
 def staged(window: Window, bounds: dict[str, Any], *, rows: int, seen: str | None, boundary_rows: int | None) -> None:

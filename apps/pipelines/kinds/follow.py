@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from apps.audit.context import SYSTEM
-from apps.pipelines import backfills, collecting, starting, windows
+from apps.pipelines import arrival, backfills, collecting, starting
 from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Run
 
@@ -24,13 +24,13 @@ def follow(run: Run) -> None:
         backfills.forget_marks(run.pipeline_id)
     if run.state != "succeeded":
         return
-    failed = windows.close_with(run)
+    failed = arrival.close_with(run)
     output = run.steps.filter(key=PLAN).values_list("output", flat=True).first() or {}
     mode = output.get("then")
     version = run.pipeline.published
     if mode is None or version is None or run.only:
         return
-    held = windows.held_up(run)
+    held = arrival.held_up(run)
     if (mode == "repair" and (failed or held)) or (held and held.issuperset(output.get("waits", ()))):
         return
     if run.pipeline.runs.filter(state="pending", backfill=None).exists():

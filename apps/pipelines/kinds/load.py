@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from apps.pipelines import ingestion
+from apps.pipelines import arrival, ingestion
 from apps.pipelines import windows as w
 from apps.pipelines.execution.frame import new_context
 from apps.pipelines.execution.kinds import Done, KindAdapter, RunAgain, Verdict
@@ -88,7 +88,7 @@ class LoadAdapter(KindAdapter):
         else:
             output = self._add(step, run, graph, result, dataset)
         ingestion.prove(run, step, output)
-        w.loaded(run, graph, step.key)
+        arrival.loaded(run, graph, step.key)
         return Done(output)
 
     def _add(self, step: StepRun, run: Run, graph: Graph, result: StepResult, dataset: Dataset) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 
-from apps.pipelines import failpoints, ingestion
+from apps.pipelines import arrival, failpoints, ingestion
 from apps.pipelines import windows as w
 from apps.pipelines.execution.frame import new_context
 from apps.pipelines.execution.kinds import Done, KindAdapter, Verdict
@@ -93,7 +93,7 @@ class AnyLoadAdapter(LoadAdapter):
             if result.table is not None:
                 _keep_rejected(step, run, result)
         ingestion.prove(run, step, output)
-        w.loaded(run, w.graph_of(run), step.key)
+        arrival.loaded(run, w.graph_of(run), step.key)
         return Done(output)
 
 

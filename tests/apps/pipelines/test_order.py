@@ -214,6 +214,38 @@ def test_what_a_run_beside_it_could_not_load_comes_first(project: Project, drop:
     assert ws.run(pipeline).outcome == "partial"
 
 
+def test_files_are_picked_beside_what_waits(project: Project, drop: Path, visits: Path):
+    pipeline = ws.published(project, OPTIONAL + BESIDE)
+    ws.run(pipeline)
+    broken(drop, pipeline, "seed")
+    for each in (2, 3):
+        ws.write(visits, f"visits_{each}.csv", ["id", str(each)])
+    started = services.start_run(pipeline, actor=ws.ACTOR, files=["visits_3.csv"])
+    ws.work()
+    started.refresh_from_db()
+    assert (started.outcome, visited(project)) == ("clean", {1, 3})
+    waits = services.start_run(pipeline, actor=ws.ACTOR, files=["orders_1.csv"])
+    ws.work()
+    waits.refresh_from_db()
+    assert (waits.state, "It goes on when what run" in waits.mode_reason) == ("skipped", True)
+
+
+def test_what_is_joined_is_read_together_again(project: Project, drop: Path, visits: Path):
+    joined = """
+  met: {sql: {inputs: {o: orders, v: visits}, query: "SELECT id FROM o JOIN v USING (id)"}}
+  met_kept: {load: {input: met, dataset: met}}
+"""
+    pipeline = ws.published(project, OPTIONAL + BESIDE + joined)
+    ws.run(pipeline)
+    ws.write(drop, "orders_2.csv", ["id,customer", "2,8"])
+    ws.write(visits, "visits_2.csv", ["id", "2"])
+    broken(drop, pipeline)
+    ws.write(drop, "customers_2.csv", ["id", "8"])
+    assert ws.run(pipeline).outcome == "clean"
+    assert ws.rows(project, "met", "id") == {(1,): 1, (2,): 1}
+    assert visited(project) == {1, 2}
+
+
 def test_files_that_are_read_once_more_are_not_forgotten_where_they_were_skipped(project: Project, drop: Path):
     merged = OPTIONAL.replace("dataset: orders}", "dataset: orders, mode: merge, key: [id]}")
     pipeline = ws.published(project, merged)
