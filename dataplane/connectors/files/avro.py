@@ -16,7 +16,8 @@ from dataplane.connectors.base import Column
 from dataplane.connectors.files import casts
 from dataplane.connectors.files.avro_blocks import Blocks
 from dataplane.connectors.files.avro_records import Records
-from dataplane.connectors.files.avro_schema import Field, Schema, schema_of
+from dataplane.connectors.files.avro_schema import Schema, schema_of
+from dataplane.connectors.files.avro_types import Field
 from dataplane.connectors.files.elements import refused
 from dataplane.connectors.files.encodings import broken, open_bytes
 from dataplane.connectors.files.found import Found
