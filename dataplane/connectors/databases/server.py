@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import duckdb
 
 from dataplane import net
+from dataplane.connectors import recognising
 from dataplane.connectors.base import (
     Column,
     Connector,
@@ -23,6 +24,7 @@ from dataplane.connectors.base import (
     StreamInfo,
     Window,
 )
+from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import planning
 from dataplane.connectors.databases.guards import unreadable_value
 from dataplane.connectors.databases.params import ServerParams
@@ -65,6 +67,20 @@ class DatabaseServer(Connector, Generic[Connection, Ready]):
     params: ServerParams
     server: ClassVar[str]
     """What should listen at the address, for the errors."""
+    schemes: ClassVar[tuple[str, ...]]
+    """What its addresses begin with."""
+    services: ClassVar[tuple[str, ...]] = ()
+    """The domains below which it is run for others."""
+    unsure: ClassVar[float] = 0.0
+    """A guess that is no surer says too little."""
+
+    @classmethod
+    def recognise(cls, clue: Clue) -> Guess | None:
+        port = cls.Params.model_fields["port"].default
+        guess = recognising.database_server(
+            clue, product=cls.title, schemes=cls.schemes, port=port, services=cls.services
+        )
+        return guess if guess and guess.confidence > cls.unsure else None
 
     @abstractmethod
     def _sign_in(self, address: str) -> Connection:

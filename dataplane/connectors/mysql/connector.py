@@ -11,9 +11,7 @@ import pyarrow as pa
 import pymysql
 from pymysql.connections import Connection
 
-from dataplane.connectors import recognising
 from dataplane.connectors.base import Capabilities, Finding, Reading, StreamConfig, StreamInfo, Window
-from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases.attaching import detach
 from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, Answer, DatabaseServer
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
@@ -24,8 +22,6 @@ from dataplane.connectors.mysql.reading import Prepared
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 
-_SCHEMES = ("mysql", "mariadb", "mysqlx")
-_SERVICES = ("mysql.database.azure.com", "psdb.cloud", "mariadb.com")
 # Whoever holds one of these may read files of the server's machine.
 _POWERS = "SELECT count(*) FROM information_schema.user_privileges WHERE privilege_type IN ('FILE', 'SUPER')"
 
@@ -44,10 +40,8 @@ class MySQL(DatabaseServer[Connection, Prepared], Destination):
     extensions = ("mysql_scanner",)
     params: MySQLParams
     server = "the server"
-
-    @classmethod
-    def recognise(cls, clue: Clue) -> Guess | None:
-        return recognising.database_server(clue, product=cls.title, schemes=_SCHEMES, port=3306, services=_SERVICES)
+    schemes = ("mysql", "mariadb", "mysqlx")
+    services = ("mysql.database.azure.com", "psdb.cloud", "mariadb.com")
 
     def _sign_in(self, address: str) -> Connection:
         return session.sign_in(self.params, address, ASK_SECONDS)

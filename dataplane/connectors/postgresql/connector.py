@@ -11,9 +11,7 @@ import duckdb
 import psycopg
 import pyarrow as pa
 
-from dataplane.connectors import recognising
 from dataplane.connectors.base import Capabilities, Finding, Reading, StreamConfig, StreamInfo, Window
-from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases.attaching import detach
 from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, Answer, DatabaseServer
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
@@ -25,9 +23,6 @@ from dataplane.connectors.postgresql.reading import Prepared
 from dataplane.connectors.postgresql.types import quoted
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
-
-_SCHEMES = ("postgres", "postgresql", "pgsql")
-_SERVICES = ("neon.tech", "supabase.co", "supabase.com", "postgres.database.azure.com")
 
 # What the scanner's own errors hold, and DuckDB's about our SQL do not.
 _FROM_SERVER = ("ostgres", "ERROR:", "COPY", "Failed to execute query")
@@ -47,10 +42,8 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
     extensions = ("postgres_scanner",)
     params: PostgreSQLParams
     server = "PostgreSQL"
-
-    @classmethod
-    def recognise(cls, clue: Clue) -> Guess | None:
-        return recognising.database_server(clue, product=cls.title, schemes=_SCHEMES, port=5432, services=_SERVICES)
+    schemes = ("postgres", "postgresql", "pgsql")
+    services = ("neon.tech", "supabase.co", "supabase.com", "postgres.database.azure.com")
 
     def _sign_in(self, address: str) -> Connection:
         return session.sign_in(self.params, address, ASK_SECONDS)

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from dataplane.connectors import recognising
 from dataplane.connectors.base import Capabilities, Finding, Reading, StreamConfig, StreamInfo, Window
-from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, DatabaseServer
 from dataplane.connectors.databases.stages import reachable
 from dataplane.connectors.warehouses import catalog, reading
@@ -35,20 +34,7 @@ class Warehouse(DatabaseServer[Session, Prepared]):
     capabilities = Capabilities(full=True, incremental=True, query=True, schema_inference=True, resumable=True)
     dialect: ClassVar[Dialect]
     params: WarehouseParams
-    schemes: ClassVar[tuple[str, ...]]
-    """What its addresses begin with."""
-    services: ClassVar[tuple[str, ...]] = ()
-    """The domains below which it is run for others."""
-    unsure: ClassVar[float] = recognising.POSSIBLE
-    """A guess that is no surer says too little."""
-
-    @classmethod
-    def recognise(cls, clue: Clue) -> Guess | None:
-        port = cls.Params.model_fields["port"].default
-        guess = recognising.database_server(
-            clue, product=cls.title, schemes=cls.schemes, port=port, services=cls.services
-        )
-        return guess if guess and guess.confidence > cls.unsure else None
+    unsure = recognising.POSSIBLE
 
     @abstractmethod
     def opened(self, address: str, seconds: float) -> Session:
