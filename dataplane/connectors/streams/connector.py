@@ -242,11 +242,17 @@ class StreamConnector(Connector):
     def _found(self, broker: Broker, names: Sequence[str]) -> list[StreamInfo]:
         found = []
         for name in names:
-            columns, rows, warnings = self._sampled(broker, name)
+            try:
+                columns, rows, warnings = self._sampled(broker, name)
+            except (ConfigurationError, DataError) as error:
+                if error.code == "stream_missing":
+                    raise
+                # Others may be read all the same.
+                columns, rows, warnings = (), None, (error.message,)
             found.append(StreamInfo(name, columns, rows=rows, warnings=warnings))
         return found
 
-    def _sampled(self, broker: Broker, stream: str) -> tuple[tuple[Column, ...], int, tuple[str, ...]]:
+    def _sampled(self, broker: Broker, stream: str) -> tuple[tuple[Column, ...], int | None, tuple[str, ...]]:
         """The columns, how many messages there are, and what is to be told of them."""
         extents = broker.extents(stream)
         rows = sum(each.waiting(each.before, each.given_before) for each in extents)

@@ -18,9 +18,10 @@ from standardwebhooks import Webhook
 from apps.accounts.models import Project, User
 from apps.audit.models import Event
 from apps.audit.refusals import Conflict
-from apps.pipelines import inboxes, services
+from apps.pipelines import freshness, inboxes, services
 from apps.pipelines.execution import settling
 from apps.pipelines.models import StepRun
+from apps.snapshots.models import Dataset, Snapshot
 from apps.sources import services as sources
 from apps.sources.models import InboxEvent, Source
 from apps.sources.parameters import InvalidFields
@@ -203,6 +204,23 @@ def test_a_pipeline_begins_with_a_time(project: Project, shop: tuple[Source, str
     assert numbers(project) == [2]
     assert ws.run(pipeline, "seed").state == "succeeded"
     assert numbers(project) == [0, 1, 2]
+
+
+def test_what_is_loaded_becomes_late_while_no_event_comes(project: Project, shop: tuple[Source, str]):
+    """However often its pipeline runs."""
+    send(*shop, {"n": 1})
+    pipeline = published(project, shop[0])
+    ws.run(pipeline)
+    dataset = Dataset.objects.get(slug="payments")
+    freshness.expect(dataset, {"max_age": 3600, "grace": 60}, actor=ws.ACTOR)
+    Snapshot.objects.update(created_at=timezone.now() - timedelta(seconds=3601))
+    assert ws.run(pipeline).state == "skipped"
+    freshness.watch()
+    assert Event.objects.filter(verb="dataset late", object_name="payments").count() == 1
+    send(*shop, {"n": 2})
+    assert ws.run(pipeline).state == "succeeded"
+    freshness.watch()
+    assert Event.objects.filter(verb="dataset fresh", object_name="payments").count() == 1
 
 
 def test_what_says_nothing_readable_is_set_aside(project: Project, shop: tuple[Source, str]):

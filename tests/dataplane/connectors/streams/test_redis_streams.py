@@ -159,13 +159,17 @@ def test_a_user_needs_what_the_documentation_says_and_no_more(client: redis.Redi
             connector = build(redis_url, key, **given)
             if not lacking:
                 assert all(each.ok for each in connector.test())
-                assert [each.name for each in connector.discover()] == [key]
+                client.xadd(f"{key}-closed", {"n": 1})
+                closed, open_ = build(redis_url, key, streams=[f"{key}-closed", key], **given).discover()
+                assert closed.columns == () and "may not read" in closed.warnings[0]
+                assert [each.name for each in open_.columns] == ["_offset", "_timestamp", "n"]
                 assert connector.preview(declared(key, n="INTEGER")).num_rows == 1
             else:
                 assert failed(connector) == (expected, "permission_denied")
         assert failed(build(redis_url, key, user=key, password="wrong")) == ("authenticate", "authentication")
     finally:
         client.acl_deluser(key)
+        client.delete(f"{key}-closed")
 
 
 def test_a_pipeline_may_begin_with_the_newest(client: redis.Redis, redis_url: str, key: str):
@@ -275,6 +279,8 @@ def test_messages_that_no_sample_can_be_made_of_are_no_reason_not_to_read(
     client.xadd(key, {"body": '{"n": }'})
     connector, stream = build(redis_url, key, json_field="body"), declared(key, n="INTEGER")
     assert connector.columns_now(stream, ()) is None
+    (info,) = connector.discover()
+    assert (info.columns, len(info.warnings)) == ((), 1)
     arrived, rejected, _ = read(connector, stream, whole(connector, stream))
     assert (arrived, len(rejected)) == ([(1,)], 1)
 
