@@ -1,6 +1,7 @@
 """dlt doing what Manifold is measured at: a source into Parquet files, run by the Python of an environment of its own.
 
-python benchmarks/dlt_peer.py KIND PLACE FOLDER; kinds are csv, ndjson (of a file), postgres, rest (a URL)
+python benchmarks/dlt_peer.py KIND PLACE FOLDER; kinds are csv, ndjson, sqlite (of a file), postgres,
+rest (a URL), mysql (a port)
 """
 
 from __future__ import annotations
@@ -19,8 +20,13 @@ from dlt.sources.sql_database import sql_table
 
 def source(kind: str, place: str) -> Any:
     """The table `orders` of a kind of source, by what dlt has for it that is quickest."""
-    if kind == "postgres":
-        return sql_table(credentials=place, table="orders", backend="connectorx")
+    addresses = {
+        "postgres": place,
+        "sqlite": f"sqlite:///{place}",
+        "mysql": f"mysql+pymysql://root@127.0.0.1:{place}/bench",
+    }
+    if kind in addresses:
+        return sql_table(credentials=addresses[kind], table="orders", backend="connectorx")
     if kind == "rest":
         base, _, path = place.rpartition("/")
         paginator = {"type": "page_number", "base_page": 1, "page_param": "page", "total_path": None}

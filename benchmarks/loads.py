@@ -63,17 +63,17 @@ def postgres_row(client: Client, url: str, folder: Path, rounds: int, beside: Be
     return _measured(client, row, "postgres", rounds, lambda: beside("postgres", url, folder))
 
 
-def sqlite_row(client: Client, file: Path, rounds: int) -> Row:
+def sqlite_row(client: Client, file: Path, rounds: int, beside: Beside = limits.limit) -> Row:
     _prepare(client, "sqlite", "sqlite", {"path": str(file)}, "orders")
     row = Row("SQLite, 5 M rows × 10 → snapshot", [], 1.15, limit_name="plain scanner", memory_at_most_mb=350)
-    return _measured(client, row, "sqlite", rounds, lambda: limits.limit("sqlite", str(file), file.parent))
+    return _measured(client, row, "sqlite", rounds, lambda: beside("sqlite", str(file), file.parent))
 
 
-def mysql_row(client: Client, port: int, folder: Path, rounds: int) -> Row:
+def mysql_row(client: Client, port: int, folder: Path, rounds: int, beside: Beside = limits.limit) -> Row:
     params = {"host": "127.0.0.1", "port": port, "database": "bench", "user": "root"}
     _prepare(client, "mysql", "mysql", params, "orders")
     row = Row("MariaDB, 5 M rows × 10 → snapshot", [], 1.15, limit_name="plain scanner", memory_at_most_mb=350)
-    return _measured(client, row, "mysql", rounds, lambda: limits.limit("mysql", str(port), folder))
+    return _measured(client, row, "mysql", rounds, lambda: beside("mysql", str(port), folder))
 
 
 def demo_row(client: Client, url: str, folder: Path, rounds: int) -> Row:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from benchmarks import data, loads, report
 from benchmarks.installation import database, installation, open_folder
+from tests.mariadb import installed, mariadb
 
 _PROGRAM = Path(__file__).with_name("dlt_peer.py")
 # How many times as fast Manifold is asked to be.
-AT_LEAST = {"CSV": 2.0, "NDJSON": 30.0, "REST": 1.5, "PostgreSQL": 2.5}
+AT_LEAST = {"CSV": 2.0, "NDJSON": 30.0, "REST": 1.5, "PostgreSQL": 2.5, "SQLite": 2.0, "MariaDB": 2.0}
 
 
 def main() -> None:
@@ -23,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-peers")
     parser.add_argument("--python", type=Path, required=True, help="the Python of an environment with dlt")
     parser.add_argument("--rounds", type=int, default=1, help="measurements of each row; of NDJSON one takes minutes")
-    parser.add_argument("--rows", type=int, default=data.ROWS, help="rows of the large tables")
+    parser.add_argument("--rows", type=int, default=data.ROWS, help="rows of the large tables, at least 100,000")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="manifold-peers-", dir=open_folder()) as name:
         folder = Path(name)
@@ -49,12 +50,18 @@ def _rows(folder: Path, python: Path, rounds: int, size: int) -> list[report.Row
     environment = {**os.environ, **settings, "MANIFOLD_NET_ALLOW": "127.0.0.1/32"}
     with database(folder / "reference") as url, installation(folder / "home", environment) as platform:
         data.postgres_table(url, file)
-        return [
+        rows = [
             loads.csv_row(platform.client, file, rounds, dlt),
             loads.ndjson_row(platform.client, objects, rounds, dlt),
             loads.rest_row(platform.client, objects, rounds, dlt),
             loads.postgres_row(platform.client, url, folder, rounds, dlt),
+            loads.sqlite_row(platform.client, data.sqlite_file(folder / "sqlite", file), rounds, dlt),
         ]
+        if installed():
+            with mariadb(folder / "mariadb") as server:
+                data.mysql_table(server.port, file)
+                rows.append(loads.mysql_row(platform.client, server.port, folder, rounds, dlt))
+        return rows
 
 
 def _text(rows: list[report.Row], size: int) -> str:
