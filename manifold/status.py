@@ -16,10 +16,11 @@ from rest_framework.response import Response
 from apps.accounts.api_base import ProjectViewSet, project_router
 from apps.accounts.models import Project
 from apps.pipelines import freshness
-from apps.pipelines.models import Pipeline
+from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.queries import currency
 from apps.pipelines.states import FRESHNESS
 from apps.snapshots.models import Dataset
+from apps.sources.models import Health, Source
 from manifold import health
 
 
@@ -75,8 +76,17 @@ def status_of(project: Project) -> dict[str, Any]:
         **current,
         "datasets": [_dataset(each, word, now) for each, word in kept],
         "components": components,
-        "advice": [*remedies, *said, *current["advice"]],
+        "advice": [*remedies, *_for_somebody(project), *said, *current["advice"]],
     }
+
+
+def _for_somebody(project: Project) -> list[str]:
+    """What a person has to look at: sources that are not well, runs that wait for a decision."""
+    sick = Source.objects.filter(project=project, health__in=[Health.ERROR, Health.WARNING]).order_by("health", "slug")
+    asking = Run.objects.filter(project=project, state="waiting").select_related("pipeline").order_by("id")
+    return [f"The source {each.slug}, {each.health}: {each.health_reason}" for each in sick] + [
+        f"A run of {each.pipeline.slug} waits for a decision: `manifold runs decide {each.pk}`." for each in asking
+    ]
 
 
 def _dataset(dataset: Any, word: str, now: datetime) -> dict[str, Any]:

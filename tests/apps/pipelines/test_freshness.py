@@ -16,8 +16,9 @@ from apps.audit.models import Event
 from apps.pipelines import document, freshness
 from apps.pipelines.expecting import Expected
 from apps.pipelines.freshness import judged
-from apps.pipelines.models import Freshness
+from apps.pipelines.models import Freshness, Run
 from apps.snapshots.models import Dataset, Snapshot
+from apps.sources.models import Source
 from apps.sources.parameters import InvalidFields
 from manifold.status import status_of
 from tests.apps.pipelines import workshop as ws
@@ -125,6 +126,16 @@ def test_what_is_late_stands_on_home_and_in_status(furnished: Furnished, client:
     assert any(each.startswith("orders is stale.") for each in found["advice"])
     client.force_login(furnished.people["viewer"])
     assert '<span class="state warn">stale</span>' in client.get("/p/flights/").content.decode()
+
+
+@pytest.mark.django_db
+def test_what_needs_somebody_stands_in_status(furnished: Furnished) -> None:
+    Source.objects.filter(slug="drop").update(health="warning", health_reason="Its secrets expire tomorrow.")
+    run = furnished.running
+    Run.objects.filter(pk=run.pk).update(state="waiting")
+    advice = status_of(furnished.project)["advice"]
+    assert "The source drop, warning: Its secrets expire tomorrow." in advice
+    assert f"A run of {run.pipeline.slug} waits for a decision: `manifold runs decide {run.pk}`." in advice
 
 
 @pytest.mark.django_db
