@@ -231,9 +231,20 @@ def _reads(step: dict[str, Any], said: str) -> str:
     """What a step reads, or why it does not, unless that was `said` above."""
     if step["skip_reason"]:
         return "nothing" if step["skip_reason"] in said else step["skip_reason"]
-    reads = [each if isinstance(each, str) else str(each.get("path") or each) for each in step["reads"]]
+    reads = [each if isinstance(each, str) else _read(each) for each in step["reads"]]
     more = f" and {len(reads) - SHOWN_READS} more" if len(reads) > SHOWN_READS else ""
     return "; ".join(reads[:SHOWN_READS]) + more or "–"
+
+
+def _read(part: dict[str, Any]) -> str:
+    """A file, or the part of a stream that lies between two bounds."""
+    if "path" in part:
+        return str(part["path"])
+    if "upper" not in part:
+        return str(part["stream"])
+    place = f", partition {part['partition']}" if part.get("partition") else ""
+    column = f"{part['column']} " if part.get("column") else ""
+    return f"{part['stream']}{place}: {column}from {part.get('lower') or 'the beginning'} to {part['upper']}"
 
 
 def show_run(run: dict[str, Any]) -> None:

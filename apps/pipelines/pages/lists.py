@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, is_polling, project_page
+from apps.audit.refusals import Invalid
 from apps.pipelines import backfilling, filestates, queries, services
 from apps.pipelines import document as documents
 from apps.pipelines.models import Pipeline, Run
@@ -154,8 +155,10 @@ def start(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
 
 
 def _files(data: QueryDict) -> dict[str, Any]:
-    """The files that were picked, one a line where they were written."""
+    """The files that were picked, one a line where they were written. Raises Invalid where none of a list is."""
     picked = [line.strip() for each in data.getlist("files") for line in each.splitlines() if line.strip()]
+    if data.get("picking") == "yes" and not picked:
+        raise Invalid("files", "No file is picked. Pick those that are to be read.", code="none_picked")
     return {"files": picked, "again": data.get("again") == "yes"}
 
 

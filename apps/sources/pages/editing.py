@@ -42,7 +42,7 @@ def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         context = {
             "connector": forms.shown(kind),
             "source": source,
-            "entries": forms.entries(kind.Params, source.params, kept=True),
+            "entries": forms.entries(kind.Params, source.params, kept=_stored(source)),
             "intervals": sorted({*_INTERVALS, source.check_every}),
             "policies": POLICIES,
         }
@@ -75,6 +75,11 @@ def _change(request: HttpRequest, source: Source, kind: type[Connector]) -> Http
     check = services.test_source(source=source, actor=actor)
     said = "Saved, and the connection works." if check.ok else "Saved, but the connection fails its test: look below."
     return go(request, reverse("console:source", args=[source.project.slug, source.slug]), said)
+
+
+def _stored(source: Source) -> list[str]:
+    """The secrets that it has."""
+    return list(source.credential.secrets) if source.credential else []
 
 
 def _day(entered: str) -> date | None:

@@ -44,10 +44,10 @@ def entries(
     values: Mapping[str, Any] | None = None,
     errors: Mapping[str, list[str]] | None = None,
     *,
-    kept: bool = False,
+    kept: Collection[str] = (),
     told: Collection[str] = (),
 ) -> list[Entry]:
-    """The fields of a schema. `kept`: a secret is stored already, and an empty field leaves it as it is.
+    """The fields of a schema. kept: the secrets that are stored already; an empty field leaves them as they are.
 
     told: the secrets that are known from what was pasted, and are not filled in either.
     """
@@ -55,7 +55,7 @@ def entries(
     for each in fields_of(model):
         value = (values or {}).get(each.name, each.default)
         said = tuple(_said(errors or {}, each.name))
-        here = {"value": _shown(value, each.kind), "errors": said, "kept": kept, "told": each.name in told}
+        here = {"value": _shown(value, each.kind), "errors": said, "kept": each.name in kept, "told": each.name in told}
         found.append(Entry(**{**vars(each), **here}))
     return found
 

@@ -187,6 +187,14 @@ def test_a_refusal_of_a_service_is_a_toast(used: dict[str, str], admin: User, si
     assert Source.objects.get().streams.count() == 1
 
 
+def test_who_picks_no_file_of_the_list_starts_nothing(used: dict[str, str], operator: User, sign_in: SignIn) -> None:
+    client = sign_in(operator)
+    assert 'name="picking" value="yes"' in client.get("/p/flights/pipelines/orders/files/").content.decode()
+    answer = client.post("/p/flights/pipelines/orders/run/", {"picking": "yes", "again": "yes"}, follow=True)
+    assert "No file is picked" in answer.content.decode()
+    assert Run.objects.count() == 1
+
+
 def test_nonsense_in_an_address_is_not_found(used: dict[str, str], viewer: User, sign_in: SignIn) -> None:
     client = sign_in(viewer)
     for address in ("pipelines/none/", "datasets/orders/?snapshot=99", "datasets/orders/download/xls/", "audit/0/"):

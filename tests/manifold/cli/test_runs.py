@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from manifold.cli.runs import show_plan
 from tests.furnished import DOCUMENT
 from tests.served import Served
 
@@ -57,6 +58,20 @@ def test_a_plan_says_once_why_nothing_is_read(served: Served) -> None:
     assert lines[1] == f"because  {plan['mode_reason']}"
     assert lines[3].split() == ["step", "kind", "reads", "rows", "size"]
     assert len([each for each in lines if plan["mode_reason"] in each]) == 1
+
+
+def test_a_plan_tells_the_bounds_of_what_is_read_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    reads = [
+        {"stream": "people", "column": "changed", "lower": None, "upper": "2026-01-02"},
+        {"stream": "events", "partition": "3", "lower": "5", "upper": "9"},
+        {"stream": "planes"},
+        {"path": "a.csv", "size": 5},
+    ]
+    step = {"key": "x", "kind": "extract", "skip_reason": None, "estimate": None}
+    show_plan({"mode": "auto", "mode_reason": "", "steps": [{**step, "reads": [each]} for each in reads]})
+    said = capsys.readouterr().out
+    assert "people: changed from the beginning to 2026-01-02" in said
+    assert "events, partition 3: from 5 to 9" in said and "planes" in said and "a.csv" in said and "{" not in said
 
 
 def test_a_field_at_fault_is_told_once_and_commands_nothing_to_the_terminal(served: Served) -> None:
