@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -12,10 +11,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO
 
-import pyarrow as pa
 import xxhash
 
 from dataplane.connectors.base import FileRef, SourceFile
+from dataplane.connectors.files.bombs import TooMuch, bomb
+from dataplane.connectors.files.encodings import open_bytes
 from dataplane.errors import DataError, InfrastructureError, Suggestion
 
 # Small enough to stay in a processor's cache between the digest and the count.
@@ -77,6 +77,8 @@ class Fingerprints:
             return self._futures[path][1].result()
         except _TooLongError as error:
             raise unusable(path, str(error), "line_too_long", byte=error.begin) from None
+        except TooMuch as error:
+            raise bomb(path, str(error)) from None
         except FileNotFoundError:
             raise unusable(path, "went away while it was read. Put it back", "files_missing") from None
         except OSError as error:
@@ -145,16 +147,9 @@ def _ends(buffer: bytearray, size: int) -> tuple[int, int]:
 @contextmanager
 def text_of(source: SourceFile) -> Iterator[IO[bytes]]:
     """A file's text in UTF-8, unpacked where need be."""
-    if source.copy or not source.compressed:
-        with open(source.copy or source.absolute, "rb") as file:
-            yield file
-        return
     # The codec is told by the first bytes, as everywhere: a suffix may be wrong.
-    with open(source.absolute, "rb") as file:
-        codec = "gzip" if file.read(2) == b"\x1f\x8b" else "zstd"
-    with pa.CompressedInputStream(source.absolute, codec) as stream:
-        # By itself such a stream knows no lines.
-        yield io.BufferedReader(stream)
+    with open(source.copy, "rb") if source.copy else open_bytes(source.absolute) as file:
+        yield file
 
 
 def _into(file: IO[bytes], view: memoryview) -> int:

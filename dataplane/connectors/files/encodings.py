@@ -10,6 +10,7 @@ from typing import IO, Literal
 import pyarrow as pa
 from charset_normalizer import from_bytes
 
+from dataplane.connectors.files.bombs import TooMuch, Unpacked, bomb
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.place import require_room
 from dataplane.connectors.files.roots import unreadable
@@ -37,7 +38,7 @@ def open_bytes(absolute: str) -> IO[bytes]:
     compression = compression_of(absolute)
     if compression == "none":
         return open(absolute, "rb")
-    return io.BufferedReader(pa.CompressedInputStream(absolute, compression))
+    return io.BufferedReader(Unpacked(absolute, compression))
 
 
 def head(found: Found, size: int = SAMPLE) -> bytes:
@@ -57,6 +58,8 @@ def head(found: Found, size: int = SAMPLE) -> bytes:
 
 def broken(path: str, error: Exception) -> DataError:
     """The error for a compressed file that cannot be unpacked."""
+    if isinstance(error, TooMuch):
+        return bomb(path, str(error))
     return DataError(
         f"{path} cannot be unpacked: it is damaged or was not written to its end. Deliver it again, or set it aside.",
         code="file_damaged",

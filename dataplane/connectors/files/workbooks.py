@@ -10,6 +10,7 @@ from typing import IO, Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from dataplane.connectors.files.bombs import bomb, most_of
 from dataplane.connectors.files.encodings import broken
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.roots import unreadable
@@ -19,8 +20,6 @@ from dataplane.errors import DataError, Suggestion
 _LARGEST = 4 << 30
 _LARGEST_SHARED = 256 << 20
 _LARGEST_CONTENTS = 4 << 20
-_RATIO = 400
-_RATIO_FROM = 64 << 20
 _CHUNK = 1 << 20
 _LARGEST_DIRECTORY = 16 << 20
 _DIRECTORY_SIZE = 5
@@ -95,7 +94,7 @@ def _bounded(found: Found, members: dict[str, zipfile.ZipInfo]) -> None:
     contents = members[_CONTENTS].file_size
     if total > _LARGEST or shared > _LARGEST_SHARED or contents > _LARGEST_CONTENTS:
         raise bomb(found.path, f"it unpacks to {total:,} bytes")
-    if total > max(_RATIO_FROM, found.size * _RATIO):
+    if total > most_of(found.size):
         raise bomb(found.path, f"its {found.size:,} bytes unpack to {total:,}")
 
 
@@ -148,16 +147,6 @@ def no_workbook(path: str, why: str) -> DataError:
     return DataError(
         f"{path} is no Excel workbook that can be read: {why}. Save it as .xlsx without a password, or set it aside.",
         code="workbook_unreadable",
-        evidence={"file": path, "why": why},
-        suggestions=[Suggestion("ignore_file", f"Set {path} aside", "The run goes on without it.", applicable=True)],
-    )
-
-
-def bomb(path: str, why: str) -> DataError:
-    """The error for a file that is small as it comes and would be huge once unpacked."""
-    return DataError(
-        f"{path} is refused: {why}, far more than such files do. Deliver it in smaller files, or set it aside.",
-        code="file_bomb",
         evidence={"file": path, "why": why},
         suggestions=[Suggestion("ignore_file", f"Set {path} aside", "The run goes on without it.", applicable=True)],
     )

@@ -17,20 +17,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from dataplane.connectors.files.bombs import bomb, most_of
 from dataplane.connectors.files.encodings import broken
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.place import Copying, Place, Work
 from dataplane.connectors.files.remote import SAMPLE, bounded, by_lines, sound, whole_lines
 from dataplane.connectors.files.roots import unreadable
 from dataplane.connectors.files.settings import ARCHIVE
-from dataplane.connectors.files.workbooks import bomb, bounded_directory
+from dataplane.connectors.files.workbooks import bounded_directory
 from dataplane.engine import disk_error
 from dataplane.errors import DataError
 
 MOST_MEMBERS = 10_000
 LARGEST = 64 << 30
-RATIO = 400
-_RATIO_FROM = 64 << 20
 _CHUNK = 1 << 20
 _LOCAL_HEADER = 30
 _INSIDE = re.compile(r"\.zip/", re.IGNORECASE)
@@ -157,7 +156,7 @@ def _members(found: Found, archive: zipfile.ZipFile) -> tuple[list[zipfile.ZipIn
     if len(infos) > MOST_MEMBERS:
         raise bomb(found.path, f"it holds {len(infos):,} files")
     total = sum(each.file_size for each in infos)
-    if total > LARGEST or total > max(_RATIO_FROM, found.size * RATIO):
+    if total > LARGEST or total > most_of(found.size):
         raise bomb(found.path, f"its {found.size:,} bytes unpack to {total:,}")
     _apart(found, archive, infos)
     members: dict[str, zipfile.ZipInfo] = {}

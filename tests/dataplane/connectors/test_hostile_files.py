@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataplane.connectors.base import Column, StreamConfig
+from dataplane.connectors.files import bombs
 from dataplane.connectors.files.layouts import MOST_COLUMNS
 from dataplane.connectors.files.nests import too_deep
 from dataplane.errors import ConfigurationError, DataError
@@ -73,6 +74,23 @@ def test_an_object_of_a_hundred_megabytes_is_refused(drop):
         drop.extract(stream, drop.plan(stream).window)
     assert caught.value.code == "json_object_too_large"
     assert str(drop.root) not in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.csv.zst", "a.xml.gz", "a.json.zst"])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_a_packed_file_that_would_be_huge_is_refused(drop, monkeypatch, name, encoding):
+    monkeypatch.setattr(bombs, "RATIO_FROM", 1 << 16)
+    row = {"csv": b"1\n", "xml": b"<id>1</id>", "json": b'{"id": 1}\n'}[name.split(".")[1]]
+    begin, end = {"csv": (b"id\n", b""), "xml": (b"<r>", b"</r>"), "json": (b"", b"")}[name.split(".")[1]]
+    content = begin + row * 500_000 + end
+    packed = gzip.compress(content) if name.endswith(".gz") else bytes(pa.compress(content, "zstd", asbytes=True))
+    assert len(content) > 400 * len(packed)
+    drop.write(name, packed)
+    stream = StreamConfig("a", {"pattern": ["*"], "encoding": encoding, "records": "r/id"}, (Column("id", "BIGINT"),))
+    with pytest.raises(DataError) as caught:
+        drop.extract(stream, drop.plan(stream).window)
+    assert caught.value.code == "file_bomb"
+    assert caught.value.message.startswith(f"{name} is refused")
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.ndjson", "a.ndjson.gz"])
