@@ -184,7 +184,8 @@ def _go_on(survey: Survey, readings: tuple[Reading, ...]) -> Plan:
     incremental = [each for each in readings if each.incremental]
     reading = [each for each in incremental if each.bounds is not None]
     if incremental and not reading and not any(each.failed for each in readings):
-        opening = survey.reason if survey.way == "slice" else "Nothing new."
+        stopped = any(each.drift is not None and each.drift.stops for each in incremental)
+        opening = survey.reason if survey.way == "slice" else "Nothing is read." if stopped else "Nothing new."
         why = " ".join([opening, *(f"{each.key}: {each.reason}" for each in incremental)])
         return Plan("incremental", why, readings, skip=why, stale=survey.stale, renamed=survey.renamed)
     first = survey.way == "new" and bool(reading) and not any(survey.all_of(each.key) for each in reading)

@@ -118,6 +118,7 @@ def test_a_run_that_may_not_go_on_reads_nothing_until_the_change_is_taken_over(
         failed = ws.run(pipeline)
         assert ws.failure(failed)["code"] == "schema_drift"
         assert "value is bigint, it was integer" in ws.failure(failed)["message"]
+        assert failed.mode_reason.startswith("Nothing is read.")
     assert Drift.objects.count() == Event.objects.filter(verb="schema drift found").count() == 1
     assert Window.objects.count() == 1
     assert fixing.fixable(failed) == {"accept_columns"}
