@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from statistics import median
 from typing import Any
 
-from django.db.models import Case, CharField, Count, QuerySet, Value, When
+from django.db.models import Case, CharField, Count, F, QuerySet, Value, When
 from django.db.models.functions import TruncDate
 
 from apps.pipelines import queries
@@ -52,6 +52,13 @@ def of_pipeline(pipeline: Pipeline) -> History:
         usual=median((each.finished_at - each.started_at).total_seconds() for each in good) if good else None,
         rows=median(each.rows_written for each in good) if good else None,
     )
+
+
+def usual_seconds(pipeline: Pipeline, mode: str) -> float | None:
+    """What the last good runs of a mode took, in the median; None where there is none."""
+    good = Run.objects.filter(pipeline=pipeline, state="succeeded", mode=mode, started_at__isnull=False)
+    spent = good.order_by("-id").values_list(F("finished_at") - F("started_at"), flat=True)[:LAST]
+    return median(each.total_seconds() for each in spent) if spent else None
 
 
 def by_day(runs: QuerySet[Run], now: datetime) -> dict[str, Any]:

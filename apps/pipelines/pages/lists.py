@@ -115,7 +115,8 @@ def plan(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         return _plan_in_dialog(request, pipeline, mode)
     only = request.GET.getlist("steps")
     planned = services.plan_run(pipeline, mode=mode, only=only)
-    context = {"pipeline": pipeline, "plan": planned, "mode": mode, "modes": MODES, "only": only}
+    usual = None if only else history.usual_seconds(pipeline, planned["mode"])
+    context = {"pipeline": pipeline, "plan": planned, "usual": usual, "mode": mode, "modes": MODES, "only": only}
     return render(request, "pipelines/plan.html", context)
 
 

@@ -187,6 +187,12 @@ def test_a_refusal_of_a_service_is_a_toast(used: dict[str, str], admin: User, si
     assert Source.objects.get().streams.count() == 1
 
 
+def test_a_plan_says_how_long_such_runs_take(used: dict[str, str], operator: User, sign_in: SignIn) -> None:
+    page = "/p/flights/pipelines/orders/plan/"
+    assert "usually takes" in sign_in(operator).get(f"{page}?mode=seed").content.decode()
+    assert "usually takes" not in sign_in(operator).get(page).content.decode(), "nothing is new"
+
+
 def test_who_picks_no_file_of_the_list_starts_nothing(used: dict[str, str], operator: User, sign_in: SignIn) -> None:
     client = sign_in(operator)
     assert 'name="picking" value="yes"' in client.get("/p/flights/pipelines/orders/files/").content.decode()
