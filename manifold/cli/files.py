@@ -23,9 +23,16 @@ def files(client: Client, *, pipeline: str, step: str, state: str, limit: int, a
         return
     output.table(
         (
-            (each["path"], each["state"], each["step"], output.size(each["size"]), output.when(each["modified"]))
+            (
+                each["path"],
+                each["state"],
+                each["file_date"],
+                each["step"],
+                output.size(each["size"]),
+                output.when(each["modified"]),
+            )
             for each in answer["results"]
         ),
-        ["file", "state", "step", "size", "changed"],
+        ["file", "state", "date", "step", "size", "changed"],
         "No such file has been seen yet. A run looks for them, and `manifold run PIPELINE --dry-run` does.",
     )

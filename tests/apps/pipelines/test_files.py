@@ -257,7 +257,7 @@ def test_through_the_api_and_the_page(project: Project, drop: Path, api: Api):
     client = Client()
     client.force_login(olga)
     page = client.get(f"/p/{project.slug}/pipelines/sales/files/").content.decode()
-    assert "Read the picked ones" in page and page.count("sales_2026-0") >= 3
+    assert "Read the picked ones" in page and "1 Jan 2026" in page and page.count("sales_2026-0") >= 3
     refused = client.post(f"/p/{project.slug}/pipelines/sales/run/", {"mode": "auto", "files": ["x.csv"]}, follow=True)
     assert "No file that the pipeline reads is" in refused.content.decode()
     sent = client.post(f"/p/{project.slug}/pipelines/sales/run/", {"mode": "auto", "files": ["*-02.csv\n*-03.csv"]})
