@@ -134,7 +134,7 @@ def unreachable(host: str, port: int, error: OSError | None) -> TransientError:
 def lost(host: str) -> TransientError:
     """The error for a session that ended, or in which nothing comes any more."""
     return TransientError(
-        f"The connection to {host} broke off, or nothing came for {IDLE_SECONDS:.0f} seconds. It is tried again.",
+        f"The connection to {host} broke off, or nothing came from there for too long. It is tried again.",
         code="connection_lost",
         evidence={"host": host},
     )

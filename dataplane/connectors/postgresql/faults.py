@@ -23,14 +23,15 @@ _PASSING_STATES = frozenset({"57P01", "57P02", "57P03", "53300", "40001", "40P01
 
 def refused_connection(params: PostgreSQLParams, error: psycopg.Error) -> ManifoldError:
     """Why a server that listens did not let us in."""
-    said = server_text(params, error)
+    # A short password may stand within any word, so what it was is told before it is hidden.
+    plain, said = str(error), server_text(params, error)
     where = {"host": params.host, "port": params.port, "database": params.database, "user": params.user}
     for needles, code, sentence in _REFUSALS:
-        if any(each in said for each in needles):
+        if any(each in plain for each in needles):
             message = sentence.format(**where, sslmode=params.sslmode)
             return ConfigurationError(message, code=code, evidence={**where, "server": said})
     for needles, code, sentence in _PASSING:
-        if any(each in said for each in needles):
+        if any(each in plain for each in needles):
             return TransientError(sentence.format(**where), code=code, evidence={**where, "server": said})
     return ConfigurationError(
         f"{params.host}:{params.port} refused the connection: {said}. Check user, password, database and encryption.",

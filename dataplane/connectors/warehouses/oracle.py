@@ -29,9 +29,11 @@ from dataplane.connectors.warehouses.types import (
     unchanged,
 )
 from dataplane.errors import ManifoldError
+from dataplane.patience import within
 
 _TEXTS = frozenset({"varchar2", "nvarchar2", "char", "nchar", "clob", "nclob", "long", "varchar"})
 _MOMENT = "YYYY-MM-DD HH24:MI:SS"
+_SIGN_IN_SECONDS = 2 * CONNECT_SECONDS
 _CODES = {
     "ORA-01017": "authentication",
     "ORA-28000": "authentication",
@@ -210,14 +212,19 @@ class OracleSession(Session):
         encrypted = params.sslmode != "disable"
         self._connection: Any = None
         with self.opening():
-            self._connection = module.connect(
-                user=params.user,
-                password=params.password or "",
-                host=params.host if encrypted else address,
-                port=params.port,
-                service_name=params.database,
-                protocol="tcps" if encrypted else "tcp",
-                tcp_connect_timeout=CONNECT_SECONDS,
+            self._connection = within(
+                _SIGN_IN_SECONDS,
+                lambda: module.connect(
+                    user=params.user,
+                    password=params.password or "",
+                    host=params.host if encrypted else address,
+                    port=params.port,
+                    service_name=params.database,
+                    protocol="tcps" if encrypted else "tcp",
+                    tcp_connect_timeout=CONNECT_SECONDS,
+                ),
+                # The driver waits for ever for a server that takes the connection and says nothing.
+                name=("oracle", address, params.port),
             )
             self._connection.call_timeout = int(seconds * 1000)
             with self._connection.cursor() as cursor:

@@ -15,6 +15,7 @@ import pytest
 
 from dataplane.connectors.base import Column, Mark, StreamConfig, Window, secret_names
 from dataplane.connectors.postgresql import PostgreSQL
+from dataplane.connectors.postgresql.faults import refused_connection
 from dataplane.connectors.registry import get
 from dataplane.engine import connector_instance, write_parquet
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
@@ -103,6 +104,12 @@ def test_what_is_wrong_has_its_own_stage_and_code(url: str, changes: dict[str, A
     assert isinstance(error, ConfigurationError)
     assert str(params_of(url)["password"]) not in str(error.as_json())
     assert "wrong-and-secret" not in str(error.as_json())
+
+
+def test_a_password_that_stands_in_other_words_does_not_hide_what_they_say() -> None:
+    params = PostgreSQL.Params(host="db", database="d", user="u", password="p")
+    error = refused_connection(params, psycopg.OperationalError("connection timeout expired"))
+    assert (error.code, error.retryable) == ("connection_timeout", True)
 
 
 def test_a_port_where_nothing_listens(url: str) -> None:

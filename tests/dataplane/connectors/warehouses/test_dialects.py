@@ -20,7 +20,7 @@ import sqlglot
 
 from dataplane.connectors import registry
 from dataplane.connectors.base import StreamConfig, Window
-from dataplane.connectors.warehouses import bigquery, reading, snowflake, sqlserver
+from dataplane.connectors.warehouses import bigquery, oracle, reading, snowflake, sqlserver
 from dataplane.connectors.warehouses.connector import Warehouse
 from dataplane.connectors.warehouses.dialect import Dialect
 from dataplane.connectors.warehouses.questions import Asking
@@ -501,6 +501,18 @@ def test_whoever_hangs_up_is_told_by_the_driver_itself(key: str) -> None:
     assert last.error is not None
     assert (last.name, last.error.code) == ("authenticate", "connection_lost"), last.error.message
     assert "canary" not in f"{last.error.message}{last.error.evidence}"
+
+
+def test_whoever_takes_a_connection_and_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oracle, "_SIGN_IN_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        given: dict[str, Any] = {"host": "127.0.0.1", "port": server.getsockname()[1], "database": "d", "user": "u"}
+        here = registry.build("oracle", given)
+        for said in ("No answer within 0 seconds", "has not answered the question before this one yet"):
+            *_, last = here.test()
+            assert last.error is not None
+            assert (last.error.code, last.error.retryable) == ("answer_timeout", True)
+            assert said in last.error.message
 
 
 @pytest.mark.parametrize(
