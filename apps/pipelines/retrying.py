@@ -7,7 +7,7 @@ import uuid
 from apps.audit.context import Actor
 from apps.audit.refusals import Conflict
 from apps.pipelines import arrival, planning, starting, windows
-from apps.pipelines.graph import PLAN
+from apps.pipelines.graph import PLAN, Graph
 from apps.pipelines.models import Decision, Pipeline, Run, StepRun, Window
 from apps.pipelines.states import RUN_TERMINAL, STEP_DONE
 
@@ -42,8 +42,16 @@ def create_retry(run: Run, pipeline: Pipeline, *, actor: Actor, trigger_key: str
     )
     # A slice of a backfill is read anew: live runs may have loaded newer rows since.
     standing = _standing(run) if run.backfill_id is None else {}
-    # Where nothing of the batch is left to repeat, it was never read, and its plan is made anew.
-    again.batch = run.batch if PLAN in standing or _window_states(run) else None
+    if PLAN in standing or _repeats(run):
+        again.batch = run.batch
+    else:
+        # Nothing of the batch is left to repeat. What was not read is planned anew, and with it all that is new.
+        graph = windows.graph_of(run)
+        standing = {
+            key: each
+            for key, each in standing.items()
+            if not (graph.nodes[key].incremental or graph.incremental_above(key))
+        }
     if PLAN in standing:
         again.mode, again.mode_reason = run.mode, run.mode_reason
         if run.batch:
@@ -65,10 +73,16 @@ def _refuse_if_pointless(run: Run) -> None:
         return
     if states == {"forgotten"}:
         raise Conflict("A seed has read everything again since. Start a new run instead.", code="overtaken")
-    if not states & {*windows.OPEN, "failed"} and not _lacks_whole_streams(run):
+    if not _repeats(run) and not _lacks_unread(run):
         raise Conflict(
             "Another run has loaded since what this one had read. Start a new run instead.", code="overtaken"
         )
+
+
+def _repeats(run: Run) -> bool:
+    """Whether something of its batch is left to be repeated, or to be loaded beside it."""
+    states = _window_states(run)
+    return bool(states & {*windows.OPEN, "failed"}) or (bool(states) and _lacks_whole_streams(run))
 
 
 def _window_states(run: Run) -> set[str]:
@@ -81,9 +95,21 @@ def _window_states(run: Run) -> set[str]:
 def _lacks_whole_streams(run: Run) -> bool:
     """Whether a load that reads no window is missing: the next run may find nothing new and be skipped without it."""
     graph = windows.graph_of(run)
+    return any(not graph.incremental_above(each) for each in _missing(run, graph))
+
+
+def _lacks_unread(run: Run) -> bool:
+    """Whether a load is missing of which nothing was read: its source did not answer, or what it waits for failed."""
+    graph = windows.graph_of(run)
+    read = windows.in_batch(run.batch).keys()
+    return any(read.isdisjoint(graph.incremental_above(each)) for each in _missing(run, graph))
+
+
+def _missing(run: Run, graph: Graph) -> list[str]:
+    """The loads that it was to do and has not done."""
     missing = run.steps.filter(kind="load").exclude(state__in=STEP_DONE).values_list("key", flat=True)
     left_out = arrival.steps_left_out(run, graph)
-    return any(not graph.incremental_above(each) for each in missing if each not in left_out)
+    return [each for each in missing if each not in left_out]
 
 
 def _standing(run: Run) -> dict[str, StepRun]:

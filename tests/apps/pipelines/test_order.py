@@ -214,6 +214,32 @@ def test_what_a_run_beside_it_could_not_load_comes_first(project: Project, drop:
     assert ws.run(pipeline).outcome == "partial"
 
 
+@pytest.mark.parametrize("new", [False, True], ids=["nothing was new beside it", "something was new beside it"])
+def test_a_retry_of_what_could_not_be_asked_reads_what_has_come_since(
+    project: Project, drop: Path, visits: Path, *, new: bool
+):
+    """Nothing of it was read, so nothing of it is repeated; another branch that had its turn reads what is new, too."""
+    folder = drop / "people"
+    folder.mkdir()
+    ws.write(folder, "people_1.csv", ["id", "7"])
+    ws.files_source(project, folder, "people")
+    text = (OPTIONAL + BESIDE).replace("source: drop, stream: customers", "source: people, stream: people")
+    pipeline = ws.published(project, text)
+    ws.run(pipeline)
+    if new:
+        ws.write(visits, "visits_2.csv", ["id", "2"])
+    ws.write(folder, "people_2.csv", ["id", "8"])
+    ws.write(drop, "orders_2.csv", ["id,customer", "2,8"])
+    folder.rename(drop / "away")
+    ended = ws.run(pipeline)
+    assert (ended.outcome, ws.states(ended)["orders"]) == ("partial", "skipped")
+    (drop / "away").rename(folder)
+    ws.write(visits, "visits_3.csv", ["id", "3"])
+    assert ws.retry(ended).outcome == "clean"
+    assert ws.rows(project, "customers", "id") == ws.rows(project, "orders", "customer") == {(7,): 1, (8,): 1}
+    assert visited(project) == ({1, 2, 3} if new else {1, 3})
+
+
 def test_files_are_picked_beside_what_waits(project: Project, drop: Path, visits: Path):
     pipeline = ws.published(project, OPTIONAL + BESIDE)
     ws.run(pipeline)
