@@ -10,7 +10,6 @@ from django.http import Http404
 from django.urls import URLPattern, URLResolver
 from django.utils import timezone
 from django_filters import rest_framework as filters
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
@@ -23,16 +22,16 @@ from apps.audit.bodies import checked
 from apps.sources import queries, services
 from apps.sources import shapes as s
 from apps.sources.api_adding import Adding, TemplateViewSet
+from apps.sources.api_base import NAME, InSource, RefusesFields
 from apps.sources.api_connecting import SourceConnecting
 from apps.sources.api_drift import SourceDrift, StreamDrift
+from apps.sources.api_files import FileViewSet, UploadViewSet
 from apps.sources.api_inbox import SourceInbox
-from apps.sources.models import ConnectionCheck, Credential, Source, SourceFile, Stream, Upload
-from apps.sources.parameters import InvalidFields
+from apps.sources.models import ConnectionCheck, Credential, Source, SourceFile, Stream
 from dataplane.connectors import registry
 
 _IN_PROJECT = r"projects/(?P<project>[a-z0-9-]+)"
 _IN_SOURCE = _IN_PROJECT + r"/sources/(?P<source>[a-z0-9-]+)"
-_NAME = "[^/]+"
 
 
 class AsksReaders:
@@ -41,24 +40,6 @@ class AsksReaders:
     def readers(self, source: Source, stream: str | None = None) -> list[str]:
         """Slugs of the pipelines whose published version reads the source, or this stream of it."""
         raise NotImplementedError
-
-
-class RefusesFields:
-    """Turns InvalidFields of a service into the answer that names each field where the body has it."""
-
-    fields_below = ""
-    own_fields: frozenset[str] = frozenset()
-
-    def handle_exception(self, exc: Exception) -> Response:
-        if isinstance(exc, InvalidFields) and self.fields_below:
-            exc = InvalidFields(
-                {
-                    name if name in self.own_fields else f"{self.fields_below}.{name}": texts
-                    for name, texts in exc.fields.items()
-                }
-            )
-        answer: Response = super().handle_exception(exc)  # type: ignore[misc]
-        return answer
 
 
 class ConnectorViewSet(PlatformViewSet):
@@ -231,18 +212,7 @@ class SourceViewSet(
         return self.get_paginated_response(s.FileShape(page, many=True).data)
 
 
-class _InSource(RefusesFields, ProjectViewSet):
-    """Base of what hangs below one source."""
-
-    def source_or_404(self) -> Source:
-        rows = Source.objects.visible_to(self.request.user, self.needed).select_related("credential")
-        found = rows.filter(project=self.project, slug=self.kwargs["source"]).first()
-        if found is None:
-            raise Http404(f"There is no source `{self.kwargs['source']}`.")
-        return found
-
-
-class StreamViewSet(StreamDrift, AsksReaders, mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
+class StreamViewSet(StreamDrift, AsksReaders, mixins.ListModelMixin, mixins.RetrieveModelMixin, InSource):
     """Streams of a source: what may be read from it, as it is declared."""
 
     model = Stream
@@ -250,7 +220,7 @@ class StreamViewSet(StreamDrift, AsksReaders, mixins.ListModelMixin, mixins.Retr
     serializer_class = s.StreamShape
     filter_backends = ()
     lookup_field = "name"
-    lookup_value_regex = _NAME
+    lookup_value_regex = NAME
     action_needed = {
         "create": "manage",
         "partial_update": "manage",
@@ -316,72 +286,6 @@ class StreamViewSet(StreamDrift, AsksReaders, mixins.ListModelMixin, mixins.Retr
         return self.get_paginated_response(s.SchemaShape(found, many=True).data)
 
 
-class UploadViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
-    """Files that were given to a source. A file is sent as the plain body of a PUT to its name."""
-
-    model = Upload
-    orderings = {"name": ("name", "id")}
-    serializer_class = s.UploadShape
-    filter_backends = ()
-    lookup_field = "name"
-    lookup_value_regex = _NAME
-    action_needed = {"update": "operate", "destroy": "manage"}
-
-    def get_queryset(self) -> QuerySet[Any]:
-        if self.schema_only:
-            return Upload.objects.none()
-        return super().get_queryset().filter(source=self.source_or_404()).select_related("source")
-
-    @extend_schema(request={"application/octet-stream": OpenApiTypes.BINARY}, responses={201: s.UploadShape})
-    def update(self, request: Request, name: str, **_: Any) -> Response:
-        """Give the source a file: the body is the file as it is. A name that is taken is refused with 409."""
-        # The framework's parsers would read the body whole; it is read from the connection, piece by piece.
-        given: Any = request._request
-        announced = given.META.get("CONTENT_LENGTH") or ""
-        length = int(announced) if announced.isdecimal() else None
-        kept = services.keep_upload(self.source_or_404(), name=name, body=given, length=length, actor=self.actor)
-        return Response(s.UploadShape(kept).data, status.HTTP_201_CREATED)
-
-    def destroy(self, request: Request, **_: Any) -> Response:
-        services.remove_upload(self.get_object(), actor=self.actor)
-        return Response(status=status.HTTP_204_NO_CONTENT)
-
-
-class FileFilter(filters.FilterSet):
-    seen_since = filters.IsoDateTimeFilter(field_name="last_seen_at", lookup_expr="gte")
-    gone = filters.BooleanFilter(field_name="gone_at", lookup_expr="isnull", exclude=True)
-    path = filters.CharFilter(field_name="path", lookup_expr="icontains")
-
-    class Meta:
-        model = SourceFile
-        fields = ["ignored", "file_date"]
-
-
-class FileViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, _InSource):
-    """Files of a stream as they were seen. Whether one was loaded is told by a pipeline's windows."""
-
-    model = SourceFile
-    orderings = {"path": ("path", "id"), "-modified": ("-modified", "-id"), "-file_date": ("-file_date", "-id")}
-    serializer_class = s.FileShape
-    filterset_class = FileFilter
-    lookup_field = "id"
-    action_needed = {"ignore": "operate"}
-
-    def get_queryset(self) -> QuerySet[Any]:
-        if self.schema_only:
-            return SourceFile.objects.none()
-        rows = super().get_queryset().filter(stream__source=self.source_or_404(), stream__name=self.kwargs["stream"])
-        return rows.select_related("stream__source")
-
-    @extend_schema(request=s.IgnoreBody)
-    @action(detail=True, methods=["post"])
-    def ignore(self, request: Request, **_: Any) -> Response:
-        """Leave a file out of every later read, or take it in again with `ignored` false."""
-        body = checked(s.IgnoreBody, request)
-        changed = services.ignore_file(self.get_object(), ignored=body["ignored"], actor=self.actor)
-        return Response(s.FileShape(changed).data)
-
-
 def routes(sources: type[SourceViewSet], streams: type[StreamViewSet]) -> list[URLPattern | URLResolver]:
     """The addresses of sources and streams, for the app that knows their readers."""
     router = SimpleRouter()
@@ -394,6 +298,6 @@ _router = SimpleRouter()
 _router.register("connectors", ConnectorViewSet, basename="connector")
 _router.register("source-templates", TemplateViewSet, basename="source-template")
 _router.register(f"{_IN_PROJECT}/credentials", CredentialViewSet, basename="project-credentials")
-_router.register(f"{_IN_SOURCE}/streams/(?P<stream>{_NAME})/files", FileViewSet, basename="project-files")
+_router.register(f"{_IN_SOURCE}/streams/(?P<stream>{NAME})/files", FileViewSet, basename="project-files")
 _router.register(f"{_IN_SOURCE}/uploads", UploadViewSet, basename="project-uploads")
 urlpatterns = _router.urls
