@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlglot.dialects.dialect import Dialect as Grammar
@@ -113,7 +113,7 @@ def prepare(session: Session, dialect: Dialect, stream: StreamConfig) -> Prepare
         stream=stream,
         arrivals=arrivals,
         columns=tuple(map(as_column, columns, arrivals)),
-        cursor=_cursor(dialect, there, stream),
+        cursor=_cursor(dialect, there, stream, wanted),
         warnings=warnings,
     )
 
@@ -130,13 +130,18 @@ def parts(stream: StreamConfig) -> tuple[str, str]:
     return schema, table
 
 
-def _cursor(dialect: Dialect, there: Sequence[Native], stream: StreamConfig) -> Cursor | None:
+def _cursor(
+    dialect: Dialect, there: Sequence[Native], stream: StreamConfig, wanted: Mapping[str, str]
+) -> Cursor | None:
     if not stream.cursor:
         return None
     column = cursor_column(stream, there)
     found = Cursor(column, dialect.arrival(column), dialect)
     if not (found.here.counts or found.bytewise):
         raise no_order(stream, column.native, "a time, a number, a UUID or a text that only grows")
+    if dialect.arrival(column, wanted.get(column.name)).type == "VARCHAR" != found.arrival.type:
+        # The server's text of a time is not DuckDB's, so that nobody could tell which rows were read before.
+        raise no_order(stream, f"{column.native} declared as VARCHAR", "the type that it was found with")
     if stream.lookback and not found.here.counts:
         raise no_lookback(stream, column.native)
     return found

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataplane.connectors.base import Mark, StreamConfig, Window
+from dataplane.connectors.base import Column, Mark, StreamConfig, Window
 from dataplane.connectors.warehouses.clickhouse import ClickHouse, ClickHouseSQL, _Answer, _Refused
 from dataplane.errors import ManifoldError
 from tests.clickhouse_server import PASSWORD, ClickHouseServer
@@ -162,6 +162,7 @@ def test_windows_leave_no_row_out(clickhouse_server: ClickHouseServer, early: li
         ({"query": "SELECT 1 AS a", "cursor": "b"}, "column_missing"),
         ({"query": "SELECT 'x' AS a", "cursor": "a", "lookback": 1}, "lookback"),
         ({"query": "SELECT [1] AS a", "cursor": "a"}, "cursor_type"),
+        ({"query": "SELECT now() AS a", "cursor": "a", "columns": (Column("a", "VARCHAR"),)}, "cursor_type"),
     ],
     ids=lambda given: "" if isinstance(given, str) else str(next(iter(given.values()), "gone")),
 )
