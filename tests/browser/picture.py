@@ -1,13 +1,15 @@
-"""Take the pictures that README and docs/console.md show: `python -m tests.browser.picture`, or `make picture`."""
+"""Take the pictures of README and docs/console.md: `make picture`, or `python -m tests.browser.picture NAME…`."""
 
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urljoin
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -51,15 +53,26 @@ def _daily(page: Page) -> None:
     page.locator("#moments li", has_text=re.compile("E[SD]T")).first.wait_for()
 
 
+def _stream(page: Page) -> None:
+    page.locator("td a.strong").first.click()
+    page.get_by_role("region", name="Rows").wait_for()
+
+
+def _event(page: Page) -> None:
+    page.locator("td a").first.click()
+    page.get_by_role("heading", name="History of this object").wait_for()
+
+
 @dataclass(frozen=True)
 class Picture:
-    """A page below the project's address; {run} is the last run of the flights."""
+    """A page, its address as seen from the project's; {run} is the last run of the flights."""
 
     name: str
     address: str
     size: tuple[int, int] = WIDE
     theme: str = "light"
     before: Callable[[Page], None] = _nothing
+    signed_in: bool = True
 
 
 PICTURES = [
@@ -86,6 +99,32 @@ PICTURES = [
     Picture("members", "members/"),
     Picture("search", "", before=_search),
     Picture("keys", "", theme="dark", before=_keys),
+    Picture("sign-in", "/login/", signed_in=False),
+    Picture("account", "/account/"),
+    Picture("second-factor", "/account/second-factor/"),
+    Picture("tokens", "/tokens/"),
+    Picture("people", "/platform/people/"),
+    Picture("person", "/platform/people/admin/"),
+    Picture("projects", "/platform/projects/"),
+    Picture("platform-audit", "/platform/audit/"),
+    Picture("verify", "/platform/audit/verify/"),
+    Picture("event", "audit/?verb=pipeline+changed", before=_event),
+    Picture("new-source", "new-source/"),
+    Picture("add-source", "new-source/postgresql/"),
+    Picture("choose-streams", "sources/reference-db/choose/"),
+    Picture("edit-source", "sources/reference-db/edit/"),
+    Picture("stream", "sources/flight-drop/", before=_stream),
+    Picture("impact", "sources/reference-db/impact/"),
+    Picture("cost", "sources/reference-db/cost/"),
+    Picture("ingestion", "history/"),
+    Picture("connectors", "connectors/"),
+    Picture("new-pipeline", "new-pipeline/"),
+    Picture("version", "pipelines/flights/versions/1/"),
+    Picture("files", "pipelines/flights/files/"),
+    Picture("hooks", "pipelines/flights/hooks/"),
+    Picture("backfills", "pipelines/flights/backfills/"),
+    Picture("freshness", "datasets/flights/freshness/"),
+    Picture("found", "search/?q=fl"),
 ]
 
 
@@ -117,7 +156,8 @@ def _take(demo: Installation, folder: Path) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         cookies = sign_in(browser, demo, "admin", demo.password, folder)
         for each in PICTURES:
-            _shoot(browser, demo.url, cookies, each, runs[0]["id"])
+            if not sys.argv[1:] or each.name in sys.argv[1:]:
+                _shoot(browser, demo.url, cookies, each, runs[0]["id"])
         browser.close()
 
 
@@ -125,12 +165,12 @@ def _shoot(browser: Browser, url: str, cookies: Path, picture: Picture, run: str
     width, height = picture.size
     context = browser.new_context(
         base_url=url,
-        storage_state=cookies,
+        storage_state=cookies if picture.signed_in else None,
         viewport={"width": width, "height": height},
         color_scheme="dark" if picture.theme == "dark" else "light",
     )
     page = context.new_page()
-    page.goto(f"/p/default/{picture.address.format(run=run)}")
+    page.goto(urljoin("/p/default/", picture.address.format(run=run)))
     page.wait_for_load_state("networkidle")
     picture.before(page)
     page.screenshot(path=TARGET / f"{picture.name}.png")
