@@ -198,6 +198,7 @@ def doors(brokers: Sequence[str], *, certificate: Path | None = None, mechanism:
     with ExitStack() as stack:
         for each in made:
             each.moved = moved
+            stack.enter_context(each.listening)
             thread = threading.Thread(target=each.serve, daemon=True)
             thread.start()
             stack.callback(thread.join, 60)

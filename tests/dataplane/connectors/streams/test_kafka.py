@@ -131,7 +131,6 @@ def test_it_begins_with_a_time_in_each_partition(servers: list[str], topic: str,
 ENTRANCES: list[tuple[str, dict[str, Any]]] = [
     ("PLAIN", {"password": "wrong"}),
     ("SCRAM-SHA-256", {"password": "wrong"}),
-    ("SCRAM-SHA-512", {"user": "nobody"}),
     ("SCRAM-SHA-512", {"sasl": "SCRAM-SHA-256"}),
 ]
 
