@@ -133,18 +133,19 @@ def as_declared(config: StreamConfig, info: StreamInfo) -> StreamInfo:
 
 def _check_settings(settings: Mapping[str, Any], connector: type[Connector]) -> None:
     """Raises InvalidFields for one that no run could read by."""
-    if connector.Settings is None:
+    model = connector.Settings
+    if model is None:
         return
     try:
-        connector.Settings.model_validate(dict(settings))
+        model.model_validate(dict(settings))
     except ValidationError as error:
-        faults = error.errors(include_input=False, include_context=False)
-        raise InvalidFields(
-            {
-                ".".join(map(str, ("settings", *each["loc"]))): [each["msg"].removeprefix("Value error, ")]
-                for each in faults
-            }
-        ) from None
+        faults: dict[str, list[str]] = {}
+        for each in error.errors(include_input=False, include_context=False):
+            unknown = each["type"] == "extra_forbidden"
+            told = f"There is no such setting; there are {', '.join(model.model_fields)}." if unknown else each["msg"]
+            place = ".".join(map(str, ("settings", *each["loc"])))
+            faults.setdefault(place, []).append(told.removeprefix("Value error, "))
+        raise InvalidFields(faults) from None
 
 
 def _columns(given: list[DeclaredColumn]) -> tuple[Column, ...]:
