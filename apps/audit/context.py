@@ -19,8 +19,8 @@ ActorKind = Literal["user", "token", "system", "schedule", "webhook", "command",
 # Transaction-local, so a pooled or reused connection can never carry one person's name into another's work.
 SETTING = "manifold.actor"
 # A frozen process may hold locks that others wait for. PostgreSQL ends a transaction in which nobody has asked anything
-# for so long. Ours think for seconds at most between two statements, or wait for one answer of a server of tokens (20 s);
-# clients wait a minute for theirs.
+# for so long. Ours think for seconds at most between two statements, or wait for one answer of a server of tokens, 20 s
+# at most; a client waits for a minute.
 IDLE_SECONDS = 45
 
 
