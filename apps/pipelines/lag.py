@@ -115,6 +115,9 @@ def _behind(
     pipeline: str, step: str, progress: Progress, extents: Sequence[Extent], connector: StreamConnector
 ) -> Reader:
     spans, partitions = progress.spans, []
+    # Whoever has read nothing and begins with the newest waits for nothing that is there.
+    if not spans and connector.params.begin == "newest":
+        extents = [each.behind(each.newest, 0) for each in extents]
     for extent in extents:
         span = spans.get(extent.partition)
         if span is None:

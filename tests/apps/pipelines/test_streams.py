@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from apps.accounts.models import Project
-from apps.pipelines import services, windows
+from apps.pipelines import lag, services, windows
 from apps.pipelines.models import Run, Window
 from apps.sources import services as sources
 from apps.sources.models import Drift, Source, Stream
@@ -256,10 +256,13 @@ def test_a_pipeline_that_begins_with_the_newest_reads_what_comes_from_then_on(
 ):
     limited(source, begin="newest")
     pipeline = ws.published(project, TEXT.format(key=key))
+    stream = Stream.objects.select_related("source__credential").get()
+    assert [(each.behind, each.waiting_since) for each in lag.lag_of(stream).readers] == [(0, None)]
     first = ws.run(pipeline)
     assert first.state == "succeeded", ws.error_of(first)
     assert (numbers(project), ws.windows(pipeline)) == ([], ["done"])
     add(4, 5)
+    assert [each.behind for each in lag.lag_of(stream).readers] == [2]
     ws.run(pipeline)
     assert numbers(project) == [4, 5]
     ws.run(pipeline, "seed")
