@@ -114,10 +114,15 @@ def plan(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     if is_polling(request):
         return _plan_in_dialog(request, pipeline, mode)
     only = request.GET.getlist("steps")
-    planned = services.plan_run(pipeline, mode=mode, only=only)
+    context: dict[str, Any] = {"pipeline": pipeline, "mode": mode, "modes": MODES, "only": only}
+    try:
+        planned = services.plan_run(pipeline, mode=mode, only=only)
+    except Invalid:
+        raise
+    except ManifoldError as error:
+        return render(request, "pipelines/plan.html", context | {"error": error.as_json()}, status=409)
     usual = None if only else history.usual_seconds(pipeline, planned["mode"])
-    context = {"pipeline": pipeline, "plan": planned, "usual": usual, "mode": mode, "modes": MODES, "only": only}
-    return render(request, "pipelines/plan.html", context)
+    return render(request, "pipelines/plan.html", context | {"plan": planned, "usual": usual})
 
 
 def _plan_in_dialog(request: HttpRequest, pipeline: Pipeline, mode: str) -> HttpResponse:

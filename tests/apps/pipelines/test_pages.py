@@ -193,6 +193,15 @@ def test_a_plan_says_how_long_such_runs_take(used: dict[str, str], operator: Use
     assert "usually takes" not in sign_in(operator).get(page).content.decode(), "nothing is new"
 
 
+def test_a_plan_that_cannot_be_made_says_why_on_its_page(
+    used: dict[str, str], operator: User, sign_in: SignIn, workshop: Path
+) -> None:
+    workshop.rename(workshop.with_name("elsewhere"))
+    answer = sign_in(operator).get("/p/flights/pipelines/orders/plan/")
+    assert answer.status_code == 409
+    assert "path_missing" in answer.text and 'href="/p/flights/pipelines/orders/"' in answer.text
+
+
 def test_who_picks_no_file_of_the_list_starts_nothing(used: dict[str, str], operator: User, sign_in: SignIn) -> None:
     client = sign_in(operator)
     assert 'name="picking" value="yes"' in client.get("/p/flights/pipelines/orders/files/").content.decode()
