@@ -241,17 +241,15 @@ def _by_windows(base: Survey, mode: str, *, onward: bool) -> Survey:
     every = sorted((each for kept in base.windows.values() for each in kept), key=lambda each: each.pk)
     unfinished = list(dict.fromkeys(each.batch for each in every if each.state in w.OPEN))
     stuck = arrival.stuck(unfinished)
-    repeated = [each for each in unfinished if not (onward and each in stuck)]
+    repeated = [each for each in unfinished if mode == "repair" or not (onward and each in stuck)]
     batch = min(repeated, key=lambda each: str(stuck.get(each, "")), default=None)
-    held = {key: each.batch for key, kept in base.windows.items() for each in kept if each.state != "done"}
-    base = replace(
-        base,
-        passed={
-            key: f"It goes on when what run {each} had begun has arrived."
-            for key, each in held.items()
-            if each in stuck and each != batch
-        },
-    )
+    passed = {
+        key: f"It goes on when what run {each.batch} had begun has arrived."
+        for key, kept in base.windows.items()
+        for each in kept
+        if each.state != "done" and each.batch in stuck and each.batch != batch
+    }
+    base = replace(base, passed=passed)
     if batch is not None:
         return replace(base, way="repeat", batch=batch, reason=f"Repeats what run {batch} had read but not loaded.")
     if mode == "repair":
