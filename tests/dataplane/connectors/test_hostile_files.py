@@ -76,13 +76,21 @@ def test_an_object_of_a_hundred_megabytes_is_refused(drop):
     assert str(drop.root) not in caught.value.message
 
 
-@pytest.mark.parametrize("name", ["a.csv.gz", "a.csv.zst", "a.xml.gz", "a.json.zst"])
-@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
-def test_a_packed_file_that_would_be_huge_is_refused(drop, monkeypatch, name, encoding):
-    monkeypatch.setattr(bombs, "RATIO_FROM", 1 << 16)
+@pytest.mark.parametrize(
+    ("name", "encoding", "most", "many"),
+    [
+        # Behind what is looked at first, so that it comes out while the rows are read.
+        ("a.csv.gz", "utf-8", 3 << 20, 2_000_000),
+        ("a.csv.zst", "cp1252", 1 << 13, 60_000),
+        ("a.xml.gz", "utf-8", 1 << 13, 60_000),
+        ("a.json.zst", "utf-8", 1 << 13, 60_000),
+    ],
+)
+def test_a_packed_file_that_would_be_huge_is_refused(drop, monkeypatch, *, name, encoding, most, many):
+    monkeypatch.setattr(bombs, "RATIO_FROM", most)
     row = {"csv": b"1\n", "xml": b"<id>1</id>", "json": b'{"id": 1}\n'}[name.split(".")[1]]
     begin, end = {"csv": (b"id\n", b""), "xml": (b"<r>", b"</r>"), "json": (b"", b"")}[name.split(".")[1]]
-    content = begin + row * 500_000 + end
+    content = begin + row * many + end
     packed = gzip.compress(content) if name.endswith(".gz") else bytes(pa.compress(content, "zstd", asbytes=True))
     assert len(content) > 400 * len(packed)
     drop.write(name, packed)
