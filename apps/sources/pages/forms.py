@@ -80,11 +80,16 @@ def entered(model: type[BaseModel], data: Mapping[str, str]) -> dict[str, Any]:
 
 
 def cleared(model: type[BaseModel], data: Mapping[str, str]) -> dict[str, None]:
-    """The fields that were emptied in an edit: None takes a parameter out. Secrets left empty stay."""
+    """The fields that were emptied in an edit: None takes a parameter out.
+
+    Secrets left empty stay, unless somebody has asked to remove what is stored.
+    """
+    emptied = [each for each in fields_of(model) if not data.get(f"param-{each.name}", "").strip()]
     return {
         each.name: None
-        for each in fields_of(model)
-        if each.kind in ("text", "long", "number", "choice") and not data.get(f"param-{each.name}", "").strip()
+        for each in emptied
+        if each.kind in ("text", "long", "number", "choice")
+        or (each.kind == "secret" and data.get(f"remove-{each.name}") == "on")
     }
 
 

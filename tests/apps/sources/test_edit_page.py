@@ -42,6 +42,23 @@ def test_new_secrets_clear_the_day_of_the_old_ones(page: Any, unreachable: Sourc
     assert str(found.credential.expires_on) == "2031-12-31"
 
 
+def test_a_stored_secret_is_removed_when_somebody_says_so(page: Any, unreachable: Source) -> None:
+    page(**{"param-password": "kept"})
+    assert 'name="remove-password"' in page().content.decode()
+    page(**{"remove-password": "", "param-password": ""})
+    assert _secrets(unreachable) == ["password"]
+    page(**{"remove-password": "on", "param-password": "newer"})
+    assert _secrets(unreachable) == ["password"]
+    page(**{"remove-password": "on"})
+    assert _secrets(unreachable) == []
+    assert 'name="remove-password"' not in page().content.decode()
+
+
+def _secrets(source: Source) -> list[str]:
+    found = Source.objects.select_related("credential").get(pk=source.pk)
+    return list(found.credential.secrets) if found.credential else []
+
+
 @pytest.mark.parametrize(("name", "value"), [("expires_on", "2030-02-31"), ("check_every", "5")])
 def test_what_is_no_day_and_no_interval_is_refused(page: Any, unreachable: Source, name: str, value: str) -> None:
     said = page(**{name: value}).content.decode()
