@@ -40,6 +40,8 @@ _LIVE_ENDS = """
         (SELECT id FROM pipelines_window w WHERE {own} ORDER BY id LIMIT 1)
         UNION
         (SELECT id FROM pipelines_window w WHERE {own} ORDER BY id DESC LIMIT 1)
+        UNION
+        (SELECT id FROM pipelines_window w WHERE {own} AND w.state = 'done' ORDER BY id DESC LIMIT 1)
     ) ends
 """.format(
     own="w.pipeline_id = %(pipeline)s AND (w.step_key, w.source, w.stream) = (c.step_key, c.source, c.stream) "
@@ -91,7 +93,8 @@ def deciding(pipeline_id: uuid.UUID, batch: uuid.UUID | None = None) -> list[Win
 
 
 def _live_ends(pipeline_id: uuid.UUID) -> list[uuid.UUID]:
-    """The first and the newest window of each step and stream that live runs have read."""
+    """The first and the newest window of each step and stream that live runs have read, and the newest that is done:
+    newer ones that nobody could read are planned anew from its end."""
     with connection.cursor() as cursor:
         cursor.execute(_LIVE_ENDS, {"pipeline": pipeline_id})
         return [pk for (pk,) in cursor.fetchall()]

@@ -53,23 +53,24 @@ def test_a_branch_that_failed_is_repaired_and_nothing_is_doubled(project: Projec
 def test_what_was_not_read_because_its_source_was_away_is_read_by_the_next_run(
     project: Project, source: Source, add: Add, postgres_url: str
 ):
-    """Nothing is wrong with its rows, so they wait for no repair."""
+    """Nothing is wrong with its rows, so they wait for no repair; what was read before is not read again."""
     text = (HEAD + KEPT).replace("incremental}}", "incremental}, if_failed: continue, retry: {attempts: 1}}")
     pipeline = ws.published(project, text)
-    add((1, 10))
-    ws.run(pipeline)
-    add((2, 20))
+    for at in (1, 2):
+        add((at, 10))
+        ws.run(pipeline)
+    add((3, 20))
     started = services.start_run(pipeline, actor=ws.ACTOR)
     ws.work_before("ticks")
     Source.objects.filter(pk=source.pk).update(params={**source.params, "port": 1})
     ws.work()
     Source.objects.filter(pk=source.pk).update(params=source.params)
     started.refresh_from_db()
-    assert (started.outcome, ws.windows(pipeline)) == ("partial", ["done", "failed"])
-    add((3, 30))
+    assert (started.outcome, ws.windows(pipeline)) == ("partial", ["done", "done", "failed"])
+    add((4, 30))
     assert ws.run(pipeline).outcome == "clean"
-    assert ws.rows(project, "kept", "tick") == {(1,): 1, (2,): 1, (3,): 1}
-    assert ws.windows(pipeline) == ["done", "forgotten", "done"]
+    assert ws.rows(project, "kept", "tick") == {(at,): 1 for at in (1, 2, 3, 4)}
+    assert ws.windows(pipeline) == ["done", "done", "forgotten", "done"]
 
 
 def test_a_repair_of_several_batches_goes_through_all_of_them(project: Project, add: Add, postgres_url: str):
