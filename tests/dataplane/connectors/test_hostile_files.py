@@ -12,6 +12,7 @@ import pytest
 
 from dataplane.connectors.base import Column, StreamConfig
 from dataplane.connectors.files import bombs
+from dataplane.connectors.files.encodings import open_bytes
 from dataplane.connectors.files.layouts import MOST_COLUMNS
 from dataplane.connectors.files.nests import too_deep
 from dataplane.errors import ConfigurationError, DataError
@@ -87,7 +88,8 @@ def test_an_object_of_a_hundred_megabytes_is_refused(drop):
     ],
 )
 def test_a_packed_file_that_would_be_huge_is_refused(drop, monkeypatch, *, name, encoding, most, many):
-    monkeypatch.setattr(bombs, "RATIO_FROM", most)
+    monkeypatch.setattr(bombs, "STREAM_FROM", most)
+    monkeypatch.setattr(bombs, "STREAM_RATIO", 400)
     row = {"csv": b"1\n", "xml": b"<id>1</id>", "json": b'{"id": 1}\n'}[name.split(".")[1]]
     begin, end = {"csv": (b"id\n", b""), "xml": (b"<r>", b"</r>"), "json": (b"", b"")}[name.split(".")[1]]
     content = begin + row * many + end
@@ -99,6 +101,15 @@ def test_a_packed_file_that_would_be_huge_is_refused(drop, monkeypatch, *, name,
         drop.extract(stream, drop.plan(stream).window)
     assert caught.value.code == "file_bomb"
     assert caught.value.message.startswith(f"{name} is refused")
+
+
+def test_a_file_that_was_packed_well_in_earnest_is_read(tmp_path):
+    """Sparse files are packed a thousand to one."""
+    content = bytes(bombs.RATIO_FROM + 1)
+    (tmp_path / "a.csv.gz").write_bytes(packed := gzip.compress(content, 6))
+    assert len(content) > 900 * len(packed)
+    with open_bytes(str(tmp_path / "a.csv.gz")) as file:
+        assert sum(map(len, iter(lambda: file.read(4 << 20), b""))) == len(content)
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.ndjson", "a.ndjson.gz"])
