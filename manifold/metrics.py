@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from apps.pipelines import states
 from apps.pipelines.models import Run, StepRun
+from manifold import health
 from manifold.probes import broker_client
 
 WINDOW_SECONDS = 3600
@@ -37,18 +38,17 @@ _DURATIONS = """
 
 
 class Platform(Collector):
-    """Collects at scrape time. A dependency that is down is a metric of its own, not an error."""
+    """Collects at scrape time. A component that is down is a metric of its own, not an error."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        up = GaugeMetricFamily("manifold_up", "Whether a dependency answers (1) or not (0).", labels=["component"])
-        for component, errors, read in (
-            ("database", DatabaseError, self._from_database),
-            ("broker", redis.RedisError, self._from_broker),
-        ):
-            families = _all_or_nothing(read, errors)
-            up.add_metric([component], 0.0 if families is None else 1.0)
-            yield from families or []
+        up = GaugeMetricFamily(
+            "manifold_component_up", "Whether a component is well (1) or not (0).", labels=["component"]
+        )
+        for each in health.components():
+            up.add_metric([each.name], float(each.up))
         yield up
+        yield from _all_or_nothing(self._from_database, DatabaseError)
+        yield from _all_or_nothing(self._from_broker, redis.RedisError)
 
     def _from_database(self) -> list[GaugeMetricFamily]:
         runs = GaugeMetricFamily("manifold_runs", "Runs by state.", labels=["state"])
@@ -85,13 +85,11 @@ class Platform(Collector):
         return [depth]
 
 
-def _all_or_nothing(
-    read: Callable[[], list[GaugeMetricFamily]], errors: type[Exception]
-) -> list[GaugeMetricFamily] | None:
+def _all_or_nothing(read: Callable[[], list[GaugeMetricFamily]], errors: type[Exception]) -> list[GaugeMetricFamily]:
     try:
         return read()
     except errors:
-        return None
+        return []
 
 
 REGISTRY = CollectorRegistry(auto_describe=False)
