@@ -32,11 +32,21 @@ def explained(error: KafkaError, params: KafkaParams, seconds: float) -> Manifol
 
 
 def refuses(error: KafkaError) -> bool:
-    """Whether it says that we are not let in, which no patience changes."""
+    """Whether it says that we are not let in, which no patience changes where it was said."""
     import confluent_kafka as kafka
 
     codes = (kafka.KafkaError._AUTHENTICATION, kafka.KafkaError.SASL_AUTHENTICATION_FAILED, kafka.KafkaError._SSL)
     return error.code() in codes
+
+
+def mistrusted(error: KafkaError) -> str:
+    """The server whose TLS fails, as it was entered; empty for other failures."""
+    import confluent_kafka as kafka
+
+    if error.code() != kafka.KafkaError._SSL:
+        return ""
+    # Such a report begins with ssl://host:port/bootstrap.
+    return error.str().partition("://")[2].partition("/")[0]
 
 
 def passes(error: KafkaError) -> bool:

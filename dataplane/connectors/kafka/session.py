@@ -37,6 +37,7 @@ class Session:
         self._seconds = HURRIED_SECONDS if hurried else IDLE_SECONDS
         self._consumer: Consumer | None = None
         self._failure: KafkaError | None = None
+        self._mistrusted: set[str] = set()
 
     def steps(self) -> list[tuple[str, Callable[[], str]]]:
         return [("resolve", self.resolved), ("connect", self._reached), ("authenticate", self.admitted)]
@@ -169,6 +170,14 @@ class Session:
         """What goes on between the client and the brokers; the first serious failure explains those that follow."""
         if self._failure is None or faults.refuses(error):
             self._failure = error
+        if server := faults.mistrusted(error):
+            self._mistrusted.add(server)
+
+    def _refused(self) -> bool:
+        """Whether no patience lets us in. A user is the cluster's; a certificate is one server's, beside others."""
+        if self._failure is None or not faults.refuses(self._failure):
+            return False
+        return not faults.mistrusted(self._failure) or self._mistrusted.issuperset(self._params.servers)
 
     def _metadata(self, topic: str | None = None) -> Any:
         """Asked anew after a while, and then after twice as long: who is refused need not wait to the end."""
@@ -184,8 +193,7 @@ class Session:
                 except kafka.KafkaException as error:
                     self._hear()
                     waited = time.monotonic() - began
-                    refused = self._failure is not None and faults.refuses(self._failure)
-                    if refused or waited >= self._seconds or not faults.passes(error.args[0]):
+                    if self._refused() or waited >= self._seconds or not faults.passes(error.args[0]):
                         raise
 
     def _hear(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -158,6 +159,22 @@ def test_over_tls_the_certificate_is_checked(servers: list[str], topic: str, sen
         assert failed(build(found, topic, tls=True)) == ("authenticate", "tls")
     with doors(servers, certificate=tmp_path / "named.pem") as found:
         assert failed(build(found, topic, tls=True, certificate=named_otherwise)) == ("authenticate", "tls")
+
+
+def test_a_server_whose_certificate_is_wrong_keeps_nobody_from_the_others(
+    servers: list[str], topic: str, send: Send, tmp_path: Path
+):
+    send(b"{}")
+    trusted = self_signed(tmp_path / "own.pem", "localhost")
+    self_signed(tmp_path / "other.pem", "localhost")
+    with ExitStack() as stack:
+        found = stack.enter_context(doors(servers, certificate=tmp_path / "own.pem"))
+        wrong = [stack.enter_context(doors(servers, certificate=tmp_path / "other.pem")) for _ in range(2)]
+        connector = Kafka(build([*found[:1], *wrong[0], *wrong[1]], topic, tls=True, certificate=trusted).params)
+        for _ in range(2):
+            with connector.session(hurried=True) as broker:
+                assert broker.names() == [topic]
+        assert failed(build(wrong[0], topic, tls=True, certificate=trusted)) == ("authenticate", "tls")
 
 
 def test_what_does_not_fit_is_set_aside_with_partition_and_offset(servers: list[str], topic: str, send: Send):
