@@ -27,6 +27,7 @@ from dataplane.connectors.files.server import (
     FileServer,
     Kind,
     ServerParams,
+    another_protocol,
     connected,
     lost,
     names_encoding,
@@ -34,6 +35,7 @@ from dataplane.connectors.files.server import (
     not_admitted,
 )
 from dataplane.connectors.files.spooled import Spooled
+from dataplane.connectors.watch import Watch
 from dataplane.errors import ConfigurationError, DataError
 
 _PIECE = 1 << 18
@@ -65,15 +67,18 @@ class FtpParams(ServerParams):
 
 
 class FtpSession(FileServer):
-    """One session."""
+    """One session. hurried: it only looks, so a server that dribbles is given up."""
 
-    def __init__(self, params: FtpParams) -> None:
+    def __init__(self, params: FtpParams, *, hurried: bool = False) -> None:
         super().__init__(params)
         self._params = params
         self._root = params.path.rstrip("/")
-        self._ftp: ftplib.FTP | None = None
+        self._hurried = hurried
+        self._ftp: _Plain | _Pinned | None = None
+        self._watch: Watch | None = None
 
     def stat(self, path: str) -> Found:
+        self._came()
         with self._told(gone(path)):
             return Found(path, "", *self._facts(path))
 
@@ -81,9 +86,13 @@ class FtpSession(FileServer):
         with self._told(gone(found.path)):
             self._session.voidcmd("TYPE I")
             connection = self._session.transfercmd(f"RETR {self._at(found.path)}")
-            ended = False
+            ended, size = False, 0
             try:
                 while piece := connection.recv(_PIECE):
+                    size += len(piece)
+                    if size >= _PIECE:
+                        self._came()
+                        size = 0
                     yield piece
                 ended = True
             finally:
@@ -95,28 +104,42 @@ class FtpSession(FileServer):
             raise changed(found.path, "while it was read")
 
     def close(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
         if self._ftp is not None:
             self._ftp.close()
 
     @property
-    def _session(self) -> ftplib.FTP:
+    def _session(self) -> _Plain | _Pinned:
         assert self._ftp is not None, "the session has not been opened"
         return self._ftp
 
+    def _came(self) -> None:
+        if self._watch is not None:
+            self._watch.came()
+
     def _connect(self) -> str:
         params = self._params
-        self._ftp = _Pinned(params.certificate) if params.tls == "required" else ftplib.FTP()  # noqa: S321  chosen by whoever added the source
-        self._ftp.encoding = "utf-8"
+        ftp = self._ftp = _Pinned(params.certificate) if params.tls == "required" else _Plain()
+        ftp.encoding = "utf-8"
         sock = connected(params.host, params.port)
         sock.settimeout(IDLE_SECONDS)
         # What ftplib's `connect` does, with a connection whose address was checked; the name is for the certificate.
-        self._ftp.timeout, self._ftp.host, self._ftp.port = IDLE_SECONDS, params.host, params.port
-        self._ftp.sock, self._ftp.af = sock, sock.family
-        self._ftp.file = sock.makefile("r", encoding=self._ftp.encoding)
+        ftp.timeout, ftp.host, ftp.port = IDLE_SECONDS, params.host, params.port
+        ftp.sock, ftp.af = sock, sock.family
+        ftp.file = sock.makefile("r", encoding=ftp.encoding)
+        if self._hurried:
+            # That of the files ends last: without an answer behind it, what came of a list is none.
+            self._watch = Watch(lambda: (ftp.sock, ftp.transfer))
         with self._told(lost(params.host), encrypting=True):
-            self._ftp.welcome = self._ftp.getresp()
-            if isinstance(self._ftp, _Pinned):
-                self._ftp.auth()
+            try:
+                ftp.welcome = ftp.getresp()
+            except (ftplib.error_temp, ftplib.error_perm):
+                raise
+            except (ftplib.Error, UnicodeError):
+                raise another_protocol(params.host, params.port, "FTP") from None
+            if isinstance(ftp, _Pinned):
+                ftp.auth()
         return "The connection is encrypted." if params.tls == "required" else "The connection is not encrypted."
 
     def _authenticate(self) -> str:
@@ -129,6 +152,7 @@ class FtpSession(FileServer):
 
     def _entries(self, folder: str) -> list[Entry]:
         """What a folder holds. A server without MLSD lists the files of one folder only."""
+        self._came()
         place = self._at(folder)
         with self._told(no_folder(self._folder)):
             try:
@@ -142,6 +166,7 @@ class FtpSession(FileServer):
     def _asked_alone(self, folder: str, name: str) -> Entry | None:
         """A file that was only named; None for what is no file."""
         path = f"{folder}/{name}".lstrip("/")
+        self._came()
         with suppress(DataError), self._told(gone(path)):
             return Entry(name, "file", *self._facts(path))
         return None
@@ -195,11 +220,23 @@ class Ftp(Spooled):
     suggested = SUGGESTED
 
     def _remote(self, *, sample: bool, known: Sequence[FileRef]) -> Remote:
-        return FtpSession(self.params)
+        return FtpSession(self.params, hurried=sample)
+
+
+class _Plain(ftplib.FTP):
+    """Without TLS, chosen by whoever added the source. transfer: the connection that files or lists of them come by."""
+
+    transfer: socket.socket | None = None
+
+    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, int | None]:
+        self.transfer, size = super().ntransfercmd(cmd, rest)
+        return self.transfer, size
 
 
 class _Pinned(ftplib.FTP_TLS):
     """TLS by the authorities of the web, or by the one certificate that was confirmed; for commands and for files."""
+
+    transfer: socket.socket | None = None
 
     def __init__(self, certificate: str | None) -> None:
         context = ssl.create_default_context(cafile=certifi.where())
@@ -219,6 +256,7 @@ class _Pinned(ftplib.FTP_TLS):
         session = self.sock.session if isinstance(self.sock, ssl.SSLSocket) else None
         secured = self.context.wrap_socket(connection, server_hostname=self.host, session=session)
         self._look(secured)
+        self.transfer = secured
         return secured, size
 
     def _look(self, sock: Any) -> None:

@@ -22,6 +22,7 @@ from dataplane.connectors.streams.extents import Extent, Written, milliseconds
 from dataplane.connectors.streams.messages import Batch, Pace
 from dataplane.connectors.streams.params import MessageParams
 from dataplane.connectors.streams.server import ChosenStreams, ServerAddress, ServerSession, TlsAccess, tls_fails
+from dataplane.connectors.watch import Watch
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 
 if TYPE_CHECKING:
@@ -109,9 +110,13 @@ class _Session(ServerSession[RedisParams]):
 
     def __init__(self, params: RedisParams, *, hurried: bool) -> None:
         super().__init__(params, hurried=hurried)
+        self._hurried = hurried
         self._client: redis.Redis | None = None
+        self._watch: Watch | None = None
 
     def close(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
         if self._client is not None:
             self._client.close()
 
@@ -183,7 +188,10 @@ class _Session(ServerSession[RedisParams]):
         from redis.retry import Retry
 
         params = self._params
-        kind = _pinned(redis.SSLConnection if params.tls else redis.Connection)
+        opened: list[socket.socket] = []
+        kind = _pinned(redis.SSLConnection if params.tls else redis.Connection, opened)
+        if self._hurried:
+            self._watch = Watch(lambda: opened)
         secure: dict[str, Any] = {"ssl_ca_data": params.certificate} if params.tls and params.certificate else {}
         pool = redis.ConnectionPool(
             connection_class=kind,
@@ -217,15 +225,21 @@ class _Session(ServerSession[RedisParams]):
 
         assert self._client is not None, "the session has not been opened"
         try:
-            return question(self._client)
+            answer = question(self._client)
         except redis.RedisError as error:
             raise _told(error, self._params, stream) from error
         except OSError as error:
             raise lost(self._params.host) from error
+        if self._watch is not None:
+            self._watch.came()
+        return answer
 
 
-def _pinned(kind: type[Any]) -> type[Any]:
-    """A connection to the address that was checked; the name stays what a certificate has to show."""
+def _pinned(kind: type[Any], opened: list[socket.socket]) -> type[Any]:
+    """A connection to the address that was checked; the name stays what a certificate has to show.
+
+    opened: where the one that is open stands.
+    """
     import redis
 
     class Checked(redis.Connection):
@@ -234,7 +248,14 @@ def _pinned(kind: type[Any]) -> type[Any]:
             sock.settimeout(self.socket_timeout)
             return sock
 
-    return Checked if kind is redis.Connection else type("CheckedTls", (kind, Checked), {})
+    checked = Checked if kind is redis.Connection else type("CheckedTls", (kind, Checked), {})
+
+    class Noted(checked):  # type: ignore[misc, valid-type]
+        def _connect(self) -> socket.socket:
+            opened[:] = [super()._connect()]
+            return opened[0]
+
+    return Noted
 
 
 def _told(error: redis.RedisError, params: RedisParams, stream: str) -> ManifoldError:

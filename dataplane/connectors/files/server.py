@@ -140,6 +140,16 @@ def lost(host: str) -> TransientError:
     )
 
 
+def another_protocol(host: str, port: int, wanted: str) -> TransientError:
+    """The error for what listens, and answers with what no such server says."""
+    return TransientError(
+        f"{host} answers on port {port} in another protocol than {wanted}. Check host and port, and what listens "
+        "there; it is tried again.",
+        code="connection_lost",
+        evidence={"host": host, "port": port},
+    )
+
+
 def no_folder(path: str) -> ConfigurationError:
     """The error for a folder that the server does not have."""
     return ConfigurationError(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from dataplane.connectors import ftp as connector
+from dataplane.connectors import watch
 from dataplane.connectors.base import Stage
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.registry import build
@@ -84,3 +89,59 @@ def test_what_would_end_a_command_of_ftp_is_refused(name: str) -> None:
 def test_sizes_and_times_that_are_none_count_as_nothing(size: str, modified: str) -> None:
     found = connector._entry("a.csv", {"size": size, "modify": modified})
     assert 0 in (found.size, found.changed) and Found("a.csv", "", found.size, found.changed).ref().modified
+
+
+@pytest.mark.parametrize(("where", "stage"), [("greeting", "connect"), ("list", "list"), ("file", "read")])
+def test_a_server_that_dribbles_is_given_up(
+    where: str, stage: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.5)
+    with dribbling(where) as port:
+        params = {"host": "127.0.0.1", "port": port, "user": ftp.USER, "password": ftp.PASSWORD, "tls": "off"}
+        last = list(Server("ftp", params, folder).connector().test())[-1]
+    assert isinstance(last.error, TransientError), last
+    assert (last.name, last.error.code) == (stage, "connection_lost")
+    for each in threading.enumerate():
+        if each.name == "watch":
+            each.join(60)
+            assert not each.is_alive()
+
+
+@contextmanager
+def dribbling(where: str) -> Iterator[int]:
+    """The port of a server that sends one byte after the other instead of its greeting, a list or a file."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=_serve, args=(listening, where, over), daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        over.set()
+        thread.join(60)
+
+
+def _serve(listening: socket.socket, where: str, over: threading.Event) -> None:
+    def dribble(connection: socket.socket) -> None:
+        with suppress(OSError):
+            while not over.wait(0.02):
+                connection.sendall(b"A")
+
+    with listening.accept()[0] as commands, socket.create_server(("127.0.0.1", 0)) as files:
+        if where == "greeting":
+            dribble(commands)
+            return
+        port = files.getsockname()[1]
+        told = {
+            "PASV": f"227 (127,0,0,1,{port >> 8},{port & 255})", "SIZE": "213 99999", "MDTM": "213 20260101000000",
+            "PASS": "230 in", "USER": "331 and", "MLSD": "150 it comes", "RETR": "150 it comes",
+        }  # fmt: skip
+        commands.sendall(b"220 here\r\n")
+        for line in commands.makefile("r"):
+            command = line.split()[0]
+            commands.sendall(f"{told.get(command, '200 so')}\r\n".encode())
+            if command in ("MLSD", "RETR"):
+                with files.accept()[0] as connection:
+                    if (command == "MLSD") == (where == "list"):
+                        dribble(connection)
+                        return
+                    connection.sendall(b"type=file;size=99999;modify=20260101000000; a.csv\r\n")
+                commands.sendall(b"226 done\r\n")

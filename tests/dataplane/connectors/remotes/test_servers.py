@@ -148,7 +148,7 @@ def test_addresses_are_looked_at_first(kind: str, host: str, code: str, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["sftp", "ftp"])
-@pytest.mark.parametrize("what", ["closed", "drops", "hangs", "nonsense"])
+@pytest.mark.parametrize("what", ["closed", "drops", "hangs", "nonsense", "junk"])
 def test_a_server_that_is_none_is_tried_again(
     kind: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +177,8 @@ def _behave(listening: socket.socket, what: str) -> None:
         kept.append(connection)
         if what == "nonsense":
             connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        if what == "junk":
+            connection.sendall(b"\x00\xff" * 100)
         if what != "hangs":
             connection.close()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from uuid import uuid4
 import pytest
 import redis
 
-from dataplane.connectors import registry
+from dataplane.connectors import registry, watch
 from dataplane.connectors.base import Column, Connector, Mark, Span, StreamConfig, Window
 from dataplane.connectors.clues import Clue
 from dataplane.connectors.redis_streams import RedisStreams
@@ -341,3 +344,21 @@ def test_a_key_that_was_renamed_arrives_under_its_name_and_the_window_is_settled
     result = extracted(tmp_path, connector, stream, whole(connector, stream))
     assert rows(tmp_path, result) == [(1,), (2,)]
     assert result.facts["settled"]["messages"] == 2
+
+
+def test_a_server_that_dribbles_is_given_up(monkeypatch: pytest.MonkeyPatch):
+    def dribble(listening: socket.socket) -> None:
+        with listening.accept()[0] as connection, suppress(OSError):
+            while not over.wait(0.02):
+                connection.sendall(b"A")
+
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.5)
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=dribble, args=[listening], daemon=True)
+        server.start()
+        last = list(build(f"redis://127.0.0.1:{listening.getsockname()[1]}", "s").test())[-1]
+        over.set()
+        server.join(60)
+    assert last.error is not None
+    assert (last.name, last.error.code, last.error.retryable) == ("connect", "connection_lost", True)
