@@ -11,9 +11,12 @@ from typing import Any
 
 import psycopg
 
+from dataplane.connectors.files.server import another_protocol
 from dataplane.connectors.postgresql.params import PostgreSQLParams
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 
+ANOTHER_PROTOCOL = ("expected authentication request", "invalid response to SSL negotiation")
+"""What libpq says of a server that is none of PostgreSQL's."""
 MARK = "manifold found "
 """Begins the text by which a guard (`types`) makes the server name a value that a column cannot hold."""
 
@@ -26,6 +29,8 @@ def refused_connection(params: PostgreSQLParams, error: psycopg.Error) -> Manifo
     # A short password may stand within any word, so what it was is told before it is hidden.
     plain, said = str(error), server_text(params, error)
     where = {"host": params.host, "port": params.port, "database": params.database, "user": params.user}
+    if any(each in plain for each in ANOTHER_PROTOCOL):
+        return another_protocol(params.host, params.port, "PostgreSQL")
     for needles, code, sentence in _REFUSALS:
         if any(each in plain for each in needles):
             message = sentence.format(**where, sslmode=params.sslmode)

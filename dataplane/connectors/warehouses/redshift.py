@@ -9,6 +9,8 @@ import certifi
 import pyarrow as pa
 from pydantic import Field
 
+from dataplane.connectors.files.server import another_protocol
+from dataplane.connectors.postgresql.faults import ANOTHER_PROTOCOL
 from dataplane.connectors.warehouses import faults
 from dataplane.connectors.warehouses.adbc import AdbcSession
 from dataplane.connectors.warehouses.connector import Warehouse
@@ -218,6 +220,8 @@ class RedshiftSession(AdbcSession):
         return _SHORT.get(short, short)
 
     def explained(self, error: Exception, what: str) -> ManifoldError | None:
+        if any(each in str(error) for each in ANOTHER_PROTOCOL):
+            return another_protocol(self._at["host"], int(self._at["port"]), "Redshift")
         # Of a connection that is not made, the driver tells no state.
         found = next((code for words, code in _NOT_CONNECTED.items() if words in str(error)), None)
         if found and "Failed to connect" in str(error):

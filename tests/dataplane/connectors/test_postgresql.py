@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ import duckdb
 import psycopg
 import pytest
 
-from dataplane.connectors.base import Column, Mark, StreamConfig, Window, secret_names
+from dataplane.connectors.base import Column, Connector, Mark, StreamConfig, Window, secret_names
 from dataplane.connectors.postgresql import PostgreSQL
 from dataplane.connectors.postgresql.faults import refused_connection
-from dataplane.connectors.registry import get
+from dataplane.connectors.registry import build, get
 from dataplane.engine import connector_instance, write_parquet
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from dataplane.storage import Storage
@@ -57,7 +58,7 @@ def run(url: str, statements: str) -> None:
         database.execute(statements)
 
 
-def failed(source: PostgreSQL) -> tuple[str, ManifoldError]:
+def failed(source: Connector) -> tuple[str, ManifoldError]:
     """The stage of a test that failed, and its error; every stage before it was fine, and none came after it."""
     stages = list(source.test())
     assert [each.ok for each in stages] == [True] * (len(stages) - 1) + [False]
@@ -130,6 +131,28 @@ def test_a_listener_that_is_no_postgresql(url: str) -> None:
         name, error = failed(connector(url, port=listener.getsockname()[1], sslmode="disable"))
         hanging_up.join()
     assert (name, error.code) == ("authenticate", "connection_lost")
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "redshift"])
+@pytest.mark.parametrize("mode", ["disable", "prefer", "require"])
+def test_what_speaks_another_protocol_is_told_and_tried_again(kind: str, mode: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        params = {"host": "127.0.0.1", "port": port, "database": "d", "user": "u", "password": "p", "sslmode": mode}
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    with listener.accept()[0] as connection, suppress(OSError):
+                        # What it was sent is read first, else its end would reach the client before its answer.
+                        connection.recv(1000)
+                        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        name, error = failed(build(kind, params))
+        listener.shutdown(socket.SHUT_RDWR)
+    assert (name, error.code, error.retryable) == ("authenticate", "connection_lost", True)
+    assert f"on port {port} in another protocol than" in error.message
 
 
 def test_a_superuser_is_warned_of(superuser_url: str) -> None:
