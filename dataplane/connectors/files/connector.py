@@ -10,7 +10,7 @@ import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
@@ -27,13 +27,14 @@ from dataplane.connectors.base import (
     Previewed,
     Reading,
     ReadMode,
+    SourceFile,
     Stage,
     StreamConfig,
     StreamInfo,
     Window,
 )
 from dataplane.connectors.files import changed as changes
-from dataplane.connectors.files.encodings import SAMPLE, head
+from dataplane.connectors.files.encodings import SAMPLE, head, open_bytes
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.listing import Listing, list_stream
 from dataplane.connectors.files.place import Place
@@ -314,12 +315,22 @@ class FileConnector(Connector):
 
 
 def _first_rows(connection: duckdb.DuckDBPyConnection, part: Part, limit: int) -> Previewed:
-    if part.rejects is None or any(os.path.getsize(each.copy or each.absolute) > 2 * SAMPLE for each in part.files):
+    if part.rejects is None or any(map(_is_long, part.files)):
         return Previewed(connection.execute(f"SELECT * FROM ({part.query}) LIMIT {int(limit)}").to_arrow_table())
     # A reader says what it has refused only when it has come to the end.
     connection.execute(f"CREATE OR REPLACE TEMP TABLE __first AS {part.query}")
     table = connection.execute(f"SELECT * FROM __first LIMIT {int(limit)}").to_arrow_table()
     return Previewed(table, *set_aside(connection, part))
+
+
+def _is_long(file: SourceFile) -> bool:
+    """Whether a file is longer than a sample, once unpacked."""
+    if file.copy or not file.compressed:
+        return os.path.getsize(file.copy or file.absolute) > 2 * SAMPLE
+    # One that is damaged, or cut off as a sample is, is told by its reader.
+    with suppress(OSError, pa.ArrowInvalid), open_bytes(file.absolute) as text:
+        return len(text.read(2 * SAMPLE + 1)) > 2 * SAMPLE
+    return False
 
 
 def _planned(place: Place, listing: Listing, files: Sequence[FileRef], reason: str) -> Planned:

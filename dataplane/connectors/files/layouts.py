@@ -76,7 +76,8 @@ def header_of(text: str, settings: FileSettings) -> list[str]:
 
 def records(stream: Iterable[str], settings: FileSettings) -> Iterable[list[str]]:
     """Records of a delimited text in the declared dialect."""
-    csv.field_size_limit(1 << 30)
+    # Twice as much as a reader takes for a row: a quote that is never closed does not fill the memory.
+    csv.field_size_limit(16 << 20)
     return csv.reader(
         stream,
         delimiter=settings.separator,

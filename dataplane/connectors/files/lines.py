@@ -12,27 +12,38 @@ from dataplane.connectors.files.layouts import records
 from dataplane.connectors.files.settings import FileSettings
 from dataplane.fingerprints import text_of
 
+# Whoever waits for a page does not wait for lines further down than so many characters.
+_FURTHEST = 128 << 20
+_LONGEST = 16 << 20
+
 
 def lines_of(source: SourceFile, settings: FileSettings, numbers: Collection[int]) -> dict[int, int]:
-    """The lines of these records, which are counted from 1 like lines; without those that cannot be told apart."""
+    """The lines of these records, which are counted from 1 like lines; without those that cannot be told apart, or lie
+    very far down.
+    """
     found: dict[int, int] = {}
-    passed = settings.skip
+    passed = number = settings.skip
 
     def lines(text: io.TextIOWrapper) -> Iterator[str]:
         nonlocal passed
-        for each in text:
+        left = _FURTHEST
+        while each := text.readline(_LONGEST):
+            left -= len(each)
+            if left < 0 or len(each) == _LONGEST:
+                raise csv.Error("too far down, or too long")
             passed += 1
             yield each
 
     with text_of(source) as file, suppress(csv.Error):
         text = io.TextIOWrapper(file, "utf-8", errors="replace", newline="")
         for _ in range(settings.skip):
-            text.readline()
-        begins = passed + 1
-        for number, _ in enumerate(records(lines(text), settings), begins):
+            text.readline(_LONGEST)
+        passing = iter(records(lines(text), settings))
+        while True:
+            number += 1
+            # Before it is read: it may go on to the end of the file, behind a quote that is never closed.
             if number in numbers:
-                found[number] = begins
-            begins = passed + 1
-            if len(found) == len(numbers):
-                break
+                found[number] = passed + 1
+            if len(found) == len(numbers) or next(passing, None) is None:
+                return found
     return found

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from dataplane.connectors.base import Rejected
+from dataplane.connectors.base import FileRef, Rejected, SourceFile
+from dataplane.connectors.files import lines
+from dataplane.connectors.files.lines import lines_of
+from dataplane.connectors.files.settings import FileSettings
 from dataplane.sampling import tried
 from tests.dataplane.steps.files_source import Drop, rejects, typed
 
@@ -49,6 +53,30 @@ def test_a_quote_that_is_never_closed_is_told_where_no_row_arrives(drop: Drop) -
     assert (found.rejected, found.samples[0].row) == (1, 2)
 
 
+def lined(drop: Drop, content: str, *numbers: int) -> dict[int, int]:
+    """The lines of these records, and that finding them takes little memory."""
+    path = drop.write("a.csv", content)
+    source = SourceFile(FileRef("a.csv", len(content), ""), str(path))
+    tracemalloc.start()
+    try:
+        found = lines_of(source, FileSettings(pattern=("a.csv",)), numbers)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    return found
+
+
+def test_where_a_record_begins_is_known_without_reading_it(drop: Drop) -> None:
+    assert lined(drop, 'id,name\n1,"a\nb"\n2,"b\n' + ("x" * (1 << 20) + "\n") * 20, 3) == {3: 4}
+
+
+@pytest.mark.parametrize("behind", ["1,a\n" * 1_000, "x" * 4_096, '"' + "x\n" * 2_048], ids=["far", "long", "open"])
+def test_lines_are_not_looked_for_very_far_down(drop: Drop, monkeypatch: pytest.MonkeyPatch, behind: str) -> None:
+    monkeypatch.setattr(lines, "_FURTHEST", 2_048)
+    monkeypatch.setattr(lines, "_LONGEST", 1_024)
+    assert lined(drop, f"id,name\n{behind}\n", 2, 900) == {2: 2}
+
+
 def test_more_rows_than_are_shown_are_looked_at(drop: Drop) -> None:
     drop.write("a.csv", "id,name\n" + "".join(f"{at},x\n" if at % 10 else "no,x,x\n" for at in range(1, 201)))
     found = drop.connector.previewed(typed(drop.stream(), id="BIGINT"), 5)
@@ -75,10 +103,13 @@ def test_a_quote_that_stands_alone_in_a_text_hides_nothing(drop: Drop) -> None:
     ]
 
 
-def test_of_a_large_file_of_objects_only_the_first_rows_are_read(drop: Drop) -> None:
-    drop.write("a.ndjson", '{"n": 1}\n{"n": "two"}\n' + '{"n": 3}\n' * 300_000)
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_of_a_large_file_of_objects_only_the_first_rows_are_read(drop: Drop, suffix: str) -> None:
+    content = b'{"n": 1}\n{"n": "two"}\n' + b'{"n": 3}\n' * 300_000
+    drop.write(f"a.ndjson{suffix}", gzip.compress(content) if suffix else content)
     found = drop.connector.previewed(typed(drop.stream(), n="BIGINT"), 3)
     assert found.table["n"].to_pylist() == [1, 3, 3]
+    assert found.rejected == 0
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.ndjson"])
