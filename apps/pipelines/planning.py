@@ -236,22 +236,24 @@ def _by_windows(base: Survey, mode: str, *, onward: bool) -> Survey:
     """Repeat the oldest batch that has not arrived; else, as the mode says, a failed one, or go on.
 
     Those that stay open although all of their steps had their turn come last, each in turn, and not in a run that goes
-    `onward`; their extracts read nothing until they have arrived.
+    `onward`; their extracts read nothing new until they have arrived.
     """
     every = sorted((each for kept in base.windows.values() for each in kept), key=lambda each: each.pk)
     unfinished = list(dict.fromkeys(each.batch for each in every if each.state in w.OPEN))
     stuck = arrival.stuck(unfinished)
     repeated = [each for each in unfinished if mode == "repair" or not (onward and each in stuck)]
     batch = min(repeated, key=lambda each: str(stuck.get(each, "")), default=None)
-    passed = {
+    held = {
         key: f"It goes on when what run {each.batch} had begun has arrived."
         for key, kept in base.windows.items()
         for each in kept
         if each.state != "done" and each.batch in stuck and each.batch != batch
     }
-    base = replace(base, passed=passed)
+    base = replace(base, batch=batch, held=held)
+    # What has a part in the batch that is repeated belongs together with the rest of it.
+    base = replace(base, passed={key: why for key, why in held.items() if key not in base.repeated()})
     if batch is not None:
-        return replace(base, way="repeat", batch=batch, reason=f"Repeats what run {batch} had read but not loaded.")
+        return replace(base, way="repeat", reason=f"Repeats what run {batch} had read but not loaded.")
     if mode == "repair":
         return _repair(base, list(dict.fromkeys(each.batch for each in every if each.state == "failed")))
     never = sorted(key for key in base.windows if not base.all_of(key))

@@ -29,9 +29,9 @@ class Survey:
     """What the rows say before any source is asked.
 
     windows: all that still count, by incremental extract, the oldest first; `sliced` those that backfills have read.
-    others: those that no extract reads any more. anew: those that were never read and are planned anew. passed: why
-    extracts read nothing, whatever their sources hold. batch: the one that is repeated. then: the mode of the run that
-    has to follow, if rows say so.
+    others: those that no extract reads any more. anew: those that were never read and are planned anew. held: why
+    extracts read nothing new. passed: why they read nothing at all, whatever their sources hold. batch: the one that is
+    repeated. then: the mode of the run that has to follow, if rows say so.
     """
 
     way: Way
@@ -43,6 +43,7 @@ class Survey:
     retry: bool = False
     windows: dict[str, list[Window]] = field(default_factory=dict)
     sliced: dict[str, list[Window]] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
     passed: dict[str, str] = field(default_factory=dict)
     others: tuple[Window, ...] = ()
     anew: tuple[Window, ...] = ()
@@ -152,7 +153,8 @@ def conclude(survey: Survey, answers: dict[str, Answer]) -> Plan:
             return replace(plan, renamed=survey.renamed)
         # Every file of the batch was ignored since: nothing of it is left to arrive.
         gone = tuple(each for each in survey.repeated().values() if each.state != "done")
-        survey = replace(survey, way="new", reason="", others=survey.others + gone)
+        survey = replace(survey, way="new", reason="", passed=survey.held, others=survey.others + gone)
+        fresh = tuple(_fresh(survey, key, answers) for key in survey.streams)
     return _go_on(survey, fresh)
 
 

@@ -12,6 +12,7 @@ from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.pages import board
 from apps.snapshots.models import Dataset
 from tests.apps.pipelines import workshop as ws
+from tests.apps.pipelines.ticks import BRANCH, HEAD, KEPT, adding, tables
 
 TEXT = """
 manifold: 1
@@ -261,12 +262,14 @@ def test_files_are_picked_beside_what_waits(project: Project, drop: Path, visits
     assert (waits.state, "It goes on when what run" in waits.mode_reason) == ("skipped", True)
 
 
-def test_what_is_joined_is_read_together_again(project: Project, drop: Path, visits: Path):
-    joined = """
+JOINED = """
   met: {sql: {inputs: {o: orders, v: visits}, query: "SELECT id FROM o JOIN v USING (id)"}}
   met_kept: {load: {input: met, dataset: met}}
 """
-    pipeline = ws.published(project, OPTIONAL + BESIDE + joined)
+
+
+def test_what_is_joined_is_read_together_again(project: Project, drop: Path, visits: Path):
+    pipeline = ws.published(project, OPTIONAL + BESIDE + JOINED)
     ws.run(pipeline)
     ws.write(drop, "orders_2.csv", ["id,customer", "2,8"])
     ws.write(visits, "visits_2.csv", ["id", "2"])
@@ -275,6 +278,52 @@ def test_what_is_joined_is_read_together_again(project: Project, drop: Path, vis
     assert ws.run(pipeline).outcome == "clean"
     assert ws.rows(project, "met", "id") == {(1,): 1, (2,): 1}
     assert visited(project) == {1, 2}
+
+
+def test_what_a_run_of_only_some_steps_has_loaded_beside_what_waits_is_not_loaded_again(
+    project: Project, drop: Path, visits: Path
+):
+    """Two batches of visits are unfinished: one behind customers, one that has not been joined yet."""
+    pipeline = ws.published(project, OPTIONAL + BESIDE + JOINED)
+    ws.run(pipeline)
+    ws.write(drop, "orders_2.csv", ["id,customer", "2,8"])
+    ws.write(visits, "visits_2.csv", ["id", "2"])
+    broken(drop, pipeline)
+    ws.write(visits, "visits_3.csv", ["id", "3"])
+    services.start_run(pipeline, actor=ws.ACTOR, only=["visits_kept"])
+    ws.work()
+    ws.run(pipeline)
+    ws.write(drop, "customers_2.csv", ["id", "8"])
+    for _ in range(2):
+        ws.run(pipeline)
+    assert ws.rows(project, "visits", "id") == {(1,): 1, (2,): 1, (3,): 1}
+    assert ws.rows(project, "met", "id") == {(1,): 1, (2,): 1}
+
+
+@pytest.mark.all
+def test_a_retry_that_was_cancelled_beside_what_waits_is_repeated(
+    project: Project, drop: Path, visits: Path, postgres_url: str
+):
+    tables(project, postgres_url)
+    add = adding(postgres_url)
+    pipeline = ws.published(project, OPTIONAL + BESIDE + JOINED + (HEAD + KEPT + BRANCH).split("steps:", 1)[1])
+    add((1, 10))
+    ws.run(pipeline)
+    add((2, -1), (3, 10))
+    first = ws.run(pipeline)
+    ws.write(drop, "orders_2.csv", ["id,customer", "2,8"])
+    ws.write(visits, "visits_2.csv", ["id", "2"])
+    add((4, -1))
+    broken(drop, pipeline)
+    services.cancel_run(services.retry_run(first, actor=ws.ACTOR), actor=ws.ACTOR)
+    ws.work()
+    ws.run(pipeline)
+    ws.execute(postgres_url, "UPDATE ticks SET value = 10 WHERE tick IN (2, 4)")
+    ws.write(drop, "customers_2.csv", ["id", "8"])
+    for _ in range(3):
+        ws.run(pipeline)
+    ws.run(pipeline, "repair")
+    assert ws.rows(project, "good", "tick") == {(at,): 1 for at in (1, 2, 3, 4)}
 
 
 def test_files_that_are_read_once_more_are_not_forgotten_where_they_were_skipped(project: Project, drop: Path):
