@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from apps.sources.pages import forms
 from dataplane.connectors.files.settings import FileSettings, format_of, settings_for
@@ -21,8 +22,9 @@ def entries(settings: Mapping[str, Any]) -> list[forms.Entry]:
 def entered(settings: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, Any]:
     """What somebody has changed; all else stays as it is, also where a field cannot show it, such as a tab."""
     fields = entries(settings)
-    before = forms.entered(FileSettings, {f"param-{each.name}": _filled(each.value) for each in fields})
-    now = forms.entered(FileSettings, data)
+    filled = {f"param-{each.name}": _filled(each.value) for each in fields}
+    # A text that means no value may hold a comma.
+    before, now = (forms.entered(FileSettings, each, between="\n") for each in (filled, data))
     changed: dict[str, Any] = {}
     for each in fields:
         value = now.get(each.name)
@@ -33,8 +35,13 @@ def entered(settings: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, A
         elif each.name == "null_values" and "" in settings.get(each.name, [""]):
             # A line without a text cannot be told from none.
             value = ["", *(value or [])]
-        changed[each.name] = each.default if value is None else value
+        changed[each.name] = _emptied(each) if value is None else value
     return changed
+
+
+def _emptied(field: forms.Entry) -> Any:
+    """Nothing, where nothing is a setting, too: without a quote each quote is a part of the text."""
+    return None if NoneType in get_args(FileSettings.model_fields[field.name].annotation) else field.default
 
 
 def _format(settings: Mapping[str, Any]) -> str | None:

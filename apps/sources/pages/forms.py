@@ -60,8 +60,11 @@ def entries(
     return found
 
 
-def entered(model: type[BaseModel], data: Mapping[str, str]) -> dict[str, Any]:
-    """What a person entered, as parameters; what was left empty is left out, so that its default applies."""
+def entered(model: type[BaseModel], data: Mapping[str, str], *, between: str = "\n,") -> dict[str, Any]:
+    """What a person entered, as parameters; what was left empty is left out, so that its default applies.
+
+    between: the characters that part the items of a list.
+    """
     params: dict[str, Any] = {}
     for each in fields_of(model):
         # A browser ends each line of a longer text with a carriage return, too.
@@ -69,7 +72,7 @@ def entered(model: type[BaseModel], data: Mapping[str, str]) -> dict[str, Any]:
         if each.kind == "flag":
             params[each.name] = text == "on"
         elif each.kind == "list":
-            parts = [part.strip() for part in re.split(r"[\n,]", text)]
+            parts = [part.strip() for part in re.split(f"[{between}]", text)]
             params[each.name] = [part for part in parts if part]
         elif each.kind == "secret":
             if text:

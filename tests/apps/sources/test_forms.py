@@ -66,8 +66,10 @@ def shown(settings: dict[str, object]) -> dict[str, str]:
         ({"settle_seconds": "1.5", "decimal_separator": ","}, {"settle_seconds": 1.5, "decimal_separator": ","}),
         ({"header": ""}, {"header": False}),
         ({"encoding": " "}, {"encoding": "utf-8"}),
+        ({"quote": "", "escape": ""}, {"quote": None, "escape": None}),
+        ({"null_values": "NA\r\n1,5"}, {"null_values": ["", "NA", "1,5"]}),
     ],
-    ids=["nothing", "nothings", "dates", "delimiter", "settling", "header", "emptied"],
+    ids=["nothing", "nothings", "dates", "delimiter", "settling", "header", "emptied", "none", "comma"],
 )
 def test_what_was_changed_of_how_files_are_read(changes: dict[str, str], told: dict[str, object]) -> None:
     data = {**shown(SNIFFED), **{f"param-{name}": text for name, text in changes.items()}}
