@@ -329,6 +329,7 @@ post    run-cancel       sign-in      404       404    403      yes   yes
 post    run-retry        sign-in      404       404    403      yes   yes
 get     run-log          sign-in      404       404    yes      yes   yes
 get     run-log-file     sign-in      404       404    yes      yes   yes
+get     run-figures      sign-in      404       404    yes      yes   yes
 post    run-pause        sign-in      404       404    403      yes   yes
 post    run-resume       sign-in      404       404    403      yes   yes
 post    run-decide       sign-in      404       404    403      yes   yes

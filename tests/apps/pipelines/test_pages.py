@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ PAGES = [
     ("new-pipeline/", "operator"),
     ("runs/", "viewer"),
     ("runs/{run}/", "viewer"),
+    ("runs/{run}/figures/", "viewer"),
     ("datasets/", "viewer"),
     ("datasets/orders/", "viewer"),
     ("datasets/orders/preview/", "viewer"),
@@ -111,6 +113,23 @@ def test_pages_open_to_those_they_are_for(
             assert client.get(url).status_code == wanted, (url, role)
         assert outside.get(url).status_code == 404, url
         assert nobody.get(url).headers["Location"].startswith("/login/"), url
+
+
+def test_the_figures_of_a_run_go_into_a_spreadsheet(used: dict[str, str], viewer: User, sign_in: SignIn) -> None:
+    client, address = sign_in(viewer), "/p/flights/runs/{run}/".format(**used)
+    assert f'href="{address}figures/" download' in client.get(address).text
+    answer = client.get(f"{address}figures/")
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="orders-{used["run"]}.csv"'
+    steps = {each["key"]: each for each in csv.DictReader(answer.text.splitlines())}
+    assert list(steps) == ["plan", "rows", "sound", "kept"]
+    assert [steps["sound"][each] for each in ("state", "rows_in", "rows_out", "rows_rejected")] == [
+        "succeeded",
+        "3",
+        "2",
+        "1",
+    ]
+    assert float(steps["rows"]["duration_s"]) > 0
+    assert int(steps["rows"]["bytes_out"]) > 0
 
 
 def test_who_saves_second_is_told_and_keeps_the_text(used: dict[str, str], operator: User, sign_in: SignIn) -> None:
