@@ -47,6 +47,7 @@ _SAMPLE = 1_000
 _PREVIEW_MEMORY = 256 << 20
 # A source may hold thousands of topics; looking into each takes a moment.
 _MOST_STREAMS = 500
+_OF_ONE_STREAM = ("permission_denied", "sql")
 
 
 class Broker(Protocol):
@@ -245,9 +246,9 @@ class StreamConnector(Connector):
             try:
                 columns, rows, warnings = self._sampled(broker, name)
             except (ConfigurationError, DataError) as error:
-                if error.code == "stream_missing":
+                # Where the server itself cannot be asked, each of the others would wait for it, too.
+                if isinstance(error, ConfigurationError) and error.code not in _OF_ONE_STREAM:
                     raise
-                # Others may be read all the same.
                 columns, rows, warnings = (), None, (error.message,)
             found.append(StreamInfo(name, columns, rows=rows, warnings=warnings))
         return found

@@ -175,6 +175,22 @@ def test_a_user_needs_what_the_documentation_says_and_no_more(client: redis.Redi
         client.delete(f"{key}-closed")
 
 
+def test_whoever_is_let_in_no_more_is_told_so_once_and_not_for_each_stream(
+    client: redis.Redis, redis_url: str, key: str
+):
+    client.xadd(key, {"n": 1})
+    client.acl_setuser(key, enabled=True, passwords=["+own-s3cret"], keys=["*"], categories=["+@all"])
+    connector = RedisStreams(build(redis_url, key, user=key, password="own-s3cret").params)
+    with connector.session(hurried=True) as broker:
+        client.acl_deluser(key)
+        with suppress(ManifoldError):
+            # The client notices that it was sent away, and signs in anew with what is asked next.
+            broker.extents(key)
+        with pytest.raises(ConfigurationError) as refused:
+            connector._found(broker, [key])
+    assert refused.value.code == "authentication"
+
+
 def test_a_pipeline_may_begin_with_the_newest(client: redis.Redis, redis_url: str, key: str):
     client.xadd(key, {"n": 1})
     connector, stream = build(redis_url, key, begin="newest"), declared(key, n="INTEGER")
