@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
@@ -11,19 +13,20 @@ from dataplane.errors import TransientError
 T = TypeVar("T")
 
 
-_LEFT: dict[Hashable, threading.Thread] = {}
-"""The work of each name that was left behind, whether it hangs still or has ended since."""
+_LEFT: dict[Hashable, tuple[threading.Thread, float]] = {}
+"""The work of each name that was left behind, whether it hangs still or has ended since, and when it was left."""
 
 
-def within(seconds: float, work: Callable[[], T], *, name: Hashable = None) -> T:
+def within(seconds: float, work: Callable[[], T], *, name: Hashable = None, again_after: float = math.inf) -> T:
     """What the work answers, or raises; TransientError `answer_timeout` when that takes longer.
 
     Work that hangs is left behind in a thread of its own, where the time limits of its driver end it. It has to leave
     the database of whoever waits alone. name: of work that is asked for again and again, so that none begins while one
-    of that name hangs: a mounted folder whose server has gone knows no time limit.
+    of that name hangs: a mounted folder whose server has gone knows no time limit. again_after: so many seconds after
+    it was left, another begins all the same.
     """
     left = _LEFT.pop(name, None)
-    if left is not None and left.is_alive():
+    if left is not None and left[0].is_alive() and time.monotonic() - left[1] < again_after:
         _LEFT[name] = left
         raise _no_answer("It has not answered the question before this one yet")
     answers: list[T] = []
@@ -43,7 +46,7 @@ def within(seconds: float, work: Callable[[], T], *, name: Hashable = None) -> T
     if answers:
         return answers[0]
     if name is not None:
-        _LEFT[name] = thread
+        _LEFT[name] = thread, time.monotonic()
     raise _no_answer(f"No answer within {seconds:.0f} seconds")
 
 

@@ -52,3 +52,18 @@ def test_what_hangs_is_asked_once() -> None:
     assert len(begun) == 1
     begun[0].join(60)
     assert within(60, hangs, name="folder") == 7
+
+
+def test_what_hangs_for_long_keeps_nobody_from_asking_anew() -> None:
+    over = threading.Event()
+    try:
+        for _ in range(2):
+            with pytest.raises(TransientError) as left:
+                within(0.05, over.wait, name="server", again_after=0)
+            assert "No answer within" in left.value.message
+        with pytest.raises(TransientError) as left:
+            within(60, lambda: 7, name="server", again_after=600)
+        assert "before this one" in left.value.message
+        assert within(60, lambda: 7, name="server", again_after=0) == 7
+    finally:
+        over.set()

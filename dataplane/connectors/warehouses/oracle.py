@@ -34,6 +34,7 @@ from dataplane.patience import within
 _TEXTS = frozenset({"varchar2", "nvarchar2", "char", "nchar", "clob", "nclob", "long", "varchar"})
 _MOMENT = "YYYY-MM-DD HH24:MI:SS"
 _SIGN_IN_SECONDS = 2 * CONNECT_SECONDS
+_AGAIN_SECONDS = 300
 _CODES = {
     "ORA-01017": "authentication",
     "ORA-28000": "authentication",
@@ -210,6 +211,7 @@ class OracleSession(Session):
         self._params = params
         module = driver("oracledb", "oracle", "Oracle")
         encrypted = params.sslmode != "disable"
+        protocol = "tcps" if encrypted else "tcp"
         self._connection: Any = None
         with self.opening():
             self._connection = within(
@@ -220,11 +222,14 @@ class OracleSession(Session):
                     host=params.host if encrypted else address,
                     port=params.port,
                     service_name=params.database,
-                    protocol="tcps" if encrypted else "tcp",
+                    protocol=protocol,
                     tcp_connect_timeout=CONNECT_SECONDS,
+                    # In minutes: a server that is gone is noticed, and what waits for it ends.
+                    expire_time=1,
                 ),
                 # The driver waits for ever for a server that takes the connection and says nothing.
-                name=("oracle", address, params.port),
+                name=("oracle", protocol, address, params.port, params.user),
+                again_after=_AGAIN_SECONDS,
             )
             self._connection.call_timeout = int(seconds * 1000)
             with self._connection.cursor() as cursor:

@@ -507,12 +507,15 @@ def test_whoever_takes_a_connection_and_says_nothing_is_not_waited_for(monkeypat
     monkeypatch.setattr(oracle, "_SIGN_IN_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         given: dict[str, Any] = {"host": "127.0.0.1", "port": server.getsockname()[1], "database": "d", "user": "u"}
-        here = registry.build("oracle", given)
-        for said in ("No answer within 0 seconds", "has not answered the question before this one yet"):
-            *_, last = here.test()
+        again, waited = "has not answered the question before this one yet", "No answer within 0 seconds"
+        for changed, said in (({}, waited), ({}, again), ({"user": "other"}, waited)):
+            *_, last = registry.build("oracle", given | changed).test()
             assert last.error is not None
             assert (last.error.code, last.error.retryable) == ("answer_timeout", True)
             assert said in last.error.message
+        monkeypatch.setattr(oracle, "_AGAIN_SECONDS", 0)
+        *_, last = registry.build("oracle", given).test()
+        assert last.error is not None and waited in last.error.message
 
 
 @pytest.mark.parametrize(
