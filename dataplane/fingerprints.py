@@ -45,11 +45,13 @@ class Fingerprints:
     """Collects fingerprints in the background; closing it stops a file that is still being read.
 
     A compressed file is unpacked to its end here: DuckDB takes one that was cut off for a shorter one.
-    counted: whether the lines are counted along; `lines_of` counts them when it is asked otherwise.
+    counted: whether the lines are counted along; `lines_of` counts them when it is asked otherwise. failed: the path of
+    a file that has none, so that whoever reads it need not come to its end.
     """
 
     def __init__(self, *, counted: bool = True) -> None:
         self.counted = counted
+        self.failed: str | None = None
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fingerprints")
         self._stopped = threading.Event()
         self._futures: dict[str, tuple[FileRef, Future[Fingerprint]]] = {}
@@ -101,6 +103,13 @@ class Fingerprints:
         return [(ref, self.of(path).digest) for path, (ref, _) in self._futures.items()]
 
     def _of(self, source: SourceFile) -> Fingerprint:
+        try:
+            return self._made(source)
+        except Exception:
+            self.failed = source.ref.path
+            raise
+
+    def _made(self, source: SourceFile) -> Fingerprint:
         has_lines = self.counted and source.first_line is not None
         plain = not source.compressed and not source.copy
         digest = xxhash.xxh3_128()

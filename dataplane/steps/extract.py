@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints
 
 from dataplane.connectors.base import Column, Connector, Part, Reading, StreamConfig, Window
 from dataplane.engine import connector_instance, write_parquet
-from dataplane.errors import DataError
+from dataplane.errors import CancelledError, DataError
 from dataplane.failures import duckdb_errors, with_names
 from dataplane.fingerprints import Fingerprints, unusable
 from dataplane.http import TRAFFIC
@@ -94,7 +94,13 @@ class ExtractStep(StepKind):
             Fingerprints(counted=context.extras.get("positions", True)) as fingerprints,
         ):
             staging = Staging(context, share=share, filtered=stream.row_filter is not None)
-            result = _extract(staging, connection, renamed(reading, stream.names), window, fingerprints)
+            share.in_vain = lambda: fingerprints.failed is not None
+            try:
+                result = _extract(staging, connection, renamed(reading, stream.names), window, fingerprints)
+            except CancelledError:
+                if fingerprints.failed is not None:
+                    fingerprints.of(fingerprints.failed)
+                raise
         result.facts["calls"] = TRAFFIC.calls - before
         return result
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import duckdb
@@ -12,11 +12,15 @@ from dataplane.steps.base import StepContext
 
 
 class Share:
-    """Which share of the whole step the query that runs now is; plain attributes, read by the heartbeat's thread."""
+    """Which share of the whole step the query that runs now is; plain attributes, read by the heartbeat's thread.
+
+    in_vain: whether it is known already that the step fails; the query is interrupted then.
+    """
 
     def __init__(self) -> None:
         self.before = 0.0
         self.width = 1.0
+        self.in_vain: Callable[[], bool] = lambda: False
 
     def next(self, width: float) -> None:
         """The query that comes next is this share (0..1) of the whole."""
@@ -33,6 +37,8 @@ def watched(context: StepContext, connection: duckdb.DuckDBPyConnection) -> Iter
     def look() -> None:
         # The lock keeps the connection open for as long as it is asked.
         with closing:
+            if progress.look is not None and share.in_vain():
+                connection.interrupt()
             percent = -1.0 if progress.look is None else connection.query_progress()
         if percent >= 0 and share.width:
             progress.fraction = min(share.before + share.width * percent / 100, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +17,8 @@ from dataplane.connectors.files.encodings import open_bytes
 from dataplane.connectors.files.layouts import MOST_COLUMNS
 from dataplane.connectors.files.nests import too_deep
 from dataplane.errors import ConfigurationError, DataError
-from tests.dataplane.steps.files_source import Drop, rows
+from dataplane.steps.extract import ExtractSpec, ExtractStep
+from tests.dataplane.steps.files_source import Drop, context, rows
 
 
 @pytest.fixture
@@ -101,6 +103,34 @@ def test_a_packed_file_that_would_be_huge_is_refused(drop, monkeypatch, *, name,
         drop.extract(stream, drop.plan(stream).window)
     assert caught.value.code == "file_bomb"
     assert caught.value.message.startswith(f"{name} is refused")
+
+
+def test_what_is_refused_is_not_read_to_its_end(drop, monkeypatch):
+    monkeypatch.setattr(bombs, "STREAM_FROM", 3 << 20)
+    drop.write("a.csv.zst", bytes(pa.compress(b"id\n" + b"1\n" * 2_000_000, "zstd", asbytes=True)))
+    endless = "id < (SELECT count(*) FROM range(1000000000000) t(x) WHERE x % 7 = 3)"
+    stream = StreamConfig("a", {"pattern": ["*"]}, (Column("id", "BIGINT"),), row_filter=endless)
+    of_step = context(drop.root, connector=drop.connector, stream=stream, window=drop.plan(stream).window)
+    over = threading.Event()
+
+    def beat() -> None:
+        for _ in range(200):
+            if over.wait(0.1):
+                return
+            if of_step.progress.look is not None:
+                of_step.progress.look()
+        for each in of_step.interrupts:
+            each()
+
+    heartbeat = threading.Thread(target=beat)
+    heartbeat.start()
+    try:
+        with pytest.raises(DataError) as caught:
+            ExtractStep.run(of_step, ExtractSpec(source="drop", stream="a"))
+    finally:
+        over.set()
+        heartbeat.join()
+    assert caught.value.code == "file_bomb"
 
 
 def test_a_file_that_was_packed_well_in_earnest_is_read(tmp_path):
