@@ -128,7 +128,7 @@ def as_declared(config: StreamConfig, info: StreamInfo) -> StreamInfo:
         f"{'a row' if found else 'a header'}, and the columns stay. If that is wrong, set the stream's `header` to "
         f"{str(found).lower()} and discover it again."
     )
-    return replace(info, columns=(), settings={}, warnings=(told,))
+    return replace(info, columns=(), settings={}, warnings=(*info.warnings, told))
 
 
 def _check_settings(settings: Mapping[str, Any], connector: type[Connector]) -> None:

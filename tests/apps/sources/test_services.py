@@ -18,7 +18,8 @@ from apps.audit.refusals import Conflict
 from apps.sources import services
 from apps.sources.models import Credential, Health, Source, SourceFile, Stream
 from apps.sources.parameters import InvalidFields
-from dataplane.connectors.base import FileRef
+from apps.sources.streams import as_declared
+from dataplane.connectors.base import Column, FileRef, StreamConfig, StreamInfo
 from dataplane.connectors.postgresql import PostgreSQL
 
 
@@ -201,6 +202,12 @@ def test_a_first_line_that_looks_otherwise_now_renames_no_columns(
     (stream,) = services.discover_streams(source, actor=SYSTEM)
     assert [each["name"] for each in stream.config["columns"]] == ["column0", "column1"]
     assert stream.config["settings"]["delimiter"] == ";"
+
+
+def test_what_else_a_look_has_said_stays() -> None:
+    config = StreamConfig("fares", {"header": True}, (Column("id", "BIGINT"),))
+    info = as_declared(config, StreamInfo("fares", (), settings={"header": False}, warnings=("One file is empty.",)))
+    assert info.warnings[0] == "One file is empty." and len(info.warnings) == 2
 
 
 @pytest.mark.django_db
