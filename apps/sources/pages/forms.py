@@ -67,8 +67,7 @@ def entered(model: type[BaseModel], data: Mapping[str, str], *, between: str = "
     """
     params: dict[str, Any] = {}
     for each in fields_of(model):
-        # A browser ends each line of a longer text with a carriage return, too.
-        text = data.get(f"param-{each.name}", "").replace("\r\n", "\n")
+        text = text_of(data, f"param-{each.name}")
         if each.kind == "flag":
             params[each.name] = text == "on"
         elif each.kind == "list":
@@ -80,6 +79,11 @@ def entered(model: type[BaseModel], data: Mapping[str, str], *, between: str = "
         elif text.strip():
             params[each.name] = text.strip()
     return params
+
+
+def text_of(data: Mapping[str, str], name: str) -> str:
+    """What was entered into a field. A browser ends each line of a longer text with a carriage return, too."""
+    return data.get(name, "").replace("\r\n", "\n")
 
 
 def cleared(model: type[BaseModel], data: Mapping[str, str]) -> dict[str, None]:

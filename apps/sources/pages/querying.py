@@ -14,6 +14,7 @@ from apps.accounts.models import Project
 from apps.accounts.page_base import go, project_page
 from apps.audit.refusals import Conflict
 from apps.sources import services
+from apps.sources.pages import forms
 from apps.sources.pages.showing import source_of
 from apps.sources.parameters import InvalidFields
 from dataplane.connectors import registry
@@ -28,7 +29,7 @@ def add_query(request: HttpRequest, project: Project, slug: str) -> HttpResponse
         raise Http404(f"Sources of the kind {source.connector} take no queries.")
     if request.method == "GET":
         return render(request, "sources/query.html", {"source": source})
-    name, query = request.POST.get("name", "").strip(), request.POST.get("query", "").strip()
+    name, query = request.POST.get("name", "").strip(), forms.text_of(request.POST, "query").strip()
     found: dict[str, Any]
     try:
         if not query:

@@ -162,7 +162,7 @@ def _declared(stream: Stream, data: QueryDict) -> dict[str, Any]:
     config: dict[str, Any] = {"columns": columns, "select": [] if len(wanted) == len(columns) else wanted}
     for name in ("cursor", "row_filter", "query"):
         if name in data:
-            config[name] = data[name]
+            config[name] = forms.text_of(data, name)
     if data.get("lookback", "").strip():
         config["lookback"] = data["lookback"]
     settings: dict[str, Any] = {}

@@ -27,15 +27,18 @@ def test_it_works(client: Client, admin: User, project: Project, source: Source)
     base = f"/p/{project.slug}/sources/db/"
     assert f"{base}new-query/" in client.get(base).content.decode()
     assert client.get(f"{base}new-query/").status_code == 200
-    answer = client.post(f"{base}new-query/", {"name": "large", "query": "SELECT id FROM orders WHERE total > 50"})
+    answer = client.post(f"{base}new-query/", {"name": "large", "query": "SELECT id\r\nFROM orders WHERE total > 50"})
     stream = Stream.objects.get(name="large")
+    assert stream.config["query"] == "SELECT id\nFROM orders WHERE total > 50"
     page = f"{base}streams/{stream.pk}/"
     assert answer.headers["Location"] == page
     assert [each["name"] for each in stream.config["columns"]] == ["id"]
     assert "WHERE total &gt; 50</textarea>" in client.get(page).content.decode()
     assert services.preview_stream(stream)["rows"] == [[2]]
-    client.post(page, {"query": "SELECT id FROM orders", "use-0": "on"})
-    assert services.preview_stream(Stream.objects.get(name="large"))["rows"] == [[1], [2]]
+    client.post(page, {"query": "SELECT id\r\nFROM orders", "use-0": "on"})
+    stream.refresh_from_db()
+    assert stream.config["query"] == "SELECT id\nFROM orders"
+    assert services.preview_stream(stream)["rows"] == [[1], [2]]
     assert client.post(f"{page}delete/").headers["Location"] == base
     assert not Stream.objects.filter(name="large").exists()
 
