@@ -19,6 +19,7 @@ from manifold.client import Client, platform_file
 from manifold.embedded import binaries, lifeline, postgres
 from manifold.embedded.account import give, server_account
 from manifold.embedded.ports import free_port
+from tests.homes import forget
 
 ROLE = DATABASE = "bench"
 # `python -m manifold` as where it was installed: without pandas and numpy, which only tests bring. DuckDB and pyarrow
@@ -76,6 +77,7 @@ def installation(home: Path, environment: dict[str, str]) -> Iterator[Installati
     finally:
         process.terminate()
         process.wait(60)
+        forget(home)
 
 
 def _wait_for_page(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import psycopg
 
 from manifold.client import Client
 from manifold.supervisor.home import Home
+from tests.homes import forget
 
 # What the services of the tests put into the environment must not reach an installation that brings its own.
 _NAMED = ("DATABASE_URL", "REDIS_URL", "MANIFOLD_SECRET_KEY", "MANIFOLD_MASTER_KEY", "MANIFOLD_HOME")
@@ -74,8 +74,7 @@ class Installation:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(60)
         self.process = None
-        if os.geteuid() == 0:
-            shutil.rmtree(Home(self.home).postgres_data(as_root=True).parent, ignore_errors=True)
+        forget(self.home)
 
 
 def fill(database: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ from manifold.backup.errors import BackupError
 from manifold.client import Client
 from manifold.supervisor.home import Home
 from tests.fixtures.make_home import DOCUMENT
+from tests.homes import forget
 from tests.manifold.test_supervisor import Up, environment
 
 PASSPHRASE = "correct horse battery"
@@ -45,8 +44,7 @@ def homes(tmp_path: Path) -> Iterator[Callable[[str], Up]]:
     yield get
     for each in made.values():
         each.stop()
-        if os.geteuid() == 0:
-            shutil.rmtree(Home(each.home).postgres_data(as_root=True).parent, ignore_errors=True)
+        forget(each.home)
 
 
 def client(up: Up) -> Client:

@@ -24,6 +24,7 @@ from manifold.embedded.ports import free_port
 from manifold.supervisor import leftovers
 from manifold.supervisor.home import Home
 from manifold.supervisor.logfile import LogFile
+from tests.homes import forget
 
 # One installation at a time: they share the machine with everybody else's tests.
 
@@ -97,8 +98,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     platform.start("--port", str(free_port()))
     yield platform
     platform.stop()
-    if os.geteuid() == 0:
-        shutil.rmtree(Home(platform.home).postgres_data(as_root=True).parent, ignore_errors=True)
+    forget(platform.home)
 
 
 def test_it_works(up: Up) -> None:
@@ -261,8 +261,7 @@ def test_it_goes_on_and_stops_cleanly_when_nobody_reads_what_it_says(tmp_path: P
     family = quiet.members()
     assert quiet.stop(signal.SIGTERM) == 0
     assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-    if os.geteuid() == 0:
-        shutil.rmtree(Home(quiet.home).postgres_data(as_root=True).parent, ignore_errors=True)
+    forget(quiet.home)
 
 
 def test_it_stops_a_postgresql_that_outlived_its_parent(up: Up) -> None:
@@ -429,8 +428,7 @@ def test_strict_start_up_stops_before_anything_runs(tmp_path: Path, setting: str
     assert "MANIFOLD_STRICT_STARTUP is set, and not all is well." in done.stderr
     assert str(place) in done.stderr
     assert strict.platform == {}
-    if os.geteuid() == 0:
-        shutil.rmtree(Home(strict.home).postgres_data(as_root=True).parent, ignore_errors=True)
+    forget(strict.home)
 
 
 @pytest.mark.parametrize("setting", ["DATABASE_URL", "REDIS_URL"])

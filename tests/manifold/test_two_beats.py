@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,8 +16,8 @@ import redis
 
 from manifold.client import Client
 from manifold.embedded.ports import free_port
-from manifold.supervisor.home import Home
 from tests.cluster import ROOT
+from tests.homes import forget
 from tests.manifold.test_supervisor import Up, environment, until
 
 pytestmark = pytest.mark.all
@@ -50,8 +48,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
     platform.start("--port", str(free_port()), MANIFOLD_FILE_ROOTS=str(tmp_path / "drop"))
     yield platform
     platform.stop()
-    if os.geteuid() == 0:
-        shutil.rmtree(Home(platform.home).postgres_data(as_root=True).parent, ignore_errors=True)
+    forget(platform.home)
 
 
 def senders(broker: redis.Redis) -> set[str]:
