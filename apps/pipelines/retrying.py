@@ -72,7 +72,11 @@ def _refuse_if_pointless(run: Run) -> None:
     if not states:
         return
     if states == {"forgotten"}:
-        raise Conflict("A seed has read everything again since. Start a new run instead.", code="overtaken")
+        raise Conflict(
+            "A seed has read everything again since, or a later run what this one could not read. Start a new run "
+            "instead.",
+            code="overtaken",
+        )
     if not _repeats(run) and not _lacks_unread(run):
         raise Conflict(
             "Another run has loaded since what this one had read. Start a new run instead.", code="overtaken"
@@ -99,10 +103,17 @@ def _lacks_whole_streams(run: Run) -> bool:
 
 
 def _lacks_unread(run: Run) -> bool:
-    """Whether a load is missing of which nothing was read: its source did not answer, or what it waits for failed."""
+    """Whether a load is missing of which nothing was read: its source did not answer, or what it waits for failed.
+
+    What was to be read anyway, or to replace all that is there, is never: others may have loaded newer rows since.
+    """
+    if run.batch is None or run.again or run.requested_mode == "seed":
+        return False
     graph = windows.graph_of(run)
-    read = windows.in_batch(run.batch).keys()
-    return any(read.isdisjoint(graph.incremental_above(each)) for each in _missing(run, graph))
+    output = run.steps.filter(key=PLAN).values_list("output", flat=True).first() or {}
+    wanted = {each["key"] for each in output.get("steps", ()) if each.get("failed") or not each["skip_reason"]}
+    unread = wanted.difference(Window.objects.filter(batch=run.batch).values_list("step_key", flat=True))
+    return any(not unread.isdisjoint(graph.incremental_above(each)) for each in _missing(run, graph))
 
 
 def _missing(run: Run, graph: Graph) -> list[str]:
