@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -22,15 +23,16 @@ from apps.accounts.models import Project
 from apps.accounts.page_base import go, project_page
 from apps.sources import services
 from apps.sources.models import Source
-from apps.sources.pages import forms
+from apps.sources.pages import file_settings, forms
 from apps.sources.pages.choosing import offers_of
 from apps.sources.pages.editing import refused
 from apps.sources.pages.streams import TYPES
 from apps.sources.parameters import InvalidFields
 from apps.sources.services import Answer, Chosen, Detected
 from dataplane.connectors import registry, wellknown
-from dataplane.connectors.base import Connector
+from dataplane.connectors.base import Connector, StreamInfo
 from dataplane.connectors.clues import LONGEST
+from dataplane.connectors.files.settings import FileSettings
 from dataplane.errors import ManifoldError
 
 Step = Callable[[HttpRequest, Project, type[Connector]], HttpResponse]
@@ -126,13 +128,43 @@ def _types(request: HttpRequest, project: Project, kind: type[Connector]) -> Htt
     if not names:
         raise InvalidFields({"streams": ["Choose at least one, or save the source without streams."]})
     found = services.offered_streams(_draft(request, project, kind), names)
-    cursors = {each.name: request.POST.get(f"cursor-{each.name}", "") for each in found}
-    context = {
-        "connector": forms.shown(kind),
-        "streams": [(asdict(each), cursors[each.name]) for each in found],
-        "types": TYPES,
+    streams = [_card(request, kind, str(place), each, each.settings) for place, each in enumerate(found)]
+    return _part(request, "types", {"connector": forms.shown(kind), "streams": streams, "types": TYPES})
+
+
+def _again(request: HttpRequest, project: Project, kind: type[Connector]) -> HttpResponse:
+    """One of the chosen streams as its columns are when its files are read by other settings."""
+    place = request.POST.get("at", "")
+    info = services.look_again(_draft(request, project, kind), _chosen(request, place))
+    card = _card(request, kind, place, info, _found(request.POST, place))
+    context = {**card, "connector": forms.shown(kind), "shown": True, "again": True}
+    answer = render(request, "sources/parts/adding_stream.html", context)
+    answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = f"#stream-{place}", "outerHTML"
+    return answer
+
+
+def _card(
+    request: HttpRequest, kind: type[Connector], place: str, info: StreamInfo, found: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is shown of a stream. found: its settings as they were found, which travel with the form."""
+    return {
+        "place": place,
+        "stream": asdict(info),
+        "cursor": request.POST.get(f"cursor-{info.name}", ""),
+        "reading": file_settings.entries(info.settings) if kind.family == "file" else [],
+        "prefix": f"{place}-",
+        "found": json.dumps(found),
     }
-    return _part(request, "types", context)
+
+
+def _found(data: Mapping[str, str], place: str) -> dict[str, Any]:
+    """The settings of a stream as they were found, of which those of its files can be changed."""
+    try:
+        found: dict[str, Any] = json.loads(data.get(f"settings-{place}", ""))
+        FileSettings.model_validate(found)
+    except (ValueError, RecursionError):
+        return {}
+    return found
 
 
 def _look(request: HttpRequest, project: Project, kind: type[Connector]) -> HttpResponse:
@@ -181,6 +213,7 @@ _STEPS: dict[str, Step] = {
     "test": _test,
     "next": _go_on,
     "types": _types,
+    "again": _again,
     "sample": _look,
     "save": _save,
     "anyway": _save_anyway,
@@ -224,17 +257,24 @@ def _named(request: HttpRequest, project: Project) -> tuple[str, str]:
 
 
 def _chosen(request: HttpRequest, place: str) -> Chosen:
-    """The stream at a place of the form, with its cursor and the types that were changed."""
+    """The stream at a place of the form, with its cursor, how its files are read, and the types that were changed."""
     data = request.POST
     name = data.get(f"chosen-{place}", "")
     cursor = data.get(f"cursor-{name}")
     columns = [each.removeprefix(f"column-{place}-") for each in data if each.startswith(f"column-{place}-")]
+    config: dict[str, Any] = {"cursor": cursor} if cursor else {}
+    if found := _found(data, place):
+        mine: dict[str, Any] = {
+            each.removeprefix(f"{place}-"): told for each, told in data.items() if each.startswith(f"{place}-")
+        }
+        if settings := file_settings.entered(found, mine):
+            config["settings"] = settings
     types = {
         data[f"column-{place}-{each}"]: data.get(f"type-{place}-{each}", "").strip()
         for each in columns
         if data.get(f"type-{place}-{each}", "").strip() not in ("", data.get(f"found-{place}-{each}"))
     }
-    return Chosen(name, {"cursor": cursor} if cursor else {}, types)
+    return Chosen(name, config, types)
 
 
 def _detected(request: HttpRequest) -> Detected:

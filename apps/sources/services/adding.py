@@ -47,6 +47,11 @@ def try_source(draft: Source) -> Answer:
     return Asking(draft).answer()
 
 
+def look_again(draft: Source, chosen: Chosen) -> StreamInfo:
+    """A stream of a draft, read by other settings than were found. Raises InvalidFields and ManifoldError."""
+    return _looked_at(connector_of(draft), [chosen])[0]
+
+
 def offered_streams(draft: Source, names: Sequence[str] | None = None) -> list[StreamInfo]:
     """What a draft holds now, or only these streams of it. Raises ManifoldError."""
     connector = connector_of(draft)
@@ -59,7 +64,7 @@ def sample_stream(draft: Source, chosen: Chosen, *, limit: int = 20) -> dict[str
     Raises InvalidFields, and ManifoldError where the place cannot be asked.
     """
     connector = connector_of(draft)
-    config = _declared(connector, _named(connector, [chosen.name])[0], chosen)
+    config = _declared(connector, _looked_at(connector, [chosen])[0], chosen)
     tried = tried_json(connector, config)
     rows = None if tried["error"] else shown_rows(connector, config, limit)
     return {"columns": [vars(each) for each in config.columns], "rows": rows, "tried": tried}
@@ -86,7 +91,7 @@ def add_source(
     _refuse_failed(answer)
     reader = connector_of(draft)
     wanted = {each.name: each for each in streams}
-    found = _named(reader, list(wanted))
+    found = _looked_at(reader, streams)
     configs = {each.name: _declared(reader, each, wanted[each.name]) for each in found}
     listed = reader.listed(list(configs.values())) if isinstance(reader, FileConnector) else {}
     with acting(actor):
@@ -121,6 +126,23 @@ def _named(connector: Connector, names: Sequence[str]) -> list[StreamInfo]:
     if missing:
         raise InvalidFields({"streams": [f"There is no stream {', '.join(missing)} now."]})
     return found
+
+
+def _looked_at(connector: Connector, wanted: Sequence[Chosen]) -> list[StreamInfo]:
+    """These streams; where other settings were chosen, files have the columns that they have when they are read so."""
+    given = {each.name: each.config.get("settings") for each in wanted}
+    found = _named(connector, list(given))
+    if not isinstance(connector, FileConnector):
+        return found
+    return [_looked_again(connector, each, given[each.name] or {}) for each in found]
+
+
+def _looked_again(connector: FileConnector, info: StreamInfo, settings: Mapping[str, Any]) -> StreamInfo:
+    """Raises InvalidFields for settings that no run could read by."""
+    if not settings:
+        return info
+    merged(refreshed(StreamConfig(info.name), info), {"settings": settings}, type(connector))
+    return connector.looked_again(info, settings)
 
 
 def _declared(connector: Connector, info: StreamInfo, chosen: Chosen) -> StreamConfig:

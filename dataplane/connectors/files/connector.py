@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
@@ -41,7 +41,7 @@ from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.reading import Files
 from dataplane.connectors.files.settings import FileSettings, Format, format_of, settings_of
 from dataplane.connectors.files.shape import Shape, chosen, values_of
-from dataplane.connectors.files.sniff import Sniffed, sniff
+from dataplane.connectors.files.sniff import DIALECT, Sniffed, sniff
 from dataplane.connectors.files.suggest import Suggestion, named_with, suggestions
 from dataplane.connectors.files.workbooks import workbook_of
 from dataplane.connectors.files.zipped import Unzipped
@@ -185,6 +185,21 @@ class FileConnector(Connector):
                 shape.look(each)
             return shape.columns()
 
+    def looked_again(self, info: StreamInfo, given: Mapping[str, Any]) -> StreamInfo:
+        """A stream that was found, as it is when its files are read by these settings; the others are found anew.
+
+        Raises ManifoldError.
+        """
+        anew = DIALECT if info.settings.get("format") in ("csv", "tsv") else frozenset()
+        kept = {name: each for name, each in info.settings.items() if name not in anew}
+        settings = settings_of(StreamConfig(info.name, settings={**kept, **given}))
+        with self._opened(sample=True) as place, connector_instance(memory=_PREVIEW_MEMORY) as connection:
+            listing = list_stream(place, settings, frozenset(), now=time.time())
+            with duckdb_errors():
+                seen = self._seen_by(connection, place, [*listing.files, *listing.left], settings)
+        found = {**info.settings, **seen.settings, **given}
+        return replace(info, columns=seen.columns, settings=found, warnings=tuple(seen.warnings))
+
     def values(self, stream: StreamConfig, file: FileRef) -> dict[str, frozenset[str]]:
         with self._opened(sample=True) as place:
             return values_of(place, file, settings_of(stream)) if place.local else {}
@@ -236,24 +251,24 @@ class FileConnector(Connector):
             refs = window.files
             if window.kind == "full":
                 refs = tuple(list_stream(place, settings, frozenset(), now=time.time()).files)
-            declared = stream.columns or self._columns(connection, place, refs, settings)
+            declared = stream.columns or self._seen_by(connection, place, refs, settings).columns
             files = Files(place, stream, settings, tuple(declared), connection, copies, sample)
             total = sum(each.size for each in refs)
             yield Reading(
                 "", _chosen(stream, declared), total_bytes=total, parts=files.parts(refs), warnings=files.warnings
             )
 
-    def _columns(
+    def _seen_by(
         self, connection: duckdb.DuckDBPyConnection, place: Place, refs: Sequence[FileRef], settings: FileSettings
-    ) -> tuple[Column, ...]:
-        """The columns as found in the files themselves, for a stream that declares none."""
+    ) -> Sniffed:
+        """What the files themselves have, for a stream that declares no columns."""
         if not refs:
-            return ()
+            return Sniffed(())
         format_ = format_of(refs[0].path, settings)
         if format_ is None:
             raise _format_unknown(refs[0].path)
         files = [place.find(each.path) for each in _spread(refs)]
-        return self._sniffed(connection, place, files, format_, declared=settings).columns
+        return self._sniffed(connection, place, files, format_, declared=settings)
 
     def _sheets(self, place: Place, found: Suggestion) -> Iterator[tuple[Suggestion, str | None]]:
         """A suggestion for each sheet where workbooks have several, going by the first of them."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from dataplane.connectors.base import Column
 from dataplane.connectors.files.avro import avro_columns
-from dataplane.connectors.files.dialect import Dialect, dialect_of
+from dataplane.connectors.files.dialect import dialect_of
 from dataplane.connectors.files.encodings import as_utf8, compression_of, encoding_of, head, text_of
 from dataplane.connectors.files.fixed import beginning
 from dataplane.connectors.files.fixed import placed as placed_letters
@@ -36,6 +36,8 @@ from dataplane.connectors.files.sheet_types import placed, seen
 _TAIL = 1 << 19
 _SAMPLE_ROWS = 50_000
 _NAMED = 10
+DIALECT = frozenset(["encoding", "delimiter", "quote", "escape", "header", "skip"])
+"""The settings that say how delimited files are written."""
 
 
 @dataclass
@@ -57,7 +59,8 @@ def sniff(
 ) -> Sniffed:
     """Settings and columns from a few files of one stream. Raises ManifoldError.
 
-    Of workbooks: sheet names the one to look at. declared: settings that say where the table lies.
+    Of workbooks: sheet names the one to look at. declared: settings that say where the table lies, and in which
+    dialect it is written; what is not given there is found.
     """
     filled = [each for each in files if each.size]
     if not filled:
@@ -75,7 +78,7 @@ def sniff(
         return _fixed(connection, filled, declared)
     if format_ == "xml":
         return _xml(connection, filled, declared)
-    return _delimited(connection, filled, format_)
+    return _delimited(connection, filled, format_, declared)
 
 
 def _typed(layouts: Sequence[Sequence[tuple[str, str]]]) -> Sniffed:
@@ -119,42 +122,33 @@ def _json(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_
     return found
 
 
-def _delimited(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_: Format) -> Sniffed:
+def _delimited(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_: Format, declared: FileSettings | None
+) -> Sniffed:
     first = head(files[0])
-    encoding = encoding_of(first)
+    given = declared.model_dump(include=set(DIALECT & declared.model_fields_set)) if declared is not None else {}
+    encoding = given.get("encoding") or encoding_of(first)
     text = text_of(first, encoding)
     if not text.strip():
         raise empty(files[0].path)
     whole = compression_of(files[0].absolute) == "none" and len(first) >= files[0].size
     dialect = dialect_of(text, whole=whole)
-    settings = FileSettings(
-        pattern=("*",),
-        format=format_,
-        encoding=encoding,
-        delimiter=dialect.delimiter,
-        quote=dialect.quote,
-        escape=dialect.escape,
-        header=dialect.header,
-        skip=dialect.skip,
-    )
+    alike = {name: getattr(dialect, name) for name in DIALECT - {"encoding"}}
+    settings = FileSettings(**{"pattern": ("*",), "format": format_, "encoding": encoding, **alike, **given})
     names = header_of(text, settings)
-    if not dialect.header:
-        names = [f"column{position}" for position in range(max(dialect.width, 1))]
+    if not settings.header:
+        width = len(names) if given else dialect.width
+        names = [f"column{position}" for position in range(max(width, 1))]
     bounded_width(files[0].path, len(names))
-    said = _said_of_header(names, dialect)
+    said = _said_of_header(names, doubtful=dialect.doubtful and "header" not in given)
     names = unique(names)
     rows: list[list[str]] = []
     for each in files:
         rows += _sample(each, settings, names)
     _as_table(connection, names, rows)
-    found = infer(connection, "__sample", names, comma=dialect.delimiter != ",")
+    found = infer(connection, "__sample", names, comma=settings.separator != ",")
     values = {
-        "encoding": encoding,
-        "delimiter": dialect.delimiter,
-        "quote": dialect.quote,
-        "escape": dialect.escape,
-        "header": dialect.header,
-        "skip": dialect.skip,
+        **settings.model_dump(include=set(DIALECT)),
         "null_values": list(found.null_values),
         "decimal_separator": found.decimal_separator,
         "date_format": found.date_format,
@@ -162,9 +156,9 @@ def _delimited(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], fo
     return Sniffed(tuple(found.columns), values, said + found.warnings)
 
 
-def _said_of_header(header: Sequence[str], dialect: Dialect) -> list[str]:
+def _said_of_header(header: Sequence[str], *, doubtful: bool) -> list[str]:
     """What has to be known of a header whose names are not all there, or not all different."""
-    if dialect.doubtful:
+    if doubtful:
         return [
             "The first line is read as a row: some of its cells are empty or alike, so that they do not name columns. "
             "If it is a header, give each column there a name of its own."

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -108,3 +111,26 @@ def test_a_name_that_is_taken_is_told_before_anybody_waits(client: Client, enter
 def test_a_source_of_uploads_is_stored_at_once(client: Client) -> None:
     answer = client.post(f"{NEW}uploads/", {"title": "Given", "do": "next"}, headers={"HX-Request": "true"})
     assert answer.headers["HX-Redirect"] == "/p/flights/sources/given/"
+
+
+def test_how_files_are_read_is_changed_before_it_is_stored(client: Client, tmp_path: Path, settings: Any) -> None:
+    settings.FILE_ROOTS = [tmp_path]
+    (tmp_path / "sums.csv").write_text("id;amount,net\n1;2,5\n2;3,5\n")
+    address, draft = f"{NEW}local_files/", {"title": "Drop", "param-path": str(tmp_path), "stream": ["sums"]}
+    card = said(client.post(address, {**draft, "do": "types"}))
+    assert 'value="id;amount"' in card and 'name="0-param-delimiter" value=","' in card
+    found = re.search(r'name="settings-0" value="([^"]*)"', card)
+    assert found is not None
+    given = {"chosen-0": "sums", "settings-0": unescape(found[1]), "0-param-header": "on", "0-param-encoding": "utf-8"}
+    given |= {"0-param-quote": '"', "0-param-escape": '"', "0-param-skip": "0", "0-param-decimal_separator": "."}
+    wrong = said(client.post(address, {**draft, **given, "0-param-delimiter": "ab", "do": "again", "at": "0"}))
+    assert "settings.delimiter" in wrong
+    given["0-param-delimiter"] = ";"
+    again = client.post(address, {**draft, **given, "do": "again", "at": "0"})
+    assert again.headers["HX-Retarget"] == "#stream-0"
+    assert 'value="amount,net"' in said(again) and 'name="found-0-1" value="DOUBLE"' in said(again)
+    assert ">3.5<" in said(client.post(address, {**draft, **given, "do": "sample", "at": "0"}))
+    client.post(address, {**draft, **given, "do": "save"}, headers={"HX-Request": "true"})
+    config = Stream.objects.get().config
+    assert [each["name"] for each in config["columns"]] == ["id", "amount,net"]
+    assert (config["settings"]["delimiter"], config["settings"]["decimal_separator"]) == (";", ",")
