@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -32,6 +33,7 @@ T = TypeVar("T")
 Entry = tuple[bytes, dict[bytes, bytes]]
 
 AT_ONCE = 5_000
+COUNT_SECONDS = 10.0
 _MOST_STREAMS = 1_000
 _ALL = 1 << 62
 _SHIFT = 64
@@ -162,12 +164,27 @@ class _Session(ServerSession[RedisParams]):
             pace.took(batch.count, batch.bytes)
 
     def since(self, stream: str, extents: Sequence[Extent], at: datetime) -> list[Extent]:
-        """No command counts entries, so those that are left are looked through, once for each pipeline."""
+        """No command counts entries, so those of the side that has fewer are looked through, with each plan."""
         (extent,) = extents
         lower = number(f"{milliseconds(at)}-0") - 1
         if lower <= extent.before:
             return [extent]
-        return [extent.behind(lower, sum(map(len, self._entries(stream, lower, extent.newest, _ALL))))]
+        return [extent.behind(lower, self._count(stream, extent, lower))]
+
+    def _count(self, stream: str, extent: Extent, lower: int) -> int:
+        """How many entries are behind an id. Raises TransientError where somebody waits and it takes long."""
+        began, behind, before = time.monotonic(), 0, 0
+        earlier = self._entries(stream, extent.before, lower, _ALL)
+        for found in self._entries(stream, lower, extent.newest, _ALL):
+            behind += len(found)
+            if (others := next(earlier, None)) is not None:
+                before += len(others)
+            elif (same := self.extents(stream)[0]).given_before == extent.given_before and same.before == extent.before:
+                # All that was there is there still, so what is not before the id is behind it.
+                return (extent.kept or 0) - before
+            if self._hurried and time.monotonic() - began > COUNT_SECONDS:
+                raise _too_many(stream)
+        return behind
 
     def _found(self) -> list[str]:
         found = self._ask(lambda client: list(islice(client.scan_iter(count=1000, _type="STREAM"), _MOST_STREAMS)))
@@ -287,6 +304,15 @@ def _told(error: redis.RedisError, params: RedisParams, stream: str) -> Manifold
             f"The server has no database {params.database}. Correct its number.", code="database_missing"
         )
     return TransientError(f"The server answers: {said[:200]}. It is tried again.", code="server_error")
+
+
+def _too_many(stream: str) -> TransientError:
+    return TransientError(
+        f"The entries of {stream} are counted for more than {COUNT_SECONDS:.0f} seconds, since Redis does not tell how "
+        "many there are from a time on. Wait until the pipeline's first run has ended.",
+        code="answer_timeout",
+        evidence={"stream": stream},
+    )
 
 
 def _too_old() -> ConfigurationError:

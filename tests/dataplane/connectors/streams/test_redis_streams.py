@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,13 +16,13 @@ from uuid import uuid4
 import pytest
 import redis
 
-from dataplane.connectors import registry, watch
+from dataplane.connectors import redis_streams, registry, watch
 from dataplane.connectors.base import Column, Connector, Mark, Span, StreamConfig, Window
 from dataplane.connectors.clues import Clue
 from dataplane.connectors.redis_streams import RedisStreams
 from dataplane.connectors.streams import connector as connector_module
 from dataplane.connectors.streams import messages
-from dataplane.errors import ConfigurationError, ManifoldError
+from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from tests.certificates import self_signed, tls_before
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
 from tests.dataplane.steps.files_source import extracted, rows
@@ -320,6 +321,44 @@ def test_it_begins_with_a_time_and_counts_from_there_on(client: redis.Redis, red
     assert connector.plan(stream, "incremental", Mark(seed=True)).rows == 1
     later = build(redis_url, key, begin="time", begin_at="2100-01-01").plan(stream, "incremental", Mark())
     assert (later.window, later.reason) == (None, f"{key} has no message from 2100-01-01T00:00:00+00:00 on yet.")
+
+
+@pytest.mark.parametrize(("first", "trimmed"), [(3, False), (3, True), (38, False), (38, True)])
+def test_what_a_time_leaves_is_counted_from_the_nearer_end_also_where_entries_go_meanwhile(
+    client: redis.Redis, redis_url: str, key: str, monkeypatch: pytest.MonkeyPatch, *, first: int, trimmed: bool
+):
+    asked: list[str] = []
+
+    class Noting(redis_streams._Session):
+        def _ask(self, question: Any, stream: str = "") -> Any:
+            asked.append(stream)
+            if trimmed and asked.count(key) == 2:
+                client.xtrim(key, minid="2", approximate=False)
+            return super()._ask(question, stream)
+
+    for n in range(1, 41):
+        client.xadd(key, {"n": n}, id=f"{n}-1")
+    monkeypatch.setattr(redis_streams, "AT_ONCE", 2)
+    with closing(Noting(RedisStreams(build(redis_url, key).params).params, hurried=False)) as broker:
+        for _, step in broker.steps():
+            step()
+        (extent,) = broker.since(key, broker.extents(key), datetime.fromtimestamp(first / 1000, UTC))
+    assert extent.kept == 41 - first
+    assert trimmed or asked.count(key) <= 8
+
+
+def test_nobody_waits_long_for_what_a_time_leaves_to_be_counted(
+    client: redis.Redis, redis_url: str, key: str, monkeypatch: pytest.MonkeyPatch
+):
+    for n in range(1, 5):
+        client.xadd(key, {"n": n}, id=f"{n}-1")
+    connector = RedisStreams(build(redis_url, key).params)
+    monkeypatch.setattr(redis_streams, "COUNT_SECONDS", 0)
+    with connector.session(hurried=True) as broker, pytest.raises(TransientError, match="counted for more than"):
+        broker.since(key, broker.extents(key), datetime.fromtimestamp(0.003, UTC))
+    with connector.session() as broker:
+        (extent,) = broker.since(key, broker.extents(key), datetime.fromtimestamp(0.003, UTC))
+    assert extent.kept == 2
 
 
 WRONG_TIMES = [
