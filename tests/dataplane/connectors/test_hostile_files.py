@@ -114,7 +114,7 @@ def test_what_is_refused_is_not_read_to_its_end(drop, monkeypatch):
     over = threading.Event()
 
     def beat() -> None:
-        for _ in range(200):
+        for _ in range(600):
             if over.wait(0.1):
                 return
             if of_step.progress.look is not None:
