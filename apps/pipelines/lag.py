@@ -65,10 +65,14 @@ def lag_of(stream: Stream) -> Lag:
     with connector.session(hurried=True) as broker:
         extents = broker.extents(stream.name)
         kept = sum(each.waiting(each.before, each.given_before) for each in extents)
+        readers = readings(stream.source, stream.name)
+        begun = all(each.spans for each in readers.values())
+        unread = extents if begun else _unread(stream.name, extents, connector, broker)
         found = []
-        for (pipeline, step), progress in readings(stream.source, stream.name).items():
-            reader = _behind(pipeline, step, progress, extents, connector)
-            since = _waiting_since(reader, stream.name, extents, connector, broker)
+        for (pipeline, step), progress in readers.items():
+            there = extents if progress.spans else unread
+            reader = _behind(pipeline, step, progress, there, connector)
+            since = _waiting_since(reader, stream.name, there, connector, broker)
             found.append(replace(reader, waiting_since=since))
     return Lag(stream.name, kept, found)
 
@@ -111,13 +115,18 @@ def _progress(rows: QuerySet[Window]) -> Progress:
     return Progress(done.order_by("-id").first(), gone or 0)
 
 
+def _unread(stream: str, extents: Sequence[Extent], connector: StreamConnector, broker: Broker) -> Sequence[Extent]:
+    """What waits for whoever has read nothing: where it begins with the newest, nothing that is there."""
+    if connector.params.begin == "newest":
+        return [each.behind(each.newest, 0) for each in extents]
+    since = connector.params.since
+    return broker.since(stream, extents, since) if since else extents
+
+
 def _behind(
     pipeline: str, step: str, progress: Progress, extents: Sequence[Extent], connector: StreamConnector
 ) -> Reader:
     spans, partitions = progress.spans, []
-    # Whoever has read nothing and begins with the newest waits for nothing that is there.
-    if not spans and connector.params.begin == "newest":
-        extents = [each.behind(each.newest, 0) for each in extents]
     for extent in extents:
         span = spans.get(extent.partition)
         if span is None:

@@ -269,6 +269,20 @@ def test_a_pipeline_that_begins_with_the_newest_reads_what_comes_from_then_on(
     assert numbers(project) == [1, 2, 3, 4, 5]
 
 
+def test_a_pipeline_that_begins_with_a_time_waits_for_what_came_from_then_on(
+    project: Project, source: Source, key: str, client: redis.Redis
+):
+    client.delete(key)
+    for second in (1000, 2000, 3000):
+        client.xadd(key, {"n": second}, id=f"{second}-0")
+    limited(source, begin="time", begin_at="1970-01-01T00:00:02Z")
+    ws.published(project, TEXT.format(key=key))
+    stream = Stream.objects.select_related("source__credential").get()
+    (reader,) = lag.lag_of(stream).readers
+    assert reader.waiting_since is not None
+    assert (reader.behind, reader.waiting_since.timestamp()) == (2, 2)
+
+
 def test_it_begins_with_the_newest_no_second_time_where_a_seed_found_nothing(
     project: Project, source: Source, workshop: Path, add: Add, client: redis.Redis
 ):
