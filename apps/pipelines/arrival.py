@@ -42,7 +42,7 @@ def close_with(run: Run) -> bool:
     own = w.in_batch(run.batch).items()
     batch = {key: each for key, each in own if each.state in w.OPEN and key in graph.nodes}
     missing = {key: [load for load in graph.loads_fed_by(key) if load not in done] for key in batch}
-    anew = _parted({key for key in skipped if key in batch and _would_come_again(batch[key])}, missing)
+    anew = parted({key for key in skipped if key in batch and _would_come_again(batch[key])}, missing)
     failed = False
     for key, each in batch.items():
         if not left_out.isdisjoint(missing[key]):
@@ -61,10 +61,10 @@ def close_with(run: Run) -> bool:
 
 
 def planned_anew(failed: Iterable[Window]) -> list[Window]:
-    """Those that nobody could even read, because a source was away for a moment or the machine at fault.
+    """Those that nobody could even read, because a source was away for a moment.
 
-    A plan finds all of each again. What is wrong with rows themselves waits for a repair, and so does what was planned
-    together with that.
+    A plan finds all of each again. What is wrong with rows themselves, or was too much for the machine, waits for a
+    repair, and so does what was planned together with that.
     """
     found = [each for each in failed if each.state == "failed" and _would_come_again(each) and _was_away(each)]
     others = Window.objects.filter(batch__in={each.batch for each in found}).exclude(state__in=["done", "forgotten"])
@@ -101,11 +101,11 @@ def steps_left_out(run: Run, graph: Graph) -> set[str]:
     return set(graph.nodes) - set(run.only).union(*(graph.ancestors(key) for key in run.only))
 
 
-def _parted(steps: set[str], loads: Mapping[str, Collection[str]]) -> set[str]:
+def parted(steps: set[str], loads: Mapping[str, Collection[str]]) -> set[str]:
     """Those of these steps that share none of their loads with a step that is not among them."""
     others = {load for key, fed in loads.items() if key not in steps for load in fed}
     left = {key for key in steps if others.isdisjoint(loads[key])}
-    return left if left == steps else _parted(left, loads)
+    return left if left == steps else parted(left, loads)
 
 
 def _would_come_again(window: Window) -> bool:
@@ -131,4 +131,4 @@ def _known_files(window: Window) -> set[str]:
 def _was_away(window: Window) -> bool:
     steps = StepRun.objects.filter(run__batch=window.batch, key=window.step_key, state="failed")
     error = steps.order_by("-run_id").values_list("error", flat=True).first()
-    return bool(error and error["retryable"])
+    return bool(error and error["class"] == "transient" and error["code"] != "timeout")

@@ -228,7 +228,7 @@ def _chosen(base: Survey, mode: str, batch: uuid.UUID | None, part: Part | None,
 
 def _retried(base: Survey, batch: uuid.UUID) -> Survey:
     if not Window.objects.filter(batch=batch).exclude(state="forgotten").exists():
-        return replace(base, way="overtaken", reason="A seed has read everything again: nothing is left.")
+        return replace(base, way="overtaken", reason="Others have read it again since: nothing is left.")
     return replace(base, way="repeat", batch=batch, retry=True, reason="Repeats what the retried run had read.")
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from apps.accounts.models import Project
 from apps.audit.refusals import Conflict
-from apps.pipelines import services, windows
+from apps.pipelines import arrival, services, windows
 from apps.pipelines.models import Pipeline, Window
 from apps.snapshots.models import Snapshot
 from apps.sources.models import Source
-from dataplane.errors import ConfigurationError
+from dataplane.errors import ConfigurationError, LostError, ManifoldError, TransientError
 from tests.apps.pipelines import workshop as ws
 from tests.apps.pipelines.ticks import BRANCH, HEAD, KEPT, Add, adding, tables
 
@@ -71,6 +71,29 @@ def test_what_was_not_read_because_its_source_was_away_is_read_by_the_next_run(
     assert ws.run(pipeline).outcome == "clean"
     assert ws.rows(project, "kept", "tick") == {(at,): 1 for at in (1, 2, 3, 4)}
     assert ws.windows(pipeline) == ["done", "done", "forgotten", "done"]
+    with pytest.raises(Conflict, match="or a later run what this one could not read"):
+        services.retry_run(started, actor=ws.ACTOR)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TransientError("It took too long.", code="timeout"),
+        pytest.param(LostError("The worker died.", code="worker_lost"), marks=pytest.mark.all),
+    ],
+    ids=["timeout", "worker_lost"],
+)
+def test_what_is_too_much_for_the_machine_waits_for_a_repair(project: Project, add: Add, error: ManifoldError):
+    """Read again with each run, it would keep its branch from what is new for ever."""
+    pipeline = ws.published(project, HEAD + KEPT)
+    add((1, 10))
+    started = services.start_run(pipeline, actor=ws.ACTOR)
+    ws.work_before("ticks")
+    step = started.steps.filter(key="ticks")
+    step.update(state="running")
+    step.update(state="failed", error=error.as_json())
+    Window.objects.update(state="failed")
+    assert arrival.planned_anew(Window.objects.all()) == []
 
 
 def test_a_repair_of_several_batches_goes_through_all_of_them(project: Project, add: Add, postgres_url: str):
