@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -10,11 +11,14 @@ import structlog
 
 from apps.audit.context import acting
 from apps.audit.ticks import one_by_one, tick
+from apps.pipelines import arrival, planning, schedules, scheduling, starting, timing
 from apps.pipelines import document as documents
-from apps.pipelines import planning, schedules, scheduling, starting, timing
 from apps.pipelines.models import Pipeline, Run, Schedule
+from apps.pipelines.plans import Survey
 from apps.pipelines.states import RUN_TERMINAL
 from apps.sources import services as sources
+from apps.sources.models import SourceFile, Stream
+from dataplane.connectors.base import FileRef
 from dataplane.errors import ManifoldError
 from dataplane.patience import within
 from dataplane.steps.plan import answer
@@ -75,4 +79,21 @@ def _anything_new(pipeline: Pipeline) -> bool:
     planned = {key: each.planned for key, each in answers.items() if each.planned is not None}
     for key, each in planned.items():
         sources.record_touched(survey.streams[key], each.touched)
-    return any(each.window is not None for each in planned.values())
+    held = _held(survey)
+    return any(
+        each.window is not None and not (key in held and _seen(survey.streams[key], each.window.files))
+        for key, each in planned.items()
+    )
+
+
+def _held(survey: Survey) -> set[str]:
+    """The extracts that read nothing new before a batch has arrived that a run could not bring to its end."""
+    if survey.batch is None or not arrival.stuck([survey.batch]):
+        return set(survey.held)
+    return {*survey.held, *(key for key, each in survey.repeated().items() if each.state != "done")}
+
+
+def _seen(stream: Stream, files: Iterable[FileRef]) -> bool:
+    """Whether all of these files were there when a run was planned: it has tried what they wait for."""
+    paths = {each.path for each in files}
+    return SourceFile.objects.filter(stream=stream, path__in=paths).count() == len(paths)
