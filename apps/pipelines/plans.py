@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from apps.audit.refusals import Invalid
+from apps.pipelines import arrival
 from apps.pipelines import windows as w
 from apps.pipelines.document import Document
 from apps.pipelines.graph import Graph
@@ -74,6 +75,15 @@ class Survey:
     def repeated(self) -> dict[str, Window]:
         """The windows of the batch that is repeated, by step."""
         return {key: each for key in self.windows for each in self.all_of(key) if each.batch == self.batch}
+
+    def arrived(self) -> set[str]:
+        """The extracts that have loaded all of that batch, and share no load with one that has not.
+
+        A retry, which may be of an older version than the one that loaded them, reads them again.
+        """
+        batch = self.repeated()
+        done = {key for key, each in batch.items() if each.state == "done" and not self.retry}
+        return arrival.parted(done, {key: self.graph.loads_fed_by(key) for key in batch})
 
 
 @dataclass(frozen=True)
@@ -162,7 +172,8 @@ def _refuse_unknown_picks(survey: Survey, answers: dict[str, Answer]) -> None:
     picked = {key: ask.picked for key, ask in survey.asks.items() if ask.picked is not None}
     planned = [answers[key].planned for key in picked]
     # Of extracts that have to wait nobody has asked which files there are; they say why themselves.
-    if picked and None not in planned and not survey.passed:
+    unasked = any(each.bounds["kind"] == "files" for key in survey.passed for each in survey.windows[key])
+    if picked and None not in planned and not unasked:
         listed = [file for each in planned if each is not None for file in each.listed]
         refuse_unknown(next(iter(picked.values())), listed)
 
@@ -258,8 +269,8 @@ def _again(survey: Survey, fresh: Reading, answer: Answer) -> Reading:
     if not fresh.incremental:
         return fresh
     window = survey.repeated().get(fresh.key)
-    if window is None:
-        reason = "It has no part in the batch that is repeated."
+    if window is None or fresh.key in survey.arrived():
+        reason = "It has arrived." if window else "It has no part in the batch that is repeated."
         return replace(fresh, bounds=None, reason=reason, rows=None, bytes=None, failed=None)
     bounds = _bounds_now(survey, fresh.key, window, answer)
     if bounds is None:

@@ -115,6 +115,16 @@ def in_batch(batch: uuid.UUID | None) -> dict[str, Window]:
     return {each.step_key: each for each in Window.objects.filter(batch=batch).exclude(state="forgotten")}
 
 
+def taken_up(run: Run) -> dict[str, Window]:
+    """The windows of its batch that a run reads or loads: what had arrived before is not, unless its plan says so."""
+    batch = in_batch(run.batch)
+    if all(each.state != "done" for each in batch.values()):
+        return batch
+    output = run.steps.filter(key=PLAN).values_list("output", flat=True).first() or {}
+    idle = {each["key"] for each in output.get("steps", ()) if each["skip_reason"]}
+    return {key: each for key, each in batch.items() if each.state != "done" or key not in idle}
+
+
 def mark_of(windows: Iterable[Window], ignored: frozenset[str]) -> Mark:
     """What these windows of one step have read, as its connector wants to know it."""
     files: dict[str, FileRef] = {}
@@ -240,6 +250,12 @@ def overtaken(extracts: Iterable[str], batch: dict[str, Window]) -> bool:
         for each in (batch[key] for key in extracts if key in batch)
         if each.backfill_id is None
     )
+
+
+def in_part(run: Run, extracts: Iterable[str], batch: dict[str, Window]) -> bool:
+    """Whether any of these extracts has rows that count and is not in the batch: a seed of the others lacks them."""
+    left = Window.objects.filter(pipeline_id=run.pipeline_id, step_key__in=set(extracts).difference(batch))
+    return left.exclude(state="forgotten").exists()
 
 
 def staged(window: Window, bounds: dict[str, Any], *, rows: int, seen: str | None, boundary_rows: int | None) -> None:

@@ -34,7 +34,7 @@ class ExtractAdapter(KindAdapter):
         steps = list(run.steps.values_list("key", "kind", "upstream"))
         extras["positions"] = any(kind == "check" for _, kind, _ in steps)
         extras["loaded"] = _loaded(step.key, steps)
-        window = w.in_batch(run.batch).get(step.key) if spec.mode == "incremental" else None
+        window = w.taken_up(run).get(step.key) if spec.mode == "incremental" else None
         bounds = planned.get("bounds")
         if window is not None:
             bounds = _without(w.to_read(window), asking.ignored_files(stream))
@@ -57,7 +57,7 @@ class ExtractAdapter(KindAdapter):
         ingestion.prove_step(step.key, result.rows_in, rows + rejected + known)
         spec = spec_of(step)
         if spec.mode == "incremental":
-            window = w.in_batch(run.batch).get(step.key)
+            window = w.taken_up(run).get(step.key)
             if window is not None:
                 facts = result.facts
                 seen, count = facts.get("seen"), facts.get("boundary_rows")

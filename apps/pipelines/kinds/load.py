@@ -11,7 +11,7 @@ from apps.pipelines.execution.frame import new_context
 from apps.pipelines.execution.kinds import Done, KindAdapter, RunAgain, Verdict
 from apps.pipelines.graph import Graph
 from apps.pipelines.kinds.inputs import input_tables, spec_of
-from apps.pipelines.models import Run, StepRun
+from apps.pipelines.models import Run, StepRun, Window
 from apps.pipelines.plans import SEED
 from apps.snapshots import queries as snapshots
 from apps.snapshots import services
@@ -31,7 +31,7 @@ class LoadAdapter(KindAdapter):
     def prepare(self, step: StepRun, run: Run) -> tuple[StepContext, Any]:
         spec = spec_of(step)
         graph = w.graph_of(run)
-        batch = w.in_batch(run.batch)
+        batch = w.taken_up(run)
         dataset = _dataset(run, spec.dataset)
         extras: dict[str, Any] = {
             "load_key": w.load_key(graph, step.key, run, batch),
@@ -44,7 +44,7 @@ class LoadAdapter(KindAdapter):
         if extras["verdict"]:
             return new_context(step, {}, extras), spec
         if spec.mode != "replace" and extras["mode"] == "replace":
-            refuse_old_seed(dataset.slug, w.overtaken(graph.incremental_above(step.key), batch))
+            refuse_old_seed(step, run, dataset.slug, batch)
         elif older:
             raise merge_overtaken(dataset.slug)
         table = input_tables(step, run, spec)["input"]
@@ -145,16 +145,22 @@ def _behind(step: StepRun, run: Run, graph: Graph, dataset: Dataset) -> bool:
     return dataset.snapshots.filter(run__gt=run.root).exclude(run__in=family).exists()
 
 
-def refuse_old_seed(target: str, overtaken: bool) -> None:
-    """A seed that has not arrived here, while newer windows have: in its place they would be lost."""
-    if overtaken:
-        raise DataError(
-            f"What the seed had read would replace rows that were added to `{target}` since. Read everything "
-            "again with mode seed.",
-            code="seed_overtaken",
-            evidence={"target": target},
-            suggestions=[SEED],
-        )
+def refuse_old_seed(step: StepRun, run: Run, target: str, batch: dict[str, Window]) -> None:
+    """A seed that lacks rows that are here: newer ones have arrived, or an extract was left out or did not answer."""
+    graph = w.graph_of(run)
+    if w.overtaken(graph.incremental_above(step.key), batch):
+        lacks = "rows that were added since"
+    elif w.in_part(run, graph.incremental_direct(step.key), batch):
+        lacks = "those of a stream that it has not read"
+    else:
+        return
+    raise DataError(
+        f"What the seed had read would replace all rows of `{target}`, also {lacks}. Read everything again with mode "
+        "seed.",
+        code="seed_overtaken",
+        evidence={"target": target},
+        suggestions=[SEED],
+    )
 
 
 def _dataset(run: Run, slug: str) -> Dataset:

@@ -45,7 +45,7 @@ class AnyLoadAdapter(LoadAdapter):
         spec = spec_of(step)
         if spec.destination is None:
             return super().prepare(step, run)
-        graph, batch = w.graph_of(run), w.in_batch(run.batch)
+        graph, batch = w.graph_of(run), w.taken_up(run)
         source = _source(run, spec.destination)
         key = w.load_key(graph, step.key, run, batch)
         extras: dict[str, Any] = {"verdict": NOTHING_NEW if key is None else None, "load_key": key}
@@ -57,7 +57,7 @@ class AnyLoadAdapter(LoadAdapter):
             return new_context(step, {}, extras), spec
         seeds = w.replaces(graph, step.key, batch)
         if seeds and spec.mode != "replace":
-            refuse_old_seed(spec.table, w.overtaken(graph.incremental_above(step.key), batch))
+            refuse_old_seed(step, run, spec.table, batch)
         elif older:
             raise merge_overtaken(spec.table)
         extras |= {

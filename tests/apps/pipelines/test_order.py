@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from apps.accounts.models import Project
-from apps.pipelines import document, services
+from apps.audit.refusals import Conflict
+from apps.pipelines import document, schedules, scheduling, services, watching
+from apps.pipelines.execution.steps import run_step
 from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.pages import board
 from apps.snapshots.models import Dataset
@@ -324,6 +327,86 @@ def test_a_retry_that_was_cancelled_beside_what_waits_is_repeated(
         ws.run(pipeline)
     ws.run(pipeline, "repair")
     assert ws.rows(project, "good", "tick") == {(at,): 1 for at in (1, 2, 3, 4)}
+
+
+def test_what_has_arrived_of_a_batch_that_waits_is_not_read_again(project: Project, drop: Path, visits: Path):
+    """Its files may be archived or changed meanwhile."""
+    pipeline = ws.published(project, OPTIONAL + BESIDE)
+    ws.run(pipeline)
+    ws.write(visits, "visits_2.csv", ["id", "2"])
+    broken(drop, pipeline, "seed")
+    (visits / "visits_2.csv").unlink()
+    ws.write(visits, "visits_1.csv", ["id", "9"])
+    ws.write(visits, "visits_3.csv", ["id", "3"])
+    ended = ws.run(pipeline)
+    assert (ended.outcome, ws.output(ended, "plan")["steps"][0]["key"]) == ("partial", "customers"), ws.error_of(ended)
+    assert visited(project) == {1, 2, 3}
+    ws.write(drop, "customers_2.csv", ["id", "8"])
+    assert ws.run(pipeline).outcome == "clean"
+    assert ws.rows(project, "visits", "id") == {(1,): 1, (2,): 1, (3,): 1}
+
+
+def test_a_retry_brings_no_older_rows_back(project: Project, drop: Path, visits: Path):
+    """What it was to read once more was read by another run; beside it nothing was to be read."""
+    merged = (OPTIONAL + BESIDE).replace("dataset: orders}", "dataset: orders, mode: merge, key: [id]}")
+    pipeline = ws.published(project, merged)
+    ws.run(pipeline)
+    first = services.start_run(pipeline, actor=ws.ACTOR, files=["orders_1.csv"], again=True)
+    run_step(first.steps.get(key="plan").pk, "tests", may_exit=False)
+    services.cancel_run(first, actor=ws.ACTOR)
+    ws.work()
+    ws.run(pipeline)
+    ws.write(drop, "orders_2.csv", ["id,customer", "1,9"])
+    ws.run(pipeline)
+    with pytest.raises(Conflict, match="Another run has loaded"):
+        services.retry_run(first, actor=ws.ACTOR)
+    assert ws.rows(project, "orders", "customer") == {(9,): 1}
+
+
+def test_a_look_for_new_files_tries_what_waits_once_for_each(project: Project, drop: Path, visits: Path):
+    text = OPTIONAL + BESIDE + JOINED + "schedule: {interval: 60, new_files: true}\n"
+    pipeline = ws.published(project, text)
+    scheduling.enable_schedule(pipeline, actor=ws.ACTOR)
+    ws.run(pipeline)
+    ws.write(drop, "orders_2.csv", ["id,customer", "2,8"])
+    ws.write(visits, "visits_2.csv", ["id", "2"])
+    broken(drop, pipeline)
+    ws.write(visits, "visits_3.csv", ["id", "3"])
+    count = Run.objects.count()
+    for minutes in (2, 4, 6):
+        watching.watch_due(schedules.clock() + timedelta(minutes=minutes))
+        ws.work()
+    assert Run.objects.count() == count + 1
+
+
+@pytest.fixture
+def joined(project: Project, drop: Path, visits: Path) -> Pipeline:
+    """A load of two streams, of which visits may be away; it has loaded both."""
+    text = (TEXT + BESIDE).replace("visits, mode: incremental}}", "visits, mode: incremental}, if_failed: continue}")
+    pipeline = ws.published(project, text + JOINED.replace("JOIN v USING (id)", "UNION ALL SELECT id FROM v"))
+    ws.run(pipeline)
+    return pipeline
+
+
+def test_a_seed_of_only_some_steps_does_not_replace_what_others_have_loaded(project: Project, joined: Pipeline):
+    services.start_run(joined, actor=ws.ACTOR, mode="seed", only=["orders_kept"])
+    ws.work()
+    assert ws.failure(ws.run(joined))["code"] == "seed_overtaken"
+    assert ws.rows(project, "met", "id") == {(1,): 2}
+    assert ws.run(joined, "seed").outcome == "clean"
+    assert ws.rows(project, "met", "id") == {(1,): 2}
+
+
+@pytest.mark.all
+def test_a_repair_of_a_seed_without_one_of_two_streams_replaces_nothing(
+    project: Project, joined: Pipeline, visits: Path
+):
+    away = visits.rename(visits.with_name("away"))
+    ws.run(joined, "seed")
+    away.rename(visits)
+    ws.run(joined)
+    assert ws.failure(ws.run(joined, "repair"))["code"] == "seed_overtaken"
+    assert ws.rows(project, "met", "id") == {(1,): 2}
 
 
 def test_files_that_are_read_once_more_are_not_forgotten_where_they_were_skipped(project: Project, drop: Path):
