@@ -102,9 +102,11 @@ def refused(
     """What is wrong with which field, beside the form that the browser still holds."""
     named = {each.name: each.title for each in fields_of(kind.Params)} | {"slug": "Name", "title": "Title"}
     named |= {"streams": "Streams"}
+    if kind.Settings is not None:
+        named |= {f"settings.{each.name}": each.title for each in fields_of(kind.Settings)}
     named |= {"expires_on": "Secrets expire on", "check_every": "Test it every"}
     faults = [
-        (path, named.get(path.partition(".")[0], path), text.removeprefix("Value error, "))
+        (path, named.get(path) or named.get(path.partition(".")[0], path), text.removeprefix("Value error, "))
         for path, texts in error.fields.items()
         for text in texts
     ]

@@ -124,7 +124,7 @@ def test_how_files_are_read_is_changed_before_it_is_stored(client: Client, tmp_p
     given = {"chosen-0": "sums", "settings-0": unescape(found[1]), "0-param-header": "on", "0-param-encoding": "utf-8"}
     given |= {"0-param-quote": '"', "0-param-escape": '"', "0-param-skip": "0", "0-param-decimal_separator": "."}
     wrong = said(client.post(address, {**draft, **given, "0-param-delimiter": "ab", "do": "again", "at": "0"}))
-    assert "settings.delimiter" in wrong
+    assert "<strong>Delimiter</strong>: " in wrong
     given["0-param-delimiter"] = ";"
     again = client.post(address, {**draft, **given, "do": "again", "at": "0"})
     assert again.headers["HX-Retarget"] == "#stream-0"
