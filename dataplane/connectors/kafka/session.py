@@ -209,7 +209,8 @@ class Session:
             yield
         except kafka.KafkaException as error:
             self._hear()
-            raise faults.explained(self._failure or error.args[0], self._params, self._seconds) from error
+            heard = self._failure if faults.passes(error.args[0]) else None
+            raise faults.explained(heard or error.args[0], self._params, self._seconds) from error
 
 
 class _Silent:

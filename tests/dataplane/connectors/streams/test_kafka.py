@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from dataplane.connectors import registry
 from dataplane.connectors.base import Connector, Mark, StreamConfig
@@ -175,6 +175,17 @@ def test_a_server_whose_certificate_is_wrong_keeps_nobody_from_the_others(
             with connector.session(hurried=True) as broker:
                 assert broker.names() == [topic]
         assert failed(build(wrong[0], topic, tls=True, certificate=trusted)) == ("authenticate", "tls")
+
+
+def test_what_went_wrong_before_explains_only_that_nothing_came(servers: list[str], topic: str):
+    told: list[str] = []
+    with closing(Kafka(build(servers, topic).params).broker(hurried=True)) as broker:
+        broker._noted(KafkaError(KafkaError._SSL, "ssl://other:9092/bootstrap: no"))
+        for code in (KafkaError._TIMED_OUT, KafkaError.TOPIC_AUTHORIZATION_FAILED):
+            with pytest.raises(ManifoldError) as refused, broker._told():
+                raise KafkaException(KafkaError(code, "refused"))
+            told.append(refused.value.code)
+    assert told == ["tls", "permission_denied"]
 
 
 def test_what_does_not_fit_is_set_aside_with_partition_and_offset(servers: list[str], topic: str, send: Send):
