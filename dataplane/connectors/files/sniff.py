@@ -32,6 +32,7 @@ from dataplane.connectors.files.layouts import (
 from dataplane.connectors.files.markup import sampled
 from dataplane.connectors.files.settings import FileSettings, Format
 from dataplane.connectors.files.sheet_types import placed, seen
+from dataplane.errors import DataError
 
 _TAIL = 1 << 19
 _SAMPLE_ROWS = 50_000
@@ -122,13 +123,24 @@ def _json(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_
     return found
 
 
+def _decoded(path: str, first: bytes, encoding: str) -> str:
+    try:
+        return text_of(first, encoding)
+    except UnicodeError as error:
+        raise DataError(
+            f"{path} cannot be read as {encoding}: {error}. Choose the encoding that its sender wrote it in.",
+            code="encoding",
+            evidence={"file": path, "encoding": encoding},
+        ) from error
+
+
 def _delimited(
     connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_: Format, declared: FileSettings | None
 ) -> Sniffed:
     first = head(files[0])
     given = declared.model_dump(include=set(DIALECT & declared.model_fields_set)) if declared is not None else {}
     encoding = given.get("encoding") or encoding_of(first)
-    text = text_of(first, encoding)
+    text = _decoded(files[0].path, first, encoding)
     if not text.strip():
         raise empty(files[0].path)
     whole = compression_of(files[0].absolute) == "none" and len(first) >= files[0].size
@@ -136,6 +148,12 @@ def _delimited(
     alike = {name: getattr(dialect, name) for name in DIALECT - {"encoding"}}
     settings = FileSettings(**{"pattern": ("*",), "format": format_, "encoding": encoding, **alike, **given})
     names = header_of(text, settings)
+    if not names:
+        raise DataError(
+            f"{files[0].path} ends within the {settings.skip} lines that are skipped at its beginning. Skip fewer.",
+            code="nothing_left",
+            evidence={"file": files[0].path, "skip": settings.skip},
+        )
     if not settings.header:
         width = len(names) if given else dialect.width
         names = [f"column{position}" for position in range(max(width, 1))]

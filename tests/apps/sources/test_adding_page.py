@@ -126,6 +126,9 @@ def test_how_files_are_read_is_changed_before_it_is_stored(client: Client, tmp_p
     wrong = said(client.post(address, {**draft, **given, "0-param-delimiter": "ab", "do": "again", "at": "0"}))
     assert "<strong>Delimiter</strong>: " in wrong
     given["0-param-delimiter"] = ";"
+    for name, value, words in (("encoding", "utf-16", "cannot be read as utf-16"), ("skip", "10", "Skip fewer")):
+        answer = client.post(address, {**draft, **given, f"0-param-{name}": value, "do": "again", "at": "0"})
+        assert answer.status_code < 500 and words in said(answer)
     again = client.post(address, {**draft, **given, "do": "again", "at": "0"})
     assert again.headers["HX-Retarget"] == "#stream-0"
     assert 'value="amount,net"' in said(again) and 'name="found-0-1" value="DOUBLE"' in said(again)
