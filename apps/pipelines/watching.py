@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import structlog
+from django.db.models import Max
 
 from apps.audit.context import acting
 from apps.audit.ticks import one_by_one, tick
@@ -81,7 +82,7 @@ def _anything_new(pipeline: Pipeline) -> bool:
         sources.record_touched(survey.streams[key], each.touched)
     held = _held(survey)
     return any(
-        each.window is not None and not (key in held and _seen(survey.streams[key], each.window.files))
+        each.window is not None and not (key in held and _tried(pipeline, survey.streams[key], each.window.files))
         for key, each in planned.items()
     )
 
@@ -93,7 +94,10 @@ def _held(survey: Survey) -> set[str]:
     return {*survey.held, *(key for key, each in survey.repeated().items() if each.state != "done")}
 
 
-def _seen(stream: Stream, files: Iterable[FileRef]) -> bool:
-    """Whether all of these files were there when a run was planned: it has tried what they wait for."""
+def _tried(pipeline: Pipeline, stream: Stream, files: Iterable[FileRef]) -> bool:
+    """Whether all of these files were there when a run of the pipeline ended: it has tried what they wait for."""
     paths = {each.path for each in files}
-    return SourceFile.objects.filter(stream=stream, path__in=paths).count() == len(paths)
+    runs = pipeline.runs.filter(state="succeeded", only=[])
+    ended = runs.aggregate(last=Max("finished_at"))["last"]
+    seen = SourceFile.objects.filter(stream=stream, path__in=paths, first_seen_at__lte=ended)
+    return ended is not None and seen.count() == len(paths)

@@ -14,6 +14,8 @@ from apps.pipelines.execution.steps import run_step
 from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.pages import board
 from apps.snapshots.models import Dataset
+from apps.sources import services as sources
+from apps.sources.models import Source
 from tests.apps.pipelines import workshop as ws
 from tests.apps.pipelines.ticks import BRANCH, HEAD, KEPT, adding, tables
 
@@ -377,6 +379,11 @@ def test_a_look_for_new_files_tries_what_waits_once_for_each(project: Project, d
         watching.watch_due(schedules.clock() + timedelta(minutes=minutes))
         ws.work()
     assert Run.objects.count() == count + 1
+    ws.write(visits, "visits_4.csv", ["id", "4"])
+    # Somebody else has come upon it, but no run of this pipeline has.
+    sources.discover_streams(Source.objects.get(slug="visits"), actor=ws.ACTOR)
+    watching.watch_due(schedules.clock() + timedelta(minutes=8))
+    assert Run.objects.count() == count + 2
 
 
 @pytest.fixture
