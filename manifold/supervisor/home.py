@@ -16,6 +16,7 @@ import json
 import os
 import secrets
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,12 @@ class Home:
     def shared() -> list[tuple[Path, Path]]:
         """The folders of root's PostgreSQL data on this machine, each with the data folder it was made for; to root."""
         signed = sorted(SHARED.glob("*/home")) if os.access(SHARED, os.R_OK | os.W_OK) else []
-        return [(each.parent, Path(each.read_text(encoding="utf-8").strip())) for each in signed]
+        found = []
+        for each in signed:
+            # Whoever removes one meanwhile has taken its sign along.
+            with suppress(FileNotFoundError):
+                found.append((each.parent, Path(each.read_text(encoding="utf-8").strip())))
+        return found
 
     def secret(self, name: str, *, make: bool = True) -> str:
         """A secret that lasts as long as the folder; generated at the first call."""
