@@ -279,7 +279,10 @@ def _again(survey: Survey, fresh: Reading, answer: Answer) -> Reading:
 
 
 def _bounds_now(survey: Survey, key: str, window: Window, answer: Answer) -> dict[str, Any] | None:
-    """An unfinished window with its files as they are now: ignored ones leave it, vanished ones are an error."""
+    """An unfinished window with its files as they are now: ignored ones leave it, vanished ones are an error.
+
+    first: how they were when they were read, which a load may have taken.
+    """
     bounds: dict[str, Any] = window.bounds
     if not bounds.get("files") or window.state == "done" or key in survey.reused or answer.planned is None:
         return bounds
@@ -294,7 +297,10 @@ def _bounds_now(survey: Survey, key: str, window: Window, answer: Answer) -> dic
             evidence={"step": key, "stream": window.stream, "files": missing[:100]},
             suggestions=[Suggestion("ignore_files", "Ignore these files", "The run goes on without them.", True)],
         )
-    return Bounds("files", files=tuple(there[path] for path in wanted)).as_json() if wanted else None
+    if not wanted:
+        return None
+    first = {} if window.rows is None else {"first": bounds.get("first", bounds["files"])}
+    return {**Bounds("files", files=tuple(there[path] for path in wanted)).as_json(), **first}
 
 
 def _verified(survey: Survey, fresh: tuple[Reading, ...], answers: dict[str, Answer]) -> Plan:

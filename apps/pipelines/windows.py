@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from apps.pipelines.graph import PLAN, Graph, Node
-from apps.pipelines.models import Backfill, Run, Window
+from apps.pipelines.models import Backfill, Run, StepRun, Window
 from apps.sources.models import Stream
 from dataplane.connectors.base import FileRef, Mark, Span
 from dataplane.connectors.base import Window as Bounds
@@ -196,6 +196,23 @@ def seen_before(window: Window) -> dict[str, Any]:
         return {"seen": None, "hashed": None}
     seen = found.seen or ("" if found.boundary_rows == 0 else None)
     return {"seen": seen, "hashed": found.bounds.get("hashed")}
+
+
+def loaded_in_part(window: Window, graph: Graph) -> bool:
+    """Whether a load has taken the rows of a window, which is read once more for others."""
+    loads = StepRun.objects.filter(run__batch=window.batch, kind="load", state="succeeded")
+    loads = loads.filter(output__status__in=["loaded", "already_done"])
+    # One that is called otherwise by now may have been any.
+    return loads.exclude(key__in=set(graph.nodes).difference(graph.loads_fed_by(window.step_key))).exists()
+
+
+def held(window: Window, graph: Graph) -> dict[str, Any] | None:
+    """What a window along a cursor remembers of its own end, where a load has taken its rows: no other reads more."""
+    since = window.bounds.get("seen_from")
+    if since is None or window.boundary_rows is None or not loaded_in_part(window, graph):
+        return None
+    hashed = window.bounds.get("hashed")
+    return {"seen": window.seen, "hashed": hashed, "since": since, "rows": window.boundary_rows}
 
 
 def to_read(window: Window) -> dict[str, Any]:

@@ -3,19 +3,22 @@
 A cursor's last value may belong to rows that came after the last read, so every window begins at the mark itself (or
 earlier, by the lookback). What was read before is known as a multiset of row hashes; it is taken out of the part of the
 rows at or below the mark, and only there, so the bulk costs nothing.
+
+A window that is read once more although a load has taken its rows (another has not) gives that other one the same rows:
+what has come to its end since is left to the next window, which brings it to both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import duckdb
 
 from dataplane.connectors.base import Column, Window
 from dataplane.engine import PARQUET, flush, write_parquet
-from dataplane.errors import ConfigurationError
+from dataplane.errors import ConfigurationError, DataError
 from dataplane.failures import duckdb_errors
 from dataplane.relations import identifier, literal, path_list
 from dataplane.steps.base import StagedFile, StepContext
@@ -63,13 +66,58 @@ def write(
 ) -> tuple[tuple[StagedFile, ...], dict[str, Any]]:
     """Stage the rows of a window that were not read before. Returns the files, and the facts for the next window.
 
-    `known` counts the rows that were read before and are left out.
+    `known` counts the rows that are left out: they were read before, or are left to the next window.
 
     `extras["seen"]` is the previous window's file of hashes below the storage root, or empty when it found no row
     there; None is no memory at all, and nothing at or below the mark is taken. `extras["hashed"]` has the columns that
-    it was made of (None: those of now), `extras["stream"]` the lookback.
+    it was made of (None: those of now), `extras["stream"]` the lookback. `extras["held"]` is there where a load has
+    taken the window's rows before: `seen` and `hashed` of that read itself, `since` (from where on it remembers) and
+    `rows` (how many).
     """
     query = f"SELECT * FROM ({query}) WHERE {cursor.sql} IS NOT NULL"
+    if context.extras.get("held") is None:
+        return _written(context, connection, query, cursor)
+    whole = write_parquet(connection, query, storage=context.storage, folder=context.output, name="whole", split=True)
+    if not whole:
+        return _written(context, connection, query, cursor)
+    query = _as_before(context, connection, [each.path for each in whole], cursor)
+    cursor = replace(cursor, start=context.extras["held"]["since"])
+    files, facts = _written(context, connection, query, cursor)
+    for each in whole:
+        context.storage.remove(each.path)
+    left = sum(each.rows for each in whole) - sum(each.rows for each in files)
+    return files, {**facts, "known": left}
+
+
+def _as_before(context: StepContext, connection: duckdb.DuckDBPyConnection, paths: list[str], cursor: Cursor) -> str:
+    """The rows of a window that was read before, as a query, without those that have come to its end since.
+
+    Where there are no more than there were, others in the place of some are the same rows, mended. Raises DataError
+    where nobody can tell any more which have come.
+    """
+    held = context.extras["held"]
+    rows, at_the_end = _parquet(context, paths), f"{cursor.sql} >= {cursor.value(held['since'])}"
+    with duckdb_errors():
+        found = connection.execute(f"SELECT count(*) FROM {rows} WHERE {at_the_end}").fetchone()
+    there = found[0] if found else 0
+    if there <= held["rows"]:
+        return f"SELECT * FROM {rows}"
+    gone = set(held["hashed"] or ()).difference(each.name for each in cursor.columns)
+    if gone:
+        raise DataError(
+            f"{there - held['rows']:,} rows have come to the end of what was read and is loaded in part, and without "
+            f"the column {', '.join(sorted(gone))} they cannot be told from the others. Let the step read it again, or "
+            "read everything again with mode seed.",
+            code="closed_window_differs",
+            evidence={"columns": sorted(gone), "rows_there": there, "rows_read": held["rows"]},
+        )
+    same = _compared(context, cursor, f"(SELECT * FROM {rows} WHERE {at_the_end})", held, "<=")
+    return f"SELECT * FROM {rows} WHERE NOT ({at_the_end}) UNION ALL {same}"
+
+
+def _written(
+    context: StepContext, connection: duckdb.DuckDBPyConnection, query: str, cursor: Cursor
+) -> tuple[tuple[StagedFile, ...], dict[str, Any]]:
     if cursor.lower is None:
         files = write_parquet(
             connection, query, storage=context.storage, folder=context.output, name="rows", split=True
@@ -124,17 +172,23 @@ def _late(
     """Of the rows at or below the mark, those that the previous windows did not have."""
     if not again or seen is None:
         return ()
+    memory = {"seen": seen, "hashed": context.extras.get("hashed")}
+    query = _compared(context, cursor, _parquet(context, again), memory, ">")
+    return write_parquet(connection, query, storage=context.storage, folder=context.output, name="late")
+
+
+def _compared(context: StepContext, cursor: Cursor, rows: str, memory: dict[str, Any], sign: Literal["<=", ">"]) -> str:
+    """Those of some rows that a memory of earlier ones holds (`<=`), or those that it does not (`>`), as a query."""
+    seen, hashed = memory["seen"], memory["hashed"]
     nothing = "(SELECT NULL::VARCHAR AS hash, 0 AS count WHERE false)"
     known = f"SELECT hash AS __known, count AS __times FROM {_parquet(context, [seen]) if seen else nothing}"
-    hashed = context.extras.get("hashed")
     columns = [each for each in cursor.columns if hashed is None or each.name in hashed]
-    query = (
+    return (
         f"SELECT * EXCLUDE (__hash, __n, __known, __times) FROM ("
         f"SELECT *, row_number() OVER (PARTITION BY __hash) AS __n FROM ("
-        f"SELECT *, {row_hash(columns)} AS __hash FROM {_parquet(context, again)})) "
-        f"LEFT JOIN ({known}) ON __known = __hash WHERE __n > coalesce(__times, 0)"
+        f"SELECT *, {row_hash(columns)} AS __hash FROM {rows})) "
+        f"LEFT JOIN ({known}) ON __known = __hash WHERE __n {sign} coalesce(__times, 0)"
     )
-    return write_parquet(connection, query, storage=context.storage, folder=context.output, name="late")
 
 
 def _remember(

@@ -54,9 +54,10 @@ class Staging:
 
 
 class ExtractStep(StepKind):
-    """Needs `extras`: connector (an instance), stream (StreamConfig), window (Window or None), seen (see `boundary`),
-    positions (False: no check will ask in which line of its file a row stands), loaded (True: a dataset takes the files
-    as they are, so they are hashed while they are flushed), passed (told of each part that is staged, by name).
+    """Needs `extras`: connector (an instance), stream (StreamConfig), window (Window or None), seen and held (see
+    `boundary`), positions (False: no check will ask in which line of its file a row stands), loaded (True: a dataset
+    takes the files as they are, so they are hashed while they are flushed), passed (told of each part that is staged,
+    by name).
 
     Facts: files (what was read, with digest and rows); of messages settled (the window as it was read); of a cursor
     seen, boundary_rows, seen_from and hashed (for the next window), late and known (rows at or before the mark that

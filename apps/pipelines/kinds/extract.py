@@ -39,6 +39,7 @@ class ExtractAdapter(KindAdapter):
         if window is not None:
             bounds = _without(w.to_read(window), asking.ignored_files(stream))
             extras |= w.seen_before(window)
+            extras["held"] = w.held(window, w.graph_of(run))
         extras["window"] = Bounds.from_json(bounds) if bounds else None
         return new_context(step, {}, extras), spec
 
@@ -59,10 +60,14 @@ class ExtractAdapter(KindAdapter):
         if spec.mode == "incremental":
             window = w.taken_up(run).get(step.key)
             if window is not None:
-                facts = result.facts
+                facts, there = result.facts, rows + rejected
                 seen, count = facts.get("seen"), facts.get("boundary_rows")
-                bounds = _as_read(window.bounds, facts)
-                w.staged(window, bounds, rows=rows + rejected, seen=seen, boundary_rows=count)
+                in_part = window.rows is not None and w.loaded_in_part(window, w.graph_of(run))
+                if in_part and window.bounds["kind"] == "cursor":
+                    # What has come into its midst is not in all of its datasets: a comparison is to find it.
+                    there = min(there, window.rows or 0)
+                bounds = _as_read(window.bounds, facts, in_part=in_part)
+                w.staged(window, bounds, rows=there, seen=seen, boundary_rows=count)
         if result.facts.get("files"):
             sources.record_read(planning.stream_of(spec, run.project_id, step.key), result.facts["files"])
         output = {"rows": rows, "rejected": rejected, "known": known, "bytes": result.facts.get("bytes", 0)}
@@ -88,16 +93,23 @@ def _without(bounds: dict[str, Any], ignored: frozenset[str]) -> dict[str, Any] 
     return {"kind": "files", "files": files} if files else None
 
 
-def _as_read(bounds: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+def _as_read(bounds: dict[str, Any], facts: dict[str, Any], *, in_part: bool) -> dict[str, Any]:
     """A window's bounds as it was read.
 
-    A file that was ignored since the plan is not among them, so that it may be taken in again; of a cursor it is kept
-    from where on its rows are known, and how many came late; spans of messages end where a limit was reached.
+    A file that was ignored since the plan is not among them, so that it may be taken in again; one that is not what a
+    load has taken of it stays as that was, so that it counts as changed. Of a cursor it is kept from where on its rows
+    are known, and how many came late; spans of messages end where a limit was reached.
     """
     if bounds["kind"] == "offsets":
         return dict(facts["settled"])
     if bounds["kind"] != "files":
         return {**bounds, **{name: facts.get(name) for name in ("seen_from", "hashed", "late")}}
     digests = {each["path"]: each["digest"] for each in facts["files"]}
-    read = [each for each in bounds["files"] if each["path"] in digests]
-    return {"kind": "files", "files": [{**each, "digest": digests[each["path"]]} for each in read]}
+    read = [{**each, "digest": digests[each["path"]]} for each in bounds["files"] if each["path"] in digests]
+    if not in_part:
+        return {"kind": "files", "files": read}
+    first = {each["path"]: each for each in bounds.get("first", ())}
+    kept = [first.get(each["path"], each) for each in read]
+    # The same bytes with another time are the same file, as it is now.
+    files = [now if then.get("digest") == now["digest"] else then for then, now in zip(kept, read, strict=True)]
+    return {"kind": "files", "files": files, "first": list(first.values())}

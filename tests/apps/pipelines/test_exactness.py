@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,10 @@ from tests.apps.pipelines.ticks import BRANCH, HEAD, KEPT, Add, adding, tables
 MARKS = """
   marks: {extract: {source: db, stream: public.marks, mode: incremental}, if_failed: continue}
   marked: {load: {input: marks, dataset: marked}}
+"""
+SECOND = """
+  again: {sql: {inputs: {t: ticks}, query: FROM t}}
+  second: {load: {input: again, dataset: second}}
 """
 
 
@@ -114,6 +119,73 @@ def test_a_repair_does_not_double_rows_that_a_later_window_has_taken(project: Pr
     assert ws.rows(project, "good") == {(1, 1): 1, (2, 5): 1, (3, 3): 1}
     ws.run(pipeline, "seed")
     assert ws.rows(project, "good") == {(1, 1): 1, (2, 5): 1, (2, 20): 1, (3, 3): 1}
+
+
+def test_a_row_at_the_end_of_a_window_between_its_two_loads_reaches_both(project: Project, add: Add):
+    pipeline = ws.published(project, HEAD + KEPT + SECOND)
+    add((1, 10))
+    ws.run(pipeline)
+    add((2, 20))
+    ws.run_cut_off(pipeline, "second")
+    assert ws.rows(project, "kept", "value") == {(10,): 1, (20,): 1}
+    add((2, 21))
+    assert ws.run(pipeline).mode == "repair"
+    both(project, "second", 10, 20, 21)
+    add((2, 20), (3, 30))
+    ws.run(pipeline)
+    both(project, "second", 10, 20, 20, 21, 30)
+    assert ws.run(pipeline, "repair").state == "skipped"
+
+
+@pytest.mark.parametrize("lookback", [0, pytest.param(2, marks=pytest.mark.all)])
+def test_a_row_at_the_end_of_a_window_that_is_repaired_reaches_both(
+    project: Project, add: Add, source: Source, postgres_url: str, lookback: int
+):
+    ws.cursor(source, "public.ticks", "tick", lookback=lookback)
+    pipeline = ws.published(project, HEAD + KEPT + BRANCH)
+    add((1, 10))
+    ws.run(pipeline)
+    add((2, -1), (5, 30))
+    assert ws.run(pipeline).outcome == "partial"
+    ws.execute(postgres_url, "UPDATE ticks SET value = 20 WHERE tick = 2")
+    add((5, 31), (5 - lookback, 32))
+    assert ws.run(pipeline, "repair").outcome == "clean"
+    assert ws.rows(project, "kept", "value") == {(each,): 1 for each in (10, -1, 30, 31, 32)}
+    assert ws.rows(project, "good", "value") == {(each,): 1 for each in (10, 20, 30, 31, 32)}
+    assert ws.run(pipeline, "repair").state == "skipped"
+
+
+@pytest.mark.all
+def test_a_mended_row_and_a_new_one_at_the_end_of_a_window_are_both_loaded(
+    project: Project, add: Add, postgres_url: str
+):
+    """Nobody can tell which of the two it is that had been read, so both are read as new ones."""
+    pipeline = ws.published(project, HEAD + KEPT + BRANCH)
+    add((1, -1))
+    assert ws.run(pipeline).outcome == "partial"
+    ws.execute(postgres_url, "UPDATE ticks SET value = 1")
+    add((1, 2))
+    assert ws.run(pipeline, "repair").outcome == "clean"
+    assert ws.rows(project, "kept", "value") == {(each,): 1 for each in (-1, 1, 2)}
+    assert ws.rows(project, "good", "value") == {(each,): 1 for each in (1, 2)}
+    assert ws.run(pipeline, "repair").state == "skipped"
+
+
+@pytest.mark.all
+def test_a_row_in_the_midst_of_a_window_between_its_two_loads_is_noticed(project: Project, add: Add):
+    pipeline = ws.published(project, HEAD + KEPT + SECOND)
+    add((1, 10), (5, 50))
+    ws.run_cut_off(pipeline, "second")
+    add((3, 30))
+    ws.run(pipeline)
+    assert ws.failure(ws.run(pipeline, "repair"))["code"] == "closed_window_differs"
+    ws.run(pipeline, "seed")
+    both(project, "second", 10, 30, 50)
+
+
+def both(project: Project, other: str, *values: int) -> None:
+    for each in ("kept", other):
+        assert ws.rows(project, each, "value") == Counter((value,) for value in values), each
 
 
 def test_rows_at_a_mark_where_nothing_was_found_are_not_lost(project: Project, add: Add, postgres_url: str):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from apps.accounts.models import Project
-from apps.pipelines import services
+from apps.pipelines import filestates, services
 from apps.sources.models import Source
 from tests.apps.pipelines import workshop as ws
 from tests.apps.pipelines.ticks import HEAD, Add, adding, tables
@@ -105,3 +105,52 @@ def test_files_that_have_changed_are_read_again(project: Project, workshop: Path
     assert pipeline.runs.get(trigger="follow_up").state == "succeeded"
     assert {(a, int(b)) for a, b in ws.rows(project, "kept", "id, amount")} == {(1, 10), (2, 21), (3, 30)}
     assert ws.run(pipeline, "repair").state == "skipped"
+
+
+TWICE = """
+manifold: 1
+pipeline: sales
+steps:
+  sales: {extract: {source: drop, stream: sales, mode: incremental}}
+  kept: {load: {input: sales, dataset: kept, mode: merge, key: [id]}}
+  again: {sql: {inputs: {s: sales}, query: FROM s}}
+  second: {load: {input: again, dataset: second, mode: merge, key: [id]}}
+"""
+
+
+def test_a_file_that_is_corrected_between_its_two_loads_reaches_both(project: Project, workshop: Path):
+    ws.write(workshop, "sales_1.csv", ["id,n", "1,1"])
+    ws.files_source(project, workshop)
+    pipeline = ws.published(project, TWICE)
+    ws.run_cut_off(pipeline, "second")
+    ws.write(workshop, "sales_1.csv", ["id,n", "1,1", "2,2"])
+    ws.run_cut_off(pipeline, "second")
+    ws.write(workshop, "sales_1.csv", ["id,n", "1,1", "2,2", "3,3"])
+    assert ws.run(pipeline).state == "succeeded"
+    assert ws.rows(project, "kept", "id") == {(1,): 1}
+    assert ws.rows(project, "second", "id") == {(1,): 1, (2,): 1, (3,): 1}
+    assert [each.state for each in filestates.of_pipeline(pipeline, limit=9)] == ["changed"]
+    assert ws.run(pipeline, "repair").state == "succeeded"
+    assert ws.rows(project, "kept", "id") == ws.rows(project, "second", "id") == {(1,): 1, (2,): 1, (3,): 1}
+    assert ws.run(pipeline, "repair").state == "skipped"
+
+
+@pytest.mark.all
+def test_a_file_that_is_corrected_between_two_loads_that_add_is_noticed(project: Project, workshop: Path):
+    """One that is as it was again is none."""
+    ws.write(workshop, "sales_1.csv", ["id,n", "1,1"])
+    ws.files_source(project, workshop)
+    pipeline = ws.published(project, TWICE.replace(", mode: merge, key: [id]", ""))
+    ws.run_cut_off(pipeline, "second")
+    ws.write(workshop, "sales_1.csv", ["id,n", "1,2"])
+    ws.run_cut_off(pipeline, "second")
+    ws.write(workshop, "sales_1.csv", ["id,n", "1,1"])
+    ws.run_cut_off(pipeline, "second")
+    assert ws.run(pipeline, "repair").state == "succeeded"
+    assert ws.run(pipeline, "repair").state == "skipped"
+
+    ws.write(workshop, "sales_2.csv", ["id,n", "2,2"])
+    ws.run_cut_off(pipeline, "second")
+    ws.write(workshop, "sales_2.csv", ["id,n", "2,3"])
+    assert ws.run(pipeline).state == "succeeded"
+    assert ws.failure(ws.run(pipeline, "repair"))["code"] == "closed_window_differs"

@@ -28,7 +28,7 @@ from dataplane.connectors.base import (
     StreamInfo,
     Window,
 )
-from dataplane.errors import ConfigurationError
+from dataplane.errors import ConfigurationError, DataError
 from dataplane.relations import literal
 from dataplane.steps.base import StepResult
 from dataplane.steps.extract import ExtractSpec, ExtractStep
@@ -84,10 +84,16 @@ class TableSource(Connector):
 
 
 def read(
-    root: Path, source: TableSource, window: Window, *, seen: str | None = None, lookback: float = 0
+    root: Path,
+    source: TableSource,
+    window: Window,
+    *,
+    seen: str | None = None,
+    lookback: float = 0,
+    held: dict[str, Any] | None = None,
 ) -> StepResult:
     stream = StreamConfig("t", cursor="moment", lookback=lookback)
-    step = context(root, connector=source, stream=stream, window=window, seen=seen)
+    step = context(root, connector=source, stream=stream, window=window, seen=seen, held=held)
     return ExtractStep.run(step, ExtractSpec(source="s", stream="t", mode="incremental"))
 
 
@@ -172,6 +178,53 @@ def test_a_window_read_again_stages_the_same_rows(tmp_path):
     window = Window("cursor", column="moment", lower="2", upper="3", reread_from="2")
     again = [sorted(rows(tmp_path, read(tmp_path, source, window, seen=first.facts["seen"]))) for _ in range(2)]
     assert again[0] == again[1] == [(2, "late"), (3, "c")]
+
+
+def held_of(result: StepResult) -> dict[str, Any]:
+    """What a window remembers that a load has taken."""
+    facts = result.facts
+    memory = {"seen": facts["seen"] or "", "hashed": facts["hashed"]}
+    return {**memory, "since": facts["seen_from"], "rows": facts["boundary_rows"]}
+
+
+@examples(5, 40)
+def test_a_window_that_is_loaded_in_part_is_read_as_before(tmp_path, examples):
+    """What has come to its end since is left to the next window, which brings it to all."""
+
+    def check(batches: Any, lookback: int, type_: str) -> None:
+        source = TableSource(type_)
+        first, late, *_ = batches
+        source.rows = [(text_of(type_, tick), text) for tick, text in [(0, "a"), *first]]
+        upper = max([0, *(tick for tick, _ in first)])
+        window = Window("cursor", column="moment", upper=text_of(type_, upper))
+        before = read(tmp_path, source, window, lookback=lookback)
+        floor = max(upper - lookback, 0)
+        source.rows += [(text_of(type_, min(floor + tick, upper)), text) for tick, text in late]
+        again = read(tmp_path, source, window, lookback=lookback, held=held_of(before))
+        assert Counter(rows(tmp_path, again)) == Counter(rows(tmp_path, before))
+        assert again.facts["known"] == len(late)
+        assert again.facts["boundary_rows"] == before.facts["boundary_rows"]
+        window = Window(
+            "cursor", column="moment", lower=window.upper, upper=window.upper, reread_from=text_of(type_, floor)
+        )
+        after = read(tmp_path, source, window, seen=again.facts["seen"] or "", lookback=lookback)
+        assert len(rows(tmp_path, after)) == len(late)
+
+    try_out(check, examples, batches=BATCHES, lookback=st.integers(0, 4), type_=TYPES)
+
+
+def test_what_has_come_to_a_window_that_is_loaded_in_part_is_told_by_its_columns(tmp_path):
+    source = TableSource("BIGINT")
+    source.rows = [("1", "a"), ("2", "b")]
+    window = Window("cursor", column="moment", upper="2")
+    held = held_of(read(tmp_path, source, window))
+    held["hashed"] = [*held["hashed"], "gone"]
+    source.rows[1] = ("2", "mended")
+    assert rows(tmp_path, read(tmp_path, source, window, held=held)) == [(1, "a"), (2, "mended")]
+    source.rows.append(("2", "c"))
+    with pytest.raises(DataError, match=r"1 rows have come .* without the column gone") as caught:
+        read(tmp_path, source, window, held=held)
+    assert caught.value.code == "closed_window_differs"
 
 
 def test_rows_without_a_cursor_are_not_read(tmp_path):
