@@ -1,4 +1,4 @@
-"""`make faults N=10000`: campaigns of five hundred kills until there were so many; goes on where it was interrupted.
+"""`make faults N=10000`: campaigns of a hundred kills until there were so many; goes on where it was interrupted.
 
 `python -m tests.faults --one KILLS --seed S` is a single campaign in its own process; it prints its report as JSON.
 """
@@ -19,7 +19,7 @@ from benchmarks import report as bench
 from tests.cluster import ROOT
 from tests.faults.campaign import AGAIN_AT_MOST, LEASE, Report, campaign
 
-AT_A_TIME = 500
+AT_A_TIME = 100
 RESULT = bench.FOLDER / "faults.json"
 UNFINISHED = ROOT / ".manifold-faults.json"
 
@@ -34,7 +34,7 @@ def main() -> None:
         print(json.dumps(asdict(one(asked.one, asked.seed))))
         return
     total = many(asked.kills)
-    print(write(total))
+    print(RESULT.with_suffix(".md").read_text(encoding="utf-8"))
     sys.exit(1 if total.problems else 0)
 
 
@@ -51,11 +51,12 @@ def one(kills: int, seed: int) -> Report:
 
 
 def many(kills: int) -> Report:
-    """Campaigns in processes of their own; what is done is kept in a file until all are."""
+    """Campaigns in processes of their own; what is done is kept in a file until all are, and is the result so far."""
     total = Report(**json.loads(UNFINISHED.read_text())) if UNFINISHED.exists() else Report()
     while total.kills < kills and not total.problems:
         total.add(in_process(min(AT_A_TIME, kills - total.kills), random.randrange(2**31)))
         UNFINISHED.write_text(json.dumps(asdict(total)))
+        write(total, kills)
         print(f"{total.kills} of {kills} kills, {len(total.problems)} problems", flush=True)
     UNFINISHED.unlink(missing_ok=True)
     return total
@@ -67,8 +68,8 @@ def in_process(kills: int, seed: int) -> Report:
     return Report(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def write(total: Report) -> str:
-    """benchmarks/faults.json and faults.md; returns the latter."""
+def write(total: Report, asked: int) -> None:
+    """benchmarks/faults.json and faults.md, as far as it got."""
     again = {f"p{int(share * 100)}": total.percentile(share) for share in (0.5, 0.99)}
     kept = {**asdict(total), "again_after": {"count": len(total.again_after), **again}}
     RESULT.write_text(json.dumps({"machine": bench.machine(), **kept}, indent=2) + "\n", encoding="utf-8")
@@ -77,8 +78,8 @@ def write(total: Report) -> str:
         "",
         ", ".join(f"{key} {value}" for key, value in bench.machine().items()) + ".",
         "",
-        f"{total.kills} kills; {sum(total.runs.values())} runs with {total.steps} steps; {total.lost} times a step was "
-        f"taken from a dead or frozen worker, {total.unstruck} of them without a strike; "
+        f"{total.kills} of {asked} kills; {sum(total.runs.values())} runs with {total.steps} steps; "
+        f"{total.lost} times a step was taken from a dead or frozen worker, {total.unstruck} of them without a strike; "
         f"{len(total.problems)} problems.",
         "",
         "| strike | times |",
@@ -96,7 +97,6 @@ def write(total: Report) -> str:
     lines += ["", *(f"- {each}" for each in total.problems)]
     text = "\n".join(lines).rstrip() + "\n"
     RESULT.with_suffix(".md").write_text(text, encoding="utf-8")
-    return text
 
 
 if __name__ == "__main__":
