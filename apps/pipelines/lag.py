@@ -35,12 +35,14 @@ class Partition:
 class Reader:
     """An extract of a published pipeline. gone: messages of its windows that were gone before they were read.
 
-    waiting_since: when the oldest message that waits was sent, of the partitions in which most do.
+    at_least: more than `behind` may wait, since counting them takes too long. waiting_since: when the oldest message
+    that waits was sent, of the partitions in which most do.
     """
 
     pipeline: str
     step: str
     behind: int = 0
+    at_least: bool = False
     gone: int = 0
     waiting_since: datetime | None = None
     loaded_at: datetime | None = None
@@ -140,6 +142,7 @@ def _behind(
         pipeline,
         step,
         behind=sum(each.behind for each in partitions),
+        at_least=any(each.at_least for each in extents),
         gone=progress.gone,
         loaded_at=last.closed_at if last else None,
         messages_per_s=_rate(last) if last else None,

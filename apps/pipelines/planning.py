@@ -118,6 +118,8 @@ def dry_run(
 ) -> dict[str, Any]:
     """What a run would do, in the shape `plan`. Asks the sources now, and writes nothing. Raises ManifoldError."""
     found = survey(documents.load(version.document), pipeline.pk, pipeline.project_id, mode, only=only, picked=picked)
+    for ask in found.asks.values():
+        ask.connector.hurried = True
     plan = conclude(found, {key: answer(ask) for key, ask in found.asks.items()})
     if stops := drifting.stopped(plan):
         raise stops

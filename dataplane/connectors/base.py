@@ -395,6 +395,8 @@ class Connector(ABC):
     """Whether it tells the columns by some records only: these show what is new, and never what has gone."""
     takes_uploads: ClassVar[bool] = False
     """Whether its sources keep files that are given to them."""
+    hurried: bool = False
+    """Whether a person waits for its plans, which may say less then of how much there is."""
     Params: ClassVar[type[BaseModel]]
     """The parameters' model. A secret field is declared with `secret_field()` and is never shown again once stored."""
     Settings: ClassVar[type[BaseModel] | None] = None

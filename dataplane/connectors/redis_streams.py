@@ -169,10 +169,10 @@ class _Session(ServerSession[RedisParams]):
         lower = number(f"{milliseconds(at)}-0") - 1
         if lower <= extent.before:
             return [extent]
-        return [extent.behind(lower, self._count(stream, extent, lower))]
+        return [self._counted(stream, extent, lower)]
 
-    def _count(self, stream: str, extent: Extent, lower: int) -> int:
-        """How many entries are behind an id. Raises TransientError where somebody waits and it takes long."""
+    def _counted(self, stream: str, extent: Extent, lower: int) -> Extent:
+        """What is behind an id; where somebody waits and it takes long, as many entries as were counted by then."""
         began, behind, before = time.monotonic(), 0, 0
         earlier = self._entries(stream, extent.before, lower, _ALL)
         for found in self._entries(stream, lower, extent.newest, _ALL):
@@ -181,10 +181,10 @@ class _Session(ServerSession[RedisParams]):
                 before += len(others)
             elif (same := self.extents(stream)[0]).given_before == extent.given_before and same.before == extent.before:
                 # All that was there is there still, so what is not before the id is behind it.
-                return (extent.kept or 0) - before
+                return extent.behind(lower, (extent.kept or 0) - before)
             if self._hurried and time.monotonic() - began > COUNT_SECONDS:
-                raise _too_many(stream)
-        return behind
+                return extent.behind(lower, behind, at_least=True)
+        return extent.behind(lower, behind)
 
     def _found(self) -> list[str]:
         found = self._ask(lambda client: list(islice(client.scan_iter(count=1000, _type="STREAM"), _MOST_STREAMS)))
@@ -304,15 +304,6 @@ def _told(error: redis.RedisError, params: RedisParams, stream: str) -> Manifold
             f"The server has no database {params.database}. Correct its number.", code="database_missing"
         )
     return TransientError(f"The server answers: {said[:200]}. It is tried again.", code="server_error")
-
-
-def _too_many(stream: str) -> TransientError:
-    return TransientError(
-        f"The entries of {stream} are counted for more than {COUNT_SECONDS:.0f} seconds, since Redis does not tell how "
-        "many there are from a time on. Wait until the pipeline's first run has ended.",
-        code="answer_timeout",
-        evidence={"stream": stream},
-    )
 
 
 def _too_old() -> ConfigurationError:

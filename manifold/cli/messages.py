@@ -26,7 +26,7 @@ def lag(client: Client, *, slug: str, stream: str, as_json: bool) -> None:
             (
                 each["pipeline"],
                 each["step"],
-                output.amount(each["behind"]),
+                ("at least " if each["at_least"] else "") + output.amount(each["behind"]),
                 output.when(each["waiting_since"]),
                 output.amount(each["gone"]),
                 output.amount(each["messages_per_s"]),

@@ -86,6 +86,7 @@ class ReaderLagShape(Shape):
     pipeline = s.CharField()
     step = s.CharField()
     behind = s.IntegerField(help_text="So many messages wait to be loaded.")
+    at_least = s.BooleanField(help_text="More than `behind` may wait: counting them takes too long.")
     gone = s.IntegerField(help_text="So many were no longer there when they were to be read.")
     waiting_since = s.DateTimeField(
         allow_null=True, help_text="When the oldest of them was sent, of the twenty partitions in which most wait."

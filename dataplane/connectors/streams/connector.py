@@ -66,7 +66,10 @@ class Broker(Protocol):
         """What each partition holds now; ConfigurationError `stream_missing` where there is no such stream."""
 
     def since(self, stream: str, extents: Sequence[Extent], at: datetime) -> list[Extent]:
-        """The same as if nothing before the first message of a moment, or later, were there."""
+        """The same as if nothing before the first message of a moment, or later, were there.
+
+        Where a person waits and counting them takes long, there are at least so many.
+        """
 
     def messages(self, stream: str, spans: dict[str, tuple[int, int]], most: int) -> Iterator[Batch]:
         """The messages of each partition's (lower, upper], `most` in all, those of one partition in their order.
@@ -132,7 +135,7 @@ class StreamConnector(Connector):
         return min(times, default=None)
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
-        with self.session() as broker:
+        with self.session(hurried=self.hurried) as broker:
             extents = broker.extents(stream.name)
             since = self.params.since if mode == "incremental" and not (mark.spans or mark.seed) else None
             extents = broker.since(stream.name, extents, since) if since else extents

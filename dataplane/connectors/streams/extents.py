@@ -18,7 +18,7 @@ class Extent:
     """What a partition holds now: the offset before its oldest message, and that of the newest it was ever given.
 
     given, kept: how many messages it was ever given and how many of them are there, where offsets have gaps of their
-    own, so that a difference of two of them counts nothing.
+    own, so that a difference of two of them counts nothing. at_least: there may be more than `kept`.
     """
 
     partition: str
@@ -26,6 +26,7 @@ class Extent:
     newest: int
     given: int | None = None
     kept: int | None = None
+    at_least: bool = False
 
     @property
     def given_before(self) -> int | None:
@@ -52,9 +53,9 @@ class Extent:
             return max(0, self.given - count)
         return max(0, self.newest - max(lower, self.before))
 
-    def behind(self, lower: int, kept: int | None = None) -> Extent:
+    def behind(self, lower: int, kept: int | None = None, *, at_least: bool = False) -> Extent:
         """The same as if nothing up to an offset were there; `kept` messages are behind it, where that is counted."""
-        return replace(self, before=max(self.before, min(lower, self.newest)), kept=kept)
+        return replace(self, before=max(self.before, min(lower, self.newest)), kept=kept, at_least=at_least)
 
 
 def milliseconds(at: datetime) -> int:
@@ -133,6 +134,7 @@ def planned(
         return Planned(None, f"{stream} has no {which}.", 0, 0, warnings, empty=window)
     first = f"First read, from {since.isoformat()} on: " if since else "" if read else "First read: "
     many = f"1 message of {stream} waits" if rows == 1 else f"{rows:,} messages of {stream} wait"
+    many = f"at least {many}" if any(each.at_least for each in extents) else many
     ends = f", of which a run reads {limits.messages:,} at most" if rows > limits.messages else ""
     reason = f"{first}{many}{ends}."
     return Planned(window, reason, min(rows, limits.messages), None, warnings)

@@ -280,7 +280,31 @@ def test_a_pipeline_that_begins_with_a_time_waits_for_what_came_from_then_on(
     stream = Stream.objects.select_related("source__credential").get()
     (reader,) = lag.lag_of(stream).readers
     assert reader.waiting_since is not None
-    assert (reader.behind, reader.waiting_since.timestamp()) == (2, 2)
+    assert (reader.behind, reader.at_least, reader.waiting_since.timestamp()) == (2, False, 2)
+
+
+def test_of_entries_that_nobody_can_count_in_time_so_many_wait_at_least(
+    project: Project, source: Source, key: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever has begun is told exactly; a dry run shows the plan, and a run counts all of them."""
+    client.delete(key)
+    client.xadd(key, {"n": 1}, id="1-1")
+    begun = ws.published(project, TEXT.format(key=key))
+    ws.run(begun)
+    for n in range(2, 41):
+        client.xadd(key, {"n": n}, id=f"{n}-1")
+    limited(source, begin="time", begin_at="1970-01-01T00:00:00.020Z")
+    later = ws.published(
+        project,
+        TEXT.format(key=key).replace("pipeline: orders", "pipeline: later").replace("dataset: o", "dataset: later-o"),
+    )
+    monkeypatch.setattr(redis_streams, "COUNT_SECONDS", 0)
+    monkeypatch.setattr(redis_streams, "AT_ONCE", 2)
+    stream = Stream.objects.select_related("source__credential").get()
+    told = {each.pipeline: (each.behind, each.at_least) for each in lag.lag_of(stream).readers}
+    assert told == {begun.slug: (39, False), later.slug: (2, True)}
+    assert "on: at least 2 messages" in services.plan_run(later)["mode_reason"]
+    assert "on: 21 messages" in ws.run(later).mode_reason
 
 
 def test_it_begins_with_the_newest_no_second_time_where_a_seed_found_nothing(
