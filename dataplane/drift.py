@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from difflib import SequenceMatcher
 from typing import Any, Literal
 
-from dataplane.connectors.base import Column, StreamConfig
+from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, Suggestion
 
 Kind = Literal["added", "removed", "retyped", "renamed"]

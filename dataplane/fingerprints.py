@@ -13,9 +13,10 @@ from typing import IO
 
 import xxhash
 
-from dataplane.connectors.base import FileRef, SourceFile
 from dataplane.connectors.files.bombs import TooMuch, bomb
 from dataplane.connectors.files.encodings import open_bytes
+from dataplane.connectors.reading import SourceFile
+from dataplane.connectors.windows import FileRef
 from dataplane.errors import DataError, InfrastructureError, Suggestion
 
 # Small enough to stay in a processor's cache between the digest and the count.

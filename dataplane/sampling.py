@@ -11,7 +11,10 @@ from typing import Any
 
 import duckdb
 
-from dataplane.connectors.base import Connector, Mark, Part, Rejected, StreamConfig
+from dataplane.connectors.base import Connector
+from dataplane.connectors.reading import Part, Rejected
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Mark
 from dataplane.engine import connector_instance
 from dataplane.errors import CancelledError, DataError, TransientError
 from dataplane.failures import duckdb_errors, translated

@@ -15,9 +15,11 @@ from apps.pipelines.plans import SEED, Survey
 from apps.sources import services as sources
 from apps.sources.models import SourceFile, Stream
 from dataplane.connectors import slices
-from dataplane.connectors.base import Connector, FileRef, Mark, StreamConfig
-from dataplane.connectors.base import Window as Bounds
+from dataplane.connectors.base import Connector
+from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.slices import Slice
+from dataplane.connectors.windows import FileRef, Mark
+from dataplane.connectors.windows import Window as Bounds
 from dataplane.errors import ConfigurationError
 from dataplane.steps.extract import narrowed
 from dataplane.steps.plan import Ask, Picked, ReadBefore, Verify

@@ -24,8 +24,10 @@ from apps.pipelines.schedule import zone as known_zone
 from apps.pipelines.slicing import Targets
 from apps.pipelines.states import BACKFILL_OPEN, RUN_ACTIVE
 from dataplane.connectors import slices
-from dataplane.connectors.base import Connector, Planned, StreamConfig
+from dataplane.connectors.base import Connector
+from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.slices import Slice
+from dataplane.connectors.windows import Planned
 
 ON_FAILURE = ("stop", "pass_over")
 # Each row count is a question to a database of somebody else's.

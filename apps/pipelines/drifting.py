@@ -14,7 +14,7 @@ from apps.pipelines.plans import Plan
 from apps.sources import services as sources
 from apps.sources.models import Drift, Stream
 from apps.sources.streams import seen_columns
-from dataplane.connectors.base import StreamConfig
+from dataplane.connectors.schema import StreamConfig
 from dataplane.drift import Watch
 from dataplane.errors import ManifoldError
 from dataplane.steps.naming import sources_of

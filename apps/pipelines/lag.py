@@ -14,9 +14,9 @@ from apps.audit.refusals import Conflict
 from apps.pipelines.models import Pipeline, StepRun, Window
 from apps.sources import services as sources
 from apps.sources.models import Source, Stream
-from dataplane.connectors.base import Span
 from dataplane.connectors.streams.connector import Broker, StreamConnector
 from dataplane.connectors.streams.extents import Extent
+from dataplane.connectors.windows import Span
 
 # Each is asked for one message while somebody waits.
 _MOST_PARTITIONS = 20

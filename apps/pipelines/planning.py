@@ -20,8 +20,8 @@ from apps.pipelines.document import Document
 from apps.pipelines.models import Pipeline, PipelineVersion, Run, Window
 from apps.pipelines.plans import SEED, Plan, Survey, conclude, refuse_unknown
 from apps.sources.models import Stream
-from dataplane.connectors.base import FileRef, Mark
 from dataplane.connectors.files.connector import FileConnector
+from dataplane.connectors.windows import FileRef, Mark
 from dataplane.errors import ConfigurationError, DataError, ManifoldError
 from dataplane.steps.plan import Picked, answer
 

@@ -14,8 +14,8 @@ from apps.pipelines.document import Document
 from apps.pipelines.graph import Graph
 from apps.pipelines.models import Window
 from apps.sources.models import Stream
-from dataplane.connectors.base import FileRef
-from dataplane.connectors.base import Window as Bounds
+from dataplane.connectors.windows import FileRef
+from dataplane.connectors.windows import Window as Bounds
 from dataplane.drift import Drift
 from dataplane.errors import ConfigurationError, DataError, Suggestion
 from dataplane.steps.plan import Answer, Ask, Picked

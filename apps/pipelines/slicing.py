@@ -15,7 +15,8 @@ from apps.pipelines import timing
 from apps.pipelines.document import Document
 from apps.pipelines.schedule import Schedule as Definition
 from dataplane.connectors import slices
-from dataplane.connectors.base import Connector, StreamConfig
+from dataplane.connectors.base import Connector
+from dataplane.connectors.schema import StreamConfig
 
 Every = Literal["hour", "day", "week", "month", "schedule", "range"]
 EVERY: tuple[str, ...] = get_args(Every)

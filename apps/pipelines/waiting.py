@@ -7,8 +7,8 @@ from apps.pipelines import document as documents
 from apps.pipelines.models import Pipeline, Window
 from apps.sources import services as sources
 from apps.sources.models import Stream
-from dataplane.connectors.base import Mark
 from dataplane.connectors.files.connector import FileConnector
+from dataplane.connectors.windows import Mark
 from dataplane.errors import ManifoldError
 
 

@@ -19,7 +19,7 @@ from apps.pipelines.plans import Survey
 from apps.pipelines.states import RUN_TERMINAL
 from apps.sources import services as sources
 from apps.sources.models import SourceFile, Stream
-from dataplane.connectors.base import FileRef
+from dataplane.connectors.windows import FileRef
 from dataplane.errors import ManifoldError
 from dataplane.patience import within
 from dataplane.steps.plan import answer

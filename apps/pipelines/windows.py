@@ -19,8 +19,8 @@ from django.db.models.functions import Now
 from apps.pipelines.graph import PLAN, Graph, Node
 from apps.pipelines.models import Backfill, Run, StepRun, Window
 from apps.sources.models import Stream
-from dataplane.connectors.base import FileRef, Mark, Span
-from dataplane.connectors.base import Window as Bounds
+from dataplane.connectors.windows import FileRef, Mark, Span
+from dataplane.connectors.windows import Window as Bounds
 
 OPEN = ("planned", "staged")
 READ = ("done", "failed")

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from dataplane.connectors.base import Connector, secret_names
+from dataplane.connectors.base import Connector
+from dataplane.connectors.fields import secret_names
 from dataplane.errors import ConfigurationError
 
 

@@ -10,7 +10,8 @@ from rest_framework import serializers
 from apps.sources.models import ConnectionCheck, Credential, SchemaVersion, Source, SourceFile, Stream, Upload
 from apps.sources.services import KEPT, LONGEST
 from apps.sources.shapes_drift import policy_field
-from dataplane.connectors.base import Connector, secret_names
+from dataplane.connectors.base import Connector
+from dataplane.connectors.fields import secret_names
 
 
 def connector_shape(kind: type[Connector]) -> dict[str, Any]:

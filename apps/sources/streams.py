@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from apps.sources.models import Stream
 from apps.sources.parameters import InvalidFields
-from dataplane.connectors.base import Column, Connector, StreamConfig, StreamInfo
+from dataplane.connectors.base import Connector
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.drift import kept_apart
 
 

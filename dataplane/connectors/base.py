@@ -8,22 +8,24 @@ says what there is (`discover`), what would be read (`plan`), and offers the row
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import duckdb
 import pyarrow as pa
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.reading import Previewed, Reading
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.connectors.streams.inbox import Inbox
+from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
 from dataplane.errors import ManifoldError
 from dataplane.oauth import Grant
 
 Family = Literal["file", "database", "api", "stream"]
-ReadMode = Literal["full_refresh", "incremental"]
 
 
 def _can(title: str, meaning: str, *, default: bool = False) -> Any:
@@ -45,42 +47,6 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column of a stream. `type` is DuckDB's name of the type that arrives, `native` the source's own."""
-
-    name: str
-    type: str
-    nullable: bool = True
-    native: str = ""
-    warning: str = ""
-
-
-@dataclass(frozen=True)
-class FileRef:
-    """A file as it was seen: `path` relative to the source, `size` in bytes, `modified` in RFC 3339 UTC.
-
-    version: what its place calls this state of it (the ETag of a download); empty where time and size have to tell.
-    digest: of its bytes (XXH3, 128 bits), once it was read.
-    """
-
-    path: str
-    size: int
-    modified: str
-    file_date: str | None = None
-    version: str = ""
-    digest: str = field(default="", compare=False)
-
-    @property
-    def state(self) -> tuple[int, str, str]:
-        """What differs when the file has changed."""
-        return self.size, self.modified, self.version
-
-    def as_json(self) -> dict[str, Any]:
-        """As windows keep it; the digest, where it was read."""
-        return {name: value for name, value in vars(self).items() if name != "digest" or value}
-
-
-@dataclass(frozen=True)
 class Uploaded:
     """A file that was given to a source: its name there, where it lies, its size in bytes, its time in nanoseconds."""
 
@@ -88,176 +54,6 @@ class Uploaded:
     absolute: str
     size: int
     changed: int
-
-
-@dataclass(frozen=True)
-class Span:
-    """Messages of one partition: those behind `lower`, up to and with `upper`, as the source writes its offsets.
-
-    count_lower, count_upper: how many messages the partition had ever been given by then, where offsets alone do not
-    tell how many lie between two of them. begins: nothing before it was read, so that it may begin later, too.
-    """
-
-    partition: str
-    lower: str
-    upper: str
-    count_lower: int | None = None
-    count_upper: int | None = None
-    begins: bool = False
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Where a read of messages ends early: after so many messages, bytes or seconds."""
-
-    messages: int
-    bytes: int
-    seconds: int
-
-
-@dataclass(frozen=True)
-class Window:
-    """Exactly what one extract reads, whether it is read once or again.
-
-    full: the whole stream. files: these files and no other. cursor: rows with lower < cursor <= upper as text in the
-    source's own notation (lower None: from the beginning); `reread_from` starts earlier than `lower` by the lookback,
-    and rows read before are taken out as a multiset of row hashes (`seen`, a Parquet path in the storage, or None).
-    slice: rows with lower <= cursor < upper, whatever was read before. offsets: the messages of these spans; with
-    `limits` the first read of them may end early, and the spans with it. Read once, it has no limits any more, and
-    `messages` says how many there were; `behind` how many it has left for the next window, `gone` how many were no
-    longer there.
-    """
-
-    kind: Literal["full", "files", "cursor", "slice", "offsets"]
-    files: tuple[FileRef, ...] = ()
-    column: str | None = None
-    lower: str | None = None
-    upper: str | None = None
-    reread_from: str | None = None
-    spans: tuple[Span, ...] = ()
-    limits: Limits | None = None
-    messages: int | None = None
-    behind: int = 0
-    gone: int = 0
-
-    def as_json(self) -> dict[str, Any]:
-        if self.kind == "full":
-            return {"kind": "full"}
-        if self.kind == "files":
-            return {"kind": "files", "files": [each.as_json() for each in self.files]}
-        if self.kind == "offsets":
-            return {
-                "kind": "offsets",
-                "spans": [vars(each) for each in self.spans],
-                "limits": vars(self.limits) if self.limits else None,
-                "messages": self.messages,
-                "behind": self.behind,
-                "gone": self.gone,
-            }
-        return {
-            "kind": self.kind,
-            "column": self.column,
-            "lower": self.lower,
-            "upper": self.upper,
-            "reread_from": self.reread_from,
-        }
-
-    @property
-    def by_cursor(self) -> bool:
-        """Whether its rows are told by the stream's cursor."""
-        return self.kind in ("cursor", "slice")
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Window:
-        if value["kind"] == "files":
-            return cls("files", files=tuple(FileRef(**each) for each in value["files"]))
-        if value["kind"] == "offsets":
-            spans = tuple(Span(**each) for each in value["spans"])
-            limits = Limits(**value["limits"]) if value["limits"] else None
-            told = {name: value[name] for name in ("messages", "behind", "gone")}
-            return cls("offsets", spans=spans, limits=limits, **told)
-        names = ("column", "lower", "upper", "reread_from")
-        return cls(value["kind"], **{name: value[name] for name in names if name in value})
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What earlier windows of a pipeline's extract step have read: files for file sources, `upper` for cursors.
-
-    touched: files of this machine that had another time later, and the same bytes, as they were then. spans: of
-    messages the last span of each partition. boundary_rows: how many rows the last window's `seen` counts, so that
-    rows which came late are noticed although `upper` has not moved; None where nobody counted. seen_from: from
-    which cursor on `seen` knows the rows; nothing before it may be read again, or rows would come twice when a
-    lookback was made longer. seed: everything that is there is read again, whatever the source would begin with.
-    """
-
-    files: tuple[FileRef, ...] = ()
-    upper: str | None = None
-    boundary_rows: int | None = None
-    seen_from: str | None = None
-    ignored: frozenset[str] = frozenset()
-    spans: tuple[Span, ...] = ()
-    seed: bool = False
-    touched: tuple[FileRef, ...] = ()
-
-
-@dataclass(frozen=True)
-class Planned:
-    """What an extract would read now. `window` None: nothing new, and `reason` says so in a sentence.
-
-    changed: files that are not as they were when they were read, whether they are read again or not. columns: those of
-    the records that were looked at to tell what is new; None where none were. touched: files that have another time
-    than when they were read, and were found to have the same bytes. empty: where a seed finds nothing, the window that
-    remembers how far that is; None where it needs no such thing.
-    """
-
-    window: Window | None
-    reason: str
-    rows: int | None = None
-    bytes: int | None = None
-    warnings: tuple[str, ...] = ()
-    listed: tuple[FileRef, ...] = ()
-    changed: tuple[str, ...] = ()
-    columns: tuple[Column, ...] | None = None
-    touched: tuple[FileRef, ...] = ()
-    empty: Window | None = None
-
-
-@dataclass(frozen=True)
-class StreamInfo:
-    """A stream as discovered: its columns, what it can be read by, and how large it seems to be."""
-
-    name: str
-    columns: tuple[Column, ...]
-    title: str = ""
-    primary_key: tuple[str, ...] = ()
-    cursor_candidates: tuple[str, ...] = ()
-    rows: int | None = None
-    bytes: int | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class StreamConfig:
-    """A stream as an operator declared it: what `discover` found, after the operator's changes.
-
-    settings: what the connector sniffed (dialect, encoding, pattern). columns: the declared schema, in order; empty
-    means as found. select: the chosen columns (empty: all). row_filter: one SQL boolean in the source's own dialect.
-    query: the operator's own query instead of a table. cursor, lookback: for incremental reading (lookback in the
-    cursor's own unit: seconds for times, else a number). names: under which names columns arrive that are called
-    otherwise in the source; connectors know the source's names only.
-    """
-
-    name: str
-    settings: dict[str, Any] = field(default_factory=dict)
-    columns: tuple[Column, ...] = ()
-    select: tuple[str, ...] = ()
-    row_filter: str | None = None
-    query: str | None = None
-    cursor: str | None = None
-    lookback: float = 0.0
-    names: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -279,102 +75,6 @@ class Finding:
     code: str
     message: str
     remedy: str = ""
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A file behind a part of a reading: as it was planned, and where it lies now (absolute; never shown to anybody).
-
-    first_line: the line of its first row, counted from 1; None for formats without lines. compressed: whether it has to
-    be unpacked to be read. copy: a copy in UTF-8 whose lines are those of the file; empty where it is UTF-8 itself.
-    longest_line: so many bytes a line may have, 0 for any; its reader loses longer ones without a word.
-    """
-
-    ref: FileRef
-    absolute: str
-    first_line: int | None = None
-    compressed: bool = False
-    copy: str = ""
-    longest_line: int = 0
-
-
-@dataclass(frozen=True)
-class Part:
-    """One SELECT of a reading, run to its end before the next part is asked for.
-
-    files: what it reads, in the order in which its rows come. origin: with several files, the column of `query` that
-    holds the position (0, 1, …) of a row's file in `files`; it is taken out before the rows are staged. careful: the
-    query to run instead when `query` fails with a value that does not fit its type exactly; rows that do not fit are
-    left out there. rejects: run after the query on the same connection (file, row, reason, raw). fatal: what stands in
-    the reason of a reject behind which nobody can tell where a row ends. check: called at the end; raises when what was
-    read is not what was planned. release: called when nobody needs the files any more. lines: the lines of one of its
-    files, by its place in `files`, in which records begin that the rejects tell by their numbers; None where these are
-    lines.
-    """
-
-    query: str
-    rejects: str | None = None
-    files: tuple[SourceFile, ...] = ()
-    origin: str | None = None
-    careful: Part | None = None
-    prepare: tuple[str, ...] = ()
-    fatal: str | None = None
-    check: Callable[[], None] | None = None
-    release: Callable[[], None] | None = None
-    lines: Callable[[int, Collection[int]], dict[int, int]] | None = None
-
-    @property
-    def names(self) -> dict[str, str]:
-        """The names of its files, by the places where they are read."""
-        return {place: each.ref.path for each in self.files for place in (each.absolute, each.copy) if place}
-
-
-@dataclass
-class Reading:
-    """Rows on offer: run `query` on the connection it was opened on, to its end, then look at what was rejected.
-
-    query is one SELECT. `rejects` is asked after the query has run; it is a query on the same connection with the
-    columns file, row (line number), reason, raw; None where the connector cannot reject. A source of many files offers
-    `parts` instead (then `query` is empty): they are prepared one after the other while they are asked for. settled: of
-    messages the window as it was read, once all parts are. warnings:
-    sentences that may grow while the parts are read. check: called once all rows have been read, while the reading is
-    still open, with a SELECT that gives them as they arrived; raises ManifoldError where one may have changed on its
-    way.
-    """
-
-    query: str
-    columns: tuple[Column, ...]
-    rejects: str | None = None
-    total_rows: int | None = None
-    total_bytes: int | None = None
-    parts: Iterable[Part] = ()
-    warnings: list[str] = field(default_factory=list)
-    settled: Window | None = None
-    check: Callable[[str], None] | None = None
-
-    def in_parts(self) -> Iterable[Part]:
-        """The parts; a reading that is one query is one part."""
-        return [Part(self.query, rejects=self.rejects)] if self.query else self.parts
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A row that would be set aside: its line in the file or its number, why, and what it says."""
-
-    file: str | None
-    row: int | None
-    reason: str
-    raw: str
-
-
-@dataclass(frozen=True)
-class Previewed:
-    """The first rows as they would arrive. Of the part that was looked at, `rejected` rows would be set aside instead;
-    `samples` are the first of those."""
-
-    table: pa.Table
-    rejected: int = 0
-    samples: tuple[Rejected, ...] = ()
 
 
 class Connector(ABC):
@@ -485,17 +185,3 @@ class Connector(ABC):
     def count(self, stream: StreamConfig, window: Window) -> int | None:
         """How many rows the source holds for a window now; None where asking is as dear as reading."""
         return None
-
-
-def secret_field(title: str, description: str = "", **extra: Any) -> Any:
-    """A parameter that is encrypted, write-only and redacted everywhere."""
-    return Field(default=None, title=title, description=description, json_schema_extra={"secret": True, **extra})
-
-
-def secret_names(model: type[BaseModel]) -> frozenset[str]:
-    """The names of a parameter model's secret fields."""
-    return frozenset(
-        name
-        for name, each in model.model_fields.items()
-        if isinstance(each.json_schema_extra, dict) and each.json_schema_extra.get("secret")
-    )

@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from dataplane.connectors import registry
-from dataplane.connectors.base import Connector, secret_names
+from dataplane.connectors.base import Connector
 from dataplane.connectors.clues import Clue
+from dataplane.connectors.fields import secret_names
 
 _SURE, _AHEAD = 0.6, 0.15
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 import duckdb
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import Column, StreamConfig, StreamInfo
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import cursors, tables, writing
 from dataplane.connectors.databases.file import CATALOG, DatabaseFile, Offered, chosen_columns, gone
@@ -17,6 +16,7 @@ from dataplane.connectors.databases.names import Name
 from dataplane.connectors.databases.writing import Dialect
 from dataplane.connectors.destination import LEDGER, Destination, Load, Loaded, Rows, TableColumn, Watch
 from dataplane.connectors.files.single import allowed_file
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.errors import ConfigurationError, TransientError
 from dataplane.relations import identifier, literal
 from dataplane.steps.base import ColumnType

@@ -1,4 +1,4 @@
-"""The fields of a parameter schema, as the console's form and the docs show them."""
+"""The fields of a parameter schema: which are secret, and how the console's form and the docs show them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel
-
-from dataplane.connectors.base import secret_names
+import pydantic
 
 Kind = Literal["text", "long", "number", "flag", "choice", "list", "secret"]
 
@@ -27,7 +25,23 @@ class Field:
     lines: bool
 
 
-def fields_of(model: type[BaseModel]) -> list[Field]:
+def secret_field(title: str, description: str = "", **extra: Any) -> Any:
+    """A parameter that is encrypted, write-only and redacted everywhere."""
+    return pydantic.Field(
+        default=None, title=title, description=description, json_schema_extra={"secret": True, **extra}
+    )
+
+
+def secret_names(model: type[pydantic.BaseModel]) -> frozenset[str]:
+    """The names of a parameter model's secret fields."""
+    return frozenset(
+        name
+        for name, each in model.model_fields.items()
+        if isinstance(each.json_schema_extra, dict) and each.json_schema_extra.get("secret")
+    )
+
+
+def fields_of(model: type[pydantic.BaseModel]) -> list[Field]:
     """The parameters of a model, in its order."""
     schema = model.model_json_schema()
     secrets = secret_names(model)

@@ -16,7 +16,6 @@ import certifi
 from pydantic import Field, field_validator
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import FileRef
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.found import Found, gone, size_told
 from dataplane.connectors.files.remote import Remote, changed
@@ -36,6 +35,7 @@ from dataplane.connectors.files.server import (
 )
 from dataplane.connectors.files.spooled import Spooled
 from dataplane.connectors.watch import Watch
+from dataplane.connectors.windows import FileRef
 from dataplane.errors import ConfigurationError, DataError
 
 _PIECE = 1 << 18

@@ -15,14 +15,15 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from dataplane.connectors import web
-from dataplane.connectors.base import FileRef, secret_field
 from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.fields import secret_field
 from dataplane.connectors.files.found import Found, gone, size_told
 from dataplane.connectors.files.place import Work
 from dataplane.connectors.files.remote import SAMPLE, Remote, by_lines, changed, resuming, sound, too_large
 from dataplane.connectors.files.settings import format_of
 from dataplane.connectors.files.spooled import Spooled
 from dataplane.connectors.files.store import web_time
+from dataplane.connectors.windows import FileRef
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from dataplane.http import Answer, Http, origin, shown, with_parameters
 from dataplane.net import resolve_public

@@ -8,11 +8,12 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import Capabilities, FileRef
+from dataplane.connectors.base import Capabilities
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.folder import Folder
 from dataplane.connectors.files.place import Place
+from dataplane.connectors.windows import FileRef
 
 
 class LocalFilesParams(BaseModel):

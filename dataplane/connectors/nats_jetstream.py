@@ -14,11 +14,12 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import Column, secret_field
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases.stages import reachable
+from dataplane.connectors.fields import secret_field
 from dataplane.connectors.files.server import CONNECT_SECONDS, lost, not_admitted
 from dataplane.connectors.nats_credentials import NatsCredentials
+from dataplane.connectors.schema import Column
 from dataplane.connectors.streams.connector import Broker, StreamConnector, no_stream
 from dataplane.connectors.streams.extents import Extent
 from dataplane.connectors.streams.messages import Batch, Pace

@@ -15,9 +15,9 @@ import pyarrow as pa
 from pydantic import BaseModel, Field
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import Column
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.server import connected, lost, not_admitted
+from dataplane.connectors.schema import Column
 from dataplane.connectors.streams.connector import Broker, StreamConnector, no_stream
 from dataplane.connectors.streams.extents import Extent, Written, milliseconds
 from dataplane.connectors.streams.messages import Batch, Pace

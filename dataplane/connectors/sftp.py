@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 from pydantic import Field, model_validator
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import FileRef, secret_field
 from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.fields import secret_field
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.remote import Remote, changed
 from dataplane.connectors.files.server import (
@@ -37,6 +37,7 @@ from dataplane.connectors.files.server import (
     not_admitted,
 )
 from dataplane.connectors.files.spooled import Spooled
+from dataplane.connectors.windows import FileRef
 from dataplane.errors import ConfigurationError
 
 # Servers answer pieces of this size; so many are asked for at once.

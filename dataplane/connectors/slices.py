@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from dataplane.connectors.base import Connector, FileRef, Mark, Planned, StreamConfig, Window
+from dataplane.connectors.base import Connector
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import FileRef, Mark, Planned, Window
 
 _TIMES = ("TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE")
 

@@ -9,11 +9,12 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import Capabilities, FileRef, Uploaded
+from dataplane.connectors.base import Capabilities, Uploaded
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.place import Near, Place, Work
+from dataplane.connectors.windows import FileRef
 
 
 class UploadsParams(BaseModel):

@@ -11,7 +11,8 @@ from typing import ClassVar
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from dataplane.connectors.base import Column, secret_field
+from dataplane.connectors.fields import secret_field
+from dataplane.connectors.schema import Column
 from dataplane.connectors.streams.connector import Broker, StreamConnector, no_stream
 from dataplane.connectors.streams.extents import Extent
 from dataplane.connectors.streams.inbox import Inbox, Received, Standing

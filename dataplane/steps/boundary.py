@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 import duckdb
 
-from dataplane.connectors.base import Column, Window
+from dataplane.connectors.schema import Column
+from dataplane.connectors.windows import Window
 from dataplane.engine import PARQUET, flush, write_parquet
 from dataplane.errors import ConfigurationError, DataError
 from dataplane.failures import duckdb_errors

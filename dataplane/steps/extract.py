@@ -9,7 +9,10 @@ from typing import Annotated, Any, Literal
 import duckdb
 from pydantic import Field, StringConstraints
 
-from dataplane.connectors.base import Column, Connector, Part, Reading, StreamConfig, Window
+from dataplane.connectors.base import Connector
+from dataplane.connectors.reading import Part, Reading
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import Window
 from dataplane.engine import connector_instance, write_parquet
 from dataplane.errors import CancelledError, DataError
 from dataplane.failures import duckdb_errors, with_names

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from dataplane.connectors.base import Column, Part, Reading
+from dataplane.connectors.reading import Part, Reading
+from dataplane.connectors.schema import Column
 from dataplane.relations import identifier
 
 Names = Mapping[str, str]

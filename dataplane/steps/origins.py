@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from dataplane.connectors.base import SourceFile
+from dataplane.connectors.reading import SourceFile
 from dataplane.failures import duckdb_errors
 from dataplane.fingerprints import Fingerprints, text_of
 from dataplane.provenance import MAX_GAPS, Gaps, Origin, OriginFile, lines_of

@@ -8,8 +8,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from dataplane.connectors import slices
-from dataplane.connectors.base import Column, Connector, FileRef, Mark, Planned, ReadMode, StreamConfig, Window
+from dataplane.connectors.base import Connector
+from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.slices import Slice
+from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
 from dataplane.drift import Drift, Values, Watch, followed, judged
 from dataplane.errors import ManifoldError
 from dataplane.http import TRAFFIC

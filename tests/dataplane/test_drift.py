@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataplane import drift
-from dataplane.connectors.base import Column, StreamConfig
+from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.drift import Policy, Watch
 from dataplane.errors import ManifoldError
 

@@ -10,8 +10,9 @@ import duckdb
 import psycopg
 import pytest
 
-from dataplane.connectors.base import Rejected, StreamConfig
+from dataplane.connectors.reading import Rejected
 from dataplane.connectors.registry import build
+from dataplane.connectors.schema import StreamConfig
 from dataplane.errors import DataError, TransientError
 from dataplane.sampling import SHOWN, tried
 from tests.dataplane.connectors import databases

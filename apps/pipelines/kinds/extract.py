@@ -13,7 +13,7 @@ from apps.pipelines.graph import PLAN
 from apps.pipelines.kinds.inputs import spec_of
 from apps.pipelines.models import Run, StepRun
 from apps.sources import services as sources
-from dataplane.connectors.base import Window as Bounds
+from dataplane.connectors.windows import Window as Bounds
 from dataplane.errors import from_json
 from dataplane.steps.base import StepContext, StepResult
 from dataplane.steps.log import Line

@@ -30,9 +30,10 @@ from apps.sources.pages.streams import TYPES
 from apps.sources.parameters import InvalidFields
 from apps.sources.services import Answer, Chosen, Detected
 from dataplane.connectors import registry, wellknown
-from dataplane.connectors.base import Connector, StreamInfo
+from dataplane.connectors.base import Connector
 from dataplane.connectors.clues import LONGEST
 from dataplane.connectors.files.settings import FileSettings
+from dataplane.connectors.schema import StreamInfo
 from dataplane.errors import ManifoldError
 
 Step = Callable[[HttpRequest, Project, type[Connector]], HttpResponse]

@@ -15,7 +15,7 @@ from apps.accounts.models import Project
 from apps.accounts.page_base import go, is_polling, project_page
 from apps.sources import services
 from apps.sources.pages.showing import source_of
-from dataplane.connectors.base import StreamInfo
+from dataplane.connectors.schema import StreamInfo
 from dataplane.errors import ManifoldError
 
 _PRESELECTED = 12

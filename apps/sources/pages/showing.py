@@ -22,7 +22,7 @@ from apps.sources.health import LAST
 from apps.sources.models import ConnectionCheck, Source
 from apps.sources.pages import connecting, forms, inbox
 from dataplane.connectors import registry
-from dataplane.connectors.base import secret_names
+from dataplane.connectors.fields import secret_names
 
 _UPLOADS = 300
 _DAYS = 7

@@ -18,8 +18,9 @@ from apps.sources.services.streams import update_stream
 from apps.sources.services.testing import Answer, Asking, keep_tested
 from apps.sources.services.trying import tried_json
 from apps.sources.streams import merged, refreshed
-from dataplane.connectors.base import Connector, StreamConfig, StreamInfo
+from dataplane.connectors.base import Connector
 from dataplane.connectors.files.connector import FileConnector
+from dataplane.connectors.schema import StreamConfig, StreamInfo
 from dataplane.errors import ConfigurationError
 
 

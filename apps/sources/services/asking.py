@@ -16,8 +16,9 @@ from apps.sources.services.files import record_files
 from apps.sources.services.streams import note_schema
 from apps.sources.streams import as_declared, config_json, configured, refreshed
 from dataplane.cells import rows_of
-from dataplane.connectors.base import Connector, StreamConfig, StreamInfo
+from dataplane.connectors.base import Connector
 from dataplane.connectors.files.connector import FileConnector
+from dataplane.connectors.schema import StreamConfig, StreamInfo
 
 
 def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | None = None) -> list[Stream]:

@@ -13,7 +13,8 @@ from apps.sources.services.inbox import inbox_of
 from apps.sources.services.uploads import uploaded
 from apps.sources.streams import configured
 from dataplane.connectors import registry
-from dataplane.connectors.base import Connector, StreamConfig
+from dataplane.connectors.base import Connector
+from dataplane.connectors.schema import StreamConfig
 from dataplane.errors import ManifoldError
 
 

@@ -18,7 +18,7 @@ from apps.sources.models import Connecting, Credential, Grant, Health, Source
 from apps.sources.parameters import InvalidFields
 from apps.sources.services.rules import check_slug, refuse_used
 from dataplane.connectors import registry
-from dataplane.connectors.base import secret_names
+from dataplane.connectors.fields import secret_names
 
 _TABLE = Credential._meta.db_table
 _SEALED: list[type[models.Model]] = [Credential, SecondFactor, Grant, Connecting]

@@ -7,9 +7,9 @@ from typing import Any
 
 from apps.sources.services.connectors import connector_class
 from dataplane.connectors import detection
-from dataplane.connectors.base import secret_names
 from dataplane.connectors.clues import Clue
 from dataplane.connectors.detection import Candidate
+from dataplane.connectors.fields import secret_names
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from apps.sources.services.judging import judge_again
 from apps.sources.services.streams import note_schema
 from apps.sources.streams import config_json, configured, seen_columns
 from dataplane import drift as drifts
-from dataplane.connectors.base import Column
+from dataplane.connectors.schema import Column
 from dataplane.drift import Policy
 
 # Who takes a change over has seen it, unless it is a machine.

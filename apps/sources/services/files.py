@@ -12,7 +12,7 @@ from django.utils import timezone
 from apps.audit.context import Actor, acting
 from apps.audit.services import record
 from apps.sources.models import SourceFile, Stream
-from dataplane.connectors.base import FileRef
+from dataplane.connectors.windows import FileRef
 
 
 def record_files(stream: Stream, listed: Iterable[FileRef], changed: Collection[str] = ()) -> None:

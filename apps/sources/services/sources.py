@@ -17,7 +17,8 @@ from apps.sources.services.credentials import new_credential, opened, reseal
 from apps.sources.services.grants import consented, void_grant
 from apps.sources.services.rules import check_policy, check_slug, refuse_used
 from apps.sources.services.uploads import forget_uploads
-from dataplane.connectors.base import Connector, secret_names
+from dataplane.connectors.base import Connector
+from dataplane.connectors.fields import secret_names
 from dataplane.drift import Policy
 
 CHECK_EVERY = 900

@@ -15,7 +15,8 @@ from apps.sources.parameters import InvalidFields
 from apps.sources.services.connectors import connector_class, connector_of
 from apps.sources.services.rules import check_policy, refuse_used
 from apps.sources.streams import config_json, configured, merged, refreshed
-from dataplane.connectors.base import Connector, StreamConfig, StreamInfo
+from dataplane.connectors.base import Connector
+from dataplane.connectors.schema import StreamConfig, StreamInfo
 from dataplane.errors import ConfigurationError
 
 

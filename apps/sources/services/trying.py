@@ -10,7 +10,8 @@ from apps.sources.models import Source, Stream
 from apps.sources.services.connectors import connector_of
 from apps.sources.streams import configured, merged
 from dataplane import sampling
-from dataplane.connectors.base import Connector, Finding, StreamConfig
+from dataplane.connectors.base import Connector, Finding
+from dataplane.connectors.schema import StreamConfig
 from dataplane.errors import DataError
 
 

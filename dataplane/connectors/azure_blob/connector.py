@@ -15,12 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from dataplane import oauth
 from dataplane.connectors import web
 from dataplane.connectors.azure_blob.signing import VERSION, signed
-from dataplane.connectors.base import FileRef, secret_field
 from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.fields import secret_field
 from dataplane.connectors.files.found import Found, size_told
 from dataplane.connectors.files.remote import Remote
 from dataplane.connectors.files.spooled import Spooled
 from dataplane.connectors.files.store import Endpoint, Refusal, Store, text_of, web_time
+from dataplane.connectors.windows import FileRef
 from dataplane.http import Answer, shown
 from dataplane.oauth import App, Renewed
 

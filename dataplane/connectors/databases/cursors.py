@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 import duckdb
 
-from dataplane.connectors.base import Column, Mark, Planned, StreamConfig, Window
 from dataplane.connectors.databases.declared import cursor_column, no_cursor, no_lookback, no_order
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import Mark, Planned, Window
 from dataplane.relations import identifier, literal
 from dataplane.types import is_integer
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
-from dataplane.connectors.base import StreamConfig, Window
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Window
 from dataplane.errors import ConfigurationError
 
 DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")

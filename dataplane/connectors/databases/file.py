@@ -13,25 +13,14 @@ import duckdb
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from dataplane.connectors.base import (
-    Capabilities,
-    Column,
-    Connector,
-    FileRef,
-    Mark,
-    Part,
-    Planned,
-    Reading,
-    ReadMode,
-    Stage,
-    StreamConfig,
-    StreamInfo,
-    Window,
-)
+from dataplane.connectors.base import Capabilities, Connector, Stage
 from dataplane.connectors.databases import cursors
 from dataplane.connectors.databases.declared import chosen, cursor_changed, no_type
 from dataplane.connectors.databases.stages import staged
 from dataplane.connectors.files.single import allowed_file
+from dataplane.connectors.reading import Part, Reading
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
+from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError
 from dataplane.failures import duckdb_errors

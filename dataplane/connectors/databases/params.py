@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from dataplane.connectors.base import secret_field
+from dataplane.connectors.fields import secret_field
 
 
 class ServerParams(BaseModel):

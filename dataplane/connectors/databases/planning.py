@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from dataplane.connectors.base import Mark, Planned, ReadMode, Window
 from dataplane.connectors.databases.declared import no_cursor
+from dataplane.connectors.windows import Mark, Planned, ReadMode, Window
 
 
 class Questions(Protocol):

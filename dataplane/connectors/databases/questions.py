@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from dataplane.connectors.base import Window
 from dataplane.connectors.databases.reading import Cursor, Prepared
+from dataplane.connectors.windows import Window
 
 
 @dataclass(frozen=True)

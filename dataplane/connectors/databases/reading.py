@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from dataplane.connectors.base import Column, StreamConfig, Window
 from dataplane.connectors.databases.cursors import Ordered, bounds
 from dataplane.connectors.databases.declared import bare, cursor_changed
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import Window
 
 Cursor = TypeVar("Cursor", bound=Ordered)
 

@@ -11,25 +11,15 @@ import duckdb
 
 from dataplane import net
 from dataplane.connectors import recognising
-from dataplane.connectors.base import (
-    Column,
-    Connector,
-    FileRef,
-    Finding,
-    Mark,
-    Planned,
-    ReadMode,
-    Stage,
-    StreamConfig,
-    StreamInfo,
-    Window,
-)
+from dataplane.connectors.base import Connector, Finding, Stage
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import planning
 from dataplane.connectors.databases.guards import unreadable_value
 from dataplane.connectors.databases.params import ServerParams
 from dataplane.connectors.databases.reading import Prepared
 from dataplane.connectors.databases.stages import reachable, staged
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
+from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
 from dataplane.errors import ConfigurationError, DataError, ManifoldError
 
 ASK_SECONDS = 20.0

@@ -12,7 +12,6 @@ import fastavro
 import pyarrow as pa
 from pyarrow import parquet
 
-from dataplane.connectors.base import Column
 from dataplane.connectors.files import casts
 from dataplane.connectors.files.avro_blocks import Blocks
 from dataplane.connectors.files.avro_records import Records
@@ -25,6 +24,7 @@ from dataplane.connectors.files.layouts import bounded_width, unique
 from dataplane.connectors.files.place import require_room
 from dataplane.connectors.files.settings import FileSettings
 from dataplane.connectors.files.texts import REFUSAL, ROW
+from dataplane.connectors.schema import Column
 from dataplane.relations import identifier, literal
 
 _SAMPLE_ROWS = 20_000

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import xxhash
 
-from dataplane.connectors.base import FileRef
 from dataplane.connectors.files.place import Place
+from dataplane.connectors.windows import FileRef
 from dataplane.errors import DataError, ManifoldError, Suggestion
 
 _CHUNK = 1 << 20

@@ -17,22 +17,7 @@ from typing import Any, ClassVar, TypeVar
 import duckdb
 import pyarrow as pa
 
-from dataplane.connectors.base import (
-    Column,
-    Connector,
-    FileRef,
-    Mark,
-    Part,
-    Planned,
-    Previewed,
-    Reading,
-    ReadMode,
-    SourceFile,
-    Stage,
-    StreamConfig,
-    StreamInfo,
-    Window,
-)
+from dataplane.connectors.base import Connector, Stage
 from dataplane.connectors.files import changed as changes
 from dataplane.connectors.files.encodings import SAMPLE, head, open_bytes
 from dataplane.connectors.files.found import Found
@@ -45,6 +30,9 @@ from dataplane.connectors.files.sniff import DIALECT, Sniffed, sniff
 from dataplane.connectors.files.suggest import Suggestion, named_with, suggestions
 from dataplane.connectors.files.workbooks import workbook_of
 from dataplane.connectors.files.zipped import Unzipped
+from dataplane.connectors.reading import Part, Previewed, Reading, SourceFile
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
+from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
 from dataplane.engine import connector_instance, spill_folder
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.failures import duckdb_errors, with_names

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from dataplane.connectors.base import Column, Part, SourceFile, StreamConfig
 from dataplane.connectors.files import casts
 from dataplane.connectors.files.encodings import READERS_NAMES, Compression, head
 from dataplane.connectors.files.found import Found
@@ -13,6 +12,8 @@ from dataplane.connectors.files.layouts import Layout
 from dataplane.connectors.files.lines import lines_of
 from dataplane.connectors.files.settings import FileSettings, Format
 from dataplane.connectors.files.texts import ROW, TABLE, Texts
+from dataplane.connectors.reading import Part, SourceFile
+from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.relations import identifier, literal, path_list
 
 # Measured: with 8 MB instead of 32 the read is as fast, and needs a third of the memory when order is kept.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from dataplane.connectors.base import FileRef
+from dataplane.connectors.windows import FileRef
 from dataplane.errors import DataError, Suggestion
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from dataplane.connectors.base import Column
+from dataplane.connectors.schema import Column
 from dataplane.relations import identifier, literal
 
 # Texts that people write for "no value". The empty text always is one.

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 import duckdb
 import pyarrow as pa
 
-from dataplane.connectors.base import Column
 from dataplane.connectors.files.encodings import READERS_NAMES, broken, compression_of, head, open_bytes, text_of
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.nests import DEEPEST, too_deep
 from dataplane.connectors.files.settings import FileSettings
+from dataplane.connectors.schema import Column
 from dataplane.errors import DataError, Suggestion
 from dataplane.failures import duckdb_errors
 from dataplane.relations import literal

@@ -7,9 +7,9 @@ import io
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 
-from dataplane.connectors.base import SourceFile
 from dataplane.connectors.files.layouts import records
 from dataplane.connectors.files.settings import FileSettings
+from dataplane.connectors.reading import SourceFile
 from dataplane.fingerprints import text_of
 
 # Whoever waits for a page does not wait for lines further down than so many characters.

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import pyarrow.parquet as pq
 
-from dataplane.connectors.base import FileRef
 from dataplane.connectors.files.encodings import compression_of, head
 from dataplane.connectors.files.patterns import FilePattern
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.settings import FileSettings, format_of
+from dataplane.connectors.windows import FileRef
 from dataplane.errors import DataError, ManifoldError
 
 _COUNTED = 200

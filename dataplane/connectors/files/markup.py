@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dataplane.connectors.base import Column
 from dataplane.connectors.files.elements import LARGEST, refused
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.layouts import bounded_width
@@ -16,6 +15,7 @@ from dataplane.connectors.files.place import require_room
 from dataplane.connectors.files.records import TEXT, Record, Records, guessed
 from dataplane.connectors.files.settings import FileSettings
 from dataplane.connectors.files.texts import ROW, Texts, named
+from dataplane.connectors.schema import Column
 from dataplane.errors import ConfigurationError, DataError
 from dataplane.relations import identifier, literal
 

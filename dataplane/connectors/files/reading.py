@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 import duckdb
 
 from dataplane import statements
-from dataplane.connectors.base import Column, FileRef, Part, SourceFile, StreamConfig
 from dataplane.connectors.files import formats
 from dataplane.connectors.files.avro import Avro, avro_of
 from dataplane.connectors.files.beginnings import beginning_of
@@ -23,6 +22,9 @@ from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.settings import BINARY, COPIED, FileSettings, Format, format_of
 from dataplane.connectors.files.sheets import sheet_of
 from dataplane.connectors.files.texts import Texts
+from dataplane.connectors.reading import Part, SourceFile
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import FileRef
 from dataplane.errors import ConfigurationError, DataError, Suggestion
 
 # Files up to this size together pass through memory as one part; larger ones are a part of their own.

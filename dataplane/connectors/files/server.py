@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dataplane.connectors.base import secret_field
+from dataplane.connectors.fields import secret_field
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.place import Work
 from dataplane.connectors.files.remote import Remote, bounded, sound

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
-from dataplane.connectors.base import StreamConfig
 from dataplane.connectors.files.cells import Cells
 from dataplane.connectors.files.spans import Span
+from dataplane.connectors.schema import StreamConfig
 from dataplane.errors import ConfigurationError
 
 Format = Literal["csv", "tsv", "json", "ndjson", "parquet", "excel", "fixed", "xml", "avro"]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
-from dataplane.connectors.base import Column, FileRef
 from dataplane.connectors.files.avro import avro_columns
 from dataplane.connectors.files.encodings import head, text_of
 from dataplane.connectors.files.formats import json_shape
@@ -25,6 +24,8 @@ from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.remote import SAMPLE, by_lines
 from dataplane.connectors.files.settings import FileSettings, Format, format_of
 from dataplane.connectors.files.sniff import sniff, wider
+from dataplane.connectors.schema import Column
+from dataplane.connectors.windows import FileRef
 from dataplane.errors import ManifoldError
 
 Instance = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]

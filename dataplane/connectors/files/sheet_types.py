@@ -8,7 +8,6 @@ from typing import Any
 
 import duckdb
 
-from dataplane.connectors.base import Column
 from dataplane.connectors.files.cells import Cells
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.inference import infer
@@ -17,6 +16,7 @@ from dataplane.connectors.files.settings import FileSettings
 from dataplane.connectors.files.sheets import Sheet, kinds_of, named, sheet_of, texts_of
 from dataplane.connectors.files.texts import ROW
 from dataplane.connectors.files.workbooks import workbook_of
+from dataplane.connectors.schema import Column
 from dataplane.relations import identifier
 
 _LOOKED = 50

@@ -12,7 +12,6 @@ from typing import ClassVar
 
 import duckdb
 
-from dataplane.connectors.base import Column
 from dataplane.connectors.files import casts
 from dataplane.connectors.files.cells import Cells, letter
 from dataplane.connectors.files.encodings import broken
@@ -21,6 +20,7 @@ from dataplane.connectors.files.layouts import declared_names, empty, unique
 from dataplane.connectors.files.settings import FileSettings
 from dataplane.connectors.files.texts import ROW
 from dataplane.connectors.files.workbooks import Workbook, workbook_of
+from dataplane.connectors.schema import Column
 from dataplane.engine import load_extension
 from dataplane.errors import ConfigurationError
 from dataplane.relations import identifier, literal

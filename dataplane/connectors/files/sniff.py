@@ -11,7 +11,6 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from dataplane.connectors.base import Column
 from dataplane.connectors.files.avro import avro_columns
 from dataplane.connectors.files.dialect import dialect_of
 from dataplane.connectors.files.encodings import as_utf8, compression_of, encoding_of, head, text_of
@@ -32,6 +31,7 @@ from dataplane.connectors.files.layouts import (
 from dataplane.connectors.files.markup import sampled
 from dataplane.connectors.files.settings import FileSettings, Format
 from dataplane.connectors.files.sheet_types import placed, seen
+from dataplane.connectors.schema import Column
 from dataplane.errors import DataError
 
 _TAIL = 1 << 19

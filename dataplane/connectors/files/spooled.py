@@ -6,10 +6,11 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from dataplane.connectors.base import Capabilities, FileRef
+from dataplane.connectors.base import Capabilities
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.remote import Remote, Spool
+from dataplane.connectors.windows import FileRef
 
 
 class Spooled(FileConnector):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Protocol
 
-from dataplane.connectors.base import Column
 from dataplane.connectors.files import casts
 from dataplane.connectors.files.settings import FileSettings
+from dataplane.connectors.schema import Column
 from dataplane.relations import identifier, literal
 
 TABLE = "__texts"

@@ -8,13 +8,14 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dataplane.connectors import web
-from dataplane.connectors.base import FileRef, secret_field
 from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.fields import secret_field
 from dataplane.connectors.files.remote import Remote
 from dataplane.connectors.files.spooled import Spooled
 from dataplane.connectors.files.store import Endpoint
 from dataplane.connectors.gcs.account import ServiceAccount
 from dataplane.connectors.s3.connector import Bucket, S3Params
+from dataplane.connectors.windows import FileRef
 from dataplane.oauth import Renewed
 
 GOOGLE = "https://storage.googleapis.com"

@@ -7,10 +7,10 @@ from contextlib import closing, contextmanager
 from typing import Any, ClassVar
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import Column
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.kafka.params import KafkaParams
 from dataplane.connectors.kafka.session import Session
+from dataplane.connectors.schema import Column
 from dataplane.connectors.streams.connector import Broker, StreamConnector
 
 

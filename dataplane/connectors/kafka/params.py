@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from dataplane.connectors.base import secret_field
+from dataplane.connectors.fields import secret_field
 from dataplane.connectors.files.server import CONNECT_SECONDS
 from dataplane.connectors.streams.params import MessageParams
 from dataplane.connectors.streams.server import TlsAccess

@@ -12,22 +12,7 @@ import pyarrow as pa
 
 from dataplane import net
 from dataplane.connectors import recognising
-from dataplane.connectors.base import (
-    Capabilities,
-    Column,
-    Connector,
-    FileRef,
-    Finding,
-    Mark,
-    Part,
-    Planned,
-    Reading,
-    ReadMode,
-    Stage,
-    StreamConfig,
-    StreamInfo,
-    Window,
-)
+from dataplane.connectors.base import Capabilities, Connector, Finding, Stage
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import planning
 from dataplane.connectors.databases.guards import unreadable_value
@@ -38,6 +23,9 @@ from dataplane.connectors.mongodb.params import MongoParams
 from dataplane.connectors.mongodb.questions import Asking
 from dataplane.connectors.mongodb.reading import Prepared
 from dataplane.connectors.mongodb.sample import columns_of
+from dataplane.connectors.reading import Part, Reading
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
+from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.failures import duckdb_errors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from dataplane.connectors.base import StreamConfig
+from dataplane.connectors.schema import StreamConfig
 from dataplane.errors import ConfigurationError
 
 _ALLOWED = frozenset(

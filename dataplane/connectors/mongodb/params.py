@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from dataplane.connectors.base import secret_field
+from dataplane.connectors.fields import secret_field
 from dataplane.errors import ConfigurationError
 
 Tls = Literal["disable", "require", "verify-full"]

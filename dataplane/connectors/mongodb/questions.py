@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dataplane.connectors.base import Mark, Window
 from dataplane.connectors.databases.declared import no_cursor
 from dataplane.connectors.mongodb.reading import Cursor, Prepared, exact
+from dataplane.connectors.windows import Mark, Window
 
 if TYPE_CHECKING:
     from dataplane.connectors.mongodb.reading import Documents

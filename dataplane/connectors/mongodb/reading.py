@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from dataplane.connectors.base import Column, StreamConfig, Window
 from dataplane.connectors.databases.declared import chosen, cursor_changed, cursor_column, no_lookback, no_order
 from dataplane.connectors.databases.guards import alarm
 from dataplane.connectors.mongodb.filters import filter_of
 from dataplane.connectors.mongodb.values import ZONED, Arrival, arrival, moment_text, whole_document
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import Window
 from dataplane.relations import identifier, literal
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataplane.connectors.base import Column
 from dataplane.connectors.files.layouts import MOST_COLUMNS
 from dataplane.connectors.mongodb.values import ZONED, kind
+from dataplane.connectors.schema import Column
 from dataplane.errors import DataError
 
 _TYPES = {

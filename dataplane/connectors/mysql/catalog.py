@@ -10,9 +10,9 @@ from typing import Any
 from pymysql.connections import Connection
 from pymysql.constants import FIELD_TYPE
 
-from dataplane.connectors.base import Column, StreamConfig, StreamInfo
 from dataplane.connectors.mysql import session
 from dataplane.connectors.mysql.types import SourceColumn, arrival, quoted, text
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.errors import ConfigurationError
 
 CURSOR_TYPES = frozenset(

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pymysql
 from pymysql.connections import Connection
 
-from dataplane.connectors.base import Capabilities, Finding, Reading, StreamConfig, StreamInfo, Window
+from dataplane.connectors.base import Capabilities, Finding
 from dataplane.connectors.databases.attaching import detach
 from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, Answer, DatabaseServer
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
@@ -19,6 +19,9 @@ from dataplane.connectors.mysql import catalog, destination, faults, preflight, 
 from dataplane.connectors.mysql.params import MySQLParams
 from dataplane.connectors.mysql.questions import Asking
 from dataplane.connectors.mysql.reading import Prepared
+from dataplane.connectors.reading import Reading
+from dataplane.connectors.schema import StreamConfig, StreamInfo
+from dataplane.connectors.windows import Window
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 

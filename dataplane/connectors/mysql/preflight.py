@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from pymysql.connections import Connection
 
-from dataplane.connectors.base import Finding, StreamConfig
+from dataplane.connectors.base import Finding
 from dataplane.connectors.mysql import session
 from dataplane.connectors.mysql.catalog import table_of
 from dataplane.connectors.mysql.types import quoted, text
+from dataplane.connectors.schema import StreamConfig
 
 _COLUMN = """
 SELECT c.is_nullable, c.column_type FROM information_schema.columns c

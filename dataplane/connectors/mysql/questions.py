@@ -10,11 +10,11 @@ from pymysql.connections import Connection
 from pymysql.constants import ER
 from pymysql.cursors import DictCursor
 
-from dataplane.connectors.base import Mark, Window
 from dataplane.connectors.databases.questions import Asked
 from dataplane.connectors.mysql import session
 from dataplane.connectors.mysql.reading import Cursor, Prepared
 from dataplane.connectors.mysql.types import quoted
+from dataplane.connectors.windows import Mark, Window
 
 _TIMES = frozenset({"date", "datetime", "timestamp"})
 

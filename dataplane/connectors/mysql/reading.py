@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from pymysql.connections import Connection
 
-from dataplane.connectors.base import StreamConfig, Window
 from dataplane.connectors.databases import reading
 from dataplane.connectors.databases.attaching import CATALOG
 from dataplane.connectors.databases.declared import bare, chosen, cursor_column, no_lookback, no_order
@@ -14,6 +13,8 @@ from dataplane.connectors.mysql import catalog, session
 from dataplane.connectors.mysql.catalog import Relation
 from dataplane.connectors.mysql.params import MySQLParams
 from dataplane.connectors.mysql.types import Arrival, SourceColumn, arrival, quoted, text
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Window
 from dataplane.errors import ConfigurationError
 from dataplane.relations import identifier, literal
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg
 
-from dataplane.connectors.base import Column, StreamConfig, StreamInfo
 from dataplane.connectors.postgresql import faults, session
 from dataplane.connectors.postgresql.params import PostgreSQLParams
 from dataplane.connectors.postgresql.types import SourceColumn, arrival, quoted
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.errors import ConfigurationError
 
 Connection = psycopg.Connection[Any]

@@ -11,7 +11,7 @@ import duckdb
 import psycopg
 import pyarrow as pa
 
-from dataplane.connectors.base import Capabilities, Finding, Reading, StreamConfig, StreamInfo, Window
+from dataplane.connectors.base import Capabilities, Finding
 from dataplane.connectors.databases.attaching import detach
 from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, Answer, DatabaseServer
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
@@ -21,6 +21,9 @@ from dataplane.connectors.postgresql.params import PostgreSQLParams
 from dataplane.connectors.postgresql.questions import Asking
 from dataplane.connectors.postgresql.reading import Prepared
 from dataplane.connectors.postgresql.types import quoted
+from dataplane.connectors.reading import Reading
+from dataplane.connectors.schema import StreamConfig, StreamInfo
+from dataplane.connectors.windows import Window
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dataplane.connectors.base import Finding, StreamConfig
+from dataplane.connectors.base import Finding
 from dataplane.connectors.postgresql.catalog import Connection, parts
 from dataplane.connectors.postgresql.types import quoted
+from dataplane.connectors.schema import StreamConfig
 
 _LOOK = """
 SELECT c.relkind::text, has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT'),

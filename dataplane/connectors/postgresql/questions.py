@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from dataplane.connectors.base import Mark, Window
 from dataplane.connectors.databases.questions import Asked
 from dataplane.connectors.postgresql import reading
 from dataplane.connectors.postgresql.catalog import Connection
 from dataplane.connectors.postgresql.reading import Cursor, Prepared
 from dataplane.connectors.postgresql.types import quoted
+from dataplane.connectors.windows import Mark, Window
 
 # Tables and materialised views; others are counted by those below them.
 _HAS_STATISTICS = frozenset("rm")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dataplane.connectors.base import Mark, StreamConfig, Window
 from dataplane.connectors.databases import reading
 from dataplane.connectors.databases.attaching import CATALOG
 from dataplane.connectors.databases.declared import bare, chosen, cursor_column, no_lookback, no_order
@@ -13,6 +12,8 @@ from dataplane.connectors.postgresql import catalog, session
 from dataplane.connectors.postgresql.catalog import Connection, Relation
 from dataplane.connectors.postgresql.params import PostgreSQLParams
 from dataplane.connectors.postgresql.types import Arrival, SourceColumn, arrival, literal, quoted
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Mark, Window
 
 # These compare the same way in PostgreSQL and in DuckDB, so that DuckDB may send the bounds of a window along.
 _SAME_ORDER = frozenset({"int2", "int4", "int8", "date", "timestamp", "timestamptz", "uuid"})

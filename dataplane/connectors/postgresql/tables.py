@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import psycopg
 
-from dataplane.connectors.base import StreamConfig
 from dataplane.connectors.databases.names import Name
 from dataplane.connectors.databases.widening import Wider, cannot
 from dataplane.connectors.destination import LEDGER, Arrangement, Load, TableColumn, arranged, listed
 from dataplane.connectors.postgresql import catalog, wire
 from dataplane.connectors.postgresql.catalog import Connection
 from dataplane.connectors.postgresql.types import SourceColumn, quoted
+from dataplane.connectors.schema import StreamConfig
 from dataplane.errors import ConfigurationError, DataError
 from dataplane.steps.base import ColumnType
 

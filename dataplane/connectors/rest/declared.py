@@ -14,28 +14,18 @@ import duckdb
 import pyarrow as pa
 
 from dataplane import statements
-from dataplane.connectors.base import (
-    Column,
-    Connector,
-    FileRef,
-    Mark,
-    Part,
-    Planned,
-    Reading,
-    ReadMode,
-    Stage,
-    StreamConfig,
-    StreamInfo,
-    Window,
-)
+from dataplane.connectors.base import Connector, Stage
 from dataplane.connectors.databases import cursors
 from dataplane.connectors.databases.file import chosen_columns
 from dataplane.connectors.databases.stages import staged
+from dataplane.connectors.reading import Part, Reading
 from dataplane.connectors.rest.client import Client
 from dataplane.connectors.rest.paging import since
 from dataplane.connectors.rest.params import Declared, Session
 from dataplane.connectors.rest.records import Page
 from dataplane.connectors.rest.spool import BATCH, batches
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
+from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
 from dataplane.engine import connector_instance, spill_folder
 from dataplane.errors import ConfigurationError, DataError, ManifoldError
 from dataplane.failures import duckdb_errors

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from dataplane.connectors.base import secret_field
+from dataplane.connectors.fields import secret_field
 from dataplane.errors import ConfigurationError
 from dataplane.http import origin
 from dataplane.oauth import App

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from dataplane import oauth
-from dataplane.connectors.base import secret_names
+from dataplane.connectors.fields import secret_names
 from dataplane.connectors.rest.params import GRANTED, Session
 from dataplane.errors import ConfigurationError, ManifoldError
 from dataplane.http import Http

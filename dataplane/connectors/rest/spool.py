@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
-from dataplane.connectors.base import Column, FileRef, Part, SourceFile, StreamConfig
 from dataplane.connectors.files.formats import Group, GroupFile
 from dataplane.connectors.files.settings import FileSettings
+from dataplane.connectors.reading import Part, SourceFile
 from dataplane.connectors.rest.records import Page
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import FileRef
 from dataplane.engine import disk_error
 from dataplane.failures import duckdb_errors
 from dataplane.relations import literal

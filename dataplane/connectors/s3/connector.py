@@ -11,13 +11,14 @@ from xml.etree import ElementTree
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dataplane.connectors import web
-from dataplane.connectors.base import FileRef, secret_field
 from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.fields import secret_field
 from dataplane.connectors.files.found import Found, size_told
 from dataplane.connectors.files.remote import Remote
 from dataplane.connectors.files.spooled import Spooled
 from dataplane.connectors.files.store import Endpoint, Refusal, Store, text_of
 from dataplane.connectors.s3.signing import keys_of, query, signed
+from dataplane.connectors.windows import FileRef
 from dataplane.http import Answer, shown
 
 _BAD_KEYS = (

@@ -9,12 +9,12 @@ from typing import Any
 import duckdb
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import Column, StreamConfig, StreamInfo
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import cursors, writing
 from dataplane.connectors.databases.file import CATALOG, DatabaseFile, Offered, chosen_columns, gone
 from dataplane.connectors.destination import LEDGER, Destination, Load, Loaded, Rows, Watch
 from dataplane.connectors.files.single import allowed_file
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.connectors.sqlite import destination, types
 from dataplane.errors import ConfigurationError, DataError, TransientError
 from dataplane.relations import identifier, literal

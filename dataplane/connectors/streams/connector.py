@@ -17,28 +17,17 @@ import duckdb
 import pyarrow as pa
 
 from dataplane import statements
-from dataplane.connectors.base import (
-    Capabilities,
-    Column,
-    Connector,
-    FileRef,
-    Mark,
-    Part,
-    Planned,
-    Reading,
-    ReadMode,
-    Stage,
-    StreamConfig,
-    StreamInfo,
-    Window,
-)
+from dataplane.connectors.base import Capabilities, Connector, Stage
 from dataplane.connectors.databases.file import chosen_columns
 from dataplane.connectors.databases.stages import staged
+from dataplane.connectors.reading import Part, Reading
 from dataplane.connectors.rest.spool import Batch as Lines
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.connectors.streams.extents import Extent, Written, gap_of, moved, planned, said
 from dataplane.connectors.streams.messages import MOST_BYTES, VALUE, Batch, Layout
 from dataplane.connectors.streams.params import MessageParams
 from dataplane.connectors.streams.taking import Taking
+from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError, TransientError
 from dataplane.failures import duckdb_errors

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from dataplane.connectors.base import Limits, Planned, Span, Window
+from dataplane.connectors.windows import Limits, Planned, Span, Window
 from dataplane.errors import DataError, Suggestion
 
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)

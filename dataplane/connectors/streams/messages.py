@@ -11,9 +11,10 @@ from typing import Literal
 import duckdb
 import pyarrow as pa
 
-from dataplane.connectors.base import Column, Part, StreamConfig
 from dataplane.connectors.files import casts
 from dataplane.connectors.files.nests import DEEPEST, too_deep
+from dataplane.connectors.reading import Part
+from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.relations import identifier, literal
 
 VALUE = "value"

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from dataplane.connectors.base import Limits
+from dataplane.connectors.windows import Limits
 
 # Between these, brokers count milliseconds and nanoseconds from 1970 on.
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)

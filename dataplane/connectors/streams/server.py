@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dataplane.connectors.base import secret_field
+from dataplane.connectors.fields import secret_field
 from dataplane.connectors.files.server import IDLE_SECONDS
 from dataplane.errors import ConfigurationError
 from dataplane.net import resolve

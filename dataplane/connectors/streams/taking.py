@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from dataplane.connectors.base import Span, Window
 from dataplane.connectors.streams.extents import SEED, Extent, Written
 from dataplane.connectors.streams.messages import Batch
+from dataplane.connectors.windows import Span, Window
 from dataplane.errors import DataError
 
 _ALL = 1 << 62

@@ -11,8 +11,8 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import secret_field
 from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.fields import secret_field
 from dataplane.connectors.warehouses import faults
 from dataplane.connectors.warehouses.adbc import AdbcSession
 from dataplane.connectors.warehouses.connector import Warehouse

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from dataplane.connectors.base import Finding, StreamConfig, StreamInfo
+from dataplane.connectors.base import Finding
 from dataplane.connectors.databases.cursors import Cursor
+from dataplane.connectors.schema import StreamConfig, StreamInfo
 from dataplane.connectors.warehouses.dialect import Dialect
 from dataplane.connectors.warehouses.reading import as_column, parts
 from dataplane.connectors.warehouses.session import Session

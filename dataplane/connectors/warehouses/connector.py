@@ -11,15 +11,18 @@ import duckdb
 import pyarrow as pa
 
 from dataplane.connectors import recognising
-from dataplane.connectors.base import Capabilities, Finding, Reading, StreamConfig, StreamInfo, Window
+from dataplane.connectors.base import Capabilities, Finding
 from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, DatabaseServer
 from dataplane.connectors.databases.stages import reachable
+from dataplane.connectors.reading import Reading
+from dataplane.connectors.schema import StreamConfig, StreamInfo
 from dataplane.connectors.warehouses import catalog, reading
 from dataplane.connectors.warehouses.dialect import Dialect
 from dataplane.connectors.warehouses.params import WarehouseParams
 from dataplane.connectors.warehouses.questions import Asking
 from dataplane.connectors.warehouses.reading import Prepared
 from dataplane.connectors.warehouses.session import Flow, Session
+from dataplane.connectors.windows import Window
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, ManifoldError
 

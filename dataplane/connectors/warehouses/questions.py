@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dataplane.connectors.base import Mark, Window
 from dataplane.connectors.databases import cursors
 from dataplane.connectors.databases.questions import Asked
 from dataplane.connectors.warehouses.reading import Cursor, Prepared
 from dataplane.connectors.warehouses.session import Session
+from dataplane.connectors.windows import Mark, Window
 from dataplane.engine import connector_instance
 from dataplane.failures import duckdb_errors
 

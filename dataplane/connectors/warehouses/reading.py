@@ -9,12 +9,13 @@ from sqlglot.dialects.dialect import Dialect as Grammar
 from sqlglot.errors import TokenError
 from sqlglot.tokens import TokenType
 
-from dataplane.connectors.base import Column, StreamConfig, Window
 from dataplane.connectors.databases import cursors, reading
 from dataplane.connectors.databases.declared import bare, chosen, cursor_column, no_lookback, no_order
+from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.warehouses.dialect import Dialect
 from dataplane.connectors.warehouses.session import Session
 from dataplane.connectors.warehouses.types import Arrival, Expression, Native
+from dataplane.connectors.windows import Window
 from dataplane.errors import ConfigurationError
 from dataplane.relations import identifier
 

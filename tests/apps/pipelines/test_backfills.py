@@ -26,9 +26,9 @@ from apps.pipelines.plans import Survey
 from apps.pipelines.schedule import Schedule as Definition
 from apps.sources import services as sources
 from apps.sources.models import Source
-from dataplane.connectors.base import StreamConfig
-from dataplane.connectors.base import Window as Bounds
 from dataplane.connectors.registry import build
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Window as Bounds
 from manifold.demo.data import EXAMPLES
 from tests.apps.pipelines import workshop as ws
 from tests.mortal import Mortals, mortals

@@ -15,7 +15,7 @@ from apps.audit.context import SYSTEM
 from apps.audit.models import Event
 from apps.sources import services
 from apps.sources.models import ConnectionCheck, Credential, Source, Stream
-from dataplane.connectors.base import FileRef
+from dataplane.connectors.windows import FileRef
 from tests.apps.sources.conftest import CANARY
 from tests.people import Api
 

@@ -17,8 +17,8 @@ from apps.sources.models import Drift, Source, Stream
 from apps.sources.parameters import InvalidFields
 from apps.sources.streams import configured, merged, refreshed
 from dataplane import drift as drifts
-from dataplane.connectors.base import Column, StreamInfo
 from dataplane.connectors.local_files import LocalFiles
+from dataplane.connectors.schema import Column, StreamInfo
 from tests.people import Api, member
 
 pytestmark = pytest.mark.django_db

@@ -19,7 +19,7 @@ from apps.audit.models import Event
 from apps.sources import services
 from apps.sources.models import Grant, Health, Source, Stream
 from apps.sources.services.grants import keep_grant, void_grant
-from dataplane.connectors.base import Mark
+from dataplane.connectors.windows import Mark
 from dataplane.errors import ManifoldError, TransientError
 from dataplane.oauth import Tokens, TokensRefused
 from dataplane.patience import within

@@ -13,7 +13,7 @@ from apps.audit.context import SYSTEM
 from apps.sources import services
 from apps.sources.models import Source, Stream
 from apps.sources.parameters import InvalidFields
-from dataplane.connectors.base import Mark
+from dataplane.connectors.windows import Mark
 from tests.dataplane.connectors.graphql.api import PAGED, WAYS, Server, serving_graphql
 
 pytestmark = pytest.mark.django_db

@@ -19,8 +19,9 @@ from apps.sources import services
 from apps.sources.models import Credential, Health, Source, SourceFile, Stream
 from apps.sources.parameters import InvalidFields
 from apps.sources.streams import as_declared
-from dataplane.connectors.base import Column, FileRef, StreamConfig, StreamInfo
 from dataplane.connectors.postgresql import PostgreSQL
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
+from dataplane.connectors.windows import FileRef
 
 
 def test_a_binding_carries_the_opened_secrets_and_the_declaration(source: Source, params: dict[str, Any]) -> None:

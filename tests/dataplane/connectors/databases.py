@@ -10,8 +10,10 @@ from urllib.parse import unquote, urlsplit
 
 import duckdb
 
-from dataplane.connectors.base import Connector, Mark, StreamConfig, Window
+from dataplane.connectors.base import Connector
 from dataplane.connectors.postgresql import PostgreSQL
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Mark, Window
 from dataplane.engine import connector_instance, write_parquet
 from dataplane.relations import path_list
 from dataplane.storage import Storage

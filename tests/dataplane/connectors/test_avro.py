@@ -21,10 +21,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataplane.connectors.base import Column, StreamConfig
 from dataplane.connectors.files.avro_blocks import LARGEST_BLOCK, Blocks
 from dataplane.connectors.files.avro_records import MOST_VALUES
 from dataplane.connectors.files.found import Found
+from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.errors import ManifoldError
 from tests.dataplane.steps.files_source import Drop, rejects, rows, typed
 

@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule
 
-from dataplane.connectors.base import Connector, FileRef, Mark, StreamConfig
+from dataplane.connectors.base import Connector
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import FileRef, Mark
 from dataplane.errors import DataError
 from tests.dataplane.connectors.remotes import ssh
 from tests.dataplane.connectors.remotes.conftest import HOST_KEY, USER_KEY, Server, served

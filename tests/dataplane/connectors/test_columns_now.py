@@ -12,8 +12,10 @@ import duckdb
 import pytest
 
 from dataplane import drift
-from dataplane.connectors.base import Connector, FileRef, Mark, StreamConfig
+from dataplane.connectors.base import Connector
 from dataplane.connectors.registry import build
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import FileRef, Mark
 from tests.dataplane.connectors.remotes.web import serving
 from tests.dataplane.connectors.test_excel import book
 from tests.dataplane.steps.files_source import Drop

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataplane.connectors import detection, registry
-from dataplane.connectors.base import secret_names
 from dataplane.connectors.clues import LONGEST, Clue
+from dataplane.connectors.fields import secret_names
 
 # What is pasted, the connector, and what of its parameters has to be understood. `?`: somebody has to choose.
 DATABASES: list[tuple[str, str, dict[str, Any]]] = [

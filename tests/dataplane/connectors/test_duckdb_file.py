@@ -10,8 +10,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from dataplane.connectors.base import Column, Mark, StreamConfig, StreamInfo, Window
 from dataplane.connectors.duckdb_file import DuckDBFile
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
+from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import ConfigurationError, DataError, TransientError
 from dataplane.relations import literal
 from dataplane.steps.base import StepResult

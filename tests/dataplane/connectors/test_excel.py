@@ -16,9 +16,10 @@ import pytest
 from openpyxl import Workbook
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
-from dataplane.connectors.base import StreamConfig, Window
 from dataplane.connectors.files.cells import Cells
 from dataplane.connectors.files.settings import SUFFIXES
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Window
 from dataplane.engine import extension_path
 from dataplane.errors import ConfigurationError, DataError
 from dataplane.sampling import tried

@@ -17,9 +17,10 @@ import duckdb
 import pytest
 
 from dataplane.connectors import registry
-from dataplane.connectors.base import StreamConfig, Window
 from dataplane.connectors.databases import ledger, writing
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Window
 from dataplane.engine import connector_instance
 from dataplane.errors import CancelledError, ManifoldError
 from dataplane.steps.base import ColumnType

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.connectors.base import Column, StreamConfig
 from dataplane.connectors.files.spans import Span, spans_of
+from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, ManifoldError
 from tests.dataplane.steps.files_source import Drop, rejects, rows, typed

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dataplane.connectors.base import Column, StreamConfig
 from dataplane.connectors.files import bombs
 from dataplane.connectors.files.encodings import open_bytes
 from dataplane.connectors.files.layouts import MOST_COLUMNS
 from dataplane.connectors.files.nests import too_deep
+from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.errors import ConfigurationError, DataError
 from dataplane.steps.extract import ExtractSpec, ExtractStep
 from tests.dataplane.steps.files_source import Drop, context, rows

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dataplane.connectors.base import Mark, Stage, StreamConfig
+from dataplane.connectors.base import Stage
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.patterns import FilePattern, generalised
 from dataplane.connectors.files.suggest import suggestions
 from dataplane.connectors.registry import build
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Mark
 from dataplane.errors import ConfigurationError, DataError
 from tests.dataplane.steps.files_source import Drop
 

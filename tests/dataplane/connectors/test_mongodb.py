@@ -21,12 +21,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dataplane.connectors.base import Column, Connector, Mark, Stage, StreamConfig, Window
+from dataplane.connectors.base import Connector, Stage
 from dataplane.connectors.clues import Clue
 from dataplane.connectors.mongodb import MongoDB
 from dataplane.connectors.mongodb.filters import filter_of
 from dataplane.connectors.mongodb.session import below
 from dataplane.connectors.registry import build
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from tests.dataplane.connectors.remotes.ftp import certificate
 from tests.dataplane.steps.files_source import extracted, rejects

@@ -13,9 +13,11 @@ import duckdb
 import pymysql
 import pytest
 
-from dataplane.connectors.base import Column, Mark, StreamConfig, Window, secret_names
+from dataplane.connectors.fields import secret_names
 from dataplane.connectors.mysql import MySQL
 from dataplane.connectors.registry import get
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import Mark, Window
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from manifold.embedded.ports import free_port

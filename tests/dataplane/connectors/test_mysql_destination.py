@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from dataplane.connectors.base import StreamConfig, Window
 from dataplane.connectors.databases import ledger
 from dataplane.connectors.databases.widening import Wider
 from dataplane.connectors.destination import Load, Loaded, Rows, Watch
 from dataplane.connectors.mysql import MySQL, session, tables
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Window
 from dataplane.engine import connector_instance
 from dataplane.errors import CancelledError, ManifoldError
 from dataplane.steps.base import ColumnType

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from dataplane import drift
-from dataplane.connectors.base import Mark, StreamConfig, Window
 from dataplane.connectors.mysql import MySQL
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import ConfigurationError
 from tests.dataplane.connectors.databases import staged
 from tests.mariadb import Database

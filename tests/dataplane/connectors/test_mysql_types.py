@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from dataplane.connectors.base import Column, StreamConfig, Window
 from dataplane.connectors.mysql import MySQL
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import Window
 from dataplane.errors import DataError
 from tests.dataplane.connectors.databases import staged
 from tests.mariadb import Database

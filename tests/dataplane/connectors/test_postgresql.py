@@ -14,10 +14,13 @@ import duckdb
 import psycopg
 import pytest
 
-from dataplane.connectors.base import Column, Connector, Mark, StreamConfig, Window, secret_names
+from dataplane.connectors.base import Connector
+from dataplane.connectors.fields import secret_names
 from dataplane.connectors.postgresql import PostgreSQL
 from dataplane.connectors.postgresql.faults import refused_connection
 from dataplane.connectors.registry import build, get
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import Mark, Window
 from dataplane.engine import connector_instance, write_parquet
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from dataplane.storage import Storage

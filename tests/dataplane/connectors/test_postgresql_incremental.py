@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataplane.connectors.base import Column, Mark, StreamConfig, Window
 from dataplane.connectors.postgresql import PostgreSQL
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import ConfigurationError
 from dataplane.steps.base import StepContext
 from dataplane.steps.extract import ExtractStep

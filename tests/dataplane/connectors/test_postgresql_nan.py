@@ -7,8 +7,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dataplane.connectors.base import Mark, StreamConfig, Window
 from dataplane.connectors.postgresql import PostgreSQL
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import DataError
 from dataplane.steps.base import StepContext
 from dataplane.steps.extract import ExtractSpec, ExtractStep

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from dataplane.connectors.base import Column, StreamConfig, Window
 from dataplane.connectors.postgresql import PostgreSQL
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import Window
 from dataplane.engine import connector_instance
 from dataplane.errors import DataError, ManifoldError
 from tests.dataplane.connectors.databases import connector, staged

@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from dataplane.connectors import registry
-from dataplane.connectors.base import Finding, StreamConfig
+from dataplane.connectors.base import Finding
 from dataplane.connectors.mysql import MySQL
+from dataplane.connectors.schema import StreamConfig
 from tests.dataplane.connectors.databases import params_of
 from tests.mariadb import Database
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.connectors.base import FileRef, Rejected, SourceFile
 from dataplane.connectors.files import lines
 from dataplane.connectors.files.lines import lines_of
 from dataplane.connectors.files.settings import FileSettings
+from dataplane.connectors.reading import Rejected, SourceFile
+from dataplane.connectors.windows import FileRef
 from dataplane.sampling import tried
 from tests.dataplane.steps.files_source import Drop, rejects, typed
 

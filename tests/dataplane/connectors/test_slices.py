@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane.connectors import registry, slices
-from dataplane.connectors.base import Column, FileRef, Mark, Planned, StreamConfig, Window
+from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.slices import Slice
+from dataplane.connectors.windows import FileRef, Mark, Planned, Window
 from dataplane.engine import connector_instance
 
 ZONES = ["UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "America/Sao_Paulo", "Pacific/Apia"]

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from dataplane.connectors.base import Column, Mark, StreamConfig, StreamInfo, Window
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.connectors.sqlite import SQLite
+from dataplane.connectors.windows import Mark, Window
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.steps.base import StepResult

@@ -8,8 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from dataplane.connectors.base import Connector, Mark, StreamConfig, Uploaded, Window
+from dataplane.connectors.base import Connector, Uploaded
 from dataplane.connectors.registry import build
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import DataError
 from tests.dataplane.steps.files_source import extracted, rows
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dataplane.connectors import registry, wellknown
-from dataplane.connectors.base import secret_names
+from dataplane.connectors.fields import secret_names
 from dataplane.errors import ConfigurationError
 
 SECRETS = {"bearer": "token", "api_key": "token", "basic": "password", "none": ""}

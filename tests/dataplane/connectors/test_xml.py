@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataplane.connectors.base import Column, StreamConfig
 from dataplane.connectors.files.elements import LARGEST
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.records import Records, guessed
+from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, ManifoldError
 from tests.dataplane.steps.files_source import Drop, rejects, rows, typed

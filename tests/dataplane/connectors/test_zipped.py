@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from dataplane.connectors.base import Mark, StreamConfig
 from dataplane.connectors.files import zipped
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Mark
 from dataplane.errors import DataError, ManifoldError
 from tests.dataplane.steps.files_source import Drop, places, rejects, rows
 

@@ -7,8 +7,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from dataplane.connectors.base import Connector, Mark, Planned, StreamConfig, Window
+from dataplane.connectors.base import Connector
 from dataplane.connectors.registry import build
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Mark, Planned, Window
 from dataplane.provenance import locate
 from dataplane.relations import relation_sql
 from dataplane.steps.base import StepContext, StepResult

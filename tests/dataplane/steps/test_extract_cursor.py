@@ -15,19 +15,10 @@ import pytest
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from dataplane.connectors.base import (
-    Capabilities,
-    Column,
-    Connector,
-    Mark,
-    Planned,
-    Reading,
-    ReadMode,
-    Stage,
-    StreamConfig,
-    StreamInfo,
-    Window,
-)
+from dataplane.connectors.base import Capabilities, Connector, Stage
+from dataplane.connectors.reading import Reading
+from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
+from dataplane.connectors.windows import Mark, Planned, ReadMode, Window
 from dataplane.errors import ConfigurationError, DataError
 from dataplane.relations import literal
 from dataplane.steps.base import StepResult

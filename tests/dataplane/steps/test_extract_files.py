@@ -19,7 +19,8 @@ import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataplane.connectors.base import Column, StreamConfig, Window
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import Window
 from dataplane.drift import followed
 from dataplane.errors import ConfigurationError, DataError
 from tests.dataplane.steps.files_source import Drop, places, rejects, rows, typed

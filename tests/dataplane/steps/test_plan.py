@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.connectors.base import FileRef
+from dataplane.connectors.windows import FileRef
 from dataplane.steps.plan import Picked
 
 

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataplane.connectors.base import Connector, StreamConfig
+from dataplane.connectors.base import Connector
 from dataplane.connectors.registry import build
+from dataplane.connectors.schema import StreamConfig
 from tests.dataplane.connectors.remotes.web import Request, Web, serving
 from tests.dataplane.connectors.rest.api import Record, order
 

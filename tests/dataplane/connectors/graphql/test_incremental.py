@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.connectors.base import Mark
 from dataplane.connectors.graphql.paging import as_declared
+from dataplane.connectors.windows import Mark
 from dataplane.errors import ConfigurationError, TransientError
 from tests.dataplane.connectors.graphql.api import PAGED, Server, refusing, source, stream_of
 from tests.dataplane.connectors.remotes.web import Request

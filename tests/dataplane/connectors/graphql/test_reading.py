@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from dataplane.connectors.base import Column, Mark, StreamConfig, Window
 from dataplane.connectors.graphql.queries import operations
 from dataplane.connectors.registry import build
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import ConfigurationError
 from tests.dataplane.connectors.graphql.api import LOOPBACK, PAGED, Server, source, stream_of
 from tests.dataplane.connectors.rest.api import order

@@ -10,8 +10,9 @@ from typing import Any
 import paramiko
 import pytest
 
-from dataplane.connectors.base import Connector, StreamConfig
+from dataplane.connectors.base import Connector
 from dataplane.connectors.registry import build
+from dataplane.connectors.schema import StreamConfig
 from tests.dataplane.connectors.remotes import ftp, ssh
 
 HOST_KEY = paramiko.ECDSAKey.generate()

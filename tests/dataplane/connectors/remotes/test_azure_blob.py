@@ -19,8 +19,10 @@ import pytest
 from pydantic import ValidationError
 
 from dataplane.connectors.azure_blob.signing import signed
-from dataplane.connectors.base import Connector, Mark, Stage, StreamConfig
+from dataplane.connectors.base import Connector, Stage
 from dataplane.connectors.registry import build
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Mark
 from dataplane.errors import ConfigurationError, DataError
 from tests.azurite import ACCOUNT, KEY, Azurite, command, serving, shared_access
 from tests.certificates import self_signed

@@ -14,9 +14,11 @@ from pydantic import ValidationError
 
 from dataplane import http
 from dataplane.connectors import http_files
-from dataplane.connectors.base import Connector, Mark, StreamConfig
+from dataplane.connectors.base import Connector
 from dataplane.connectors.files import remote
 from dataplane.connectors.registry import build
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Mark
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from tests.dataplane.connectors.remotes.web import Request, Web, serving
 from tests.dataplane.steps.files_source import extracted, rows

@@ -20,9 +20,11 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 from pydantic import ValidationError
 
-from dataplane.connectors.base import Connector, Mark, Stage, StreamConfig
+from dataplane.connectors.base import Connector, Stage
 from dataplane.connectors.registry import build
 from dataplane.connectors.s3 import signing
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Mark
 from dataplane.errors import ConfigurationError, DataError
 from tests.dataplane.connectors.remotes import web as webs
 from tests.dataplane.steps.files_source import extracted, rows

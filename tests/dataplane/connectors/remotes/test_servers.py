@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from dataplane.connectors.base import Mark, StreamConfig
 from dataplane.connectors.files import remote
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.ftp import FtpSession
+from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.sftp import SftpSession
+from dataplane.connectors.windows import Mark
 from dataplane.errors import DataError, TransientError
 from tests.dataplane.connectors.remotes.conftest import Server
 from tests.dataplane.steps.files_source import extracted, rows

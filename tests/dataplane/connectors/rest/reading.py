@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dataplane.connectors.base import Connector, Mark, StreamConfig, Window
+from dataplane.connectors.base import Connector
 from dataplane.connectors.registry import build
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Mark, Window
 from dataplane.steps.extract import ExtractSpec, ExtractStep
 from tests.dataplane.connectors.rest.api import Api
 from tests.dataplane.steps.files_source import context, rows

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from dataplane.connectors.base import Column, Connector, Mark, StreamConfig, Window
+from dataplane.connectors.base import Connector
 from dataplane.connectors.registry import build
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from tests.dataplane.connectors.remotes.web import Request
 from tests.dataplane.connectors.rest.api import Api, order

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.connectors.base import Mark, Window
 from dataplane.connectors.rest.paging import since
 from dataplane.connectors.rest.params import Endpoint
+from dataplane.connectors.windows import Mark, Window
 from dataplane.drift import Watch
 from dataplane.errors import ConfigurationError, TransientError
 from dataplane.steps.extract import ExtractSpec, ExtractStep

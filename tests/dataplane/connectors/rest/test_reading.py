@@ -12,11 +12,12 @@ import duckdb
 import pytest
 from pydantic import ValidationError
 
-from dataplane.connectors.base import Column, Mark, StreamConfig, Window
 from dataplane.connectors.registry import build
 from dataplane.connectors.rest import Rest
 from dataplane.connectors.rest.client import Client
 from dataplane.connectors.rest.records import Page
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import Mark, Window
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError
 from dataplane.oauth import Grant, Token

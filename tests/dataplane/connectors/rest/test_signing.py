@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dataplane.connectors.base import Mark
+from dataplane.connectors.windows import Mark
 from dataplane.errors import ConfigurationError, ManifoldError
 from tests.dataplane.connectors.remotes.web import Request, serving
 from tests.dataplane.connectors.rest.api import Api

@@ -6,7 +6,9 @@ from typing import Any
 
 import duckdb
 
-from dataplane.connectors.base import Column, Connector, Mark, StreamConfig, Window
+from dataplane.connectors.base import Connector
+from dataplane.connectors.schema import Column, StreamConfig
+from dataplane.connectors.windows import Mark, Window
 from dataplane.engine import connector_instance
 
 

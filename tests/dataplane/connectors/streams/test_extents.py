@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.connectors.base import Limits, Span
 from dataplane.connectors.streams.extents import Extent, Written, planned
 from dataplane.connectors.streams.messages import Batch
 from dataplane.connectors.streams.taking import Taking
+from dataplane.connectors.windows import Limits, Span
 
 STEPS = st.lists(
     st.one_of(

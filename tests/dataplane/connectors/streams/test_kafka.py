@@ -12,9 +12,11 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from dataplane.connectors import registry
-from dataplane.connectors.base import Connector, Mark, StreamConfig
+from dataplane.connectors.base import Connector
 from dataplane.connectors.clues import Clue
 from dataplane.connectors.kafka import Kafka
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Mark
 from dataplane.errors import ManifoldError
 from tests.certificates import self_signed
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole

@@ -15,9 +15,11 @@ from nats.errors import NoRespondersError
 from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from dataplane.connectors import nats_jetstream, registry
-from dataplane.connectors.base import Connector, Mark, StreamConfig
+from dataplane.connectors.base import Connector
 from dataplane.connectors.nats_jetstream import NatsJetStream, NatsParams
+from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.streams import messages
+from dataplane.connectors.windows import Mark
 from dataplane.errors import ManifoldError, TransientError
 from tests.certificates import self_signed
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole

@@ -17,11 +17,13 @@ import pytest
 import redis
 
 from dataplane.connectors import redis_streams, registry, watch
-from dataplane.connectors.base import Column, Connector, Mark, Span, StreamConfig, Window
+from dataplane.connectors.base import Connector
 from dataplane.connectors.clues import Clue
 from dataplane.connectors.redis_streams import RedisStreams
+from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.streams import connector as connector_module
 from dataplane.connectors.streams import messages
+from dataplane.connectors.windows import Mark, Span, Window
 from dataplane.errors import ConfigurationError, ManifoldError
 from tests.certificates import self_signed, tls_before
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataplane.connectors.base import Column, Mark, StreamConfig, Window
+from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.warehouses.clickhouse import ClickHouse, ClickHouseSQL, _Answer, _Refused
+from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import ManifoldError
 from tests.clickhouse_server import PASSWORD, ClickHouseServer
 from tests.dataplane.connectors.databases import read_as_it_grows, staged

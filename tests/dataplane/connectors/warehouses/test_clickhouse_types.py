@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.connectors.base import StreamConfig, Window
+from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.warehouses.clickhouse import ClickHouse, ClickHouseSQL
 from dataplane.connectors.warehouses.types import Native
+from dataplane.connectors.windows import Window
 from dataplane.errors import DataError
 from tests.clickhouse_server import ClickHouseServer
 from tests.dataplane.connectors.databases import staged

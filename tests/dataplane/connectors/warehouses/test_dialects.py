@@ -19,7 +19,7 @@ import pytest
 import sqlglot
 
 from dataplane.connectors import registry
-from dataplane.connectors.base import StreamConfig, Window
+from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.warehouses import bigquery, oracle, reading, snowflake, sqlserver
 from dataplane.connectors.warehouses.connector import Warehouse
 from dataplane.connectors.warehouses.dialect import Dialect
@@ -27,6 +27,7 @@ from dataplane.connectors.warehouses.questions import Asking
 from dataplane.connectors.warehouses.reading import Prepared
 from dataplane.connectors.warehouses.session import Session
 from dataplane.connectors.warehouses.types import Native
+from dataplane.connectors.windows import Window
 from dataplane.errors import ConfigurationError, ManifoldError
 
 KEYS = ("clickhouse", "redshift", "sqlserver", "oracle", "snowflake", "bigquery", "trino")

@@ -13,9 +13,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from dataplane.connectors.base import Mark, Stage, StreamConfig, Window
+from dataplane.connectors.base import Stage
+from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.warehouses.redshift import Redshift, RedshiftSQL
 from dataplane.connectors.warehouses.types import Native
+from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import ConfigurationError, DataError, ManifoldError
 from tests.certificates import self_signed, tls_before
 from tests.dataplane.connectors.databases import params_of, read_as_it_grows, staged

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dataplane.connectors.base import Mark, StreamConfig, Window
+from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.warehouses import trino
 from dataplane.connectors.warehouses.trino import Trino
+from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from tests.dataplane.connectors.databases import read_as_it_grows, staged
 from tests.trino_server import TrinoServer, trino_server
