@@ -98,7 +98,8 @@ def _header(rows: list[list[str]]) -> tuple[bool, bool]:
     """Whether the first row names columns, and whether it might although it seems not to.
 
     It does where it is unlike what follows, holds no value, and its cells are filled and all different. Where some are
-    empty or alike, a column has to tell: one that begins with a word and then holds nothing but values.
+    empty or alike, a column has to tell: one that begins with a word and then holds nothing but values; unless a cell
+    of the first row comes again below itself.
     """
     if not rows:
         return True, False
@@ -107,7 +108,9 @@ def _header(rows: list[list[str]]) -> tuple[bool, bool]:
         return False, False
     if all(first) and len({each.casefold() for each in first}) == len(first):
         return True, False
-    named = any(_over_values(name, [row[at].strip() for row in rows[1:]]) for at, name in enumerate(first))
+    below = [[row[at].strip() for row in rows[1:]] for at in range(len(first))]
+    again = any(name and name in values for name, values in zip(first, below, strict=True))
+    named = not again and any(_over_values(name, values) for name, values in zip(first, below, strict=True))
     return named, not named
 
 

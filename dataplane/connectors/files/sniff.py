@@ -189,7 +189,10 @@ def _said_of_header(header: Sequence[str], *, doubtful: bool) -> list[str]:
     if not called:
         return []
     more = f" and {len(called) - _NAMED} more" if len(called) > _NAMED else ""
-    return [f"The header has empty or repeated names; so columns are called {', '.join(called[:_NAMED])}{more}."]
+    return [
+        f"The header has empty or repeated names; so columns are called {', '.join(called[:_NAMED])}{more}. "
+        "If that line is a row and no header, set `header` (*The first line names the columns*) to false."
+    ]
 
 
 def _fixed(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], declared: FileSettings | None) -> Sniffed:

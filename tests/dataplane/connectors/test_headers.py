@@ -28,7 +28,10 @@ def test_a_header_with_empty_or_repeated_names_is_one(drop: Drop, header: str, c
     drop.write("a.csv", f"{header}\n1,Bonn,2.50\n2,Köln,\n3,Bonn,7.25\n")
     (info,) = drop.connector.discover()
     assert [each.name for each in info.columns] == columns
-    assert info.warnings == (f"The header has empty or repeated names; so columns are called {told}.",)
+    (warning,) = info.warnings
+    assert warning.startswith(
+        f"The header has empty or repeated names; so columns are called {told}. If that line is a"
+    )
     stream = drop.stream()
     result = drop.extract(stream)
     assert [[str(value) for value in row] for row in rows(drop.root, result)] == [
@@ -41,12 +44,16 @@ def test_a_header_with_empty_or_repeated_names_is_one(drop: Drop, header: str, c
 def test_of_many_names_the_first_are_told(drop: Drop) -> None:
     drop.write("a.csv", "id" + ",x" * 14 + "\n" + "1" + ",2" * 14 + "\n")
     (warning,) = drop.connector.discover()[0].warnings
-    assert warning.endswith("x_10 (x again) and 3 more.")
+    assert "x_10 (x again) and 3 more. " in warning
 
 
-@pytest.mark.parametrize("first", ["Paris,,France", "Bonn,Bonn,Germany"])
-def test_texts_over_texts_are_a_row_and_that_is_told(drop: Drop, first: str) -> None:
-    drop.write("a.csv", f"{first}\nRome,Lazio,Italy\nOslo,Oslo,Norway\n")
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("Paris,,France", "Rome,Lazio,Italy"), ("Bonn,Bonn,Germany", "Rome,Lazio,Italy"), ("unknown,,Norway", "7,,Italy")],
+)
+def test_texts_over_texts_or_above_themselves_are_a_row_and_that_is_told(drop: Drop, first: str, second: str) -> None:
+    last = "8,Oslo,Norway" if second.startswith("7") else "Oslo,Oslo,Norway"
+    drop.write("a.csv", f"{first}\n{second}\n{last}\n")
     (info,) = drop.connector.discover()
     assert [each.name for each in info.columns] == ["column0", "column1", "column2"]
     assert info.warnings[0].startswith("The first line is read as a row: some of its cells are empty or alike")
