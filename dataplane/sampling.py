@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from dataplane.connectors.base import Connector
-from dataplane.connectors.reading import Part, Rejected
+from dataplane.connectors.reading import Part, Previewed, Rejected
 from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.windows import Mark
 from dataplane.engine import connector_instance
@@ -101,6 +101,16 @@ def _read(
     counts = f"SELECT count(*), count(COLUMNS(*)) FROM ({_limited(part, limit)})"
     count = connection.execute(counts).fetchall()[0][0]
     return count, *set_aside(connection, part)
+
+
+def first_rows(connection: duckdb.DuckDBPyConnection, part: Part, limit: int) -> Previewed:
+    """The first rows of a part, and what it has rejected."""
+    if part.rejects is None:
+        return Previewed(connection.execute(f"SELECT * FROM ({part.query}) LIMIT {int(limit)}").to_arrow_table())
+    # A reader says what it has refused only when it has come to the end.
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE __first AS {part.query}")
+    table = connection.execute(f"SELECT * FROM __first LIMIT {int(limit)}").to_arrow_table()
+    return Previewed(table, *set_aside(connection, part))
 
 
 def set_aside(connection: duckdb.DuckDBPyConnection, part: Part) -> tuple[int, tuple[Rejected, ...]]:

@@ -36,7 +36,7 @@ from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Windo
 from dataplane.engine import connector_instance, spill_folder
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.failures import duckdb_errors, with_names
-from dataplane.sampling import set_aside
+from dataplane.sampling import first_rows
 
 _SNIFFED_FILES = 5
 _PREVIEW_MEMORY = 512 << 20
@@ -318,12 +318,9 @@ class FileConnector(Connector):
 
 
 def _first_rows(connection: duckdb.DuckDBPyConnection, part: Part, limit: int) -> Previewed:
-    if part.rejects is None or any(map(_is_long, part.files)):
-        return Previewed(connection.execute(f"SELECT * FROM ({part.query}) LIMIT {int(limit)}").to_arrow_table())
-    # A reader says what it has refused only when it has come to the end.
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE __first AS {part.query}")
-    table = connection.execute(f"SELECT * FROM __first LIMIT {int(limit)}").to_arrow_table()
-    return Previewed(table, *set_aside(connection, part))
+    """Nobody waits until a long file has been read to its end, where it would be told what of it is rejected."""
+    told = part.rejects is not None and not any(map(_is_long, part.files))
+    return first_rows(connection, part if told else replace(part, rejects=None), limit)
 
 
 def _is_long(file: SourceFile) -> bool:

@@ -23,12 +23,13 @@ from dataplane.connectors.mongodb.params import MongoParams
 from dataplane.connectors.mongodb.questions import Asking
 from dataplane.connectors.mongodb.reading import Prepared
 from dataplane.connectors.mongodb.sample import columns_of
-from dataplane.connectors.reading import Part, Reading
+from dataplane.connectors.reading import Part, Previewed, Reading
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.failures import duckdb_errors
+from dataplane.sampling import first_rows
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -151,6 +152,9 @@ class MongoDB(Connector):
                 connection.unregister("__documents")
 
     def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
+        return self.previewed(stream, limit).table
+
+    def previewed(self, stream: StreamConfig, limit: int = 50) -> Previewed:
         with (
             self._prepared(stream, ASK_SECONDS) as (client, prepared),
             connector_instance(memory=PREVIEW_MEMORY, threads=1) as duck,
@@ -159,7 +163,7 @@ class MongoDB(Connector):
             documents = client[self.params.database][stream.name]
             found = self._asked(lambda: list(reading.batches(documents, prepared, None, -limit)), stream.name)
             duck.register("__documents", pa.Table.from_batches(found, prepared.schema))
-            return duck.execute(f"{prepared.rows('__documents')[0]} LIMIT {int(limit)}").to_arrow_table()
+            return first_rows(duck, Part(*prepared.rows("__documents")), limit)
 
     def _caught_up(self, client: Client, prepared: Prepared, window: Window) -> None:
         """A window that another server has planned loses no documents to a secondary that is behind.

@@ -18,7 +18,7 @@ from dataplane.connectors.base import Connector, Stage
 from dataplane.connectors.databases import cursors
 from dataplane.connectors.databases.file import chosen_columns
 from dataplane.connectors.databases.stages import staged
-from dataplane.connectors.reading import Part, Reading
+from dataplane.connectors.reading import Part, Previewed, Reading
 from dataplane.connectors.rest.client import Client
 from dataplane.connectors.rest.paging import since
 from dataplane.connectors.rest.params import Declared, Session
@@ -32,6 +32,7 @@ from dataplane.failures import duckdb_errors
 from dataplane.http import origin, shown
 from dataplane.net import resolve_public
 from dataplane.relations import identifier
+from dataplane.sampling import first_rows
 
 _SAMPLE_PAGES = 3
 _SAMPLE_RECORDS = 20_000
@@ -186,13 +187,15 @@ class DeclaredApi(Connector, Generic[D]):
             yield Reading(query, chosen, warnings=client.told())
 
     def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
+        return self.previewed(stream, limit).table
+
+    def previewed(self, stream: StreamConfig, limit: int = 50) -> Previewed:
         with self._session(hurried=True) as (client, duck, folder):
             columns = self._columns(stream, client, duck)
             chosen_columns(stream, columns)
             part = _whole(islice(self._pages(client, stream, duck), 1), stream, columns, folder)
             with duckdb_errors():
-                query = (part.careful or part).query
-                return duck.execute(f"SELECT * FROM ({query}) LIMIT {int(limit)}").to_arrow_table()
+                return first_rows(duck, part.careful or part, limit)
 
     def _client(self, *, hurried: bool = False) -> Client:
         return Client(self.params, self.networks, hurried=hurried, grant=self.grant)

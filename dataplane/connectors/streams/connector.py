@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import ClassVar, Protocol
 
 import duckdb
@@ -20,7 +21,7 @@ from dataplane import statements
 from dataplane.connectors.base import Capabilities, Connector, Stage
 from dataplane.connectors.databases.file import chosen_columns
 from dataplane.connectors.databases.stages import staged
-from dataplane.connectors.reading import Part, Reading
+from dataplane.connectors.reading import Part, Previewed, Reading
 from dataplane.connectors.rest.spool import Batch as Lines
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.connectors.streams.extents import Extent, Written, gap_of, moved, planned, said
@@ -31,6 +32,7 @@ from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Windo
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError, TransientError
 from dataplane.failures import duckdb_errors
+from dataplane.sampling import SHOWN, first_rows
 
 _SAMPLE = 1_000
 _PREVIEW_MEMORY = 256 << 20
@@ -159,14 +161,24 @@ class StreamConnector(Connector):
             yield reading
 
     def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
+        return self.previewed(stream, limit).table
+
+    def previewed(self, stream: StreamConfig, limit: int = 50) -> Previewed:
         with self.session(hurried=True) as broker, connector_instance(memory=_PREVIEW_MEMORY, threads=2) as duck:
             columns = self._columns(stream, broker)
             chosen_columns(replace(stream, columns=columns), columns)
             if stream.row_filter:
                 statements.check_expression(stream.row_filter)
             layout = Layout(stream, columns, self.beside, self.params.format, self.place)
-            found = [_rows(duck, layout, each) for each in self._latest(broker, stream.name, limit)]
-            return pa.concat_tables(found or [_rows(duck, layout, self._nothing())]).slice(0, limit)
+            batches = chain(self._latest(broker, stream.name, limit), [self._nothing()])
+            parts = (layout.part(duck, each) for each in batches)
+            with duckdb_errors():
+                found = [first_rows(duck, each.careful or each, limit) for each in parts]
+        return Previewed(
+            pa.concat_tables([each.table for each in found]).slice(0, limit),
+            sum(each.rejected for each in found),
+            tuple(chain.from_iterable(each.samples for each in found))[:SHOWN],
+        )
 
     def _listed(self, broker: Broker) -> str:
         names = broker.names()
@@ -291,13 +303,6 @@ class StreamConnector(Connector):
             "SELECT " + ", ".join(f"CAST(NULL AS {each.type}) AS {each.name}" for each in self.beside) + " WHERE false"
         ).to_arrow_table()
         return Batch({name: empty[name].combine_chunks() for name in empty.column_names}, [], {}, {})
-
-
-def _rows(duck: duckdb.DuckDBPyConnection, layout: Layout, batch: Batch) -> pa.Table:
-    """The rows of a batch, without those that do not fit."""
-    part = layout.part(duck, batch)
-    with duckdb_errors():
-        return duck.execute((part.careful or part).query).to_arrow_table()
 
 
 def _is_object(value: bytes) -> bool:

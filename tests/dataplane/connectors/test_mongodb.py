@@ -201,6 +201,8 @@ def test_what_does_not_fit_is_set_aside_with_its_document(store: Store, mongo: C
     assert kept[-1][2] == datetime(2013, 1, 2, tzinfo=UTC)
     found = rejects(tmp_path, result)
     assert [row for _, row, *_ in found] == [4, 5, 6, 7, 12]
+    shown = mongo.previewed(things)
+    assert (shown.table.num_rows, [each.row for each in shown.samples]) == (8, [4, 5, 6, 7, 12])
     assert found[0] == (
         "things",
         4,

@@ -90,6 +90,10 @@ def test_what_does_not_fit_is_set_aside_with_its_place(api: Api, tmp_path: Path)
         ("orders, pages 1 to 4", 5, "id is not BIGINT"),
         ("orders, pages 1 to 4", 6, "id is not BIGINT"),
     ]
+    api.orders[1]["id"] = "two"
+    shown = connector.previewed(stream)
+    assert (shown.table["id"].to_pylist(), shown.rejected) == ([1, 3], 1)
+    assert (shown.samples[0].row, shown.samples[0].reason) == (2, "id is not BIGINT")
 
 
 def test_new_keys_are_told_and_missing_ones_are_nothing(api: Api, tmp_path: Path) -> None:

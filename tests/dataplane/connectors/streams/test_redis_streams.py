@@ -113,6 +113,9 @@ def test_what_does_not_fit_is_set_aside_with_its_reason(client: redis.Redis, red
         "at is not TIMESTAMP WITH TIME ZONE",
     ]
     assert rejected[3][-1] == '{"n": \\xff}'
+    shown = connector.previewed(stream)
+    assert shown.table["n"].to_pylist() == [each[0] for each in rows]
+    assert (shown.rejected, sorted(each.reason for each in shown.samples)) == (6, sorted(reasons))
 
 
 def test_raw_messages_are_one_column(client: redis.Redis, redis_url: str, key: str):
