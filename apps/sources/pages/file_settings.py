@@ -7,24 +7,26 @@ from types import NoneType
 from typing import Any, get_args
 
 from apps.sources.pages import forms
-from dataplane.connectors.files.settings import FileSettings, format_of, settings_for
+from dataplane.connectors.files.settings import UNSEEN, FileSettings, format_of, settings_for
 
 # The page asks for these in words of its own.
 _ELSEWHERE = frozenset({"pattern", "when_changed", "by_pattern"})
+_WORDS = {letter: word for word, letter in UNSEEN.items()}
 
 
 def entries(settings: Mapping[str, Any]) -> list[forms.Entry]:
     """The fields, filled with what is declared."""
     wanted = settings_for(_format(settings)) - _ELSEWHERE
-    return [each for each in forms.entries(FileSettings, settings) if each.name in wanted]
+    delimiter = settings.get("delimiter") or ""
+    shown = {**settings, "delimiter": _WORDS.get(delimiter, delimiter)}
+    return [each for each in forms.entries(FileSettings, shown) if each.name in wanted]
 
 
 def entered(settings: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, Any]:
-    """What somebody has changed; all else stays as it is, also where a field cannot show it, such as a tab."""
+    """What somebody has changed; all else stays as it is."""
     fields = entries(settings)
     filled = {f"param-{each.name}": _filled(each.value) for each in fields}
-    # A text that means no value may hold a comma.
-    before, now = (forms.entered(FileSettings, each, between="\n") for each in (filled, data))
+    before, now = (_read(each) for each in (filled, data))
     changed: dict[str, Any] = {}
     for each in fields:
         value = now.get(each.name)
@@ -37,6 +39,15 @@ def entered(settings: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, A
             value = ["", *(value or [])]
         changed[each.name] = _emptied(each) if value is None else value
     return changed
+
+
+def _read(data: Mapping[str, str]) -> dict[str, Any]:
+    """The fields as settings. A text that means no value may hold a comma, or nothing but blanks."""
+    lines = forms.text_of(data, "param-null_values").split("\n")
+    return {
+        **forms.entered(FileSettings, data, between="\n"),
+        "null_values": [line.strip() or line for line in lines if line],
+    }
 
 
 def _emptied(field: forms.Entry) -> Any:

@@ -40,6 +40,8 @@ COPIED = ("xml", "avro")
 COMPRESSED = (".gz", ".zst")
 # Holds files; each of them is told by its own name.
 ARCHIVE = ".zip"
+# Delimiters that nobody sees, by the words that stand for them.
+UNSEEN = {"tab": "\t", "space": " "}
 _NAME = re.compile(r"[^\s/@#<>\"'=]+")
 _DELIMITED: tuple[Format, ...] = ("csv", "tsv")
 _TEXTS: tuple[Format, ...] = (*_DELIMITED, "fixed", "xml")
@@ -74,7 +76,9 @@ class FileSettings(BaseModel):
         "auto", title="Format"
     )
     encoding: str = Field("utf-8", title="Encoding")
-    delimiter: OneCharacter | None = Field(None, title="Delimiter", description="Empty: comma, or tab for TSV")
+    delimiter: OneCharacter | None = Field(
+        None, title="Delimiter", description="Such as ; or tab or space; empty: comma, or tab for TSV"
+    )
     quote: OneCharacter | None = Field('"', title="Quote", description="Empty: quotes are a part of the text")
     escape: OneCharacter | None = Field('"', title="Escape", description="Empty: none but a doubled quote")
     header: bool = Field(True, title="The first line names the columns")
@@ -111,6 +115,11 @@ class FileSettings(BaseModel):
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return tuple(each.strip() for each in value.splitlines() if each.strip()) if isinstance(value, str) else value
+
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def _unseen(cls, value: object) -> object:
+        return UNSEEN.get(value.strip().lower(), value) if isinstance(value, str) else value
 
     @field_validator("positions")
     @classmethod

@@ -8,6 +8,7 @@ from django.template.loader import render_to_string
 
 from apps.sources.pages import file_settings, forms
 from dataplane.connectors import registry
+from dataplane.connectors.files.settings import FileSettings
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIBszCC\nAVmgAwIB\n-----END CERTIFICATE-----"
 WITH_LINES = (
@@ -68,12 +69,34 @@ def shown(settings: dict[str, object]) -> dict[str, str]:
         ({"encoding": " "}, {"encoding": "utf-8"}),
         ({"quote": "", "escape": ""}, {"quote": None, "escape": None}),
         ({"null_values": "NA\r\n1,5"}, {"null_values": ["", "NA", "1,5"]}),
+        ({"null_values": "NA\r\n \r\n -\r\n"}, {"null_values": ["", "NA", " ", "-"]}),
+        ({"delimiter": ""}, {"delimiter": None}),
     ],
-    ids=["nothing", "nothings", "dates", "delimiter", "settling", "header", "emptied", "none", "comma"],
+    ids=[
+        "no",
+        "nothings",
+        "dates",
+        "delimiter",
+        "settling",
+        "header",
+        "emptied",
+        "none",
+        "comma",
+        "blanks",
+        "untabbed",
+    ],
 )
 def test_what_was_changed_of_how_files_are_read(changes: dict[str, str], told: dict[str, object]) -> None:
     data = {**shown(SNIFFED), **{f"param-{name}": text for name, text in changes.items()}}
     assert file_settings.entered(SNIFFED, data) == told
+
+
+def test_a_delimiter_that_nobody_sees_is_entered_and_shown_by_its_name() -> None:
+    assert shown(SNIFFED)["param-delimiter"] == "tab"
+    entered = file_settings.entered(SNIFFED, {**shown(SNIFFED), "param-delimiter": "Space"})
+    settings = FileSettings.model_validate({**SNIFFED, **entered})
+    assert settings.separator == " "
+    assert shown(settings.model_dump())["param-delimiter"] == "space"
 
 
 @pytest.mark.parametrize(
