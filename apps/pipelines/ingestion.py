@@ -102,7 +102,8 @@ def prove(run: Run, load: StepRun, output: dict[str, Any]) -> None:
 def keep(run: Run) -> None:
     """Write what became of each stream of a run. In the transaction that ends it; a run ends once."""
     steps = _steps(run)
-    by_extract = _ways([each for each in steps if each.key in _wanted(run, steps)])
+    wanted = _wanted(run, steps)
+    by_extract = _ways([each for each in steps if each.key in wanted])
     if not by_extract:
         return
     slugs = {ways[0].extract.spec["source"] for ways in by_extract.values()}
