@@ -15,6 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from manifold import environment
+from manifold.environment.setting import data_folder
 
 API = "/api/v1"
 LARGEST_PAGE = 500
@@ -166,7 +167,7 @@ class Client:
 
 def platform_file(home: Path | None = None) -> dict[str, Any]:
     """What `manifold up` left: address, token, ports. Raises Unreachable where there is none."""
-    folder = home or environment.home()
+    folder = home or data_folder()
     try:
         left: dict[str, Any] = json.loads((folder / "platform.json").read_text())
     except (OSError, json.JSONDecodeError):

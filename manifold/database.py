@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from manifold.environment import SettingError
+from manifold.environment.setting import SettingError
 
 
 def django_database(url: str, *, pooled: bool = False, application_name: str = "manifold") -> dict[str, Any]:

@@ -26,6 +26,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from manifold import environment
+from manifold.environment.setting import SettingError
 
 LEAST_DISK = 2 * 2**30
 LEAST_MEMORY = 512 * 2**20
@@ -62,7 +63,7 @@ def ask(name: str, probe: Probe) -> Finding:
         detail, remedy, up = probe(), "", True
     except Unwell as unwell:
         detail, remedy, up = unwell.detail, unwell.remedy, False
-    except environment.SettingError as error:
+    except SettingError as error:
         detail, remedy, up = str(error), "Correct the setting.", False
     except PermissionError as error:
         detail, up = f"This account may not look at {error.filename}.", False

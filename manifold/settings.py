@@ -1,4 +1,4 @@
-"""Django's settings. What differs between installations is an environment variable, see `environment.py`."""
+"""Django's settings. What differs between installations is an environment variable, see `environment`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from django.templatetags.static import static
 
 from manifold import environment, logs
 from manifold.database import django_database
+from manifold.environment.setting import data_folder
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-MANIFOLD_HOME = environment.home()
+MANIFOLD_HOME = data_folder()
 
 # --- Security -------------------------------------------------------------------------------------------------------
 SECRET_KEY = environment.SECRET_KEY.read()

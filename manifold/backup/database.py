@@ -34,7 +34,7 @@ def reached(home: Home, say: Callable[[str], None]) -> Iterator[str]:
 
     An embedded server that does not run is started, in a home that nobody else holds, and stopped again.
     """
-    if environment.is_named(environment.DATABASE_URL) or home.is_held():
+    if environment.DATABASE_URL.is_named() or home.is_held():
         yield environment.DATABASE_ADMIN_URL.read() or environment.DATABASE_URL.read()
         return
     home.hold()

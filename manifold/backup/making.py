@@ -39,7 +39,7 @@ class Made:
 
 def make(home: Home, target: Path, *, passphrase: str, files: bool, who: str, say: Callable[[str], None]) -> Made:
     """Write a backup of the installation in a home. Raises BackupError; then there is no file."""
-    if not (home.path / "secrets").exists() and not environment.is_named(environment.DATABASE_URL):
+    if not (home.path / "secrets").exists() and not environment.DATABASE_URL.is_named():
         raise BackupError(f"There is no installation in {home.path}. Name its folder with --home or MANIFOLD_HOME.")
     secrets = _secrets(home)
     with database.reached(home, say) as url:

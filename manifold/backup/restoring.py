@@ -62,7 +62,7 @@ def _refuse_newer(found: Archive) -> None:
 def _refuse_other_keys(secrets: dict[str, str]) -> None:
     """A key that the environment names would hide the one that belongs to the rows."""
     for setting, name in ((environment.MASTER_KEY, "master_key"), (environment.SECRET_KEY, "secret_key")):
-        if environment.is_named(setting) and setting.read() != secrets[name]:
+        if setting.is_named() and setting.read() != secrets[name]:
             raise BackupError(
                 f"{setting.name} is not the key of this backup. Unset it, or name the key it was made with."
             )

@@ -17,6 +17,7 @@ from manifold.backup.archive import Archive
 from manifold.backup.errors import BackupError
 from manifold.cli import output
 from manifold.embedded.errors import EmbeddedError
+from manifold.environment.setting import SettingError, data_folder
 from manifold.supervisor.home import Home, StartError
 
 T = TypeVar("T")
@@ -66,7 +67,7 @@ def restore(file: Path, home: Path | None, as_json: bool) -> None:
 
 def _home(named: Path | None) -> Home:
     """The data folder, which is also where the settings look for what an earlier start has left."""
-    place = Home(named or environment.home())
+    place = Home(named or data_folder())
     os.environ[environment.HOME.name] = str(place.path)
     return place
 
@@ -96,7 +97,7 @@ def _told(work: Callable[[], T]) -> T:
     """What the work answers; what keeps it from being done is told in a sentence."""
     try:
         return work()
-    except (BackupError, StartError, EmbeddedError, environment.SettingError) as error:
+    except (BackupError, StartError, EmbeddedError, SettingError) as error:
         output.stop(str(error), output.FAILED)
 
 

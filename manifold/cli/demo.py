@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from manifold import environment
 from manifold.cli.up import start
 from manifold.demo.story import tell
+from manifold.environment.setting import data_folder
 from manifold.supervisor.platform import Options
 
 
@@ -19,5 +19,5 @@ from manifold.supervisor.platform import Options
 @click.option("--exit", "leave", is_flag=True, help="Stop when the runs are done; status 0 if they were good.")
 def demo(home: Path | None, port: int | None, leave: bool) -> None:
     """Start everything, run the examples on real data, print the result, and stay up."""
-    options = Options(home or environment.home(), port, companion=tell, exit_with_companion=leave)
+    options = Options(home or data_folder(), port, companion=tell, exit_with_companion=leave)
     sys.exit(start(options))

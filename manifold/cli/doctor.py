@@ -15,6 +15,7 @@ from manifold.cli import output
 from manifold.embedded import binaries, ports
 from manifold.embedded.account import server_account
 from manifold.embedded.errors import EmbeddedError
+from manifold.environment.setting import data_folder
 from manifold.probes import Finding, Probe, Unwell
 from manifold.supervisor.home import Home
 
@@ -26,7 +27,7 @@ def doctor(home: Path | None, as_json: bool) -> None:
     """Check ports, disk, memory, database, Redis, storage, rights, keys and clock; status 3 when one is not well."""
     if home is not None:
         os.environ[environment.HOME.name] = str(home)
-    findings = examine(Home(environment.home()))
+    findings = examine(Home(data_folder()))
     healthy = all(finding.up for finding in findings)
     if as_json:
         click.echo(json.dumps({"healthy": healthy, "components": [asdict(each) for each in findings]}, indent=2))
@@ -47,17 +48,17 @@ def examine(home: Home) -> list[Finding]:
         ("storage", probes.storage if running or _is_there(home.path) else _made_by_up),
         ("keys", probes.keys if running or _is_there(home.path / "secrets") else _made_by_up),
         ("permissions", lambda: _permissions(home)),
-        ("files", probes.file_roots if running or environment.is_named(environment.FILE_ROOTS) else _made_by_up),
+        ("files", probes.file_roots if running or environment.FILE_ROOTS.is_named() else _made_by_up),
         ("leftovers", leftovers),
     ]
     for name, setting, probe, embedded in (
         ("database", environment.DATABASE_URL, probes.database, _embedded_postgres),
         ("broker", environment.REDIS_URL, probes.broker, _embedded_valkey),
     ):
-        asked.append((name, probe if running or environment.is_named(setting) else embedded))
-    if running or environment.is_named(environment.DATABASE_URL):
+        asked.append((name, probe if running or setting.is_named() else embedded))
+    if running or environment.DATABASE_URL.is_named():
         asked += [("clock", probes.clock), ("sealed", sealed.opens)]
-    if environment.is_named(environment.OIDC_ISSUER):
+    if environment.OIDC_ISSUER.is_named():
         asked.append(("issuer", probes.issuer))
     return probes.ask_all(asked)
 

@@ -13,8 +13,8 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from manifold import environment
 from manifold.client import LARGEST_PAGE, ApiError, Client, Unreachable
+from manifold.environment.setting import SettingError
 
 DONE, FAILED, USAGE, UNHEALTHY, UNREACHABLE = 0, 1, 2, 3, 4
 COLOURS = {
@@ -51,7 +51,7 @@ def command(function: Command) -> Command:
             stop(str(error), UNREACHABLE)
         except ApiError as error:
             refuse(error, options.get("as_json", False))
-        except environment.SettingError as error:
+        except SettingError as error:
             stop(str(error), USAGE)
         except BrokenPipeError:
             raise  # Whoever reads has seen enough, as `head` does: click leaves without a word.

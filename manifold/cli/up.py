@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from manifold import environment
+from manifold.environment.setting import SettingError, data_folder
 from manifold.supervisor.home import StartError
 from manifold.supervisor.platform import Options, Platform
 
@@ -19,14 +19,14 @@ from manifold.supervisor.platform import Options, Platform
 @click.option("--workers", type=click.IntRange(1, 256), help="Steps that run at the same time.")
 def up(home: Path | None, port: int | None, workers: int | None) -> None:
     """Start everything, print the address and, the first time, the administrator's password; Ctrl-C stops it."""
-    sys.exit(start(Options(home or environment.home(), port, workers)))
+    sys.exit(start(Options(home or data_folder(), port, workers)))
 
 
 def start(options: Options) -> int:
     """Run the platform until it is stopped. What keeps it from starting is told in a sentence; the status is 1."""
     try:
         return Platform(options, say).run()
-    except (StartError, environment.SettingError) as error:
+    except (StartError, SettingError) as error:
         click.echo(f"Manifold cannot start. {error}", err=True)
         return 1
 

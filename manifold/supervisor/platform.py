@@ -127,7 +127,7 @@ class Platform:
 
     def _place_flower(self) -> None:
         """Tell the console where Flower will listen, unless the environment names one that runs elsewhere."""
-        if environment.is_named(environment.FLOWER_URL):
+        if environment.FLOWER_URL.is_named():
             return
         remembered = self.home.ports().get("flower")
         if remembered and remembered != self.port and ports.is_free(remembered):

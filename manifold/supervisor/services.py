@@ -26,8 +26,8 @@ class Services:
         self.home = home
         self.say = say
         self.ports = home.ports()
-        self.postgres = None if environment.is_named(environment.DATABASE_URL) else self._postgres()
-        self.valkey = None if environment.is_named(environment.REDIS_URL) else self._valkey()
+        self.postgres = None if environment.DATABASE_URL.is_named() else self._postgres()
+        self.valkey = None if environment.REDIS_URL.is_named() else self._valkey()
         self._making: Future[None] | None = None
         self._executor = ThreadPoolExecutor(1)
 

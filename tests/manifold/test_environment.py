@@ -13,9 +13,9 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 
 from manifold import environment
 from manifold.database import django_database
-from manifold.environment import SettingError
+from manifold.environment.setting import Setting, SettingError
 
-SOURCE = Path(environment.__file__).parent.parent
+SOURCE = Path(environment.__file__).parents[2]
 
 
 def test_it_works() -> None:
@@ -61,7 +61,7 @@ def test_an_empty_variable_means_the_default() -> None:
         (environment.OIDC_GROUPS, "=flights:viewer"),
     ],
 )
-def test_a_bad_value_is_named_with_its_remedy(setting: environment.Setting[object], text: str) -> None:
+def test_a_bad_value_is_named_with_its_remedy(setting: Setting[object], text: str) -> None:
     with pytest.raises(SettingError) as raised:
         setting.read({setting.name: text})
     assert setting.name in str(raised.value)
@@ -83,7 +83,7 @@ def test_what_up_left_is_used_last(tmp_path: Path) -> None:
     env = {"MANIFOLD_HOME": str(tmp_path)}
     assert environment.DATABASE_URL.read(env) == "postgresql://kept"
     assert environment.DATABASE_URL.read({**env, "DATABASE_URL": "postgresql://named"}) == "postgresql://named"
-    assert not environment.is_named(environment.DATABASE_URL, env)
+    assert not environment.DATABASE_URL.is_named(env)
 
 
 def test_a_missing_secret_file_is_named(tmp_path: Path) -> None:

@@ -7,68 +7,12 @@ are made from `SETTINGS`, so a setting that is not declared here does not exist.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from manifold import values
-
-T = TypeVar("T")
-
-
-class SettingError(Exception):
-    """A setting has a value that cannot be used. The text names the setting and the remedy."""
-
-
-@dataclass(frozen=True)
-class Setting(Generic[T]):
-    """One environment variable. `read()` gives its typed value, or the default when it is unset or empty."""
-
-    name: str
-    kind: str
-    parse: Callable[[str], T]
-    default: T
-    doc: str
-    secret: bool = False
-
-    def read(self, env: Mapping[str, str] | None = None) -> T:
-        """The value in `env` (the process's own environment by default). Raises SettingError for a bad one."""
-        text = self.text(os.environ if env is None else env)
-        if not text:
-            return self.default
-        try:
-            return self.parse(text)
-        except ValueError as error:
-            shown = "its value" if self.secret else repr(text)
-            raise SettingError(f"{self.name}: {shown} is not {self.kind}: {error}. Correct it or unset it.") from error
-
-    def text(self, env: Mapping[str, str]) -> str:
-        """The value as it was written: the variable, else (for secrets) the named file, else what `up` left behind."""
-        if env.get(self.name):
-            return env[self.name]
-        if not self.secret:
-            return ""
-        named = env.get(f"{self.name}_FILE")
-        if named:
-            try:
-                return Path(named).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise SettingError(
-                    f"{self.name}_FILE: {named} cannot be read ({error.strerror}). Name a file this account may read."
-                ) from error
-        kept = home(env) / "secrets" / self.name.removeprefix("MANIFOLD_").lower()
-        try:
-            return kept.read_text(encoding="utf-8").strip()
-        except OSError:
-            return ""
-
-
-def home(env: Mapping[str, str] | None = None) -> Path:
-    """The absolute data folder of this installation."""
-    given = os.environ if env is None else env
-    return Path(given.get("MANIFOLD_HOME") or ".manifold").expanduser().absolute()
+from manifold.environment import values
+from manifold.environment.setting import Setting, data_folder
 
 
 def _text(name: str, default: str, doc: str, *, secret: bool = False) -> Setting[str]:
@@ -349,34 +293,19 @@ DEMO_DATABASE_URL = _text(
 SETTINGS: list[Setting[Any]] = [value for value in list(globals().values()) if isinstance(value, Setting)]
 
 
-def is_named(setting: Setting[Any], env: Mapping[str, str] | None = None) -> bool:
-    """Whether the environment itself names it; what an earlier `up` left in the secrets does not count."""
-    given = os.environ if env is None else env
-    return bool(given.get(setting.name) or given.get(f"{setting.name}_FILE"))
-
-
 def storage_url(env: Mapping[str, str] | None = None) -> str:
     """The storage root, with its default inside the data folder."""
-    return STORAGE_URL.read(env) or (home(env) / "storage").as_uri()
+    return STORAGE_URL.read(env) or (data_folder(env) / "storage").as_uri()
 
 
 def file_roots(env: Mapping[str, str] | None = None) -> list[Path]:
     """The folders that file sources may read, with their default inside the data folder."""
-    return FILE_ROOTS.read(env) or [home(env) / "files"]
+    return FILE_ROOTS.read(env) or [data_folder(env) / "files"]
 
 
 def email_verified_claim(env: Mapping[str, str] | None = None) -> str:
     """The claim that says of the address whether it is verified; empty where none is known to belong to it."""
     return OIDC_EMAIL_VERIFIED_CLAIM.read(env) or ("email_verified" if OIDC_EMAIL_CLAIM.read(env) == "email" else "")
-
-
-def _shown(setting: Setting[Any]) -> str:
-    value = setting.default
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if setting.kind == "a size":
-        return f"{value // 2**20}MB"
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def as_markdown() -> str:
@@ -392,7 +321,7 @@ def as_markdown() -> str:
         "|---|---|---|---|",
     ]
     for setting in sorted(SETTINGS, key=lambda each: each.name):
-        default = f"`{_shown(setting)}`" if _shown(setting) else ""
+        default = f"`{setting.shown}`" if setting.shown else ""
         kind = f"{setting.kind}, secret" if setting.secret else setting.kind
         lines.append(f"| `{setting.name}` | {kind} | {default} | {setting.doc} |")
     return "\n".join(lines) + "\n"
