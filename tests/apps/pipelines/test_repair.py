@@ -62,6 +62,30 @@ def test_rows_at_the_end_of_the_window_before_do_not_come_twice(project: Project
 
 
 @pytest.mark.all
+def test_rows_that_the_next_run_reads_are_no_difference(project: Project, source: Source, add: Add, postgres_url: str):
+    """They came at the mark or within the lookback; what has gone is one all the same, before it and within."""
+    ws.cursor(source, "public.ticks", "tick", lookback=3)
+    pipeline = ws.published(project, HEAD + "  kept: {load: {input: ticks, dataset: kept}}\n")
+    add((1, 1), (8, 8), (10, 10))
+    ws.run(pipeline)
+    add((7, 7), (10, 11))
+    assert ws.run(pipeline, "repair").state == "skipped"
+    add((12, 12))
+    assert ws.run(pipeline, "repair").state == "skipped"
+    assert ws.run(pipeline).state == "succeeded"
+    assert ws.run(pipeline, "repair").state == "skipped"
+    assert sum(ws.rows(project, "kept").values()) == 6
+    add((9, 9), (12, 13))
+    ws.execute(postgres_url, "DELETE FROM ticks WHERE tick = 1")
+    said = "5 rows there, 6 were read"
+    assert said in ws.failure(ws.run(pipeline, "repair"))["message"]
+    add((1, 1))
+    assert ws.run(pipeline, "repair").state == "skipped"
+    ws.execute(postgres_url, "DELETE FROM ticks WHERE tick BETWEEN 9 AND 10")
+    assert said in ws.failure(ws.run(pipeline, "repair"))["message"]
+
+
+@pytest.mark.all
 def test_what_is_behind_the_first_row_is_read_from_the_beginning(project: Project, add: Add):
     pipeline = ws.published(project, MERGED)
     add((5, 5))
