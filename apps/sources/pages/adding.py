@@ -129,15 +129,16 @@ def _types(request: HttpRequest, project: Project, kind: type[Connector]) -> Htt
     if not names:
         raise InvalidFields({"streams": ["Choose at least one, or save the source without streams."]})
     found = services.offered_streams(_draft(request, project, kind), names)
-    streams = [_card(request, kind, str(place), each, each.settings) for place, each in enumerate(found)]
+    streams = [_card(request, kind, str(place), each) for place, each in enumerate(found)]
     return _part(request, "types", {"connector": forms.shown(kind), "streams": streams, "types": TYPES})
 
 
 def _again(request: HttpRequest, project: Project, kind: type[Connector]) -> HttpResponse:
     """One of the chosen streams as its columns are when its files are read by other settings."""
     place = request.POST.get("at", "")
-    info = services.look_again(_draft(request, project, kind), _chosen(request, place))
-    card = _card(request, kind, place, info, _found(request.POST, place))
+    chosen = _chosen(request, place)
+    info = services.look_again(_draft(request, project, kind), chosen)
+    card = _card(request, kind, place, info, chosen.config.get("settings"))
     context = {**card, "connector": forms.shown(kind), "shown": True, "again": True}
     answer = render(request, "sources/parts/adding_stream.html", context)
     answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = f"#stream-{place}", "outerHTML"
@@ -145,27 +146,29 @@ def _again(request: HttpRequest, project: Project, kind: type[Connector]) -> Htt
 
 
 def _card(
-    request: HttpRequest, kind: type[Connector], place: str, info: StreamInfo, found: Mapping[str, Any]
+    request: HttpRequest, kind: type[Connector], place: str, info: StreamInfo, given: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What is shown of a stream. found: its settings as they were found, which travel with the form."""
+    """What is shown of a stream. Its settings travel with the form: as they are shown, and which of them were given."""
     return {
         "place": place,
         "stream": asdict(info),
         "cursor": request.POST.get(f"cursor-{info.name}", ""),
         "reading": file_settings.entries(info.settings) if kind.family == "file" else [],
         "prefix": f"{place}-",
-        "found": json.dumps(found),
+        "found": json.dumps(info.settings),
+        "given": json.dumps(given or {}),
     }
 
 
-def _found(data: Mapping[str, str], place: str) -> dict[str, Any]:
-    """The settings of a stream as they were found, of which those of its files can be changed."""
+def _settings(data: Mapping[str, str], place: str) -> dict[str, Any]:
+    """What was given of how a stream's files are read: now, or before they were last looked at."""
     try:
-        found: dict[str, Any] = json.loads(data.get(f"settings-{place}", ""))
-        FileSettings.model_validate(found)
-    except (ValueError, RecursionError):
+        found, given = (json.loads(data.get(f"{name}-{place}", "")) for name in ("settings", "given"))
+        FileSettings.model_validate({**found, **given})
+    except (ValueError, TypeError, RecursionError):
         return {}
-    return found
+    mine = {each.removeprefix(f"{place}-"): told for each, told in data.items() if each.startswith(f"{place}-")}
+    return {**given, **file_settings.entered(found, mine)}
 
 
 def _look(request: HttpRequest, project: Project, kind: type[Connector]) -> HttpResponse:
@@ -264,12 +267,8 @@ def _chosen(request: HttpRequest, place: str) -> Chosen:
     cursor = data.get(f"cursor-{name}")
     columns = [each.removeprefix(f"column-{place}-") for each in data if each.startswith(f"column-{place}-")]
     config: dict[str, Any] = {"cursor": cursor} if cursor else {}
-    if found := _found(data, place):
-        mine: dict[str, Any] = {
-            each.removeprefix(f"{place}-"): told for each, told in data.items() if each.startswith(f"{place}-")
-        }
-        if settings := file_settings.entered(found, mine):
-            config["settings"] = settings
+    if settings := _settings(data, place):
+        config["settings"] = settings
     types = {
         data[f"column-{place}-{each}"]: data.get(f"type-{place}-{each}", "").strip()
         for each in columns

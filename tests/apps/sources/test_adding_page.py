@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from html import unescape
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +13,7 @@ from django.test import Client
 from apps.accounts.models import Project, User
 from apps.sources.models import Credential, Source, Stream
 from tests.apps.sources.conftest import CANARY
+from tests.forms import filled
 
 pytestmark = pytest.mark.django_db
 NEW = "/p/flights/new-source/"
@@ -119,10 +119,7 @@ def test_how_files_are_read_is_changed_before_it_is_stored(client: Client, tmp_p
     address, draft = f"{NEW}local_files/", {"title": "Drop", "param-path": str(tmp_path), "stream": ["sums"]}
     card = said(client.post(address, {**draft, "do": "types"}))
     assert 'value="id;amount"' in card and 'name="0-param-delimiter" value=","' in card
-    found = re.search(r'name="settings-0" value="([^"]*)"', card)
-    assert found is not None
-    given = {"chosen-0": "sums", "settings-0": unescape(found[1]), "0-param-header": "on", "0-param-encoding": "utf-8"}
-    given |= {"0-param-quote": '"', "0-param-escape": '"', "0-param-skip": "0", "0-param-decimal_separator": "."}
+    given = filled(card)
     wrong = said(client.post(address, {**draft, **given, "0-param-delimiter": "ab", "do": "again", "at": "0"}))
     assert "<strong>Delimiter</strong>: " in wrong
     given["0-param-delimiter"] = ";"
@@ -131,9 +128,14 @@ def test_how_files_are_read_is_changed_before_it_is_stored(client: Client, tmp_p
         assert answer.status_code < 500 and words in said(answer)
     again = client.post(address, {**draft, **given, "do": "again", "at": "0"})
     assert again.headers["HX-Retarget"] == "#stream-0"
-    assert 'value="amount,net"' in said(again) and 'name="found-0-1" value="DOUBLE"' in said(again)
-    assert ">3.5<" in said(client.post(address, {**draft, **given, "do": "sample", "at": "0"}))
-    client.post(address, {**draft, **given, "do": "save"}, headers={"HX-Request": "true"})
+    shown = filled(said(again))
+    assert shown["column-0-1"] == "amount,net" and shown["found-0-1"] == "DOUBLE"
+    assert shown["0-param-decimal_separator"] == ","
+    back = filled(said(client.post(address, {**draft, **shown, "0-param-delimiter": ",", "do": "again", "at": "0"})))
+    assert (back["column-0-0"], back["0-param-decimal_separator"]) == ("id;amount", "."), "what was found is no wish"
+    assert json.loads(back["given-0"]) == {"delimiter": ","}
+    assert ">3.5<" in said(client.post(address, {**draft, **shown, "do": "sample", "at": "0"}))
+    client.post(address, {**draft, **shown, "do": "save"}, headers={"HX-Request": "true"})
     config = Stream.objects.get().config
     assert [each["name"] for each in config["columns"]] == ["id", "amount,net"]
     assert (config["settings"]["delimiter"], config["settings"]["decimal_separator"]) == (";", ",")
