@@ -77,10 +77,19 @@ def _refuse_if_pointless(run: Run) -> None:
             "instead.",
             code="overtaken",
         )
-    if not _repeats(run) and not _lacks_unread(run):
+    starts_over, unread = run.again or run.requested_mode == "seed", _lacks_unread(run)
+    if _repeats(run) or (unread and not starts_over):
+        return
+    if unread:
+        anew = "with mode seed" if run.requested_mode == "seed" else "for these files"
         raise Conflict(
-            "Another run has loaded since what this one had read. Start a new run instead.", code="overtaken"
+            "What the run had read is loaded, and what it could not read a retry does not read either: others may have "
+            f"loaded newer rows since. Start a new run {anew} instead.",
+            code="nothing_to_retry",
         )
+    if not _missing(run, windows.graph_of(run)):
+        raise Conflict("The run has loaded all that it had read. Start a new one instead.", code="nothing_to_retry")
+    raise Conflict("Another run has loaded since what this one had read. Start a new run instead.", code="overtaken")
 
 
 def _repeats(run: Run) -> bool:
@@ -103,11 +112,8 @@ def _lacks_whole_streams(run: Run) -> bool:
 
 
 def _lacks_unread(run: Run) -> bool:
-    """Whether a load is missing of which nothing was read: its source did not answer, or what it waits for failed.
-
-    What was to be read anyway, or to replace all that is there, is never: others may have loaded newer rows since.
-    """
-    if run.batch is None or run.again or run.requested_mode == "seed":
+    """Whether a load is missing of which nothing was read: its source did not answer, or what it waits for failed."""
+    if run.batch is None:
         return False
     graph = windows.graph_of(run)
     output = run.steps.filter(key=PLAN).values_list("output", flat=True).first() or {}

@@ -14,7 +14,7 @@ from django.db import transaction
 from apps.accounts.models import Project
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict, Invalid
-from apps.pipelines import collecting, freshness, planning, retrying, schedules, starting, validation
+from apps.pipelines import collecting, freshness, planning, retrying, schedules, seeding, starting, validation
 from apps.pipelines import document as documents
 from apps.pipelines import text as texts
 from apps.pipelines.document import Document
@@ -159,8 +159,8 @@ def start_run(
     `only`: these steps, with everything that they need; the others are skipped. `files`: of new files only these, by
     path or with `*` and `?`; with `again` also such as were read before. `if_running` stands above what the
     document says for every run. The same `trigger_key` in the same project gives the same run again. Raises Conflict
-    when nothing is published, or when the key was used for another request; Invalid for a step or a file that is not
-    there, or files that do not go with the mode.
+    when nothing is published, when the key was used for another request, or where a seed of only some steps would take
+    rows from a load; Invalid for a step or a file that is not there, or files that do not go with the mode.
     """
     picked = _picked(mode, files, again=again)
     if picked and pipeline.published and not _known(pipeline.project_id, trigger_key):
@@ -172,7 +172,7 @@ def start_run(
         if known is not None:
             return _same_request(known, locked, mode, only, files, again=again)
         version = _version(locked)
-        only = _known_steps(version, only)
+        only = _chosen(version, mode, only)
         # A slice of a backfill is over soon, and no other begins before this run.
         busy = locked.runs.filter(state__in=RUN_ACTIVE | {"pending"}, backfill=None).exists()
         run = starting.create_run(
@@ -233,7 +233,7 @@ def plan_run(
     """What a run would read and why, in the shape `plan`; asks the sources and writes nothing."""
     version = _version(pipeline)
     picked = _picked(mode, files, again=again)
-    return planning.dry_run(pipeline, version, mode, _known_steps(version, only), picked)
+    return planning.dry_run(pipeline, version, mode, _chosen(version, mode, only), picked)
 
 
 def _locked(pipeline_id: uuid.UUID, trigger_key: str | None) -> tuple[Pipeline, Run | None]:
@@ -267,6 +267,14 @@ def _picked(mode: str, files: Sequence[str], *, again: bool) -> Picked | None:
     if again and not files:
         raise Invalid("again", "Say which files are to be read again.", code="no_files")
     return Picked(tuple(files), again) if files else None
+
+
+def _chosen(version: PipelineVersion, mode: str, only: Sequence[str]) -> list[str]:
+    """The steps that were asked for. Raises Invalid for one not there, Conflict where they are too few for a seed."""
+    chosen = _known_steps(version, only)
+    if chosen and mode == "seed":
+        seeding.refuse_in_part(documents.load(version.document), version.pipeline_id, chosen)
+    return chosen
 
 
 def _known_steps(version: PipelineVersion, only: Sequence[str]) -> list[str]:

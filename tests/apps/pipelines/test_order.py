@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -395,13 +396,19 @@ def joined(project: Project, drop: Path, visits: Path) -> Pipeline:
     return pipeline
 
 
-def test_a_seed_of_only_some_steps_does_not_replace_what_others_have_loaded(project: Project, joined: Pipeline):
-    services.start_run(joined, actor=ws.ACTOR, mode="seed", only=["orders_kept"])
+def test_a_seed_of_only_some_steps_takes_all_that_a_load_holds(project: Project, joined: Pipeline, drop: Path):
+    """Otherwise the load would be replaced by a part; so it is refused before anything is read or forgotten."""
+    said = r"reads `orders` again and not `visits`, and `met_kept` loads rows of both\. Add `met_kept` to the steps"
+    for ask in (services.plan_run, partial(services.start_run, actor=ws.ACTOR)):
+        with pytest.raises(Conflict, match=said):
+            ask(joined, mode="seed", only=["orders_kept"])
+    ws.write(drop, "orders_1.csv", ["id,customer", "3,7"])
+    services.start_run(joined, actor=ws.ACTOR, mode="seed", only=["orders_kept", "met_kept"])
     ws.work()
-    assert ws.failure(ws.run(joined))["code"] == "seed_overtaken"
-    assert ws.rows(project, "met", "id") == {(1,): 2}
-    assert ws.run(joined, "seed").outcome == "clean"
-    assert ws.rows(project, "met", "id") == {(1,): 2}
+    assert ws.rows(project, "met", "id") == {(1,): 1, (3,): 1}
+    assert ws.run(joined).outcome == "clean"
+    assert visited(project) == {1}
+    assert ws.run(joined).state == "skipped"
 
 
 @pytest.mark.all
@@ -414,6 +421,22 @@ def test_a_repair_of_a_seed_without_one_of_two_streams_replaces_nothing(
     ws.run(joined)
     assert ws.failure(ws.run(joined, "repair"))["code"] == "seed_overtaken"
     assert ws.rows(project, "met", "id") == {(1,): 2}
+
+
+def test_a_retry_of_which_nothing_is_left_is_refused_with_the_reason(project: Project, drop: Path, visits: Path):
+    """Nobody else has loaded anything: all has arrived, or a seed has replaced what it could reach."""
+    text = TEXT + BESIDE.replace("visits, mode: incremental}}", "visits, mode: incremental}, if_failed: continue}")
+    text += "  none: {check: {input: orders, rules: [{row_count: {max: 0}, action: stop}]}, if_failed: continue}\n"
+    pipeline = ws.published(project, text)
+    first = ws.run(pipeline)
+    assert first.outcome == "partial"
+    with pytest.raises(Conflict, match="The run has loaded all that it had read"):
+        services.retry_run(first, actor=ws.ACTOR)
+    visits.rename(visits.with_name("away"))
+    seeded = ws.run(pipeline, "seed")
+    assert seeded.outcome == "partial"
+    with pytest.raises(Conflict, match="what it could not read a retry does not read either"):
+        services.retry_run(seeded, actor=ws.ACTOR)
 
 
 def test_files_that_are_read_once_more_are_not_forgotten_where_they_were_skipped(project: Project, drop: Path):
