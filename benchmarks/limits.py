@@ -42,7 +42,8 @@ def sqlite(file: str, target: str) -> str:
 
 
 def mysql(port: str, target: str) -> str:
-    attach = f"ATTACH 'host=127.0.0.1 port={port} user=root database=bench' AS source (TYPE mysql, READ_ONLY)"
+    place = f"host=127.0.0.1 port={port} user=root database=bench compress=0"
+    attach = f"ATTACH '{place}' AS source (TYPE mysql, READ_ONLY)"
     return f"{attach}; COPY (FROM source.bench.orders) TO '{target}' (FORMAT parquet)"
 
 

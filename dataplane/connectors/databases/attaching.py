@@ -13,15 +13,16 @@ CATALOG = "source"
 """The name under which DuckDB knows the attached database."""
 
 
-def attach(duck: duckdb.DuckDBPyConnection, kind: str, given: Mapping[str, object]) -> None:
+def attach(duck: duckdb.DuckDBPyConnection, kind: str, given: Mapping[str, object], shown: str = "") -> None:
     """Attach a database as `source`, read-only, by a temporary secret that is dropped at once. Raises duckdb.Error.
 
-    kind: DuckDB's word for the kind of server. given: what its secret holds; None is left out.
+    kind: DuckDB's word for the kind of server. given: what its secret holds; None is left out. shown: options that a
+    secret cannot hold, for everybody to see.
     """
     parts = ", ".join(f"{name} {literal(str(value))}" for name, value in given.items() if value is not None)
     duck.execute(f"CREATE OR REPLACE TEMPORARY SECRET manifold_source (TYPE {kind}, {parts})")
     try:
-        duck.execute(f"ATTACH '' AS {CATALOG} (TYPE {kind}, READ_ONLY, SECRET manifold_source)")
+        duck.execute(f"ATTACH {literal(shown)} AS {CATALOG} (TYPE {kind}, READ_ONLY, SECRET manifold_source)")
     finally:
         duck.execute("DROP SECRET manifold_source")
 

@@ -269,6 +269,13 @@ def test_nothing_shows_the_address_or_the_password(base: Database) -> None:
         assert "127.0.0.1" not in str(seen)
 
 
+def test_rows_are_not_packed_on_their_way(base: Database) -> None:
+    """A server packs 50 MB a second at most."""
+    asked = "SHOW SESSION STATUS LIKE 'Compression'"
+    with connector_instance(extensions=MySQL.extensions) as duck, connector(base).read(FLIGHTS, FULL, duck):
+        assert duck.execute("FROM mysql_query('source', ?)", [asked]).fetchall() == [("Compression", "OFF")]
+
+
 def test_a_connection_that_breaks_is_tried_again(base: Database) -> None:
     """The server lets each row wait, so the connection is there to be broken."""
     finished = threading.Event()
