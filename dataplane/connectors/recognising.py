@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from dataplane.connectors.clues import LONGEST, Address, Clue, Guess
+from dataplane.connectors.addresses import Address
+from dataplane.connectors.clues import LONGEST, Clue, Guess
 from dataplane.connectors.files.settings import ARCHIVE, COMPRESSED, SUFFIXES
 
 CERTAIN, LIKELY, POSSIBLE, WEAK = 0.97, 0.8, 0.5, 0.2

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from dataplane.connectors.clues import LONGEST, Address, Clue, Guess
+from dataplane.connectors.addresses import Address
+from dataplane.connectors.clues import LONGEST, Clue, Guess
 from dataplane.connectors.files.settings import COMPRESSED, SUFFIXES
 from dataplane.connectors.recognising import CERTAIN, LIKELY, POSSIBLE, WEAK
 
