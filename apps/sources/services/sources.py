@@ -46,12 +46,9 @@ def create_source(
     Raises InvalidFields, or Conflict where the slug is taken.
     """
     kind = connector_class(connector)
-    check_slug(slug)
-    if slug in _TAKEN:
-        raise InvalidFields({"slug": [f"{slug} is an address of the API. Choose another name."]})
+    _check_name(slug)
     _check_interval(check_every)
-    if writable and not kind.capabilities.writable:
-        raise InvalidFields({"writable": [f"{kind.title} cannot be written to."]})
+    _check_writable(kind, writable)
     clear, secrets = parted(kind, checked(kind, with_credential(params, credential, kind)))
     source = Source(
         project=project,
@@ -90,8 +87,7 @@ def update_source(
         _check_interval(check_every)
     if drift is not None:
         check_policy(drift)
-    if writable and not kind.capabilities.writable:
-        raise InvalidFields({"writable": [f"{kind.title} cannot be written to."]})
+    _check_writable(kind, bool(writable))
     with acting(actor):
         source = Source.objects.select_for_update(no_key=True, of=("self",)).select_related("project").get(pk=source.pk)
         source.credential = credential or source.credential
@@ -123,6 +119,17 @@ def delete_source(source: Source, *, actor: Actor, used_by: Sequence[str]) -> No
         source.delete()
         if credential is not None and not credential.sources.exists():
             credential.delete()
+
+
+def _check_name(slug: str) -> None:
+    check_slug(slug)
+    if slug in _TAKEN:
+        raise InvalidFields({"slug": [f"{slug} is an address of the API. Choose another name."]})
+
+
+def _check_writable(kind: type[Connector], wanted: bool) -> None:
+    if wanted and not kind.capabilities.writable:
+        raise InvalidFields({"writable": [f"{kind.title} cannot be written to."]})
 
 
 def _check_interval(seconds: int) -> None:

@@ -108,36 +108,38 @@ def planned(
     read = {each.partition: each for each in marks}
     if newest and not read:
         return _behind_all(stream, extents, written, limits)
-    spans, gaps, rows, new = [], [], 0, False
-    for extent in extents:
-        mark = read.get(extent.partition)
-        lower = written.number(mark.upper) if mark else extent.before
-        count = mark.count_upper if mark else extent.given_before
-        gap = gap_of(extent, lower, count) if mark else None
-        if gap is not None:
-            gaps.append(gap)
-            lower, count = extent.before, extent.given_before
-        begins = mark is None or gap is not None
-        # A partition with nothing new has its span, too: the newest window alone says how far all of them are read.
-        spans.append(
-            Span(extent.partition, written.text(lower), written.text(extent.newest), count, extent.given, begins)
-        )
-        rows += extent.waiting(lower, count) if extent.newest > lower else 0
-        new = new or extent.newest > lower
+    # A partition with nothing new has its span, too: the newest window alone says how far all of them are read.
+    ahead = [_ahead(extent, read.get(extent.partition), written) for extent in extents]
+    spans = [span for span, _, _ in ahead]
+    gaps = [gap for _, gap, _ in ahead if gap is not None]
+    waiting = [many for _, _, many in ahead if many is not None]
     # A partition that its broker does not name now goes on where it was when it is named again.
     left = (mark for partition, mark in read.items() if partition not in {each.partition for each in extents})
     spans += [Span(each.partition, each.upper, each.upper, each.count_upper, each.count_upper) for each in left]
     warnings = said(stream, gaps, written, go_on=go_on)
     window = Window("offsets", spans=tuple(spans), limits=limits, gone=sum(each.messages for each in gaps))
-    if not new:
+    if not waiting:
         which = f"message from {since.isoformat()} on yet" if since else "new message"
         return Planned(None, f"{stream} has no {which}.", 0, 0, warnings, empty=window)
     first = f"First read, from {since.isoformat()} on: " if since else "" if read else "First read: "
+    rows = sum(waiting)
     many = f"1 message of {stream} waits" if rows == 1 else f"{rows:,} messages of {stream} wait"
     many = f"at least {many}" if any(each.at_least for each in extents) else many
     ends = f", of which a run reads {limits.messages:,} at most" if rows > limits.messages else ""
     reason = f"{first}{many}{ends}."
     return Planned(window, reason, min(rows, limits.messages), None, warnings)
+
+
+def _ahead(extent: Extent, mark: Span | None, written: Written) -> tuple[Span, Gap | None, int | None]:
+    """A partition's next span, what is gone there, and how many messages wait; None where none is new."""
+    lower = written.number(mark.upper) if mark else extent.before
+    count = mark.count_upper if mark else extent.given_before
+    gap = gap_of(extent, lower, count) if mark else None
+    if gap is not None:
+        lower, count = extent.before, extent.given_before
+    begins = mark is None or gap is not None
+    span = Span(extent.partition, written.text(lower), written.text(extent.newest), count, extent.given, begins)
+    return span, gap, extent.waiting(lower, count) if extent.newest > lower else None
 
 
 def _behind_all(stream: str, extents: Sequence[Extent], written: Written, limits: Limits) -> Planned:
