@@ -5,6 +5,8 @@ These pages are open: they name states and times, never addresses or reasons. `c
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
@@ -14,9 +16,12 @@ from redis.exceptions import RedisError
 
 from manifold import probes
 from manifold.celery import app
-from manifold.probes import Finding, Unwell
+from manifold.probes import Finding, Probe, Unwell
 
 WORKER_ANSWERS_WITHIN = 1.0
+# What stands on another waits in vain for as long as that did, so it is not asked.
+_STANDS_ON = {"migrations": "database", "clock": "database", "workers": "broker"}
+_LONG_SECONDS = 1.0
 
 
 @require_safe
@@ -28,7 +33,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
     """It can serve: the database answers and has the tables this code expects."""
-    return _answer([probes.ask("database", _database_answers), probes.ask("migrations", migrations)])
+    return _answer(_asked([("database", _database_answers), ("migrations", migrations)]))
 
 
 @require_safe
@@ -39,7 +44,7 @@ def startupz(request: HttpRequest) -> JsonResponse:
 
 def components() -> list[Finding]:
     """Every dependency of a running platform, with details for whoever may see them."""
-    return probes.ask_all(
+    return _asked(
         [
             ("database", _database_answers),
             ("migrations", migrations),
@@ -53,6 +58,11 @@ def components() -> list[Finding]:
             ("files", probes.file_roots),
         ]
     )
+
+
+def in_vain(finding: Finding) -> bool:
+    """Whether an answer was waited for that did not come."""
+    return not finding.up and finding.seconds >= _LONG_SECONDS
 
 
 def migrations() -> str:
@@ -73,19 +83,36 @@ def migrations() -> str:
 def workers() -> str:
     """A worker for the steps and one for the system's own work answer."""
     try:
-        answers = app.control.ping(timeout=WORKER_ANSWERS_WITHIN, limit=2)
+        found = {kind: _answers_of(kind) for kind in ("worker", "system")}
     except (OSError, RedisError, BrokerError) as error:
         raise Unwell(
             "The workers cannot be asked: the broker does not answer.", "See the broker's own line."
         ) from error
-    names = sorted({name for answer in answers or [] for name in answer})
-    missing = {"worker", "system"} - {name.partition("@")[0] for name in names}
-    if missing:
+    if missing := sorted(kind for kind, names in found.items() if not names):
         raise Unwell(
-            f"No answer from: {', '.join(sorted(missing))}.",
+            f"No answer from: {', '.join(missing)}.",
             "Look at the log of that worker; `manifold up` starts both, `celery -A manifold worker -n system@%h` one.",
         )
-    return ", ".join(names)
+    return ", ".join(sorted(name for names in found.values() for name in names))
+
+
+def _answers_of(kind: str) -> list[str]:
+    """The name of the first worker of a kind that answers, of however many there are."""
+    answers = app.control.ping(timeout=WORKER_ANSWERS_WITHIN, limit=1, pattern=f"{kind}@*", matcher="glob")
+    return [name for answer in answers or [] for name in answer]
+
+
+def _asked(asked: Iterable[tuple[str, Probe]]) -> list[Finding]:
+    """What each says, in their order; but nothing is asked that stands on one that was waited for in vain."""
+    found: dict[str, Finding] = {}
+    for name, probe in asked:
+        below = found.get(_STANDS_ON.get(name, ""))
+        if below is not None and in_vain(below):
+            remedy = f"See the {below.name}'s own line."
+            found[name] = Finding(name, False, f"Not asked, since the {below.name} does not answer.", 0.0, remedy)
+        else:
+            found[name] = probes.ask(name, probe)
+    return list(found.values())
 
 
 def _database_answers() -> str:

@@ -44,11 +44,15 @@ class Platform(Collector):
         up = GaugeMetricFamily(
             "manifold_component_up", "Whether a component is well (1) or not (0).", labels=["component"]
         )
-        for each in health.components():
+        findings = health.components()
+        for each in findings:
             up.add_metric([each.name], float(each.up))
         yield up
-        yield from _all_or_nothing(self._from_database, DatabaseError)
-        yield from _all_or_nothing(self._from_broker, redis.RedisError)
+        silent = {each.name for each in findings if health.in_vain(each)}
+        if "database" not in silent:
+            yield from _all_or_nothing(self._from_database, DatabaseError)
+        if "broker" not in silent:
+            yield from _all_or_nothing(self._from_broker, redis.RedisError)
 
     def _from_database(self) -> list[GaugeMetricFamily]:
         runs = GaugeMetricFamily("manifold_runs", "Runs by state.", labels=["state"])

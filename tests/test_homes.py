@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.homes import forget
 def test_those_of_killed_tests_go_too_and_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(homes, "SHARED", tmp_path / "shared")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     elsewhere = Path("/nowhere/home")
     databases = {}
     for each in (tmp_path / "over", tmp_path / "running", tmp_path / "killed", elsewhere):

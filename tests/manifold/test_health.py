@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -12,7 +16,8 @@ from django.db import connection
 from django.test import Client, override_settings
 from prometheus_client.parser import text_string_to_metric_families
 
-from manifold import health, probes
+from manifold import health, metrics, probes
+from manifold.celery import app
 from manifold.embedded.ports import free_port
 
 pytestmark = pytest.mark.django_db
@@ -71,6 +76,57 @@ def test_a_broker_that_may_forget_messages(redis_url: str) -> None:
             broker.config_set("maxmemory-policy", "noeviction")
     assert not finding.up
     assert "noeviction" in finding.remedy
+
+
+def test_nothing_is_asked_that_stands_on_what_was_waited_for_in_vain(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scrape ends before Prometheus gives it up, although packets to the broker are lost."""
+    monkeypatch.setattr(health, "_LONG_SECONDS", 0)
+    monkeypatch.setattr(health, "workers", lambda: pytest.fail("the workers were asked"))
+    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    found = {each.name: each for each in health.components()}
+    assert found["workers"].detail == "Not asked, since the broker does not answer."
+    monkeypatch.setattr(metrics, "broker_client", lambda _: pytest.fail("the queues were asked"))
+    answer = client.get("/metrics")
+    assert b'manifold_component_up{component="workers"} 0.0' in answer.content
+
+
+@contextmanager
+def answering(client: redis.Redis, names: list[str]) -> Iterator[None]:
+    """Each takes a ping as a worker of this name does, one after the other."""
+    over = threading.Event()
+    with ExitStack() as opened:
+        brokers = [opened.enter_context(app.connection_for_read()) for _ in names]
+        for name, broker in zip(names, brokers, strict=True):
+            node = app.control.mailbox(broker).Node(name, handlers={"ping": lambda _state: {"ok": "pong"}})
+            node.listen(channel=broker.default_channel)
+
+        def answer() -> None:
+            while not over.is_set():
+                for each in brokers:
+                    with suppress(TimeoutError):
+                        each.drain_events(timeout=0.01)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        try:
+            number, deadline = str(brokers[0].virtual_host), time.monotonic() + 60
+            while [each["db"] for each in client.client_list(_type="pubsub")].count(number) < len(names):
+                assert time.monotonic() < deadline, "not all of them listen"
+            yield
+        finally:
+            over.set()
+            thread.join(60)
+
+
+def test_a_worker_of_each_kind_is_asked_however_many_there_are(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "WORKER_ANSWERS_WITHIN", 60)
+    names = ["worker@a", "worker@b", "worker@c", "system@a"]
+    with redis.Redis.from_url(redis_url) as client, answering(client, names):
+        worker, system = sorted(health.workers().split(", "), reverse=True)
+    assert worker in names[:3]
+    assert system == "system@a"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/startupz", "/metrics"])
