@@ -49,7 +49,9 @@ class NatsAccess(ServerAddress):
     port: int = Field(4222, ge=1, le=65535, title="Port")
     token: str | None = secret_field("Token", "Instead of user and password.")
     credentials: str | None = secret_field(
-        "Credentials file", "The whole text of a .creds file, instead of user and password.", multiline=True
+        "Credentials file",
+        "The whole text of a .creds file, or the seed of an NKey (SU…), instead of user and password.",
+        multiline=True,
     )
 
     @model_validator(mode="after")
@@ -71,7 +73,7 @@ class NatsJetStream(StreamConnector):
     key = "nats_jetstream"
     title = "NATS JetStream"
     summary = "Messages of streams of NATS JetStream, each once, by their sequence; no consumer of yours is touched."
-    tested_with = "nats-server 2.15 on loopback, with user and password, a token, a credentials file, and TLS"
+    tested_with = "nats-server 2.15 on loopback, with user and password, a token, a credentials file, an NKey, and TLS"
     Params: ClassVar[type[NatsParams]] = NatsParams
     params: NatsParams
     beside = (
@@ -193,8 +195,13 @@ class _Session(ServerSession[NatsParams]):
         secure: dict[str, Any] = {}
         if params.tls:
             secure = {"tls": ssl.create_default_context(cadata=params.certificate), "tls_hostname": params.host}
-        self._client = self._ask(
-            nats.connect(
+        credentials = NatsCredentials.read(params.credentials) if params.credentials else None
+        client = nats.NATS()
+        if credentials is not None and not credentials.jwt:
+            # Given a seed it would set this itself, by a package of its own.
+            client._public_nkey = credentials.user
+        self._ask(
+            client.connect(
                 f"{'tls' if params.tls else 'nats'}://{host}:{params.port}",
                 name="manifold",
                 # The address was checked; others that the server tells of are not followed.
@@ -202,10 +209,11 @@ class _Session(ServerSession[NatsParams]):
                 max_reconnect_attempts=0,
                 connect_timeout=int(CONNECT_SECONDS),
                 error_cb=_nothing,
-                **_entrance(params),
+                **_entrance(params, credentials),
                 **secure,
             )
         )
+        self._client = client
         self._ask(self._stream.account_info())
         self._entered = True
         return "The server lets us in, and its JetStream is on."
@@ -223,15 +231,15 @@ class _Session(ServerSession[NatsParams]):
             raise told(error, self._params, stream, entered=self._entered) from error
 
 
-def _entrance(params: NatsParams) -> dict[str, Any]:
+def _entrance(params: NatsParams, credentials: NatsCredentials | None) -> dict[str, Any]:
     """How the client signs in."""
-    if not params.credentials:
+    if credentials is None:
         return {"user": params.user, "password": params.password, "token": params.token}
-    credentials = NatsCredentials.read(params.credentials)
+    jwt = credentials.jwt.encode()
     return {
         # It is not sent; the client signs only where it believes that there is somebody to be let in.
         "user": "signed",
-        "user_jwt_cb": lambda: bytearray(credentials.jwt.encode()),
+        "user_jwt_cb": (lambda: bytearray(jwt)) if jwt else None,
         "signature_cb": credentials.signed,
     }
 

@@ -23,7 +23,7 @@ from dataplane.connectors.windows import Mark
 from dataplane.errors import ManifoldError, TransientError
 from tests.certificates import self_signed
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
-from tests.nats_accounts import handed_out
+from tests.nats_accounts import Party, handed_out
 from tests.nats_server import PASSWORD, USER, nats_server
 
 Do = Callable[..., Any]
@@ -238,6 +238,19 @@ def test_a_token_lets_in_who_has_it(tmp_path: Path):
         assert all(each.ok for each in stages), stages
         for wrong in ({"token": "wrong"}, {}):
             assert failed(registry.build("nats_jetstream", given | wrong)) == ("authenticate", "authentication")
+
+
+def test_a_key_alone_lets_in_whom_the_server_knows_by_it(tmp_path: Path):
+    user = Party("user")
+    with nats_server(tmp_path, entrance=f"authorization {{ users: [{{ nkey: {user.name} }}] }}") as port:
+        given: dict[str, Any] = {"host": "127.0.0.1", "port": port}
+        stages = list(registry.build("nats_jetstream", given | {"credentials": f"{user.seed}\n"}).test())
+        assert all(each.ok for each in stages), stages
+        strange = registry.build("nats_jetstream", given | {"credentials": Party("user").seed})
+        assert failed(strange) == ("authenticate", "authentication")
+    for wrong, said in ((Party("account").seed, "seed of an NKey"), (user.seed[:-1], "damaged")):
+        with pytest.raises(ValueError, match=said):
+            NatsParams(host="h", credentials=wrong)
 
 
 def test_a_credentials_file_lets_its_user_in(tmp_path: Path):
