@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -12,8 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from apps.sources.models import Stream
 from apps.sources.parameters import InvalidFields
 from dataplane.connectors.base import Connector
+from dataplane.connectors.files.connector import FileConnector
+from dataplane.connectors.files.settings import settings_of
+from dataplane.connectors.files.sniff import DIALECT
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.drift import kept_apart
+from dataplane.errors import ConfigurationError, DataError
 
 
 class DeclaredColumn(BaseModel):
@@ -117,19 +122,30 @@ def refreshed(config: StreamConfig, info: StreamInfo, *, fills_missing: bool = F
     )
 
 
-def as_declared(config: StreamConfig, info: StreamInfo) -> StreamInfo:
-    """What a look has found; only the difference where it takes the first line of the files for something else than the
-    declaration does, for then the columns would be called otherwise, and a load would not know them again.
+def as_declared(config: StreamConfig, info: StreamInfo, connector: FileConnector) -> StreamInfo:
+    """What a look has found of files that are known already, by the settings that are declared.
+
+    Where the declared columns are not among those, only what was found otherwise is told: the columns would be called
+    otherwise, and a load would not know them again. Raises ConfigurationError.
     """
-    declared, found = config.settings.get("header", True), info.settings.get("header")
-    if found is None or found == declared or not config.columns:
+    declared = settings_of(config).model_dump()
+    found = settings_of(StreamConfig(info.name, settings={**config.settings, **info.settings})).model_dump()
+    if found == declared:
         return info
+    try:
+        seen = connector.looked_again(info, config.settings)
+    except (DataError, ConfigurationError) as error:
+        seen = replace(info, columns=(), settings=config.settings, warnings=(error.message,))
+    if config.columns and not {each.name for each in seen.columns} & {each.name for each in config.columns}:
+        seen = replace(seen, columns=())
+    other = [f"`{name}` {json.dumps(found[name])}" for name in sorted(DIALECT) if found[name] != declared[name]]
+    if not other:
+        return seen
     told = (
-        f"The first line looks like {'a header' if found else 'a row'} now; it is still read as "
-        f"{'a row' if found else 'a header'}, and the columns stay. If that is wrong, set the stream's `header` to "
-        f"{str(found).lower()} and discover it again."
+        f"The files look like {', '.join(other)} now; they are still read as they are declared. If that is wrong, "
+        "change the stream's settings and discover it again."
     )
-    return replace(info, columns=(), settings={}, warnings=(*info.warnings, told))
+    return replace(seen, warnings=(*seen.warnings, told))
 
 
 def _check_settings(settings: Mapping[str, Any], connector: type[Connector]) -> None:

@@ -24,11 +24,14 @@ from dataplane.connectors.schema import StreamConfig, StreamInfo
 def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | None = None) -> list[Stream]:
     """Look at the source and keep its streams with their schemas; only the named ones, when names are given.
 
-    A stream that is there already keeps what an operator declared: cursor, filter, chosen columns, changed types. Files
-    that are there are recorded as seen. Raises ManifoldError.
+    A stream that is there already keeps what an operator declared: cursor, filter, chosen columns, changed types, how
+    its files are read. Files that are there are recorded as seen. Raises ManifoldError.
     """
     connector = connector_of(source)
     found = connector.discover() if names is None else connector.discover_named(names)
+    if isinstance(connector, FileConnector):
+        known = {each.name: configured(each) for each in source.streams.all()}
+        found = [as_declared(known[each.name], each, connector) if each.name in known else each for each in found]
     kept = keep_found(source, found, actor=actor)
     if isinstance(connector, FileConnector):
         listed = connector.listed([configured(each) for each in kept])
@@ -61,7 +64,6 @@ def _keep_stream(source: Source, stream: Stream | None, info: StreamInfo, actor:
         stream = Stream(source=source, name=info.name)
     else:
         stream.source = source
-        info = as_declared(configured(stream), info)
         note_look(stream, info.columns, actor=actor)
     if info.columns:
         stream.seen = [asdict(each) for each in info.columns]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 import tempfile
 from typing import IO, Literal
 
@@ -21,6 +22,7 @@ READERS_NAMES: dict[Compression, str] = {"none": "uncompressed", "gzip": "gzip",
 """What DuckDB's readers call them."""
 SAMPLE = 1 << 20
 _CHUNK = 4 << 20
+_TOGETHER = re.compile(rb"[\x80-\xff]{3}")
 _WESTERN = ("cp1250", "cp1252", "cp1254", "cp1257", "cp1258", "latin-1", "iso8859", "cp850", "cp437", "mac")
 
 
@@ -81,7 +83,8 @@ def encoding_of(sample: bytes) -> str:
         if zeros <= len(sample[:4096]) // 4:
             return "utf-8"
         return "utf-16-le" if sample[1:4096:2].count(0) > zeros // 2 else "utf-16-be"
-    best = from_bytes(sample[:65536]).best()
+    # Letters with accents stand alone among others; those of other alphabets, and what takes two bytes, stand together.
+    best = from_bytes(sample[:65536]).best() if _TOGETHER.search(sample) else None
     name = (best.encoding if best else "cp1252").replace("_", "-")
     if name.startswith("utf"):
         return name

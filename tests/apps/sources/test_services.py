@@ -18,9 +18,7 @@ from apps.audit.refusals import Conflict
 from apps.sources import services
 from apps.sources.models import Credential, Health, Source, SourceFile, Stream
 from apps.sources.parameters import InvalidFields
-from apps.sources.streams import as_declared
 from dataplane.connectors.postgresql import PostgreSQL
-from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.connectors.windows import FileRef
 
 
@@ -183,9 +181,7 @@ def test_a_file_that_is_damaged_takes_no_declaration_away(project: Project, tmp_
 
 
 @pytest.mark.django_db
-def test_a_first_line_that_looks_otherwise_now_renames_no_columns(
-    project: Project, tmp_path: Path, settings: Any
-) -> None:
+def test_files_that_look_otherwise_now_are_read_as_declared(project: Project, tmp_path: Path, settings: Any) -> None:
     settings.FILE_ROOTS = [tmp_path]
     source = Source.objects.create(
         project=project, slug="drop", title="Drop", connector="local_files", params={"path": str(tmp_path)}
@@ -198,17 +194,34 @@ def test_a_first_line_that_looks_otherwise_now_renames_no_columns(
     (stream,) = services.discover_streams(source, actor=SYSTEM)
     assert stream.config == before and not stream.drifts.exists()
     (told,) = stream.warnings
-    assert told.startswith("The first line looks like a row now; it is still read as a header")
-    services.update_stream(stream, config={"settings": {"header": False}}, actor=SYSTEM)
+    assert told.startswith('The files look like `delimiter` ";", `header` false now; they are still read as')
+    services.update_stream(stream, config={"settings": {"header": False, "delimiter": ";"}}, actor=SYSTEM)
     (stream,) = services.discover_streams(source, actor=SYSTEM)
     assert [each["name"] for each in stream.config["columns"]] == ["column0", "column1"]
-    assert stream.config["settings"]["delimiter"] == ";"
 
 
-def test_what_else_a_look_has_said_stays() -> None:
-    config = StreamConfig("fares", {"header": True}, (Column("id", "BIGINT"),))
-    info = as_declared(config, StreamInfo("fares", (), settings={"header": False}, warnings=("One file is empty.",)))
-    assert info.warnings[0] == "One file is empty." and len(info.warnings) == 2
+@pytest.mark.django_db
+def test_settings_that_somebody_declared_outlast_a_look(project: Project, tmp_path: Path, settings: Any) -> None:
+    settings.FILE_ROOTS = [tmp_path]
+    source = Source.objects.create(
+        project=project, slug="drop", title="Drop", connector="local_files", params={"path": str(tmp_path)}
+    )
+    (tmp_path / "fares.csv").write_text("id,fare\n1,NA\n2,3.50\n")
+    (tmp_path / "more.txt").write_text("id,fare\n3,4.50\n")
+    (stream, _) = services.discover_streams(source, actor=SYSTEM, names=["fares", "more"])
+    declared = {"pattern": ["fares.csv", "more.txt"], "format": "csv", "null_values": ["", "NA", "-"]}
+    services.update_stream(stream, config={"settings": declared}, actor=SYSTEM)
+    (tmp_path / "fares.csv").write_text("id,fare,tail\n1,2.50,x\n")
+    (stream, _) = services.discover_streams(source, actor=SYSTEM)
+    assert {name: stream.config["settings"][name] for name in declared} == declared
+    assert [each["name"] for each in stream.config["columns"]] == ["id", "fare", "tail"] and not stream.warnings
+    (tmp_path / "more.txt").write_bytes("id,fare\nKöln,2.50\n".encode("latin-1"))
+    (_, more) = services.discover_streams(source, actor=SYSTEM)
+    assert more.config["settings"]["encoding"] == "utf-8"
+    assert more.warnings[0].startswith('The files look like `encoding` "cp1252" now')
+    services.update_stream(more, config={"settings": {"skip": 9}}, actor=SYSTEM)
+    (_, more) = services.discover_streams(source, actor=SYSTEM)
+    assert len(more.config["columns"]) == 2 and "Skip fewer" in more.warnings[0]
 
 
 @pytest.mark.django_db
