@@ -12,7 +12,7 @@ from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict
 from apps.audit.services import record
 from apps.audit.ticks import one_by_one, tick
-from apps.pipelines import rewriting, schedules, services, starting, timing
+from apps.pipelines import schedules, services, starting, timing
 from apps.pipelines.models import Fire, Pipeline, Schedule
 from apps.pipelines.schedule import Schedule as Definition
 
@@ -59,10 +59,7 @@ def write_schedule(pipeline: Pipeline, given: dict[str, Any] | None, *, actor: A
     Raises DocumentError where the schedule is wrong, Conflict where the draft cannot be read.
     """
     wanted = None if given is None else schedules.plain(schedules.understood(given))
-    with acting(actor):
-        locked = starting.lock_pipeline(pipeline.pk)
-        text = locked.draft or (locked.published.text if locked.published else "")
-        return services.save_draft(locked, rewriting.with_part(text, "schedule", wanted), actor=actor)
+    return services.write_part(pipeline, ("schedule",), wanted, actor=actor)
 
 
 @tick

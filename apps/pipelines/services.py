@@ -14,7 +14,18 @@ from django.db import transaction
 from apps.accounts.models import Project
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict, Invalid
-from apps.pipelines import collecting, freshness, planning, retrying, schedules, seeding, starting, validation
+from apps.pipelines import (
+    collecting,
+    freshness,
+    planning,
+    retries,
+    retrying,
+    rewriting,
+    schedules,
+    seeding,
+    starting,
+    validation,
+)
 from apps.pipelines import document as documents
 from apps.pipelines import text as texts
 from apps.pipelines.document import Document
@@ -56,7 +67,7 @@ def _one_at_a_time(project: Project) -> None:
 
 def mark_of(pipeline: Pipeline) -> str:
     """What tells the text that somebody begins to edit from any other."""
-    return hashlib.sha256((pipeline.draft or _published(pipeline) or "").encode()).hexdigest()
+    return hashlib.sha256(text_of(pipeline).encode()).hexdigest()
 
 
 def save_draft(pipeline: Pipeline, text: str, *, actor: Actor, begun_from: str | None = None) -> Pipeline:
@@ -74,6 +85,38 @@ def save_draft(pipeline: Pipeline, text: str, *, actor: Actor, begun_from: str |
             locked.draft = draft
             locked.save(update_fields=["draft", "changed_at"])
         return locked
+
+
+def text_of(pipeline: Pipeline) -> str:
+    """The draft, or what is published where there is none."""
+    return pipeline.draft or _published(pipeline) or ""
+
+
+def write_part(pipeline: Pipeline, path: Sequence[str], value: dict[str, Any] | None, *, actor: Actor) -> Pipeline:
+    """Change one part of the draft, or take it out; the rest of its text stays as it is written.
+
+    Raises Conflict where the draft cannot be read.
+    """
+    with acting(actor):
+        locked = starting.lock_pipeline(pipeline.pk)
+        return save_draft(locked, rewriting.with_part(text_of(locked), path, value), actor=actor)
+
+
+def write_retry(pipeline: Pipeline, given: dict[str, Any] | None, *, step: str | None = None, actor: Actor) -> Pipeline:
+    """Say in the draft when failed steps are tried again, or one step with a policy of its own; None takes it out.
+
+    A policy that the draft says already stays as it is written. Raises DocumentError where the policy is wrong, Invalid
+    for a step that is not there, Conflict where the draft cannot be read.
+    """
+    path = ("retry",) if step is None else ("steps", step, "retry")
+    wanted = None if given is None else retries.plain(retries.understood(given, path))
+    with acting(actor):
+        locked = starting.lock_pipeline(pipeline.pk)
+        if step is not None and step not in retries.steps_of(text_of(locked)):
+            raise Invalid("step", f"There is no step `{step}` in the draft.", code="no_such_step")
+        if wanted is not None and wanted == retries.written(text_of(locked), step):
+            return locked
+        return write_part(locked, path, wanted, actor=actor)
 
 
 def apply_document(project: Project, text: str, *, actor: Actor, publish: bool = False) -> Pipeline:

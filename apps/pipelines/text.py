@@ -88,6 +88,12 @@ def read(text: str) -> tuple[Any, Places, list[Problem]]:
     return (None if reader.problems else value), places, reader.problems
 
 
+def said(text: str) -> dict[str, Any]:
+    """The head of what a text says, right or not; nothing where it cannot be read."""
+    value, _, _ = read(text)
+    return value if isinstance(value, dict) else {}
+
+
 def compose(text: str) -> yaml.Node | None:
     """The nodes of a text, with their places, for those who change a part of it; None where it is no YAML."""
     loader = _Loader(text)

@@ -31,6 +31,7 @@ COMMANDS = {
     "resume": "manifold.cli.pipelines:resume",
     "files": "manifold.cli.files:files",
     "schedules": "manifold.cli.schedules:schedules",
+    "retries": "manifold.cli.retries:retries",
     "hooks": "manifold.cli.hooks:hooks",
     "sources": "manifold.cli.sources:sources",
     "datasets": "manifold.cli.datasets:datasets",

@@ -53,6 +53,12 @@ def _daily(page: Page) -> None:
     page.locator("#moments li", has_text=re.compile("E[SD]T")).first.wait_for()
 
 
+def _waits(page: Page) -> None:
+    page.get_by_label("Attempts in all").fill("4")
+    page.get_by_label("Waits between them").fill("1 min, 5 min, 15 min")
+    page.locator("#means li", has_text="21 min").wait_for()
+
+
 def _stream(page: Page) -> None:
     page.locator("td a.strong").first.click()
     page.get_by_role("region", name="Rows").wait_for()
@@ -90,6 +96,7 @@ PICTURES = [
     Picture("plan", "pipelines/flights/plan/?mode=seed"),
     Picture("run-dialog", "pipelines/flights/", before=_dialog),
     Picture("schedule", "pipelines/weather/schedule/", before=_daily),
+    Picture("retries", "pipelines/flights/retries/", before=_waits),
     Picture("sources", "sources/"),
     Picture("source", "sources/flight-drop/"),
     Picture("datasets", "datasets/"),

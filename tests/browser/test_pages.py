@@ -100,6 +100,8 @@ def full(installation: Installation, outside: dict[str, str]) -> list[str]:
         "pipelines/orders/plan/",
         "pipelines/orders/files/",
         "pipelines/orders/schedule/",
+        "pipelines/orders/retries/",
+        "pipelines/orders/retries/?step=kept",
         "pipelines/orders/hooks/",
         "pipelines/orders/backfills/",
         "pipelines/orders/versions/1/",

@@ -153,6 +153,8 @@ get     P/schedules/                                            401      404    
 post    P/schedules/preview/                                    401      404       404    yes      yes   yes
 get     P/pipelines/<slug>/schedule/                            401      404       404    yes      yes   yes
 put     P/pipelines/<slug>/schedule/                            401      404       404    403      yes   yes
+get     P/pipelines/<slug>/retries/                             401      404       404    yes      yes   yes
+put     P/pipelines/<slug>/retries/                             401      404       404    403      yes   yes
 post    P/pipelines/<slug>/schedule/enable/                     401      404       404    403      403   yes
 post    P/pipelines/<slug>/schedule/disable/                    401      404       404    403      403   yes
 
@@ -316,6 +318,9 @@ post    pipeline-delete  sign-in      404       404    403      403   yes
 get     pipeline-schedule sign-in     404       404    403      yes   yes
 post    pipeline-schedule sign-in     404       404    403      yes   yes
 post    pipeline-schedule-switch sign-in 404    404    403      403   yes
+get     pipeline-retries sign-in      404       404    403      yes   yes
+post    pipeline-retries sign-in      404       404    403      yes   yes
+post    retry-preview    sign-in      404       404    yes      yes   yes
 post    schedule-preview sign-in      404       404    yes      yes   yes
 get     pipeline-hooks   sign-in      404       404    yes      yes   yes
 post    pipeline-hooks   sign-in      404       404    403      403   yes
@@ -387,6 +392,7 @@ schedules show orders                           4        2         2      0     
 schedules preview DOCUMENT                      4        2         2      0        0     0
 schedules on orders                             4        2         2      4        4     0
 schedules off orders                            4        2         2      4        4     0
+retries orders                                  4        2         2      0        0     0
 sources list                                    4        2         2      0        0     0
 sources add more --connector local_files --set path=DROP  4  2     2      4        4     0
 sources detect /data/drop                       4        2         2      4        4     0

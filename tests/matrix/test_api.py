@@ -51,6 +51,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "post P/pipelines/<pipeline>/backfills/preview/": {"from": "2025-12-01", "to": "2025-12-03"},
     "post P/schedules/preview/": {"schedule": {"preset": "daily"}},
     "put P/pipelines/<slug>/schedule/": {"schedule": {"preset": "daily"}},
+    "put P/pipelines/<slug>/retries/": {"retry": {"attempts": 2}},
     "put P/sources/<slug>/cost/": {"budget": "5.00"},
     "put P/datasets/<slug>/freshness/": {"by": "09:00"},
     "post P/queries/": {"sql": "SELECT count(*) FROM orders"},

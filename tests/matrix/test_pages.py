@@ -47,6 +47,8 @@ FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
     "pipeline-backfill": lambda _: {"do": "pause"},
     "pipeline-schedule": lambda _: {"when": "daily", "at": "06:00"},
     "schedule-preview": lambda _: {"when": "daily", "at": "06:00"},
+    "pipeline-retries": lambda _: {"when": "never"},
+    "retry-preview": lambda _: {"when": "never"},
     "pipeline-validate": lambda _: {"text": DOCUMENT},
     "pipeline-clone": lambda _: {"name": "copy"},
     "source-inbox": lambda _: {"do": "rotate"},

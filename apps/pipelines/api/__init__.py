@@ -10,6 +10,7 @@ from apps.pipelines.api.history import urlpatterns as history
 from apps.pipelines.api.hooks import urlpatterns as hooks
 from apps.pipelines.api.lineage import urlpatterns as lineage
 from apps.pipelines.api.pipelines import PipelineViewSet
+from apps.pipelines.api.retries import urlpatterns as retries
 from apps.pipelines.api.runs import RunViewSet
 from apps.pipelines.api.schedules import ScheduleViewSet
 from apps.pipelines.api.schedules import urlpatterns as schedules
@@ -18,6 +19,7 @@ from apps.pipelines.api.sources import urlpatterns as sources
 urlpatterns = [
     *project_router(pipelines=PipelineViewSet, runs=RunViewSet, schedules=ScheduleViewSet).urls,
     *schedules,
+    *retries,
     *backfills,
     *hooks,
     *history,

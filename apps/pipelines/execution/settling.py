@@ -18,11 +18,10 @@ from django.db.models.functions import Now
 from psycopg.types.numeric import Int4
 
 from apps.audit.context import IDLE_SECONDS, SETTING, SYSTEM, acting, announcement
-from apps.pipelines import failpoints
+from apps.pipelines import failpoints, retries
 from apps.pipelines.execution import closing, dispatch, failures, halting, kinds, release, rows, telling
 from apps.pipelines.execution.claiming import Claim
 from apps.pipelines.execution.durable import persistently
-from apps.pipelines.execution.retry import Policy
 from apps.pipelines.models import Run, StepRun
 from apps.pipelines.states import LOST_AT_MOST
 from dataplane.errors import LostError, ManifoldError
@@ -131,7 +130,7 @@ def _fail_in_transaction(claim: Claim, error: ManifoldError, peak_memory: int) -
         if held is None:
             return []
         run, step = held
-        delay = Policy.of(run.version.document, step.key).delay(error, step.attempt)
+        delay = retries.delay(retries.policy_of(run.version.document, step.key), error, step.attempt)
         delay = None if run.state == "stopping" else delay
         telling.failed(claim, error, delay)
         if delay is None:

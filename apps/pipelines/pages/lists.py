@@ -15,7 +15,7 @@ from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, is_polling, project_page
 from apps.audit.refusals import Invalid
-from apps.pipelines import backfilling, filestates, queries, services
+from apps.pipelines import backfilling, filestates, queries, retries, services
 from apps.pipelines import document as documents
 from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.pages import board, history, ranges, schedule_card
@@ -89,7 +89,7 @@ def overview(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         context |= {"graph": graph, "height": board.height_of(graph), "step_keys": list(document.steps)}
         context["ranges"] = bool(document.incremental())
         context["files_step"] = filestates.reads_files(pipeline)
-    context["schedule"] = schedule_card.card(pipeline)
+    context |= {"schedule": schedule_card.card(pipeline), "retries": retries.retries_json(pipeline)}
     return render(request, "pipelines/overview.html", context)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from apps.pipelines import schedules
+from apps.pipelines import schedules, services
 from apps.pipelines import text as texts
 from apps.pipelines.models import Pipeline
 from apps.pipelines.problems import DocumentError
@@ -33,7 +33,5 @@ def _plain(written: dict[str, Any]) -> dict[str, Any]:
 
 def drafted(pipeline: Pipeline) -> dict[str, Any]:
     """The schedule that the draft says, or what is published where there is none; nothing where it cannot be read."""
-    text = pipeline.draft or (pipeline.published.text if pipeline.published else "")
-    value, _, _ = texts.read(text)
-    found = value.get("schedule") if isinstance(value, dict) else None
+    found = texts.said(services.text_of(pipeline)).get("schedule")
     return found if isinstance(found, dict) else {}

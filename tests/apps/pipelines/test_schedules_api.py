@@ -126,7 +126,7 @@ steps:
 
 
 def test_a_block_is_replaced_whole_and_comments_around_it_stay() -> None:
-    changed = rewriting.with_part(BLOCK, "schedule", {"cron": "*/5 * * * *", "pause": {"weekends": True}})
+    changed = rewriting.with_part(BLOCK, ["schedule"], {"cron": "*/5 * * * *", "pause": {"weekends": True}})
     assert changed.splitlines()[2:5] == [
         'schedule: {cron: "*/5 * * * *", pause: {weekends: true}}',
         "# the steps",
@@ -134,5 +134,7 @@ def test_a_block_is_replaced_whole_and_comments_around_it_stay() -> None:
     ]
     document, problems = parse(changed)
     assert document is not None, problems
-    assert rewriting.with_part(BLOCK, "schedule", None).splitlines()[1:3] == ["pipeline: a  # a name", "# the steps"]
-    assert rewriting.with_part("manifold: 1", "schedule", {"interval": 60}) == "manifold: 1\nschedule: {interval: 60}\n"
+    assert rewriting.with_part(BLOCK, ["schedule"], None).splitlines()[1:3] == ["pipeline: a  # a name", "# the steps"]
+    assert (
+        rewriting.with_part("manifold: 1", ["schedule"], {"interval": 60}) == "manifold: 1\nschedule: {interval: 60}\n"
+    )

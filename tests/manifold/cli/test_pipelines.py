@@ -67,3 +67,12 @@ def test_what_is_not_there(served: Served, tmp_path: Path) -> None:
         assert (result.exit_code, "No such file" in result.stderr) == (2, True)
     result = served.manifold("export", "nothing")
     assert (result.exit_code, "There is no pipeline `nothing`" in result.stderr) == (2, True)
+
+
+def test_retries_are_told_in_words(served: Served, tmp_path: Path) -> None:
+    assert served.manifold("retries", "orders").stdout.startswith("Tried again after ")
+    file = tmp_path / "orders.yaml"
+    file.write_text(DOCUMENT + "retry: {attempts: 1}\n")
+    served.manifold("apply", "-f", str(file), "--publish")
+    assert served.manifold("retries", "orders").stdout == "Never tried again.\n"
+    assert served.json("retries", "orders") == served.client().in_project("GET", "pipelines/orders/retries/")

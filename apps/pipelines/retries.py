@@ -1,0 +1,112 @@
+"""When a failed step is tried again: the policy of a document, those of its steps, and what each means."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+from pydantic import ValidationError
+
+from apps.pipelines import text as texts
+from apps.pipelines.explain import explain
+from apps.pipelines.models import Pipeline
+from apps.pipelines.parts import Retry
+from apps.pipelines.problems import DocumentError
+from apps.pipelines.text import Places
+from dataplane.errors import ManifoldError
+
+# The classes that a person chooses from, in a few words. The others are named like codes.
+CLASSES = {
+    "transient": "faults of networks and servers",
+    "infrastructure": "faults of the machine",
+    "configuration": "wrong passwords and settings",
+    "data": "wrong data",
+}
+
+
+def policy_of(document: dict[str, Any], key: str) -> Retry:
+    """The policy of a step in a stored document: its own, which then stands whole, or else the document's."""
+    own = document.get("steps", {}).get(key, {}).get("retry")
+    return Retry.model_validate(own if own is not None else document.get("retry") or {})
+
+
+def waits(policy: Retry) -> list[float]:
+    """Seconds before each further attempt; the last delay repeats."""
+    last = len(policy.delays) - 1
+    return [policy.delays[min(number, last)] for number in range(policy.attempts - 1)] if policy.on else []
+
+
+def delay(policy: Retry, error: ManifoldError, attempt: int) -> float | None:
+    """Seconds until the next attempt after this one has failed; None when it has failed for good."""
+    following = waits(policy)
+    if attempt > len(following) or not {error.error_class, error.code} & set(policy.on):
+        return None
+    return following[attempt - 1]
+
+
+def words(policy: Retry) -> str:
+    """A policy as a sentence: Tried again after 1 min, 5 min for faults of the machine; not for wrong data."""
+    following = [(long(each), len(list(same))) for each, same in groupby(waits(policy))]
+    if not following:
+        return "Never tried again."
+    times = ", ".join(f"{wait} ({count} times)" if count > 1 else wait for wait, count in following)
+    codes = [f"`{each}`" for each in policy.on if each not in CLASSES]
+    for_what = [said for name, said in CLASSES.items() if name in policy.on] + codes
+    left = [said for name, said in CLASSES.items() if name not in policy.on]
+    not_for = "; for nothing else" if codes else f"; not for {_listed(left, 'or')}" if left else ""
+    return f"Tried again after {times} for {_listed(for_what, 'and')}{not_for}."
+
+
+def long(seconds: float) -> str:
+    """Seconds in the largest unit that holds them whole: 90 s, 5 min, 1 day."""
+    for size, unit in ((86400, "day"), (3600, "h"), (60, "min")):
+        if seconds and seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def understood(given: Any, at: tuple[str, ...] = ("retry",)) -> Retry:
+    """A policy that somebody wants. Raises DocumentError, which says what is wrong with it and where."""
+    try:
+        return Retry.model_validate(given)
+    except ValidationError as error:
+        raise DocumentError(explain(error, Retry, given, at, Places())) from None
+
+
+def plain(policy: Retry) -> dict[str, Any]:
+    """A policy as a document says it, with everything written out."""
+    delays = [int(each) if float(each).is_integer() else each for each in policy.delays]
+    return {"attempts": policy.attempts, "delays": delays, "on": list(policy.on)}
+
+
+def retries_json(pipeline: Pipeline) -> dict[str, Any]:
+    """The policies of a published document as every door shows them."""
+    if pipeline.published is None:
+        return {"pipeline": pipeline.slug, "policy": None, "steps": []}
+    stored = pipeline.published.document
+    steps = [
+        {"key": key, "own": "retry" in stored["steps"][key], "policy": shown(policy_of(stored, key))}
+        for key in stored.get("order", stored["steps"])
+    ]
+    return {"pipeline": pipeline.slug, "policy": shown(policy_of(stored, "")), "steps": steps}
+
+
+def steps_of(text: str) -> dict[str, Any]:
+    """The steps that a draft says, by their ids, right or not."""
+    steps = texts.said(text).get("steps")
+    return {key: each for key, each in steps.items() if isinstance(each, dict)} if isinstance(steps, dict) else {}
+
+
+def written(text: str, step: str | None = None) -> dict[str, Any] | None:
+    """The policy that a draft says, right or not, whole; None for a step that has none of its own."""
+    found = texts.said(text).get("retry", {}) if step is None else steps_of(text).get(step, {}).get("retry")
+    return {**plain(Retry()), **found} if isinstance(found, dict) else None
+
+
+def shown(policy: Retry) -> dict[str, Any]:
+    """A policy with what it means."""
+    return {**plain(policy), "waits": waits(policy), "says": words(policy)}
+
+
+def _listed(parts: list[str], conjunction: str) -> str:
+    return f" {conjunction} ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
