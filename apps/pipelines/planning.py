@@ -38,14 +38,16 @@ def survey(
     part: Part | None = None,
     picked: Picked | None = None,
     follows: bool = False,
+    ask_all: bool = False,
 ) -> Survey:
     """Choose the way, and what to ask. Opens credentials but no connection.
 
     `batch` is the one that a retry has to repeat, `reused` are the extracts whose files it takes over. Of a run of
     `only` some steps the windows of all others stay as they are. `part` is what it reads for a backfill, `picked` the
     files that it is to read where not all that are new. Such a run, and one that `follows` another, leaves alone what
-    others had their turn with and could not bring to its end. Raises ConfigurationError for a stream that is gone, a
-    cursor that was changed, or an incremental run that has no mark.
+    others had their turn with and could not bring to its end. `ask_all`: also what the run passes over is asked.
+    Raises ConfigurationError for a stream that is gone, a cursor that was changed, or an incremental run that has no
+    mark.
     """
     left_out = set(document.steps) - set(document.only(only).steps)
     document = document.only(only)
@@ -69,7 +71,8 @@ def survey(
         covered = asking.covered(base, bindings, part)
         base = replace(base, passed=dict.fromkeys(covered, "This slice was read before."))
     reserved = backfills.reserved(pipeline_id) if base.way in ("new", "repeat") and part is None else ()
-    return replace(base, asks=asking.questions(base, bindings, part, reserved, picked if base.way == "new" else None))
+    asked = replace(base, passed={}) if ask_all else base
+    return replace(base, asks=asking.questions(asked, bindings, part, reserved, picked if base.way == "new" else None))
 
 
 def picked_by(run: Run) -> Picked | None:

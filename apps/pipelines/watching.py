@@ -14,12 +14,13 @@ from apps.audit.context import acting
 from apps.audit.ticks import one_by_one, tick
 from apps.pipelines import arrival, planning, schedules, scheduling, starting, timing
 from apps.pipelines import document as documents
+from apps.pipelines import windows as w
 from apps.pipelines.models import Pipeline, Run, Schedule
 from apps.pipelines.plans import Survey
 from apps.pipelines.states import RUN_TERMINAL
 from apps.sources import services as sources
 from apps.sources.models import SourceFile, Stream
-from dataplane.connectors.windows import FileRef
+from dataplane.connectors.windows import FileRef, Planned
 from dataplane.errors import ManifoldError
 from dataplane.patience import within
 from dataplane.steps.plan import answer
@@ -60,14 +61,14 @@ def _look(pipeline_id: uuid.UUID, now: datetime) -> None:
 
 
 def _anything_new(pipeline: Pipeline) -> bool:
-    """Whether an incremental extract of files has some that no window holds and that have settled.
+    """Whether an incremental extract of files has some that no window holds, or others than an open window, settled.
 
     A source that does not answer has nothing new: the next look asks it again.
     """
     assert pipeline.published is not None
     document = documents.load(pipeline.published.document)
     try:
-        survey = planning.survey(document, pipeline.pk, pipeline.project_id, "auto")
+        survey = planning.survey(document, pipeline.pk, pipeline.project_id, "auto", ask_all=True)
         asks = survey.asks.items()
         looks = {key: each for key, each in asks if each.mode == "incremental" and each.connector.family == "file"}
         places = frozenset(survey.streams[key].source_id for key in looks)
@@ -82,7 +83,8 @@ def _anything_new(pipeline: Pipeline) -> bool:
         sources.record_touched(survey.streams[key], each.touched)
     held = _held(survey)
     return any(
-        each.window is not None and not (key in held and _tried(pipeline, survey.streams[key], each.window.files))
+        _mended(survey, key, each)
+        or (each.window is not None and not (key in held and _tried(pipeline, survey.streams[key], each.window.files)))
         for key, each in planned.items()
     )
 
@@ -92,6 +94,15 @@ def _held(survey: Survey) -> set[str]:
     if survey.batch is None or not arrival.stuck([survey.batch]):
         return set(survey.held)
     return {*survey.held, *(key for key, each in survey.repeated().items() if each.state != "done")}
+
+
+def _mended(survey: Survey, key: str, planned: Planned) -> bool:
+    """Whether a file that has not arrived is another than when it was last read: it may have been put right."""
+    unfinished = {each.batch for own in survey.windows.values() for each in own if each.state in w.OPEN}
+    waiting = [each.bounds for each in survey.windows[key] if each.state != "done" and each.batch in unfinished]
+    last = {ref["path"]: FileRef(**ref).state for each in waiting for ref in each.get("last") or each.get("files", ())}
+    there = {each.path: each.state for each in planned.listed}
+    return any(path in last and there[path] != last[path] for path in planned.changed)
 
 
 def _tried(pipeline: Pipeline, stream: Stream, files: Iterable[FileRef]) -> bool:

@@ -97,8 +97,9 @@ def _as_read(bounds: dict[str, Any], facts: dict[str, Any], *, in_part: bool) ->
     """A window's bounds as it was read.
 
     A file that was ignored since the plan is not among them, so that it may be taken in again; one that is not what a
-    load has taken of it stays as that was, so that it counts as changed. Of a cursor it is kept from where on its rows
-    are known, and how many came late; spans of messages end where a limit was reached.
+    load has taken of it stays as that was, so that it counts as changed, and `last` says how it was read. Of a cursor
+    it is kept from where on its rows are known, and how many came late; spans of messages end where a limit was
+    reached.
     """
     if bounds["kind"] == "offsets":
         return dict(facts["settled"])
@@ -112,4 +113,4 @@ def _as_read(bounds: dict[str, Any], facts: dict[str, Any], *, in_part: bool) ->
     kept = [first.get(each["path"], each) for each in read]
     # The same bytes with another time are the same file, as it is now.
     files = [now if then.get("digest") == now["digest"] else then for then, now in zip(kept, read, strict=True)]
-    return {"kind": "files", "files": files, "first": list(first.values())}
+    return {"kind": "files", "files": files, "first": list(first.values()), "last": read}

@@ -366,25 +366,66 @@ def test_a_retry_brings_no_older_rows_back(project: Project, drop: Path, visits:
     assert ws.rows(project, "orders", "customer") == {(9,): 1}
 
 
-def test_a_look_for_new_files_tries_what_waits_once_for_each(project: Project, drop: Path, visits: Path):
-    text = OPTIONAL + BESIDE + JOINED + "schedule: {interval: 60, new_files: true}\n"
-    pipeline = ws.published(project, text)
+WATCHED = "schedule: {interval: 60, new_files: true}\n"
+
+
+def looked(minutes: int) -> int:
+    """Look for new files so many minutes from now; returns how many runs such looks have started by then."""
+    watching.watch_due(schedules.clock() + timedelta(minutes=minutes))
+    ws.work()
+    return Run.objects.filter(trigger="schedule").count()
+
+
+def test_a_look_for_new_files_tries_what_waits_once_for_each_change(project: Project, drop: Path, visits: Path):
+    pipeline = ws.published(project, OPTIONAL + BESIDE + JOINED + WATCHED)
     scheduling.enable_schedule(pipeline, actor=ws.ACTOR)
     ws.run(pipeline)
     ws.write(drop, "orders_2.csv", ["id,customer", "2,8"])
     ws.write(visits, "visits_2.csv", ["id", "2"])
     broken(drop, pipeline)
     ws.write(visits, "visits_3.csv", ["id", "3"])
-    count = Run.objects.count()
-    for minutes in (2, 4, 6):
-        watching.watch_due(schedules.clock() + timedelta(minutes=minutes))
-        ws.work()
-    assert Run.objects.count() == count + 1
+    assert [looked(each) for each in (2, 4, 6)] == [1, 1, 1]
     ws.write(visits, "visits_4.csv", ["id", "4"])
     # Somebody else has come upon it, but no run of this pipeline has.
     sources.discover_streams(Source.objects.get(slug="visits"), actor=ws.ACTOR)
-    watching.watch_due(schedules.clock() + timedelta(minutes=8))
-    assert Run.objects.count() == count + 2
+    assert looked(8) == 2
+    # What is wrong is mended in its place, first in vain.
+    ws.write(drop, "customers_2.csv", [])
+    assert [looked(each) for each in (10, 12)] == [3, 3]
+    ws.write(drop, "customers_2.csv", ["id", "8"])
+    assert looked(14) == 4
+    assert (ws.rows(project, "met", "id"), visited(project)) == ({(1,): 1, (2,): 1}, {1, 2, 3, 4})
+
+
+OTHERS = """
+  people: {extract: {source: drop, stream: people, mode: incremental}, if_failed: continue}
+  people_kept: {load: {input: people, dataset: people}}
+  bought: {extract: {source: drop, stream: orders, mode: incremental}, after: [people_kept]}
+  seen: {extract: {source: visits, stream: visits, mode: incremental}}
+  seen_kept: {load: {input: seen, dataset: seen}}
+  both: {sql: {inputs: {b: bought, s: seen}, query: "SELECT id FROM b JOIN s USING (id)"}}
+  both_kept: {load: {input: both, dataset: both}}
+"""
+
+
+@pytest.mark.all
+def test_a_look_for_new_files_sees_what_is_mended_of_all_that_waits(project: Project, drop: Path, visits: Path):
+    """Two batches wait, and it is the other one's turn when a file of this one is mended."""
+    ws.write(drop, "people_1.csv", ["id", "7"])
+    sources.discover_streams(Source.objects.get(slug="drop"), actor=ws.ACTOR)
+    pipeline = ws.published(project, OPTIONAL + BESIDE + JOINED + OTHERS + WATCHED)
+    scheduling.enable_schedule(pipeline, actor=ws.ACTOR)
+    ws.run(pipeline)
+    for each, breaks in ((2, "customers_2.csv"), (3, "people_2.csv")):
+        ws.write(drop, f"orders_{each}.csv", ["id,customer", f"{each},7"])
+        ws.write(visits, f"visits_{each}.csv", ["id", str(each)])
+        ws.write(drop, breaks, [])
+        assert ws.run(pipeline).outcome == "partial"
+    assert looked(2) == 0
+    ws.write(drop, "people_2.csv", ["id", "8"])
+    assert [looked(each) for each in (4, 6, 8)] == [1, 2, 2]
+    assert ws.rows(project, "people", "id") == {(7,): 1, (8,): 1}
+    assert ws.rows(project, "both", "id") == {(1,): 1, (2,): 1, (3,): 1}
 
 
 @pytest.fixture

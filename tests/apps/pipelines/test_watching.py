@@ -64,13 +64,26 @@ def test_while_a_run_has_not_ended_nobody_looks(row: Schedule) -> None:
     assert Run.objects.get().state == "running"
 
 
-def test_a_run_that_failed_is_not_started_again_by_the_same_files(project: Project, row: Schedule) -> None:
+def test_a_run_that_failed_is_not_started_again_before_its_file_is_another(
+    project: Project, workshop: Path, row: Schedule
+) -> None:
+    """Also where one of two loads has taken what the file held first."""
     checked = "  sound: {check: {input: orders, rules: [{range: {column: amount, max: 1}, action: stop}]}}\n  kept:"
-    w.published(project, TEXT.replace("  kept:", checked).replace("input: orders, dataset", "input: sound, dataset"))
+    every = "  every: {load: {input: orders, dataset: every}}\n"
+    w.published(
+        project, TEXT.replace("  kept:", every + checked).replace("orders, dataset: orders", "sound, dataset: orders")
+    )
     look(row, minutes=2)
     assert Run.objects.get().state == "failed"
     look(row, minutes=4)
     assert Run.objects.count() == 1
+    w.write(workshop, "orders-1.csv", ["id,amount", "1,3"])
+    for minutes in (6, 8):
+        look(row, minutes=minutes)
+        assert [each.state for each in Run.objects.all()] == ["failed", "failed"]
+    w.write(workshop, "orders-1.csv", ["id,amount", "1,1"])
+    look(row, minutes=10)
+    assert (Run.objects.count(), w.rows(project, "orders", "amount")) == (3, {(1,): 1})
 
 
 def test_a_source_that_does_not_answer_is_asked_again(workshop: Path, row: Schedule) -> None:
