@@ -172,9 +172,7 @@ class DeclaredApi(Connector, Generic[D]):
             if not window.by_cursor:
                 reading = Reading("", chosen)
                 pages = self._pages(client, stream, connection)
-                reading.parts = _parts(
-                    pages, stream, columns, folder, connection=connection, client=client, warnings=reading.warnings
-                )
+                reading.parts = _parts(pages, stream, columns, folder, client=client, warnings=reading.warnings)
                 yield reading
                 return
             cursor = cursors.cursor_of(stream, columns)
@@ -267,14 +265,13 @@ def _parts(
     columns: tuple[Column, ...],
     folder: str,
     *,
-    connection: duckdb.DuckDBPyConnection,
     client: Client,
     warnings: list[str],
 ) -> Iterator[Part]:
     """The pages as parts, fetched while they are asked for; and what is to be told of them."""
     declared, told = {each.name for each in columns}, set[str]()
     for number, batch in enumerate(batches(pages, folder, stream.name, largest=BATCH)):
-        if extra := sorted(batch.keys(connection) - declared - told):
+        if extra := sorted(batch.keys - declared - told):
             told.update(extra)
             warnings.append(f"{batch.name} has keys that the stream does not declare: {', '.join(extra)}.")
         yield batch.part(stream, columns, number)

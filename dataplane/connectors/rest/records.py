@@ -18,11 +18,12 @@ from dataplane.relations import literal
 
 @dataclass(frozen=True)
 class Page:
-    """The records of one answer as lines of JSON, how many they are, the cursor that it gives for the next, and
-    whether it says that there are more."""
+    """The records of one answer as lines of JSON, how many they are, every key that one has, the cursor that the answer
+    gives for the next, and whether it says that there are more."""
 
     lines: bytes
     count: int
+    keys: frozenset[str]
     cursor: str | None
     more: str | None = None
 
@@ -43,7 +44,7 @@ class Places(Protocol):
 def page_of(connection: duckdb.DuckDBPyConnection, answered: Answered, places: Places) -> Page:
     """The page that an answer holds. Raises DataError for one that holds no records where they should be."""
     if not answered.body.strip():
-        return Page(b"", 0, None)
+        return Page(b"", 0, frozenset(), None)
     within = "[]" in (places.records or "")
     with duckdb_errors():
         try:
@@ -56,13 +57,13 @@ def page_of(connection: duckdb.DuckDBPyConnection, answered: Answered, places: P
             raise _no_records(answered, places, root)
         if kind not in ("ARRAY", "NULL", *(() if within else ("OBJECT",))):
             raise _not_objects(answered, places)
-        others, count, lines = looked.records(kind)
+        others, count, keys, lines = looked.records(kind)
         if others:
             raise _not_objects(answered, places)
         if within and looked.length() != count:
             # An element without the key would be a record lost.
             raise _no_records(answered, places, root)
-        page = Page(lines, count, *looked.told())
+        page = Page(lines, count, keys, *looked.told())
     if too_deep(BytesIO(page.lines)):
         raise _nested(answered)
     return page
@@ -88,18 +89,19 @@ class _Looked:
         ((root, kind),) = self._ask(f"json_type(t, ['$', {self._at}])")
         return root, kind
 
-    def records(self, kind: str) -> tuple[int, int, bytes]:
-        """How many records are no objects, how many there are, and their lines."""
+    def records(self, kind: str) -> tuple[int, int, frozenset[str], bytes]:
+        """How many records are no objects, how many there are, their keys, and their lines."""
         if kind == "NULL":
-            return 0, 0, b""
+            return 0, 0, frozenset(), b""
         every = literal(f"{_path(self._list)}[*]{_path(self._inside)[1:]}")
         found = f"json_extract(t, {every})" if kind == "ARRAY" else f"[json_extract(t, {self._at})]"
-        others, count, lines = self._ask(
+        others, count, keys, lines = self._ask(
             "len(list_filter(found, lambda x: json_type(x) <> 'OBJECT')), len(found), "
+            "flatten(list_distinct(list_transform(found, lambda x: json_keys(x)))), "
             "array_to_string(list_transform(found, lambda x: CAST(x AS VARCHAR)), chr(10))",
             found,
         )
-        return others, count, f"{lines}\n".encode() if count else b""
+        return others, count, frozenset(keys), f"{lines}\n".encode() if count else b""
 
     def length(self) -> int:
         """Of the list that holds each record."""

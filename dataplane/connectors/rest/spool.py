@@ -27,12 +27,13 @@ _SETTINGS = FileSettings(pattern=("*",), format="ndjson")
 
 @dataclass(frozen=True)
 class Batch:
-    """The records of some pages, in a file of their own. `name` says which, for people."""
+    """The records of some pages, in a file of their own. `name` says which, for people; `keys` are all that one has."""
 
     name: str
     path: str
     size: int
     records: int
+    keys: frozenset[str] = frozenset()
 
     def part(self, stream: StreamConfig, columns: tuple[Column, ...], number: int) -> Part:
         """The records as rows; where a value does not fit its type, the careful query sets its row aside."""
@@ -52,14 +53,6 @@ class Batch:
             ).fetchall()
         return tuple(Column(name, _type(told), native=told) for name, told, *_ in found)
 
-    def keys(self, connection: duckdb.DuckDBPyConnection) -> set[str]:
-        """Every key that a record has."""
-        with duckdb_errors():
-            found = connection.execute(
-                f"SELECT DISTINCT unnest(json_keys(json)) FROM read_ndjson_objects({literal(self.path)})"
-            ).fetchall()
-        return {name for (name,) in found}
-
 
 def batches(pages: Iterable[Page], folder: str, name: str, *, largest: int | None) -> Iterator[Batch]:
     """Pages gathered into files of about this size; largest None: into one, which is there without a page, too.
@@ -71,11 +64,13 @@ def batches(pages: Iterable[Page], folder: str, name: str, *, largest: int | Non
     while more:
         path = os.path.join(folder, f"{first:09d}.ndjson")
         size, records, last, more = 0, 0, first - 1, False
+        keys: set[str] = set()
         try:
             with open(path, "xb") as file:
                 for page in waiting:
                     size += file.write(page.lines)
                     records, last = records + page.count, last + 1
+                    keys |= page.keys
                     if largest is not None and size >= (largest if first > 1 else min(_FIRST, largest)):
                         more = True
                         break
@@ -83,7 +78,7 @@ def batches(pages: Iterable[Page], folder: str, name: str, *, largest: int | Non
             raise disk_error(error) from error
         if records or largest is None:
             pages_ = f"page {first}" if last <= first else f"pages {first} to {last}"
-            yield Batch(f"{name}, {pages_}", path, size, records)
+            yield Batch(f"{name}, {pages_}", path, size, records, frozenset(keys))
         first = last + 1
 
 

@@ -31,6 +31,7 @@ def test_the_largest_answer_fits_into_the_memory_of_a_step() -> None:
         page = page_of(connection, Answered("http://127.0.0.1/orders", 200, {}, body), wanted)
     assert (page.count, page.cursor, page.more) == (count, "later", "true")
     assert page.lines.count(b"\n") == count
+    assert page.keys == set("abcde") | {"id"}
 
 
 def test_whether_there_is_more_is_told_without_a_cursor() -> None:
