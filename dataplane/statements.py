@@ -24,6 +24,7 @@ from dataplane.relations import literal
 
 MAX_LENGTH = 200_000
 _TABLES_TOLD = 20
+_SNAPSHOT = re.compile(rb"\w+@\w+")
 _NO_TEXT = "it holds a character that no text may hold"
 
 _EXPRESSIONS = frozenset(
@@ -97,12 +98,33 @@ class Named:
 def named_in(text: str) -> Named:
     """The tables and the `$parameters` of one statement, which is not checked. Raises StatementError where it cannot be
     read."""
-    text = text.rstrip().removesuffix(";")
+    text = _readable(text)
     found = list(_nodes(_one_statement(text, parameters=True)["node"]))
     return Named(
         frozenset(str(each["table_name"]).lower() for each in found if each.get("type") == "BASE_TABLE"),
         frozenset(str(each["identifier"]) for each in found if each.get("class") == "PARAMETER"),
     )
+
+
+def _readable(text: str) -> str:
+    """A text without a semicolon at its end, and with snapshots in double quotes where it cannot be read as it is."""
+    text = text.rstrip().removesuffix(";")
+    if "@" in text and len(text) <= MAX_LENGTH and _parse(text).get("error"):
+        quoted = _snapshots_in_quotes(text)
+        return text if _parse(quoted).get("error") else quoted
+    return text
+
+
+def _snapshots_in_quotes(text: str) -> str:
+    """`flights@3` and `flights@audited` in double quotes, wherever DuckDB's own lexer sees a name before the sign."""
+    raw = text.encode(errors="replace")
+    tokens = duckdb.tokenize(text) if raw.decode() == text else []
+    quoted, done = b"", 0
+    for start, kind in tokens:
+        name = _SNAPSHOT.match(raw, start) if kind == duckdb.token_type.identifier else None
+        if name is not None and start >= done:
+            quoted, done = quoted + raw[done:start] + b'"' + name[0] + b'"', name.end()
+    return (quoted + raw[done:]).decode()
 
 
 def _nodes(node: Any) -> Iterator[dict[str, Any]]:
@@ -113,11 +135,11 @@ def _nodes(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def check_select(text: str, tables: Iterable[str], parameters: Iterable[str] = ()) -> str:
-    """The text to run, without a semicolon at its end.
+    """The text to run, without a semicolon at its end, and with the names of snapshots in double quotes.
 
     Raises StatementError for anything but one SELECT over these tables, with a `$name` only for these parameters.
     """
-    text = text.rstrip().removesuffix(";")
+    text = _readable(text)
     given = frozenset(parameters)
     statement = _one_statement(text, parameters=bool(given))
     walk = _Walk(text, volatile=True, parameters=given)

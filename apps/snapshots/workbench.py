@@ -56,7 +56,7 @@ class Wanted:
 def run(project: Project, wanted: Wanted, *, user: User, actor: Actor) -> tuple[Query, QueryResult]:
     """Answer one read-only SELECT over the project's datasets that the user may read; recorded before it runs.
 
-    A dataset goes by its slug, an older snapshot by `"slug@number"` or `"slug@label"`, a name with dots or dashes in
+    A dataset goes by its slug, an older snapshot by `slug@number` or `slug@label`, a name with dots or dashes in
     double quotes. Raises ManifoldError with the place of whatever is wrong, Busy when this process answers as many
     queries as it may, or as one person may have, and Conflict when the query was stopped.
     """

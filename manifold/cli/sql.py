@@ -62,7 +62,7 @@ def sql(
     target: Path | None,
     as_json: bool,
 ) -> None:
-    """Run one read-only SELECT over the project's datasets; "flights@3" names a snapshot. Ctrl-C stops it.
+    """Run one read-only SELECT over the project's datasets; flights@3 names a snapshot. Ctrl-C stops it.
 
     As csv, parquet, json or ndjson (one JSON object a line) the whole answer is written, however long, to a file or to
     standard output.

@@ -229,9 +229,34 @@ def test_looking_at_a_statement_loads_no_library_for_tables_of_python() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_a_snapshot_without_quotes_is_told_how_to_write_it() -> None:
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        ("SELECT * FROM Flights@3;", 'SELECT * FROM "Flights@3"'),
+        (
+            "SELECT é.x FROM flights@3 AS é, kept@audited -- a@1\nWHERE x <> 'ü@1' AND x <> $$b@2$$",
+            'SELECT é.x FROM "flights@3" AS é, "kept@audited" -- a@1\nWHERE x <> \'ü@1\' AND x <> $$b@2$$',
+        ),
+        ("SELECT flights@3.x FROM flights@3", 'SELECT "flights@3".x FROM "flights@3"'),
+        ('SELECT @x FROM "flights@3"', 'SELECT @x FROM "flights@3"'),
+    ],
+)
+def test_a_snapshot_needs_no_quotes(text: str, runs: str) -> None:
+    assert check_select(text, ["flights@3", "kept@audited"]) == runs
+    assert named_in(text).tables <= {"flights@3", "kept@audited"}
+
+
+@pytest.mark.parametrize(
+    "text", ["SELECT 1 FROM a@1 FROM", "SELECT 'a FROM b@1", "FROM a@1; FROM b@2", "FROM read_csv@1('x')"]
+)
+def test_what_is_no_query_with_quotes_either_is_refused_as_it_was_written(text: str) -> None:
+    with pytest.raises(StatementError):
+        check_select(text, ["a@1", "b@1", "b@2"])
+
+
+def test_a_snapshot_whose_name_is_no_plain_word_is_told_how_to_write_it() -> None:
     with pytest.raises(StatementError) as caught:
-        check_select("SELECT * FROM flights@3", ["flights@3"])
+        check_select("SELECT * FROM values@3", ["values@3"])
     assert (caught.value.code, caught.value.evidence["remedy"]) == (
         "sql_syntax",
         'Put the name of a snapshot in double quotes, as in "flights@3".',

@@ -57,7 +57,7 @@ class QueryViewSet(ProjectViewSet):
 
     @extend_schema(request=shapes.QueryBody, responses={200: shapes.Answer})
     def create(self, request: Request, **kwargs: Any) -> Response:
-        """Answer one SELECT. A dataset goes by its slug, an older snapshot by `"slug@number"` or `"slug@label"`."""
+        """Answer one SELECT. A dataset goes by its slug, an older snapshot by `slug@number` or `slug@label`."""
         body = checked(shapes.QueryBody, request)
         query, result = workbench.run(self.project, self._wanted(body), user=self.user, actor=self.actor)
         return Response(queries.answer_json(query, result))
