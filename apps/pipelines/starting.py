@@ -20,10 +20,11 @@ from apps.pipelines import backfills, runlog
 from apps.pipelines import document as documents
 from apps.pipelines.backfills import Turn
 from apps.pipelines.document import Document
+from apps.pipelines.execution import release
 from apps.pipelines.execution.dispatch import Ready
 from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Backfill, Pipeline, PipelineVersion, Run, StepRun
-from apps.pipelines.states import RUN_ACTIVE, STEP_DONE
+from apps.pipelines.states import RUN_ACTIVE
 from dataplane.steps.plan import Picked
 
 
@@ -147,7 +148,8 @@ def admit(pipeline_id: uuid.UUID) -> list[Ready]:
     _record("run started", run, pipeline, {"waited_s": waited})
     fields: dict[str, Any] = {"version": run.version.number, "trigger": run.trigger, "waited_s": waited}
     runlog.say(run.pk, f"Started by {run.actor_name}, version {run.version.number}.", **fields)
-    return _ready_first_steps(run)
+    # `plan`; in a retry that reuses it, the steps behind the reused ones.
+    return release.release_next(run)
 
 
 def _expire(run: Run, pipeline: Pipeline) -> None:
@@ -173,17 +175,6 @@ def _next_slice(pipeline: Pipeline) -> Run | None:
         only=backfill.loads,
         turn=turn,
     )
-
-
-def _ready_first_steps(run: Run) -> list[Ready]:
-    """`plan` becomes ready; in a retry that reuses it, the steps behind the reused ones."""
-    steps = list(run.steps.all())
-    done = {each.key for each in steps if each.state in STEP_DONE}
-    ready = [(each.pk, each.queue) for each in steps if each.state == "pending" and done.issuperset(each.upstream)]
-    run.steps.filter(pk__in=[pk for pk, _ in ready]).update(
-        state="ready", queued_at=Now(), published_at=Now(), published=1
-    )
-    return ready
 
 
 def waiting_pipelines() -> list[uuid.UUID]:

@@ -14,14 +14,15 @@ from apps.pipelines.execution.dispatch import Ready
 from apps.pipelines.models import Run, StepRun
 
 # Published at the same moment: the message is sent right after commit, and if that fails the sweep sends it again.
+# What is done is looked up once for all that wait: a step may release hundreds.
 _READY = """
 UPDATE pipelines_steprun s
 SET state = 'ready', queued_at = statement_timestamp(), published_at = statement_timestamp(), published = 1
 WHERE s.run_id = %(run)s AND s.state = 'pending' AND {condition}
   AND NOT EXISTS (
     SELECT 1 FROM jsonb_array_elements_text(s.upstream) AS u(key)
-    LEFT JOIN pipelines_steprun d ON d.run_id = s.run_id AND d.key = u.key
-    WHERE d.state IS NULL OR (d.state NOT IN ('succeeded', 'reused') AND d.key <> %(after)s))
+    WHERE u.key <> %(after)s AND u.key NOT IN (
+      SELECT key FROM pipelines_steprun WHERE run_id = %(run)s AND state IN ('succeeded', 'reused')))
 RETURNING s.id, s.queue
 """
 _RELEASE = _READY.format(condition="true")
@@ -66,7 +67,10 @@ def succeed(run: Run, step: StepRun, counts: dict[str, Any]) -> Released:
 
 
 def release_next(run: Run) -> list[Ready]:
-    """Make ready every pending step whose inputs are done; returns what the caller has to send after commit."""
+    """Make ready every pending step whose inputs are done, or that has none.
+
+    Returns what the caller has to send after commit.
+    """
     if run.state == "stopping":
         return []
     return [(step, queue) for step, queue in rows.fetch(_RELEASE, {"run": run.pk, "after": ""})]
