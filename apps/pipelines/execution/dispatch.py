@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 TASK = "apps.pipelines.tasks.run_step"
 QUEUES = ("critical", "default", "bulk")
+# Of hundreds of messages the first are with the workers while the rest are made.
+_AT_ONCE = 20
 UNREACHABLE = (OperationalError, BatchPublishError, RedisError, OSError)
 Ready = tuple[uuid.UUID, str]
 Answer = TypeVar("Answer")
@@ -32,8 +34,8 @@ def send(ready: Sequence[Ready]) -> bool:
         if ready:
             _publish(ready)
     except (*UNREACHABLE, RuntimeError) as error:
-        # RuntimeError: the connection was made anew within a batch, which kombu gives up then. Nothing of it was sent.
-        # The sweep sends them when the broker is back.
+        # RuntimeError: the connection was made anew within a batch, which kombu gives up then.
+        # The sweep sends what nobody claims when the broker is back.
         log.warning("broker_unreachable", error=str(error))
         return False
     failpoints.hit("published")
@@ -41,7 +43,7 @@ def send(ready: Sequence[Ready]) -> bool:
 
 
 def _publish(ready: Sequence[Ready]) -> None:
-    with current_app.producer_or_acquire() as producer, producer.batch() if len(ready) > 1 else nullcontext():
+    with current_app.producer_or_acquire() as producer, producer.batch(_AT_ONCE) if len(ready) > 1 else nullcontext():
         for step, queue in ready:
             current_app.send_task(TASK, args=[str(step)], queue=queue, producer=producer)
 
