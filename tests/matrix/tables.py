@@ -288,6 +288,7 @@ post    source-upload-remove sign-in  404       404    403      403   yes
 get     stream           sign-in      404       404    yes      yes   yes
 post    stream           sign-in      404       404    403      403   yes
 post    stream-try       sign-in      404       404    403      403   yes
+post    stream-read-so   sign-in      404       404    403      403   yes
 post    stream-delete    sign-in      404       404    403      403   yes
 post    stream-drift-seen sign-in     404       404    403      yes   yes
 post    stream-drift-accept sign-in   404       404    403      yes   yes

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import asdict
 from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.urls import path, reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from pydantic import BaseModel, ValidationError
 
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
@@ -17,6 +19,7 @@ from apps.sources import services
 from apps.sources.models import Stream
 from apps.sources.pages import file_settings, forms
 from apps.sources.parameters import InvalidFields
+from apps.sources.streams import DeclaredColumn, seen_columns
 from dataplane.connectors import registry
 from dataplane.drift import POLICIES, Policy
 from dataplane.errors import ManifoldError
@@ -33,6 +36,14 @@ TYPES = (
 )  # fmt: skip
 
 
+class Anew(BaseModel):
+    """What *Read it so* has found, which travels with the form. given: the settings that were entered."""
+
+    columns: list[DeclaredColumn]
+    settings: dict[str, Any]
+    given: list[str]
+
+
 def stream_of(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID) -> Stream:
     """A stream of the project that the person may see, or not found."""
     visible = Stream.objects.visible_to(request.user).filter(source__project=project, source__slug=slug)
@@ -47,18 +58,23 @@ def show(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID
     found: dict[str, Any] = {}
     if request.method == "POST":
         require(request, "manage")
-        entered = _declared(stream, request.POST)
+        anew = _anew(request.POST)
+        entered = _declared(stream, request.POST, anew)
         found = {} if request.POST.get("anyway") == "yes" else _tried(stream, entered)
         if not found or (found["tried"] and services.fits(found["tried"])):
             try:
                 services.update_stream(
-                    stream=stream, config=entered, drift=request.POST.get("drift"), actor=actor_of(request.user)
+                    stream=stream,
+                    config=entered,
+                    drift=request.POST.get("drift"),
+                    seen=[each.model_dump() for each in anew.columns] if anew else None,
+                    actor=actor_of(request.user),
                 )
             except InvalidFields as error:
                 found = _refused(error)
             else:
                 return go(request, request.path, "Saved. Runs that start from now on read it so.")
-    context = _shown(stream, entered) | found
+    context = _shown(stream, entered) | found | {"anew": request.POST.get("anew", "")}
     return render(request, "sources/stream.html", context, status=422 if found else 200)
 
 
@@ -67,7 +83,42 @@ def show(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID
 def try_changes(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID) -> HttpResponse:
     """What a run would make of a sample with what is entered; nothing is kept."""
     stream = stream_of(request, project, slug, stream_id)
-    return render(request, "sources/parts/stream_tried.html", _tried(stream, _declared(stream, request.POST)))
+    entered = _declared(stream, request.POST, _anew(request.POST))
+    return render(request, "sources/parts/stream_tried.html", _tried(stream, entered))
+
+
+@require_POST
+@project_page("manage")
+def read_so(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID) -> HttpResponse:
+    """The form with the columns that files have when they are read by what is entered; nothing is kept."""
+    stream = stream_of(request, project, slug, stream_id)
+    before = _anew(request.POST)
+    entered = _declared(stream, request.POST, before)
+    settings = before.settings if before else stream.config.get("settings", {})
+    given = {*(before.given if before else ()), *file_settings.entered(settings, request.POST)}
+    if entered["settings"].get("pattern") != settings.get("pattern"):
+        given.add("pattern")
+    try:
+        info = services.found_anew(stream, config={"settings": entered["settings"]}, given=given)
+    except InvalidFields as error:
+        return render(request, "sources/parts/stream_tried.html", _refused(error))
+    except ManifoldError as error:
+        return render(request, "sources/parts/stream_tried.html", {"tried": None, "error": error.as_json()})
+    types = {each["name"]: each["type"] for each in entered["columns"]}
+    was = {each.name: each.type for each in seen_columns(stream)}
+    columns = [asdict(each) for each in info.columns]
+    anew = Anew(columns=columns, settings=info.settings, given=sorted(given))
+    for each in columns:
+        # A type that somebody chose stays while the type that is found does.
+        each["type"] = types.get(each["name"], each["type"]) if was.get(each["name"]) == each["type"] else each["type"]
+    shown = _shown(stream, {**entered, "columns": columns, "settings": info.settings})
+    answer = render(
+        request,
+        "sources/parts/stream_form.html",
+        {**shown, "anew": anew.model_dump_json(), "warnings": info.warnings},
+    )
+    answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = "#declaration", "outerHTML show:top"
+    return answer
 
 
 def _tried(stream: Stream, entered: dict[str, Any]) -> dict[str, Any]:
@@ -153,9 +204,17 @@ def preview(request: HttpRequest, project: Project, slug: str, stream_id: uuid.U
     return render(request, "sources/parts/stream_sample.html", {"found": found, "nothing": nothing})
 
 
-def _declared(stream: Stream, data: QueryDict) -> dict[str, Any]:
+def _anew(data: QueryDict) -> Anew | None:
+    try:
+        return Anew.model_validate_json(data.get("anew", ""))
+    except ValidationError:
+        return None
+
+
+def _declared(stream: Stream, data: QueryDict, anew: Anew | None) -> dict[str, Any]:
     """What was entered, as the parts of the declaration that it changes."""
-    columns = [dict(each) for each in stream.config.get("columns", [])]
+    columns = [each.model_dump() for each in anew.columns] if anew else stream.config.get("columns", [])
+    columns = [dict(each) for each in columns]
     for place, each in enumerate(columns):
         each["type"] = data.get(f"type-{place}", "").strip() or each["type"]
     wanted = [each["name"] for place, each in enumerate(columns) if data.get(f"use-{place}") == "on"]
@@ -163,6 +222,9 @@ def _declared(stream: Stream, data: QueryDict) -> dict[str, Any]:
     for name in ("cursor", "row_filter", "query"):
         if name in data:
             config[name] = forms.text_of(data, name)
+    if anew:
+        there = {each["name"] for each in columns}
+        config["names"] = {name: now for name, now in stream.config.get("names", {}).items() if name in there}
     if data.get("lookback", "").strip():
         config["lookback"] = data["lookback"]
     settings: dict[str, Any] = {}
@@ -172,7 +234,8 @@ def _declared(stream: Stream, data: QueryDict) -> dict[str, Any]:
     if "pattern" in data:
         settings["pattern"] = [line.strip() for line in data.get("pattern", "").splitlines() if line.strip()]
     if registry.get(stream.source.connector).family == "file":
-        settings |= file_settings.entered(stream.config.get("settings", {}), data)
+        found = anew.settings if anew else {}
+        settings = {**found, **settings, **file_settings.entered(found or stream.config.get("settings", {}), data)}
     return config | ({"settings": settings} if settings else {})
 
 
@@ -181,6 +244,7 @@ urlpatterns = [
     path(_ONE, show, name="stream"),
     path(_ONE + "preview/", preview, name="stream-preview"),
     path(_ONE + "try/", try_changes, name="stream-try"),
+    path(_ONE + "read-so/", read_so, name="stream-read-so"),
     path(_ONE + "drift/seen/", drift_seen, name="stream-drift-seen"),
     path(_ONE + "drift/accept/", drift_accept, name="stream-drift-accept"),
 ]

@@ -36,7 +36,7 @@ from apps.sources.services.sources import LONGEST, create_source, delete_source,
 from apps.sources.services.streams import declare_stream, delete_stream, note_schema, update_stream
 from apps.sources.services.templates import begun_by, template_of
 from apps.sources.services.testing import KEPT, Answer, stage_json, test_source
-from apps.sources.services.trying import fits, preflight, try_stream
+from apps.sources.services.trying import fits, found_anew, preflight, try_stream
 from apps.sources.services.uploads import keep_upload, remove_upload
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "drop_previous_secret",
     "finish_connecting",
     "fits",
+    "found_anew",
     "ignore_file",
     "keep_upload",
     "look_again",

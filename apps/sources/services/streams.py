@@ -47,11 +47,18 @@ def declare_stream(source: Source, *, name: str, config: Mapping[str, Any], acto
     return stream
 
 
-def update_stream(stream: Stream, *, config: Mapping[str, Any], actor: Actor, drift: str | None = None) -> Stream:
+def update_stream(
+    stream: Stream,
+    *,
+    config: Mapping[str, Any],
+    actor: Actor,
+    drift: str | None = None,
+    seen: Sequence[Mapping[str, Any]] | None = None,
+) -> Stream:
     """Change the given parts of a stream's declaration and keep the rest. Raises InvalidFields.
 
     drift: what a run does when its columns have changed; empty: what its source says. A new one forgets what was
-    answered.
+    answered. seen: the columns that were found for this declaration; a run takes no other ones for a change then.
     """
     if drift:
         check_policy(drift)
@@ -61,6 +68,8 @@ def update_stream(stream: Stream, *, config: Mapping[str, Any], actor: Actor, dr
         stream.config = config_json(wanted)
         if drift is not None and drift != stream.drift:
             stream.drift, stream.drift_answered = drift, []
+        if seen is not None:
+            stream.seen = [dict(each) for each in seen]
         stream.save()
         note_schema(stream, stream.config["columns"])
     return stream

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from apps.sources.models import Source, Stream
+from apps.sources.parameters import InvalidFields
 from apps.sources.services.connectors import connector_of
 from apps.sources.streams import configured, merged
 from dataplane import sampling
 from dataplane.connectors.base import Connector, Finding
-from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.files.connector import FileConnector
+from dataplane.connectors.files.settings import settings_of
+from dataplane.connectors.files.sniff import VALUES
+from dataplane.connectors.reading import Rejected
+from dataplane.connectors.schema import StreamConfig, StreamInfo
 from dataplane.errors import DataError
 
 
@@ -25,6 +30,25 @@ def try_stream(stream: Stream, *, config: Mapping[str, Any]) -> dict[str, Any]:
     return tried_json(connector, merged(configured(stream), config, type(connector)))
 
 
+def found_anew(stream: Stream, *, config: Mapping[str, Any], given: Collection[str]) -> StreamInfo:
+    """A stream of files as it is found when it is declared so; nothing is kept.
+
+    given: the settings that somebody entered. Where they say where its columns lie, how values are written is found
+    anew, unless that was entered, too. Raises InvalidFields, and ManifoldError where the source cannot be asked.
+    """
+    connector = connector_of(stream.source)
+    wanted = merged(configured(stream), config, type(connector))
+    if not isinstance(connector, FileConnector):
+        raise InvalidFields({"settings": [f"Sources of the kind {connector.title} hold no files."]})
+    anew = frozenset[str]() if VALUES.issuperset(given) else VALUES.difference(given)
+    kept = {name: each for name, each in wanted.settings.items() if name not in anew}
+    info = connector.looked_again(StreamInfo(stream.name, (), settings=wanted.settings), kept)
+    if not info.columns:
+        pattern = ", ".join(settings_of(wanted).pattern)
+        raise InvalidFields({"pattern": [f"No file fits {pattern}, so that nothing tells the columns."]})
+    return info
+
+
 def tried_json(connector: Connector, config: StreamConfig) -> dict[str, Any]:
     """What a run would make of a sample of a stream that is declared so, or the `error` that it would fail with."""
     try:
@@ -32,7 +56,17 @@ def tried_json(connector: Connector, config: StreamConfig) -> dict[str, Any]:
     except DataError as error:
         nothing = {"rows": 0, "rejected": 0, "samples": [], "warnings": [], "file": None, "findings": []}
         return {**nothing, "error": error.as_json()}
-    return {**found.as_json(), "findings": [asdict(each) for each in connector.preflight([config])], "error": None}
+    findings = [asdict(each) for each in connector.preflight([config])]
+    return {**found.as_json(), "samples": told(connector, found.samples), "findings": findings, "error": None}
+
+
+def told(connector: Connector, rejected: Iterable[Rejected]) -> list[dict[str, Any]]:
+    """Rows that would be set aside, each with its `place` as a person is told it."""
+    line = "line " if connector.family == "file" else ""
+    return [
+        {**asdict(each), "place": f"{each.file or ''}{'' if each.row is None else f', {line}{each.row}'}"}
+        for each in rejected
+    ]
 
 
 def preflight(source: Source) -> list[Finding]:

@@ -39,6 +39,8 @@ _SAMPLE_ROWS = 50_000
 _NAMED = 10
 DIALECT = frozenset(["encoding", "delimiter", "quote", "escape", "header", "skip"])
 """The settings that say how delimited files are written."""
+VALUES = frozenset(["null_values", "decimal_separator", "date_format"])
+"""The settings that say how the values are written, once the columns are known."""
 
 
 @dataclass

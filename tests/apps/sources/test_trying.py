@@ -13,6 +13,7 @@ from apps.audit.context import SYSTEM
 from apps.sources import services
 from apps.sources.models import Source, Stream
 from apps.sources.pages import file_settings
+from tests.forms import filled
 from tests.people import Api
 
 pytestmark = pytest.mark.django_db
@@ -88,6 +89,39 @@ def test_the_page_shows_what_would_be_set_aside_and_keeps_what_was_entered(
     assert client.post(page, entered(stream, id="VARCHAR")).status_code == 302
     wrong = client.post(page, entered(stream, id="NONSENSE"))
     assert wrong.status_code == 422 and "no type of DuckDB" in wrong.content.decode().replace("&#x27;", "'")
+
+
+def test_the_columns_are_found_anew_by_what_was_entered_and_kept_when_it_is_saved(
+    client: Client, admin: User, stream: Stream, tmp_path: Path
+) -> None:
+    client.force_login(admin)
+    page = f"/p/flights/sources/drop/streams/{stream.pk}/"
+    (tmp_path / "orders.csv").write_text("id;note;net\n1;a;2,5\n2;b;-\n")
+    sent = filled(client.get(page).content.decode())
+    refused = client.post(f"{page}read-so/", {**sent, "pattern": "*.none"}).content.decode()
+    assert "No file fits *.none" in refused
+    answer = client.post(f"{page}read-so/", {**sent, "param-delimiter": ";", "param-null_values": "-"})
+    assert answer.headers["HX-Retarget"] == "#declaration"
+    found = filled(answer.content.decode())
+    assert (found["type-0"], found["type-1"], found["type-2"]) == ("BIGINT", "VARCHAR", "VARCHAR")
+    assert found["param-delimiter"] == ";" and found["param-null_values"] == "-"
+    (tmp_path / "orders.csv").write_text("id;note;net\n1;a;2,5\n2;b;\n")
+    anew = filled(client.post(f"{page}read-so/", {**found, "use-1": "", "param-encoding": "cp1252"}).content.decode())
+    assert (anew["type-0"], anew["type-2"], anew["param-decimal_separator"]) == ("BIGINT", "DOUBLE", ",")
+    assert anew["param-null_values"] == "-", "what was entered before stays, what was found does not count as entered"
+    stream.refresh_from_db()
+    assert stream.config["settings"]["delimiter"] == ","
+    assert client.post(page, anew).status_code == 302
+    stream.refresh_from_db()
+    assert {each["name"]: each["type"] for each in stream.config["columns"]} == {
+        "id": "BIGINT",
+        "note": "VARCHAR",
+        "net": "DOUBLE",
+    }
+    kept = stream.config["settings"]
+    assert (kept["delimiter"], kept["decimal_separator"], kept["null_values"]) == (";", ",", ["", "-"])
+    assert stream.config["select"] == ["id", "net"]
+    assert [each["name"] for each in stream.seen] == ["id", "note", "net"], "a run takes none of them for new"
 
 
 def test_a_source_that_does_not_answer_can_be_saved_all_the_same(
