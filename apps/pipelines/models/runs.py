@@ -91,7 +91,8 @@ class StepRun(ProjectRow):
     project_path = "run__project_id"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    # Steps of a run are found by the index of `step_once_per_run`.
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps", db_index=False)
     key = models.CharField(max_length=63)
     kind = models.CharField(max_length=32)
     position = models.PositiveSmallIntegerField()
@@ -130,7 +131,11 @@ class StepRun(ProjectRow):
         indexes = [
             models.Index(
                 fields=["state", "due_at"], condition=Q(state__in=["ready", "running", "retry_wait"]), name="step_open"
-            )
+            ),
+            # The end of each step asks which others of its run are open: a run may have thousands that are not.
+            models.Index(
+                fields=["run", "state"], condition=Q(state__in=sorted(states.STEP_OPEN)), name="step_open_of_run"
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["run", "key"], name="step_once_per_run"),
