@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +13,7 @@ from typing import Any
 import duckdb
 
 from dataplane.connectors.base import Connector
-from dataplane.connectors.reading import Part, Previewed, Rejected
+from dataplane.connectors.reading import Part, Previewed, Reading, Rejected
 from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.windows import Mark
 from dataplane.engine import connector_instance
@@ -21,7 +22,7 @@ from dataplane.failures import duckdb_errors, translated
 from dataplane.patience import within
 
 ROWS = 10_000
-"""So many rows of a table are tried; of files the first one is, as a whole."""
+"""So many rows of a table, or about so many messages, are tried; of files the first one is, as a whole."""
 SHOWN = 20
 MOST = 100_000
 """More rejected rows are not counted."""
@@ -72,16 +73,14 @@ def _tried(connector: Connector, stream: StreamConfig, seconds: float) -> Tried:
         _for_at_most(seconds, connection),
         duckdb_errors(),
     ):
-        part = next(iter(reading.in_parts()))
-        limit = None if files else ROWS
-        try:
-            rows, rejected, samples = _read(connection, part, limit)
-            if reading.check is not None:
-                reading.check(_limited(part, limit))
-        except duckdb.Error as error:
-            if part.careful is None or not isinstance(translated(error), DataError):
-                raise
-            rows, rejected, samples = _read(connection, part.careful, limit)
+        limit, until = None if files else ROWS, time.monotonic() + seconds / 4
+        rows, rejected, samples = 0, 0, tuple[Rejected, ...]()
+        for part in reading.in_parts():
+            found = _tried_part(connection, reading, part, limit)
+            rows, rejected, samples = rows + found[0], rejected + found[1], (*samples, *found[2])[:SHOWN]
+            # Of messages few come at once at first; a part of anything else is enough.
+            if connector.family != "stream" or rows + rejected >= ROWS or time.monotonic() > until:
+                break
         return Tried(
             rows=rows,
             rejected=rejected,
@@ -89,6 +88,21 @@ def _tried(connector: Connector, stream: StreamConfig, seconds: float) -> Tried:
             warnings=tuple(dict.fromkeys([*planned.warnings, *reading.warnings])),
             file=files[0].path if files else None,
         )
+
+
+def _tried_part(
+    connection: duckdb.DuckDBPyConnection, reading: Reading, part: Part, limit: int | None
+) -> tuple[int, int, tuple[Rejected, ...]]:
+    """As `_read`, of the careful query where the other meets a value that does not fit."""
+    try:
+        found = _read(connection, part, limit)
+        if reading.check is not None:
+            reading.check(_limited(part, limit))
+    except duckdb.Error as error:
+        if part.careful is None or not isinstance(translated(error), DataError):
+            raise
+        return _read(connection, part.careful, limit)
+    return found
 
 
 def _read(

@@ -62,5 +62,5 @@ def tell_rejected(preview: dict[str, Any]) -> None:
     rows = "1 row" if preview["rejected"] == 1 else f"{output.amount(preview['rejected'])} rows"
     click.echo(f"{rows} of what was looked at would be set aside:", err=True)
     for each in preview["samples"][:_TOLD]:
-        place = f"{each['file']}, line {each['row']}: " if each["file"] else ""
+        place = f"{each['place']}: " if each["place"] else ""
         click.echo(output.plain(f"  {place}{each['reason']}: {each['raw']}"), err=True)

@@ -14,6 +14,7 @@ from apps.sources.services.connectors import binding, connector_class, connector
 from apps.sources.services.drift import note_look
 from apps.sources.services.files import record_files
 from apps.sources.services.streams import note_schema
+from apps.sources.services.trying import told
 from apps.sources.streams import as_declared, config_json, configured, refreshed
 from dataplane.cells import rows_of
 from dataplane.connectors.base import Connector
@@ -98,5 +99,5 @@ def shown_rows(connector: Connector, config: StreamConfig, limit: int) -> dict[s
         "seconds": round(time.monotonic() - began, 4),
         "bytes_scanned": found.table.nbytes,
         "rejected": found.rejected,
-        "samples": [asdict(each) for each in found.samples],
+        "samples": told(connector, found.samples),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any, ClassVar
@@ -12,6 +13,9 @@ from dataplane.connectors.kafka.params import KafkaParams
 from dataplane.connectors.kafka.session import Session
 from dataplane.connectors.schema import Column
 from dataplane.connectors.streams.connector import Broker, StreamConnector
+
+# One of several servers, in an address that may name a topic behind the last.
+_SERVER = re.compile(r"\s*([\w.-]+:\d+)(?:/.*)?")
 
 
 class Kafka(StreamConnector):
@@ -40,10 +44,14 @@ class Kafka(StreamConnector):
 
     @classmethod
     def recognise(cls, clue: Clue) -> Guess | None:
+        first, *others = clue.line.split(",")
+        more = [each.group(1) for other in others if (each := _SERVER.fullmatch(other))]
+        if more and len(more) == len(others):
+            clue = Clue(first)
         found = recognising.broker(clue, product="Kafka", schemes=("kafka",), port=9092)
         if found is None or clue.address is None:
             return None
-        params: dict[str, Any] = {"servers": [f"{clue.address.host}:{clue.address.port or 9092}"]}
+        params: dict[str, Any] = {"servers": [f"{clue.address.host}:{clue.address.port or 9092}", *more]}
         if clue.address.user:
             params |= {"sasl": "PLAIN", "user": clue.address.user, "password": clue.address.password}
         return Guess(found.confidence, found.reasons, params)

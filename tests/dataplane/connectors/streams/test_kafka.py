@@ -249,3 +249,7 @@ def test_what_is_entered_is_checked():
 def test_an_address_is_recognised():
     found = Kafka.recognise(Clue("broker.example.org:9092"))
     assert found is not None and found.params == {"servers": ["broker.example.org:9092"]}
+    for each in ("a.example.org:9092, b.example.org:9093", "kafka://a.example.org,b.example.org:9093/orders"):
+        found = Kafka.recognise(Clue(each))
+        assert found is not None and found.params["servers"] == ["a.example.org:9092", "b.example.org:9093"]
+    assert Kafka.recognise(Clue("id,name:1")) is None

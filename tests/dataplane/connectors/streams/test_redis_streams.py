@@ -25,6 +25,7 @@ from dataplane.connectors.streams import connector as connector_module
 from dataplane.connectors.streams import messages
 from dataplane.connectors.windows import Mark, Span, Window
 from dataplane.errors import ConfigurationError, ManifoldError
+from dataplane.sampling import tried
 from tests.certificates import self_signed, tls_before
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
 from tests.dataplane.steps.files_source import extracted, rows
@@ -116,6 +117,15 @@ def test_what_does_not_fit_is_set_aside_with_its_reason(client: redis.Redis, red
     shown = connector.previewed(stream)
     assert shown.table["n"].to_pylist() == [each[0] for each in rows]
     assert (shown.rejected, sorted(each.reason for each in shown.samples)) == (6, sorted(reasons))
+
+
+def test_types_are_tried_on_more_messages_than_come_at_once_at_first(client: redis.Redis, redis_url: str, key: str):
+    with client.pipeline() as together:
+        for n in [*range(150), "odd", *range(400)]:
+            together.xadd(key, {"n": n})
+        together.execute()
+    found = tried(build(redis_url, key), declared(key, n="INTEGER"))
+    assert (found.rows, found.rejected, [each.raw for each in found.samples]) == (550, 1, ['{"n": "odd"}'])
 
 
 def test_raw_messages_are_one_column(client: redis.Redis, redis_url: str, key: str):
