@@ -1,8 +1,7 @@
 """What a run is going to read, and why: what the rows say, and what has to be asked of the sources.
 
 `survey` looks at the windows and chooses between reading everything again (seed), what is new (incremental), a batch
-that has not arrived (repair), or verifying what was read. `plans.conclude` makes a plan of it once the sources have
-answered.
+that has not arrived (repair), or verifying what was read. `concluding` makes a plan of it once they have answered.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ from apps.pipelines import arrival, asking, backfills, drifting
 from apps.pipelines import document as documents
 from apps.pipelines import windows as w
 from apps.pipelines.backfills import Part
+from apps.pipelines.concluding import conclude, refuse_unknown
 from apps.pipelines.document import Document
 from apps.pipelines.models import Pipeline, PipelineVersion, Run, Window
-from apps.pipelines.plans import SEED, Plan, Survey, conclude, refuse_unknown
+from apps.pipelines.plans import SEED, Plan, Survey
 from apps.sources.models import Stream
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.windows import FileRef, Mark
@@ -51,8 +51,7 @@ def survey(
     """
     left_out = set(document.steps) - set(document.only(only).steps)
     document = document.only(only)
-    streams = _streams(document, project_id)
-    base = Survey("full", document, document.graph(), streams, reused=reused)
+    base = Survey("full", document, document.graph(), _streams(document, project_id), reused=reused)
     # To compare, or to say how much of a slice was read, takes every window there is.
     whole = part is not None or mode == "repair"
     kept = w.kept(pipeline_id) if whole else w.deciding(pipeline_id, batch)
@@ -66,13 +65,7 @@ def survey(
         # A slice is read by the version that its backfill began with, and a retry by that of the run that it repeats:
         # what a newer one has added is not stale.
         base = replace(base, others=())
-    bindings = asking.bindings_of(document, streams)
-    if base.way == "slice" and part is not None and not part.again:
-        covered = asking.covered(base, bindings, part)
-        base = replace(base, passed=dict.fromkeys(covered, "This slice was read before."))
-    reserved = backfills.reserved(pipeline_id) if base.way in ("new", "repeat") and part is None else ()
-    asked = replace(base, passed={}) if ask_all else base
-    return replace(base, asks=asking.questions(asked, bindings, part, reserved, picked if base.way == "new" else None))
+    return _asking(base, pipeline_id, part, picked, ask_all=ask_all)
 
 
 def picked_by(run: Run) -> Picked | None:
@@ -175,6 +168,17 @@ def stream_of(spec: Any, project_id: uuid.UUID, step_key: str) -> Stream:
     if stream is None:
         raise _gone(step_key, spec)
     return stream
+
+
+def _asking(base: Survey, pipeline_id: uuid.UUID, part: Part | None, picked: Picked | None, *, ask_all: bool) -> Survey:
+    """With what has to be asked; a slice that was read before is passed over."""
+    bindings = asking.bindings_of(base.document, base.streams)
+    if base.way == "slice" and part is not None and not part.again:
+        covered = asking.covered(base, bindings, part)
+        base = replace(base, passed=dict.fromkeys(covered, "This slice was read before."))
+    reserved = backfills.reserved(pipeline_id) if base.way in ("new", "repeat") and part is None else ()
+    asked = replace(base, passed={}) if ask_all else base
+    return replace(base, asks=asking.questions(asked, bindings, part, reserved, picked if base.way == "new" else None))
 
 
 def _with_windows(base: Survey, kept: Iterable[Window]) -> Survey:

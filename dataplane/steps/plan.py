@@ -84,7 +84,7 @@ class Answer:
     """What the source said; `failed` instead of it where the step may fail and the source does not answer, or where
     `drift` stops it: its columns are not what they were.
 
-    count: the rows that `verify` holds by now, without those that `planned` reads at or before the mark. differs: the
+    count: the rows that `verify` holds by now, without those at its end that the next read is to bring. differs: the
     first of its parts that holds others than were read; `planned` goes on from the mark before it.
     """
 
@@ -145,7 +145,7 @@ def answer(ask: Ask) -> Answer:
             drift = _drift(ask, planned.window.files if planned.window else (), found)
             if drift is not None and drift.stops is not None:
                 return Answer(None, failed=drift.stops, drift=drift)
-        count, differs = _counted(ask, planned)
+        count, differs = _counted(ask)
         if differs is not None and ask.verify is not None:
             planned = _planned(replace(ask, mark=ask.verify.parts[differs].before))
     except ManifoldError as error:
@@ -155,15 +155,14 @@ def answer(ask: Ask) -> Answer:
     return Answer(planned, count, differs, drift=drift)
 
 
-def _counted(ask: Ask, planned: Planned) -> tuple[int | None, int | None]:
+def _counted(ask: Ask) -> tuple[int | None, int | None]:
     """The rows that are there of what was read; and the first part that differs, where the whole does."""
     verify = ask.verify
     if verify is None:
         return None, None
     count = ask.connector.count(ask.stream, verify.whole)
-    begin = planned.window.reread_from if planned.window else None
-    if count not in (None, verify.rows) and begin is not None and ask.mark.boundary_rows is not None:
-        count = _there(ask, verify.whole, begin, ask.mark.boundary_rows)
+    if count is not None and count != verify.rows:
+        count = _but_new(ask, verify.whole, count)
     if count is None or count == verify.rows or not verify.parts:
         return count, None
     counts = (ask.connector.count(ask.stream, each.window) for each in verify.parts)
@@ -171,13 +170,17 @@ def _counted(ask: Ask, planned: Planned) -> tuple[int | None, int | None]:
     return count, next(first, 0)
 
 
-def _there(ask: Ask, whole: Window, begin: str, remembered: int) -> int:
-    """The rows of a window; from `begin` on at most those that are remembered: what has come since is read next.
+def _but_new(ask: Ask, whole: Window, count: int) -> int:
+    """The rows of a window, of which there are `count`, without those at its end that the next read is to bring.
 
-    Counted apart, before `begin` and from there on: a row that comes at this moment makes no difference.
+    They are asked for behind the count, and what is before them and they themselves are counted apart: so a row that
+    comes there at this moment makes no difference.
     """
-    before = ask.connector.count(ask.stream, Window("slice", column=whole.column, upper=begin))
-    end = ask.connector.count(ask.stream, replace(whole, reread_from=begin))
+    coming, remembered = _planned(ask).window, ask.mark.boundary_rows
+    if coming is None or coming.reread_from is None or remembered is None:
+        return count
+    before = ask.connector.count(ask.stream, Window("slice", column=whole.column, upper=coming.reread_from))
+    end = ask.connector.count(ask.stream, replace(whole, reread_from=coming.reread_from))
     assert before is not None and end is not None
     return before + min(end, remembered)
 

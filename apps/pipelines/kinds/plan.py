@@ -9,10 +9,11 @@ from django.db.models.functions import Now
 
 from apps.pipelines import backfills, drifting, planning
 from apps.pipelines import document as documents
+from apps.pipelines.concluding import conclude
 from apps.pipelines.execution.frame import new_context
 from apps.pipelines.execution.kinds import Done, KindAdapter, Refused, SkipRun, Verdict
 from apps.pipelines.models import Run, StepRun, Window
-from apps.pipelines.plans import Plan, Reading, conclude
+from apps.pipelines.plans import Plan, Reading
 from apps.sources import services as sources
 from dataplane.steps.base import StepContext, StepResult
 from dataplane.steps.log import Line

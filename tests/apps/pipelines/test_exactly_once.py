@@ -171,7 +171,7 @@ class Walk:
         self._start(mode=["auto", "auto", "auto", "auto", "incremental", "repair", "repair", "seed"][n % 8])
 
     def only(self, n: int) -> None:
-        self._start(only=[LOADS[n % len(LOADS)]])
+        self._start(only=[LOADS[n % len(LOADS)]], mode=["auto", "auto", "seed"][n // 5 % 3])
 
     def pick(self, n: int) -> None:
         """One file, half of the time also if it was read before."""
