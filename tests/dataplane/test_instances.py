@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -169,3 +172,22 @@ def test_only_an_instance_whose_work_went_well_and_spilled_nothing_is_closed_beh
         assert behind == []
         with pytest.raises(duckdb.ConnectionException):
             connection.execute("SELECT 1")
+
+
+def test_the_threads_of_a_process_share_one_arena_of_duckdbs_allocator() -> None:
+    """It reads that once, when its library is loaded."""
+    watched = """
+import os, sys
+
+class Watch:
+    @staticmethod
+    def find_spec(name, *_):
+        if name == "_duckdb":
+            print(os.environ.get("DUCKDB_JE_MALLOC_CONF"))
+
+sys.meta_path.insert(0, Watch)
+import dataplane.instances
+"""
+    unset = {name: value for name, value in os.environ.items() if name != "DUCKDB_JE_MALLOC_CONF"}
+    done = subprocess.run([sys.executable, "-c", watched], env=unset, capture_output=True, text=True, check=True)
+    assert done.stdout == "narenas:1\n"
