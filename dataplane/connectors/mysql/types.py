@@ -110,7 +110,9 @@ def _natural(column: SourceColumn) -> Arrival:
     if column.base in _BYTES:
         return Arrival(name, "BLOB", itself) if column.raw else _bytes(name, itself)
     if column.base in _MOMENTS:
-        return _checked(Arrival(name, "VARCHAR", f"CAST({itself} AS CHAR)"), _MOMENTS[column.base])
+        # Nothing but digits and signs: the server writes them more quickly so than in UTF-8.
+        written = f"CAST({itself} AS CHAR CHARACTER SET latin1)"
+        return _checked(Arrival(name, "VARCHAR", written), _MOMENTS[column.base])
     return _converted(column)
 
 
