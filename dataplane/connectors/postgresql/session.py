@@ -6,10 +6,12 @@ soon as the database is attached.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import certifi
 import duckdb
 import psycopg
 from psycopg import pq
@@ -96,12 +98,21 @@ def _arguments(params: PostgreSQLParams, address: str) -> dict[str, Any]:
         "user": params.user,
         "password": params.password or "",
         "sslmode": params.sslmode,
-        # Without a certificate's file of one's own, the authorities that the machine trusts.
-        "sslrootcert": "system" if params.sslmode == "verify-full" else None,
+        "sslrootcert": _authorities(params),
         "connect_timeout": CONNECT_SECONDS,
         "application_name": "manifold",
         "client_encoding": "utf8",
     }
+
+
+def _authorities(params: PostgreSQLParams) -> str | None:
+    """The file of the authorities that this machine trusts, or else of those of the web.
+
+    What libpq itself calls the system's is a folder of the machine that its wheel was built on.
+    """
+    if params.sslmode not in ("verify-ca", "verify-full"):
+        return None
+    return ssl.get_default_verify_paths().cafile or certifi.where()
 
 
 def _stop_without_client(connection: psycopg.Connection[tuple[object, ...]]) -> None:
@@ -131,7 +142,7 @@ def attach(
         "USER": params.user,
         "PASSWORD": params.password or "",
         "SSLMODE": params.sslmode,
-        "SSLROOTCERT": "system" if params.sslmode == "verify-full" else None,
+        "SSLROOTCERT": _authorities(params),
         "CONNECT_TIMEOUT": CONNECT_SECONDS,
         "APPLICATION_NAME": "manifold",
         "OPTIONS": settings(seconds, 140000 if checks else 0),
