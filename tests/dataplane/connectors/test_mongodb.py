@@ -30,7 +30,7 @@ from dataplane.connectors.registry import build
 from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
-from tests.dataplane.connectors.remotes.ftp import certificate
+from tests.certificates import self_signed
 from tests.dataplane.steps.files_source import extracted, rejects
 from tests.dataplane.steps.files_source import rows as in_order
 from tests.mongo_server import Refused, Store, ids, serving
@@ -144,7 +144,7 @@ def test_who_may_sign_in(store: Store, said: dict[str, str], code: str | None) -
 
 
 def test_encryption(store: Store, tmp_path: Path) -> None:
-    certificate(tmp_path / "server.pem")
+    self_signed(tmp_path / "server.pem", "localhost")
     store.add("things", {"_id": 1})
     with serving(store, tmp_path / "server.pem") as port:
         assert last(at(port, tls="require")).ok
@@ -152,7 +152,7 @@ def test_encryption(store: Store, tmp_path: Path) -> None:
 
 @pytest.mark.all
 def test_a_certificate_that_nobody_has_signed_is_refused(store: Store, tmp_path: Path) -> None:
-    certificate(tmp_path / "server.pem")
+    self_signed(tmp_path / "server.pem", "localhost")
     with serving(store, tmp_path / "server.pem") as port:
         error = last(at(port, tls="verify-full", host="localhost")).error
         assert error is not None and error.code == "encryption"
