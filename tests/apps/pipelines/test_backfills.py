@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections import Counter
@@ -20,7 +19,7 @@ from apps.audit.refusals import Conflict, Invalid
 from apps.pipelines import backfilling, control, planning, progress, services, slicing, windows
 from apps.pipelines.backfilling import Range
 from apps.pipelines.document import parse
-from apps.pipelines.execution import settling, sweeps
+from apps.pipelines.execution import sweeps
 from apps.pipelines.models import Backfill, Pipeline, Run, StepRun, Window
 from apps.pipelines.plans import Survey
 from apps.pipelines.schedule import Schedule as Definition
@@ -382,12 +381,7 @@ def test_whoever_dies_each_row_comes_once(project: Project, events: Pipeline, mo
     """kill -9 in the plan, the extract and the load of one slice after the other."""
     backfill = start(events)
     for key, place in (("plan", "in_commit"), ("events", "written"), ("kept", "in_commit"), ("kept", "committed")):
-        ws.work_before(key)
-        step = StepRun.objects.get(key=key, state="ready")
-        assert mortal.work(step.pk, die_at=place) == -signal.SIGKILL
-        left = StepRun.objects.filter(pk=step.pk, state="running")
-        if left.update(lease_until=datetime(2026, 1, 1, tzinfo=UTC)):
-            assert settling.lose(step.pk)
+        ws.killed(mortal, key, place)
     work()
     backfill.refresh_from_db()
     assert (backfill.state, numbers(project)) == ("done", [1, 2, 3, 4])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,8 +15,7 @@ from moto.server import ThreadedMotoServer
 
 from apps.accounts.models import Project
 from apps.pipelines import services
-from apps.pipelines.execution import settling
-from apps.pipelines.models import Pipeline, StepRun
+from apps.pipelines.models import Pipeline
 from apps.sources import services as sources
 from apps.sources.models import Source
 from tests import azurite
@@ -184,13 +181,7 @@ def test_whoever_dies_each_row_comes_once(project: Project, pipeline: Pipeline, 
             there += 1
         services.start_run(pipeline, actor=ws.ACTOR)
         for each in run:
-            step_key, where = each.split()
-            ws.work_before(step_key)
-            step = StepRun.objects.get(key=step_key, state="ready")
-            assert mortal.work(step.pk, die_at=where) == -signal.SIGKILL, each
-            left = StepRun.objects.filter(pk=step.pk, state="running")
-            if left.update(lease_until=datetime(2026, 1, 1, tzinfo=UTC)):
-                assert settling.lose(step.pk)
+            ws.killed(mortal, *each.split())
             place.put(name(there), text(there))
             there += 1
         ws.work()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,8 +18,6 @@ from apps.accounts.models import Project, User
 from apps.audit.models import Event
 from apps.audit.refusals import Conflict
 from apps.pipelines import freshness, inboxes, services
-from apps.pipelines.execution import settling
-from apps.pipelines.models import StepRun
 from apps.snapshots.models import Dataset, Snapshot
 from apps.sources import services as sources
 from apps.sources.models import InboxEvent, Source
@@ -318,13 +315,7 @@ def test_whoever_dies_each_event_comes_once(project: Project, shop: tuple[Source
     for place in ("plan in_commit", "events part_1", "events in_commit", "kept in_commit", "kept committed"):
         send(*shop, {"n": (sent := sent + 1)})
         services.start_run(pipeline, actor=ws.ACTOR)
-        key, where = place.split()
-        ws.work_before(key)
-        step = StepRun.objects.get(key=key, state="ready")
-        assert mortal.work(step.pk, die_at=where) == -signal.SIGKILL, place
-        left = StepRun.objects.filter(pk=step.pk, state="running")
-        if left.update(lease_until=datetime(2026, 1, 1, tzinfo=UTC)):
-            assert settling.lose(step.pk)
+        ws.killed(mortal, *place.split())
         send(*shop, {"n": (sent := sent + 1)})
         ws.work()
     ws.run(pipeline)

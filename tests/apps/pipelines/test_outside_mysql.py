@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,6 @@ import pytest
 
 from apps.accounts.models import Project
 from apps.pipelines import services
-from apps.pipelines.execution import settling
-from apps.pipelines.models import StepRun
 from apps.sources import services as sources
 from apps.sources.models import Source
 from tests.apps.pipelines import workshop as ws
@@ -80,12 +77,7 @@ def test_whoever_dies_the_table_holds_each_row_once(project: Project, orders: Da
     for number, place in enumerate(PLACES):
         orders.do(f"INSERT INTO orders VALUES ({10 + 2 * number}, 1), ({11 + 2 * number}, 2)")
         started = services.start_run(pipeline, actor=ws.ACTOR)
-        ws.work_before("out")
-        step = StepRun.objects.get(run=started, key="out")
-        assert mortal.work(step.pk, die_at=place) == -signal.SIGKILL
-        rows = StepRun.objects.filter(pk=step.pk, state="running")
-        assert rows.update(lease_until="2020-01-01T00:00Z") == 1
-        assert settling.lose(step.pk)
+        assert ws.killed(mortal, "out", place)
         ws.work()
         started.refresh_from_db()
         assert started.state == "succeeded", ws.error_of(started)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -18,8 +16,7 @@ from confluent_kafka import Producer
 
 from apps.accounts.models import Project
 from apps.pipelines import services
-from apps.pipelines.execution import settling
-from apps.pipelines.models import Pipeline, StepRun
+from apps.pipelines.models import Pipeline
 from apps.sources import services as sources
 from dataplane.connectors import nats_jetstream, redis_streams
 from dataplane.connectors.kafka import session as kafka
@@ -133,13 +130,7 @@ def test_whoever_dies_each_message_comes_once(project: Project, pipeline: Pipeli
         sent += many
         services.start_run(pipeline, actor=ws.ACTOR)
         for each in places:
-            step_key, place = each.split()
-            ws.work_before(step_key)
-            step = StepRun.objects.get(key=step_key, state="ready")
-            assert mortal.work(step.pk, die_at=place) == -signal.SIGKILL, each
-            left = StepRun.objects.filter(pk=step.pk, state="running")
-            if left.update(lease_until=datetime(2026, 1, 1, tzinfo=UTC)):
-                assert settling.lose(step.pk)
+            ws.killed(mortal, *each.split())
             sent += 1
             broker.send(range(sent, sent + 1))
         ws.work()

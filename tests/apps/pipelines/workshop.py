@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,6 +17,7 @@ import psycopg
 from apps.accounts.models import Project
 from apps.audit.context import Actor
 from apps.pipelines import services
+from apps.pipelines.execution import settling
 from apps.pipelines.execution.steps import run_step
 from apps.pipelines.models import Pipeline, Run, StepRun, Window
 from apps.snapshots import queries as snapshots
@@ -22,6 +25,7 @@ from apps.snapshots.models import Dataset
 from apps.sources import services as sources
 from apps.sources.models import Source, Stream
 from tests.looking import shown
+from tests.mortal import Mortals
 
 ACTOR = Actor("command", None, "tests")
 
@@ -145,6 +149,17 @@ def work_before(key: str) -> None:
     """Work off ready steps until only the named one is left, as if the workers had stopped there."""
     while (ready := StepRun.objects.filter(state="ready").exclude(key=key).order_by("id").first()) is not None:
         run_step(ready.pk, "tests", may_exit=False)
+
+
+def killed(mortal: Mortals, key: str, place: str) -> bool:
+    """Work up to a step, whose worker is killed at a place; whether the step was lost with it, for it had not ended."""
+    work_before(key)
+    step = StepRun.objects.get(key=key, state="ready")
+    assert mortal.work(step.pk, die_at=place) == -signal.SIGKILL, f"{key} {place}"
+    left = StepRun.objects.filter(pk=step.pk, state="running")
+    lost = left.update(lease_until=datetime(2026, 1, 1, tzinfo=UTC)) == 1
+    assert not lost or settling.lose(step.pk)
+    return lost
 
 
 def run_cut_off(pipeline: Pipeline, before: str, mode: str = "auto") -> Run:
