@@ -60,7 +60,7 @@ def test_a_snapshot_goes_by_its_label(project: Project, viewer: User, dataset: D
     for number in (1, 2, 3):
         add_snapshot(dataset, f"SELECT {number} AS n", "replace")
     Snapshot.objects.filter(number__lt=3).update(labels=["Audited"])
-    assert run(project, viewer, 'SELECT n FROM orders@audited') == [[2]]
+    assert run(project, viewer, "SELECT n FROM orders@audited") == [[2]]
     with pytest.raises(ConfigurationError, match="labelled `nothing`"):
         run(project, viewer, 'SELECT n FROM "orders@nothing"')
 
