@@ -56,13 +56,14 @@ def read_as_it_grows(source: Connector, stream: StreamConfig, insert: Callable[[
     """
     mark = Mark()
     there: list[tuple[str]] = []
-    for value in values:
+    for place, value in enumerate(values):
         insert(value)
         window = source.plan(stream, "incremental", mark).window
         assert window is not None
         assert (window.lower, window.upper) == (mark.upper, value)
         assert sorted(staged(source, stream, window, f'CAST("{stream.cursor}" AS VARCHAR)')) == [*there, (value,)]
         assert source.count(stream, window) == 1
+        assert source.count(stream, Window("slice", column=window.column, upper=value)) == place
         mark, there = Mark(upper=value, boundary_rows=1), [(value,)]
         assert source.plan(stream, "incremental", mark).window is None
 

@@ -355,6 +355,8 @@ def test_a_document_that_comes_late_with_the_same_date_is_read_once(
     mark = Mark(upper=window.upper, boundary_rows=facts["boundary_rows"], seen_from=facts["seen_from"])
     late = mongo.plan(of, "incremental", mark)
     assert late.window is not None and "late" in late.reason
+    assert mongo.count(of, Window("cursor", column="at", upper=window.upper, reread_from=late.window.reread_from)) == 3
+    assert mongo.count(of, Window("slice", column="at", upper=late.window.reread_from)) == 0
     assert [row[0] for row in read_again(tmp_path, mongo, of, late.window, facts)] == [3]
 
 

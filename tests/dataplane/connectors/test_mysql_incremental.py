@@ -51,6 +51,7 @@ def test_it_works(mysql: Database, type_: str, values: list[str]) -> None:
     # The lower bound is read again, for rows that came late with the same value; the extract step takes out the others.
     assert [row[0] for row in sorted(staged(source, STREAM, second.window, "id"))] == [2, 4, 5]
     assert source.count(STREAM, second.window) == 2
+    assert source.count(STREAM, Window("slice", column="c", upper=second.window.reread_from)) == 1
     assert source.plan(STREAM, "incremental", Mark(upper=second.window.upper)).window is None
 
 

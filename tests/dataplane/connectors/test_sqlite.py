@@ -183,6 +183,8 @@ def test_what_is_new(tmp_path: Path, base: sqlite3.Connection, column: str) -> N
     _, rows = extract(tmp_path, config, second.window, seen=result.facts["seen"])
     assert [each[0] for each in rows] == [2, 3]
     assert connector(tmp_path).count(config, second.window) == 1
+    before = Window("slice", column=second.window.column, upper=second.window.reread_from)
+    assert connector(tmp_path).count(config, before) == 1
 
 
 def test_an_incremental_read_stops_at_a_cell_of_another_kind(tmp_path: Path, base: sqlite3.Connection) -> None:
