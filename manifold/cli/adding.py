@@ -14,6 +14,7 @@ from manifold.cli.stages import setting, show_check, show_streams, tell_found
 from manifold.cli.templates import ask_of, template_of
 from manifold.client import Client, at
 
+_READ = re.compile(r"(?P<stream>[^=]+):(?P<setting>[^:=]+=.*)", re.DOTALL)
 _TYPE = re.compile(r"(?P<stream>.+):(?P<column>[^:=]+)=(?P<type>.+)")
 
 
@@ -34,6 +35,13 @@ _TYPE = re.compile(r"(?P<stream>.+):(?P<column>[^:=]+)=(?P<type>.+)")
 @click.option("--stream", "streams", multiple=True, metavar="NAME", help="Keep this stream only; may be repeated.")
 @click.option("--cursor", "cursors", multiple=True, metavar="STREAM=COLUMN", help="How new rows of a stream are known.")
 @click.option("--type", "types", multiple=True, metavar="STREAM:COLUMN=TYPE", help="The type of a column.")
+@click.option(
+    "--read",
+    "reads",
+    multiple=True,
+    metavar="STREAM:NAME=VALUE",
+    help="How its files are read, such as orders:delimiter=tab.",
+)
 @click.option("--anyway", is_flag=True, help="Store it even if its test fails.")
 @click.option("--ask", is_flag=True, help="Ask for whatever is not given.")
 @output.command
@@ -151,6 +159,11 @@ def _chosen(flags: dict[str, Any]) -> list[dict[str, Any]]:
         if match is None or match["stream"] not in found:
             raise click.BadParameter(f"{each!r} is not STREAM:COLUMN=TYPE of a --stream", param_hint="--type")
         found[match["stream"]]["types"][match["column"]] = match["type"]
+    for each in flags["reads"]:
+        match = _READ.fullmatch(each)
+        if match is None or match["stream"] not in found:
+            raise click.BadParameter(f"{each!r} is not STREAM:NAME=VALUE of a --stream", param_hint="--read")
+        found[match["stream"]]["config"].setdefault("settings", {}).update([setting(match["setting"])])
     return list(found.values())
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,6 +49,26 @@ def test_only_the_named_streams_are_kept_with_their_cursor_and_types(served: Ser
     assert [(each["name"], each["config"]["cursor"]) for each in found] == [("public.customers", "id")]
 
 
+@pytest.fixture
+def wages(served: Served) -> Iterator[Path]:
+    folder = served.made.folder / "drop" / "wages"
+    folder.mkdir()
+    (folder / "wages.fwf").write_text("000001Meier  1200.50\n000002Schmidt 980.00\n")
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_how_files_are_read_is_said_with_their_stream(served: Served, wages: Path) -> None:
+    read = ["--stream", "wages", "--read", 'wages:positions=["id 1-6", "name 7-13", "sum 14-20"]']
+    answer = served.json("sources", "add", "wages", "--from", str(wages), *read)
+    (found,) = answer["streams"]["results"]
+    assert {each["name"]: each["type"] for each in found["columns"]} == {
+        "id": "VARCHAR",
+        "name": "VARCHAR",
+        "sum": "DECIMAL(15,2)",
+    }
+
+
 def test_one_is_asked_for_what_is_missing(served: Served) -> None:
     drop = str(served.made.folder / "drop")
     answers = [drop, "orders", "Asked for", ""]
@@ -71,8 +94,9 @@ def test_an_ambiguous_one_is_asked_about(served: Served) -> None:
         (["x", "--from", "hello"], "not clear"),
         (["x", "--connector", "uploads", "--cursor", "a=b"], "STREAM=COLUMN"),
         (["x", "--connector", "uploads", "--type", "a=b"], "STREAM:COLUMN=TYPE"),
+        (["x", "--connector", "uploads", "--read", "a=b"], "STREAM:NAME=VALUE"),
     ],
-    ids=["nothing", "no name", "unknown", "cursor", "type"],
+    ids=["nothing", "no name", "unknown", "cursor", "type", "read"],
 )
 def test_what_cannot_be_understood_is_said(served: Served, words: list[str], said: str) -> None:
     result = served.manifold("sources", "add", *words)
