@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import signal
 import subprocess
@@ -108,16 +109,16 @@ class Cluster:
             return []
 
     def kill(self, name: str) -> None:
-        """Kill a main process; the kernel kills its children with it."""
-        self.processes[name].kill()
+        """Kill a main process and its children: one that was just forked has not asked the kernel for it yet."""
+        os.killpg(self.processes[name].pid, signal.SIGKILL)
         self.processes[name].wait(10)
 
     def stop(self) -> None:
         """Stop everything; harmless when repeated."""
         workers = [each for name, each in self.processes.items() if name not in ("postgres", "valkey")]
         for each in workers:
-            each.send_signal(signal.SIGCONT)
-            each.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(each.pid, signal.SIGKILL)
         for each in workers:
             each.wait(10)
         if "valkey" in self.processes:
