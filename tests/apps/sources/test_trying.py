@@ -42,7 +42,8 @@ def test_the_api_tries_and_keeps_nothing(api: Api, admin: User, stream: Stream) 
     assert tried.status_code == 200, tried.content
     found = tried.json()
     assert (found["rows"], found["rejected"], found["file"], found["error"]) == (2, 1, "orders.csv", None)
-    assert found["samples"] == [{"file": "orders.csv", "row": 4, "reason": "id is not BIGINT", "raw": "x3,c"}]
+    told = {"file": "orders.csv", "row": 4, "place": "orders.csv, line 4", "reason": "id is not BIGINT", "raw": "x3,c"}
+    assert found["samples"] == [told]
     stream.refresh_from_db()
     assert stream.config == before
     refused = api(admin).post(f"{BASE}try/", {"config": {"columns": columns(stream, id="NONSENSE")}})
