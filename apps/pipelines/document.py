@@ -7,7 +7,7 @@ datasets is asked in `validation.py`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,10 +62,11 @@ class Document:
             chosen |= graph.ancestors(key)
         return [key for key in self.steps if key in chosen]
 
-    def only(self, keys: Iterable[str]) -> Document:
+    def only(self, keys: Collection[str]) -> Document:
         """The document with nothing but these steps and what they need; with no key it is whole."""
-        chosen = self.with_all_above(keys)
-        return Document(self.header, {key: self.steps[key] for key in chosen}) if chosen else self
+        if not keys:
+            return self
+        return Document(self.header, {key: self.steps[key] for key in self.with_all_above(keys)})
 
     def loads(self) -> dict[str, Step]:
         """Dataset slug -> the step that loads it."""
