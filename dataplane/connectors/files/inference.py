@@ -132,12 +132,19 @@ def _type(values: _Values, *, comma: bool) -> tuple[str, str | None, str | None,
         return "DATE", fitting[0], None, ""
     if fitting:
         return "VARCHAR", None, None, f"may be a date as {' or as '.join(fitting)}; declare which"
+    if any(values.all(_full(_grouped(*marks))) for marks in (".,", ",.")):
+        return "VARCHAR", None, None, "holds numbers with marks between thousands: text, until a sql step casts it"
     return "VARCHAR", None, None, ""
 
 
 def _written(mark: str) -> str:
     """A number with or without decimal places after this mark."""
     return f"{_WHOLE}([{mark}][0-9]+)?"
+
+
+def _grouped(between: str, mark: str) -> str:
+    """A number that may have this mark between its thousands, and decimal places after the other."""
+    return f"[+-]?(0|[1-9][0-9]{{0,2}}([{between}][0-9]{{3}})*)([{mark}][0-9]+)?"
 
 
 def _number(values: _Values, mark: str) -> str:
