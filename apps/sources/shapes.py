@@ -238,7 +238,7 @@ class StreamChanges(serializers.Serializer[Any]):
 class RejectedShape(serializers.Serializer[Any]):
     file = serializers.CharField(allow_null=True)
     row = serializers.IntegerField(allow_null=True, help_text="Its line in the file, else its number.")
-    place = serializers.CharField(help_text="Both, in words.")
+    place = serializers.CharField(allow_blank=True, help_text="Both, in words.")
     reason = serializers.CharField()
     raw = serializers.CharField(allow_blank=True)
 

@@ -63,10 +63,11 @@ def tried_json(connector: Connector, config: StreamConfig) -> dict[str, Any]:
 def told(connector: Connector, rejected: Iterable[Rejected]) -> list[dict[str, Any]]:
     """Rows that would be set aside, each with its `place` as a person is told it."""
     line = "line " if connector.family == "file" else ""
-    return [
-        {**asdict(each), "place": f"{each.file or ''}{'' if each.row is None else f', {line}{each.row}'}"}
-        for each in rejected
-    ]
+    found = []
+    for each in rejected:
+        places = [each.file, None if each.row is None else f"{line}{each.row}"]
+        found.append({**asdict(each), "place": ", ".join(place for place in places if place)})
+    return found
 
 
 def preflight(source: Source) -> list[Finding]:

@@ -13,6 +13,9 @@ from apps.audit.context import SYSTEM
 from apps.sources import services
 from apps.sources.models import Source, Stream
 from apps.sources.pages import file_settings
+from apps.sources.services import trying
+from dataplane.connectors import registry
+from dataplane.connectors.reading import Rejected
 from tests.forms import filled
 from tests.people import Api
 
@@ -48,6 +51,13 @@ def test_the_api_tries_and_keeps_nothing(api: Api, admin: User, stream: Stream) 
     assert stream.config == before
     refused = api(admin).post(f"{BASE}try/", {"config": {"columns": columns(stream, id="NONSENSE")}})
     assert refused.status_code == 400 and refused.json()["errors"][0]["field"] == "config.columns.0.type"
+
+
+def test_the_place_of_a_row_says_what_is_known_of_it() -> None:
+    messages = registry.build("redis_streams", {"host": "h"})
+    known = [("orders, partition 1", 0), ("clicks, 7-1", None), (None, 4)]
+    told = trying.told(messages, [Rejected(file, row, "", "") for file, row in known])
+    assert [each["place"] for each in told] == ["orders, partition 1, 0", "clicks, 7-1", "4"]
 
 
 def test_what_a_run_would_fail_at_is_told(api: Api, admin: User, source: Source) -> None:
