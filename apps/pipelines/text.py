@@ -96,13 +96,14 @@ def said(text: str) -> dict[str, Any]:
 
 def compose(text: str) -> yaml.Node | None:
     """The nodes of a text, with their places, for those who change a part of it; None where it is no YAML."""
-    loader = _Loader(text)
     try:
-        node: yaml.Node | None = loader.get_single_node()
+        loader = _Loader(text)
+        try:
+            node: yaml.Node | None = loader.get_single_node()
+        finally:
+            loader.dispose()
     except (yaml.YAMLError, RecursionError):
         return None
-    finally:
-        loader.dispose()
     return node
 
 

@@ -103,7 +103,7 @@ def test_a_document_in_json_is_changed_too() -> None:
     assert rewriting.with_part('{"manifold": 1}', ["retry"], {"attempts": 1}) == '{"manifold": 1, retry: {attempts: 1}}'
 
 
-@pytest.mark.parametrize("text", ["", "steps: [", "steps: {a: 1}", "steps:\n  a:\n", "steps: {a: {}}"])
+@pytest.mark.parametrize("text", ["", "steps: [", "steps: {a: 1}", "steps:\n  a:\n", "steps: {a: {}}", "a: \x07"])
 def test_a_text_that_cannot_be_changed_is_left_to_a_person(text: str) -> None:
     with pytest.raises(Conflict, match="in the editor"):
         rewriting.with_part(text, ["steps", "a", "retry"], FULL)
