@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from apps.pipelines import text as texts
 from apps.pipelines.explain import explain
 from apps.pipelines.models import Pipeline
 from apps.pipelines.parts import Retry
@@ -91,15 +90,15 @@ def retries_json(pipeline: Pipeline) -> dict[str, Any]:
     return {"pipeline": pipeline.slug, "policy": shown(policy_of(stored, "")), "steps": steps}
 
 
-def steps_of(text: str) -> dict[str, Any]:
-    """The steps that a draft says, by their ids, right or not."""
-    steps = texts.said(text).get("steps")
+def steps_of(said: dict[str, Any]) -> dict[str, Any]:
+    """The steps of what a draft says, by their ids, right or not."""
+    steps = said.get("steps")
     return {key: each for key, each in steps.items() if isinstance(each, dict)} if isinstance(steps, dict) else {}
 
 
-def written(text: str, step: str | None = None) -> dict[str, Any] | None:
-    """The policy that a draft says, right or not, whole; None for a step that has none of its own."""
-    found = texts.said(text).get("retry", {}) if step is None else steps_of(text).get(step, {}).get("retry")
+def written(said: dict[str, Any], step: str | None = None) -> dict[str, Any] | None:
+    """The policy in what a draft says, right or not, whole; None for a step that has none of its own."""
+    found = said.get("retry", {}) if step is None else steps_of(said).get(step, {}).get("retry")
     return {**plain(Retry()), **found} if isinstance(found, dict) else None
 
 

@@ -112,9 +112,10 @@ def write_retry(pipeline: Pipeline, given: dict[str, Any] | None, *, step: str |
     wanted = None if given is None else retries.plain(retries.understood(given, path))
     with acting(actor):
         locked = starting.lock_pipeline(pipeline.pk)
-        if step is not None and step not in retries.steps_of(text_of(locked)):
+        said = texts.said(text_of(locked))
+        if step is not None and step not in retries.steps_of(said):
             raise Invalid("step", f"There is no step `{step}` in the draft.", code="no_such_step")
-        if wanted is not None and wanted == retries.written(text_of(locked), step):
+        if wanted is not None and wanted == retries.written(said, step):
             return locked
         return write_part(locked, path, wanted, actor=actor)
 

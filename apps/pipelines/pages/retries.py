@@ -14,6 +14,7 @@ from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, project_page, require
 from apps.pipelines import retries, services
+from apps.pipelines import text as texts
 from apps.pipelines.models import Pipeline
 from apps.pipelines.pages.lists import pipeline_of
 from apps.pipelines.problems import DocumentError, Problem
@@ -34,12 +35,9 @@ _TIME = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s*([a-z]*)")
 def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     """Put what the form says into the draft; publish it with `do=publish`, which takes an administrator."""
     pipeline = pipeline_of(request, project, slug)
-    text = services.text_of(pipeline)
     step = request.GET.get("step") or None
-    if step is not None and step not in retries.steps_of(text):
-        raise Http404(f"There is no step {step}.")
     if request.method == "GET":
-        return _page(request, pipeline, step, _fields(retries.written(text, step), retries.written(text)))
+        return _page(request, pipeline, step)
     publish, actor = request.POST.get("do") == "publish", actor_of(request.user)
     if publish:
         require(request, "manage")
@@ -68,21 +66,29 @@ def preview(request: HttpRequest, project: Project) -> HttpResponse:
 
 
 def _page(
-    request: HttpRequest, pipeline: Pipeline, step: str | None, fields: dict[str, Any], *, refused: str = ""
+    request: HttpRequest,
+    pipeline: Pipeline,
+    step: str | None,
+    entered: dict[str, Any] | None = None,
+    *,
+    refused: str = "",
 ) -> HttpResponse:
-    text = services.text_of(pipeline)
-    whole = retries.written(text)
+    """The form as the draft says it, or as it was entered. The draft is read once, however many steps it has."""
+    said = texts.said(services.text_of(pipeline))
+    steps, whole = retries.steps_of(said), retries.written(said)
+    if step is not None and step not in steps:
+        raise Http404(f"There is no step {step}.")
     context = {
         "pipeline": pipeline,
         "step": step,
-        "fields": fields,
+        "fields": entered or _fields(retries.written(said, step), whole),
         "refused": refused,
         "classes": _CLASSES,
         "whole": _said(whole),
         "lines": [
             (key, own is not None, _said(own if own is not None else whole))
-            for key in retries.steps_of(text)
-            for own in [retries.written(text, key)]
+            for key in steps
+            for own in [retries.written(said, key)]
         ],
         "drafted": bool(pipeline.draft),
     }

@@ -156,6 +156,22 @@ def test_the_form_edits_the_document_and_shows_what_it_saved(operator: User, pip
 
 
 @pytest.mark.django_db
+def test_the_page_reads_a_document_once_for_all_its_steps(
+    operator: User, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, times = texts.read, []
+
+    def counted(text: str) -> Any:
+        times.append(text)
+        return read(text)
+
+    monkeypatch.setattr(texts, "read", counted)
+    page = client(operator).get(PAGE)
+    assert [key for key, _, _ in page.context["lines"]] == ["orders", "kept"]
+    assert len(times) == 1
+
+
+@pytest.mark.django_db
 def test_what_is_said_already_stays_as_it_is_written(admin: User, pipeline: Pipeline) -> None:
     client(admin).post(PAGE, FORM | {"delays": "10, 60, 300", "on": ["transient", "infrastructure"]})
     pipeline.refresh_from_db()
