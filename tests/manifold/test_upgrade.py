@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from manifold.client import Client
@@ -17,6 +18,16 @@ from manifold.supervisor.home import Home
 from tests.manifold.test_supervisor import Up
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
+
+
+def keys_of_steps(database: str) -> set[tuple[int, str]]:
+    """The foreign keys of the steps of runs, each with the number that it keeps for as long as it stands."""
+    with psycopg.connect(database) as connection:
+        rows = connection.execute(
+            "SELECT oid::bigint, conname FROM pg_constraint"
+            " WHERE conrelid = 'pipelines_steprun'::regclass AND contype = 'f'"
+        ).fetchall()
+    return {(number, name) for number, name in rows}
 
 
 @pytest.fixture
@@ -39,6 +50,7 @@ def made(tmp_path: Path, postgres_url: str) -> Iterator[tuple[Up, str, Path]]:
 
 def test_a_home_of_0_1_0_starts_migrates_and_runs(made: tuple[Up, str, Path]) -> None:
     up, database, drop = made
+    keys = keys_of_steps(database)
     up.start("--port", "0", DATABASE_URL=database, MANIFOLD_FILE_ROOTS=str(drop))
     platform = Home(up.home).platform()
     client = Client(platform["url"], platform["token"])
@@ -50,3 +62,4 @@ def test_a_home_of_0_1_0_starts_migrates_and_runs(made: tuple[Up, str, Path]) ->
     kept = client.in_project("POST", "queries/", json={"sql": "SELECT id, customer FROM orders ORDER BY id"})
     assert [row[1] for row in kept["rows"]] == ["ann", "ben", "ann", "dan"], "three rows of then, one of now"
     assert client.call("GET", "events/verify/")["problems"] == []
+    assert keys and keys <= keys_of_steps(database), "made anew, a key looks at every row while all else waits"
