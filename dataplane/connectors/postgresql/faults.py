@@ -55,7 +55,8 @@ _REFUSALS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         ("server does not support SSL", "certificate", "SSL error", "SSL is required", "no encryption"),
         "encryption",
         "Encryption {sslmode} is not possible with {host}: the server offers none, or its certificate is not trusted. "
-        "Switch encryption on at the server, or choose another encryption in the source.",
+        "Switch encryption on at the server, name the file of the authority that signed its certificate in "
+        "SSL_CERT_FILE where Manifold runs, or choose another encryption in the source.",
     ),
     (
         ("no pg_hba.conf entry", "pg_hba.conf rejects"),

@@ -6,19 +6,17 @@ soon as the database is attached.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import certifi
 import duckdb
 import psycopg
 from psycopg import pq
 
 from dataplane.connectors.databases import attaching
 from dataplane.connectors.databases.stages import CONNECT_SECONDS, reachable
-from dataplane.connectors.postgresql import faults
+from dataplane.connectors.postgresql import authorities, faults
 from dataplane.connectors.postgresql.params import PostgreSQLParams
 from dataplane.errors import TransientError
 
@@ -106,13 +104,7 @@ def _arguments(params: PostgreSQLParams, address: str) -> dict[str, Any]:
 
 
 def _authorities(params: PostgreSQLParams) -> str | None:
-    """The file of the authorities that this machine trusts, or else of those of the web.
-
-    What libpq itself calls the system's is a folder of the machine that its wheel was built on.
-    """
-    if params.sslmode not in ("verify-ca", "verify-full"):
-        return None
-    return ssl.get_default_verify_paths().cafile or certifi.where()
+    return authorities.trusted() if params.sslmode in ("verify-ca", "verify-full") else None
 
 
 def _stop_without_client(connection: psycopg.Connection[tuple[object, ...]]) -> None:

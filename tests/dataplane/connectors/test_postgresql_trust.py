@@ -85,6 +85,7 @@ def test_who_signs_has_to_be_trusted_here(
     connector = PostgreSQL(PostgreSQL.Params.model_validate({**params, "sslmode": mode}))
     failed = next(each for each in connector.test() if not each.ok)
     assert failed.error is not None and failed.error.code == "encryption"
+    assert "SSL_CERT_FILE" in failed.error.message
     trusted = tmp_path / "trusted.pem"
     trusted.write_bytes(pem.read_bytes())
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
@@ -92,3 +93,6 @@ def test_who_signs_has_to_be_trusted_here(
     (info,) = connector.discover()
     rows = connector.preview(StreamConfig(info.name, columns=info.columns))
     assert rows.to_pylist() == [{"id": 7}], "psycopg asks, DuckDB reads: both trust it"
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.setenv("PGSSLROOTCERT", str(trusted))
+    assert all(each.ok for each in connector.test()), "what libpq goes by stays"
