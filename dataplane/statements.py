@@ -117,10 +117,12 @@ def _readable(text: str) -> str:
 
 def _snapshots_in_quotes(text: str) -> str:
     """`flights@3` and `flights@audited` in double quotes, wherever DuckDB's own lexer sees a name before the sign."""
-    raw = text.encode(errors="replace")
-    tokens = duckdb.tokenize(text) if raw.decode() == text else []
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:
+        return text
     quoted, done = b"", 0
-    for start, kind in tokens:
+    for start, kind in duckdb.tokenize(text):
         name = _SNAPSHOT.match(raw, start) if kind == duckdb.token_type.identifier else None
         if name is not None and start >= done:
             quoted, done = quoted + raw[done:start] + b'"' + name[0] + b'"', name.end()

@@ -210,7 +210,11 @@ def test_the_documentation_lists_every_function() -> None:
     assert written >= functions.PLAIN | functions.TABLE | functions.VOLATILE
 
 
-@pytest.mark.parametrize("text", ["SELECT 'a\0b'", "SELECT '\udcff'"], ids=["NUL", "half a letter"])
+@pytest.mark.parametrize(
+    "text",
+    ["SELECT 'a\0b'", "SELECT '\udcff'", "SELECT '\udcff@'", "SELECT '\udcff' FROM a@1"],
+    ids=["NUL", "half a letter", "half a letter and a sign", "half a letter and a snapshot"],
+)
 def test_a_character_that_no_text_may_hold_is_a_fault_of_the_statement(text: str) -> None:
     with pytest.raises(StatementError, match="no text may hold") as caught:
         check_select(text, [])
