@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from apps.audit.context import Actor, acting
@@ -30,10 +30,11 @@ def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | Non
     """
     connector = connector_of(source)
     found = connector.discover() if names is None else connector.discover_named(names)
+    known = None
     if isinstance(connector, FileConnector):
         known = {each.name: configured(each) for each in source.streams.all()}
         found = [as_declared(known[each.name], each, connector) if each.name in known else each for each in found]
-    kept = keep_found(source, found, actor=actor)
+    kept = keep_found(source, found, read_as=known, actor=actor)
     if isinstance(connector, FileConnector):
         listed = connector.listed([configured(each) for each in kept])
         for stream in kept:
@@ -41,14 +42,22 @@ def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | Non
     return kept
 
 
-def keep_found(source: Source, found: Sequence[StreamInfo], *, actor: Actor) -> list[Stream]:
-    """Keep what a look at a source has found as its streams."""
+def keep_found(
+    source: Source, found: Sequence[StreamInfo], *, read_as: Mapping[str, StreamConfig] | None = None, actor: Actor
+) -> list[Stream]:
+    """Keep what a look at a source has found as its streams.
+
+    read_as: the declarations by which it read files; how a stream is read stays where that was changed meanwhile.
+    """
     kept = []
     with acting(actor):
         Source.objects.select_for_update().get(pk=source.pk)
-        known = {each.name: each for each in Stream.objects.filter(source=source)}
+        known = {each.name: each for each in Stream.objects.select_for_update(no_key=True).filter(source=source)}
         for info in found:
-            kept.append(_keep_stream(source, known.get(info.name), info, actor))
+            stream = known.get(info.name)
+            if stream is not None and read_as is not None:
+                info = _unless_changed(stream, info, read_as.get(info.name))
+            kept.append(_keep_stream(source, stream, info, actor))
         record(
             "source discovered",
             object_type="source",
@@ -58,6 +67,17 @@ def keep_found(source: Source, found: Sequence[StreamInfo], *, actor: Actor) -> 
             data={"streams": len(kept)},
         )
     return kept
+
+
+def _unless_changed(stream: Stream, info: StreamInfo, read_as: StreamConfig | None) -> StreamInfo:
+    """What was found of a stream; nothing of how its files are read where somebody else declared that meanwhile."""
+    if configured(stream).settings == (read_as or info).settings:
+        return info
+    told = (
+        "How its files are read was changed while the source was looked at, so what that found of its columns was not "
+        "kept. Find its columns again."
+    )
+    return replace(info, columns=(), settings={}, warnings=(*info.warnings, told))
 
 
 def _keep_stream(source: Source, stream: Stream | None, info: StreamInfo, actor: Actor) -> Stream:

@@ -18,7 +18,9 @@ from apps.audit.refusals import Conflict
 from apps.sources import services
 from apps.sources.models import Credential, Health, Source, SourceFile, Stream
 from apps.sources.parameters import InvalidFields
+from dataplane.connectors.local_files import LocalFiles
 from dataplane.connectors.postgresql import PostgreSQL
+from dataplane.connectors.schema import StreamInfo
 from dataplane.connectors.windows import FileRef
 
 
@@ -198,6 +200,38 @@ def test_files_that_look_otherwise_now_are_read_as_declared(project: Project, tm
     services.update_stream(stream, config={"settings": {"header": False, "delimiter": ";"}}, actor=SYSTEM)
     (stream,) = services.discover_streams(source, actor=SYSTEM)
     assert [each["name"] for each in stream.config["columns"]] == ["column0", "column1"]
+
+
+@pytest.mark.django_db
+def test_settings_that_somebody_declares_during_a_look_stay(
+    project: Project, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FILE_ROOTS = [tmp_path]
+    source = Source.objects.create(
+        project=project, slug="drop", title="Drop", connector="local_files", params={"path": str(tmp_path)}
+    )
+    for name in ("fares", "taxes"):
+        (tmp_path / f"{name}.csv").write_text("id,fare\n1,2.50\n")
+    (fares,) = services.discover_streams(source, actor=SYSTEM, names=["fares"])
+    services.update_stream(fares, config={"settings": {"null_values": ["NA"]}}, actor=SYSTEM)
+    look = LocalFiles.looked_again
+    declared = {"settings": {"null_values": ["-"]}, "columns": [{"name": "id", "type": "VARCHAR"}]}
+
+    def interrupted(connector: LocalFiles, info: StreamInfo, given: Any) -> StreamInfo:
+        seen = look(connector, info, given)
+        services.discover_streams(source, actor=SYSTEM, names=["taxes"])
+        for each in source.streams.all():
+            services.update_stream(each, config=declared, actor=SYSTEM)
+        return seen
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(LocalFiles, "looked_again", interrupted)
+        kept = services.discover_streams(source, actor=SYSTEM)
+    assert [each.config["settings"]["null_values"] for each in kept] == [["-"], ["-"]]
+    assert [[column["name"] for column in each.config["columns"]] for each in kept] == [["id"], ["id"]]
+    assert all("was changed while the source was looked at" in each.warnings[0] for each in kept)
+    again = services.discover_streams(source, actor=SYSTEM)
+    assert [(len(each.config["columns"]), each.warnings) for each in again] == [(2, []), (2, [])]
 
 
 @pytest.mark.django_db
