@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from apps.sources.models import Stream
 from apps.sources.parameters import InvalidFields
 from dataplane.connectors.base import Connector
-from dataplane.connectors.files.connector import FileConnector
+from dataplane.connectors.files.connector import NOT_LOOKED_AT, FileConnector
 from dataplane.connectors.files.settings import settings_of
 from dataplane.connectors.files.sniff import DIALECT
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
@@ -78,8 +79,7 @@ def merged(config: StreamConfig, changes: Mapping[str, Any], connector: type[Con
         ) from None
     parts: dict[str, Any] = {name: getattr(given, name) for name in given.model_fields_set}
     if "settings" in parts:
-        parts["settings"] = {**config.settings, **(parts["settings"] or {})}
-        _check_settings(parts["settings"], connector)
+        parts["settings"] = _settings(config, parts["settings"] or {}, connector)
     if "columns" in parts:
         parts["columns"] = _columns(given.columns or [])
     parts["select"] = tuple(parts["select"] or ()) if "select" in parts else config.select
@@ -122,20 +122,22 @@ def refreshed(config: StreamConfig, info: StreamInfo, *, fills_missing: bool = F
     )
 
 
-def as_declared(config: StreamConfig, info: StreamInfo, connector: FileConnector) -> StreamInfo:
+def as_declared(config: StreamConfig, info: StreamInfo, connector: FileConnector, *, until: float) -> StreamInfo:
     """What a look has found of files that are known already, by the settings that are declared.
 
     Where the declared columns are not among those, only what was found otherwise is told: the columns would be called
-    otherwise, and a load would not know them again. Raises ConfigurationError.
+    otherwise, and a load would not know them again. until: when, by the monotonic clock, no further files are looked
+    into. Raises ConfigurationError.
     """
     declared = settings_of(config).model_dump()
     found = settings_of(StreamConfig(info.name, settings={**config.settings, **info.settings})).model_dump()
     if found == declared:
         return info
     try:
-        seen = connector.looked_again(info, config.settings)
+        late = time.monotonic() > until
+        seen = _not_read(config, info, NOT_LOOKED_AT) if late else connector.looked_again(info, config.settings)
     except (DataError, ConfigurationError) as error:
-        seen = replace(info, columns=(), settings=config.settings, warnings=(error.message,))
+        seen = _not_read(config, info, error.message)
     if config.columns and not {each.name for each in seen.columns} & {each.name for each in config.columns}:
         seen = replace(seen, columns=())
     other = [f"`{name}` {json.dumps(found[name])}" for name in sorted(DIALECT) if found[name] != declared[name]]
@@ -148,13 +150,16 @@ def as_declared(config: StreamConfig, info: StreamInfo, connector: FileConnector
     return replace(seen, warnings=(*seen.warnings, told))
 
 
-def _check_settings(settings: Mapping[str, Any], connector: type[Connector]) -> None:
-    """Raises InvalidFields for one that no run could read by."""
-    model = connector.Settings
+def _settings(config: StreamConfig, given: Mapping[str, Any], connector: type[Connector]) -> dict[str, Any]:
+    """The declared settings with those given, as their model reads them: of a pattern that is one text a list.
+
+    Raises InvalidFields for one that no run could read by.
+    """
+    settings, model = {**config.settings, **given}, connector.Settings
     if model is None:
-        return
+        return settings
     try:
-        model.model_validate(dict(settings))
+        return settings | model.model_validate(settings).model_dump(mode="json", include=set(given))
     except ValidationError as error:
         faults: dict[str, list[str]] = {}
         for each in error.errors(include_input=False, include_context=False):

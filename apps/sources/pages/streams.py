@@ -140,6 +140,9 @@ def _shown(stream: Stream, entered: dict[str, Any]) -> dict[str, Any]:
     connector = registry.get(stream.source.connector)
     config = stream.config | entered
     config["settings"] = stream.config.get("settings", {}) | entered.get("settings", {})
+    if isinstance(pattern := config["settings"].get("pattern"), str):
+        # Kept as it was entered by an earlier version.
+        config["settings"]["pattern"] = pattern.splitlines()
     return {
         "stream": stream,
         "source": stream.source,

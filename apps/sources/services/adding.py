@@ -142,8 +142,8 @@ def _looked_again(connector: FileConnector, info: StreamInfo, settings: Mapping[
     """Raises InvalidFields for settings that no run could read by."""
     if not settings:
         return info
-    merged(refreshed(StreamConfig(info.name), info), {"settings": settings}, type(connector))
-    return connector.looked_again(info, settings)
+    wanted = merged(refreshed(StreamConfig(info.name), info), {"settings": settings}, type(connector))
+    return connector.looked_again(info, {name: wanted.settings[name] for name in settings})
 
 
 def _declared(connector: Connector, info: StreamInfo, chosen: Chosen) -> StreamConfig:

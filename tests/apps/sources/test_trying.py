@@ -135,6 +135,18 @@ def test_the_columns_are_found_anew_by_what_was_entered_and_kept_when_it_is_save
     assert [each["name"] for each in stream.seen] == ["id", "note", "net"], "a run takes none of them for new"
 
 
+def test_settings_given_as_texts_are_kept_as_the_page_shows_them(client: Client, admin: User, stream: Stream) -> None:
+    client.force_login(admin)
+    page = f"/p/flights/sources/drop/streams/{stream.pk}/"
+    given = {"pattern": "orders*.csv\nmore*.csv", "delimiter": "tab"}
+    changed = services.update_stream(stream, config={"settings": given}, actor=SYSTEM)
+    kept = {name: changed.config["settings"][name] for name in given}
+    assert kept == {"pattern": ["orders*.csv", "more*.csv"], "delimiter": "\t"}
+    stream.config["settings"]["pattern"] = given["pattern"]
+    stream.save()
+    assert filled(client.get(page).content.decode())["pattern"] == given["pattern"], "not its letters"
+
+
 def test_a_source_that_does_not_answer_can_be_saved_all_the_same(
     client: Client, admin: User, unreachable: Source
 ) -> None:
