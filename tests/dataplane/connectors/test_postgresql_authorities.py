@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
+import certifi
 import pytest
 
 from dataplane.connectors.postgresql import authorities
+from dataplane.errors import ConfigurationError
 
 
 @pytest.fixture
@@ -35,3 +38,21 @@ def test_what_libpq_goes_by_goes_before_what_the_machine_trusts(home: Path, monk
     named = written(home / "named.crt")
     monkeypatch.setenv("PGSSLROOTCERT", named)
     assert authorities.trusted() == named
+
+
+def test_a_python_that_knows_no_list_finds_that_of_the_system(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "")
+    assert ssl.get_default_verify_paths().cafile is None
+    lists = (str(home / "none.crt"), str(home / "debian.crt"), str(home / "suse.pem"))
+    monkeypatch.setattr(authorities, "_SYSTEMS", lists)
+    assert authorities.trusted() == certifi.where()
+    written(home / "suse.pem")
+    debians = written(home / "debian.crt")
+    assert authorities.trusted() == debians
+
+
+def test_a_file_that_is_not_there_is_no_silent_other(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(home / "gone.pem"))
+    with pytest.raises(ConfigurationError, match=r"SSL_CERT_FILE names .*gone\.pem, which is not there") as caught:
+        authorities.trusted()
+    assert caught.value.code == "authorities_missing"
