@@ -53,13 +53,16 @@ def disable_schedule(pipeline: Pipeline, *, actor: Actor) -> Schedule:
         return row
 
 
-def write_schedule(pipeline: Pipeline, given: dict[str, Any] | None, *, actor: Actor) -> Pipeline:
+def write_schedule(
+    pipeline: Pipeline, given: dict[str, Any] | None, *, actor: Actor, begun_from: str | None = None
+) -> Pipeline:
     """Put a schedule into the draft of a pipeline's document, or take it out; the rest of its text stays as it is.
 
-    Raises DocumentError where the schedule is wrong, Conflict where the draft cannot be read.
+    Raises DocumentError where the schedule is wrong, Conflict where the draft cannot be read or is another than it was
+    begun from.
     """
     wanted = None if given is None else schedules.plain(schedules.understood(given))
-    return services.write_part(pipeline, ("schedule",), wanted, actor=actor)
+    return services.write_part(pipeline, ("schedule",), wanted, actor=actor, begun_from=begun_from)
 
 
 @tick

@@ -78,8 +78,8 @@ def save_draft(pipeline: Pipeline, text: str, *, actor: Actor, begun_from: str |
     with acting(actor):
         locked = starting.lock_pipeline(pipeline.pk)
         published = _published(locked)
-        if begun_from not in (None, mark_of(locked)) and text != (locked.draft or published):
-            raise Conflict("Somebody has saved another text since this one was opened.", code="edited_meanwhile")
+        if text != (locked.draft or published):
+            _still(locked, begun_from)
         draft = "" if text == published else _storable(text)
         if draft != locked.draft:
             locked.draft = draft
@@ -87,31 +87,53 @@ def save_draft(pipeline: Pipeline, text: str, *, actor: Actor, begun_from: str |
         return locked
 
 
+def _still(pipeline: Pipeline, begun_from: str | None) -> None:
+    if begun_from not in (None, mark_of(pipeline)):
+        raise Conflict("Somebody has saved another text since this one was opened.", code="edited_meanwhile")
+
+
 def text_of(pipeline: Pipeline) -> str:
     """The draft, or what is published where there is none."""
     return pipeline.draft or _published(pipeline) or ""
 
 
-def write_part(pipeline: Pipeline, path: Sequence[str], value: dict[str, Any] | None, *, actor: Actor) -> Pipeline:
+def write_part(
+    pipeline: Pipeline,
+    path: Sequence[str],
+    value: dict[str, Any] | None,
+    *,
+    actor: Actor,
+    begun_from: str | None = None,
+) -> Pipeline:
     """Change one part of the draft, or take it out; the rest of its text stays as it is written.
 
-    Raises Conflict where the draft cannot be read.
+    begun_from: the mark of the text that was looked at. Raises Conflict where it is another now, and where the draft
+    cannot be read.
     """
     with acting(actor):
         locked = starting.lock_pipeline(pipeline.pk)
+        _still(locked, begun_from)
         return save_draft(locked, rewriting.with_part(text_of(locked), path, value), actor=actor)
 
 
-def write_retry(pipeline: Pipeline, given: dict[str, Any] | None, *, step: str | None = None, actor: Actor) -> Pipeline:
+def write_retry(
+    pipeline: Pipeline,
+    given: dict[str, Any] | None,
+    *,
+    step: str | None = None,
+    actor: Actor,
+    begun_from: str | None = None,
+) -> Pipeline:
     """Say in the draft when failed steps are tried again, or one step with a policy of its own; None takes it out.
 
     A policy that the draft says already stays as it is written. Raises DocumentError where the policy is wrong, Invalid
-    for a step that is not there, Conflict where the draft cannot be read.
+    for a step that is not there, Conflict where the draft cannot be read or is another than it was begun from.
     """
     path = ("retry",) if step is None else ("steps", step, "retry")
     wanted = None if given is None else retries.plain(retries.understood(given, path))
     with acting(actor):
         locked = starting.lock_pipeline(pipeline.pk)
+        _still(locked, begun_from)
         said = texts.said(text_of(locked))
         if step is not None and step not in retries.steps_of(said):
             raise Invalid("step", f"There is no step `{step}` in the draft.", code="no_such_step")

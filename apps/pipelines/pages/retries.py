@@ -12,10 +12,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
-from apps.accounts.page_base import go, project_page, require
+from apps.accounts.page_base import go, project_page
 from apps.pipelines import retries, services
 from apps.pipelines import text as texts
 from apps.pipelines.models import Pipeline
+from apps.pipelines.pages import parts
 from apps.pipelines.pages.lists import pipeline_of
 from apps.pipelines.problems import DocumentError, Problem
 
@@ -38,15 +39,15 @@ def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     step = request.GET.get("step") or None
     if request.method == "GET":
         return _page(request, pipeline, step)
-    publish, actor = request.POST.get("do") == "publish", actor_of(request.user)
-    if publish:
-        require(request, "manage")
-    try:
-        pipeline = services.write_retry(pipeline, _given(request.POST), step=step, actor=actor)
-        if publish and pipeline.draft:
-            services.publish_draft(pipeline, actor=actor)
-    except DocumentError as error:
-        return _page(request, pipeline, step, _entered(request.POST), refused=str(error))
+    publish, actor = parts.publishes(request), actor_of(request.user)
+    pipeline, told = parts.save(
+        request,
+        pipeline,
+        lambda begun: services.write_retry(pipeline, _given(request.POST), step=step, actor=actor, begun_from=begun),
+        publish=publish,
+    )
+    if told:
+        return _page(request, pipeline, step, _entered(request.POST), told)
     said = "The retries are published." if publish else "The retries are in the draft. They count once it is published."
     return go(request, reverse("console:pipeline-retries", args=[project.slug, slug]), said)
 
@@ -70,8 +71,7 @@ def _page(
     pipeline: Pipeline,
     step: str | None,
     entered: dict[str, Any] | None = None,
-    *,
-    refused: str = "",
+    told: parts.Told | None = None,
 ) -> HttpResponse:
     """The form as the draft says it, or as it was entered. The draft is read once, however many steps it has."""
     said = texts.said(services.text_of(pipeline))
@@ -82,7 +82,8 @@ def _page(
         "pipeline": pipeline,
         "step": step,
         "fields": entered or _fields(retries.written(said, step), whole),
-        "refused": refused,
+        "told": told,
+        "begun_from": services.mark_of(pipeline),
         "classes": _CLASSES,
         "whole": _said(whole),
         "lines": [
@@ -92,7 +93,7 @@ def _page(
         ],
         "drafted": bool(pipeline.draft),
     }
-    return render(request, "pipelines/retries.html", context, status=422 if refused else 200)
+    return render(request, "pipelines/retries.html", context, status=told.status if told else 200)
 
 
 def _said(written: dict[str, Any] | None) -> str:

@@ -12,9 +12,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
-from apps.accounts.page_base import go, project_page, require
+from apps.accounts.page_base import go, project_page
 from apps.pipelines import schedules, scheduling, services, timing
 from apps.pipelines.models import Pipeline
+from apps.pipelines.pages import parts
 from apps.pipelines.pages.lists import pipeline_of
 from apps.pipelines.pages.schedule_card import drafted
 from apps.pipelines.problems import DocumentError
@@ -45,16 +46,15 @@ def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     pipeline = pipeline_of(request, project, slug)
     if request.method == "GET":
         return _page(request, pipeline, _fields(drafted(pipeline)))
-    given, publish = _given(request.POST.dict()), request.POST.get("do") == "publish"
-    if publish:
-        require(request, "manage")
-    actor = actor_of(request.user)
-    try:
-        pipeline = scheduling.write_schedule(pipeline, given, actor=actor)
-        if publish and pipeline.draft:
-            services.publish_draft(pipeline, actor=actor)
-    except DocumentError as error:
-        return _page(request, pipeline, request.POST.dict(), refused=str(error))
+    given, publish, actor = _given(request.POST.dict()), parts.publishes(request), actor_of(request.user)
+    pipeline, told = parts.save(
+        request,
+        pipeline,
+        lambda begun: scheduling.write_schedule(pipeline, given, actor=actor, begun_from=begun),
+        publish=publish,
+    )
+    if told:
+        return _page(request, pipeline, request.POST.dict(), told)
     said = (
         "The schedule is published." if publish else "The schedule is in the draft. It counts once that is published."
     )
@@ -95,11 +95,14 @@ def switch(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     return go(request, reverse("console:pipeline", args=[project.slug, slug]), said)
 
 
-def _page(request: HttpRequest, pipeline: Pipeline, fields: dict[str, Any], *, refused: str = "") -> HttpResponse:
+def _page(
+    request: HttpRequest, pipeline: Pipeline, fields: dict[str, Any], told: parts.Told | None = None
+) -> HttpResponse:
     context = {
         "pipeline": pipeline,
         "fields": fields,
-        "refused": refused,
+        "told": told,
+        "begun_from": services.mark_of(pipeline),
         "presets": PRESETS,
         "weekdays": DAYS,
         "choices": _CHOICES,
@@ -107,7 +110,7 @@ def _page(request: HttpRequest, pipeline: Pipeline, fields: dict[str, Any], *, r
         "countries": countries(),
         "other_changes": bool(pipeline.draft),
     }
-    return render(request, "pipelines/schedule.html", context, status=422 if refused else 200)
+    return render(request, "pipelines/schedule.html", context, status=told.status if told else 200)
 
 
 def _fields(written: dict[str, Any]) -> dict[str, Any]:

@@ -192,6 +192,34 @@ def test_a_wrong_form_keeps_what_was_written_and_says_why(operator: User, pipeli
 
 
 @pytest.mark.django_db
+def test_nobody_publishes_or_overwrites_what_came_after_the_page(admin: User, pipeline: Pipeline) -> None:
+    ask = client(admin)
+    begun = ask.get(PAGE).context["begun_from"]
+    other = services.text_of(pipeline) + "# other\n"
+    services.save_draft(pipeline, other, actor=SYSTEM)
+    for form in ({"when": "never"}, FORM | {"delays": "10, 60, 300", "on": ["transient", "infrastructure"]}):
+        told = ask.post(PAGE, {**form, "do": "publish", "begun_from": begun})
+        assert told.status_code == 409
+        assert "It is not saved" in told.text
+    pipeline.refresh_from_db()
+    assert pipeline.draft == other
+    again = {"when": "never", "do": "publish", "begun_from": told.context["begun_from"]}
+    assert ask.post(PAGE, again).status_code == 302
+    assert "Never tried again" in ask.get("/p/flights/pipelines/orders/").text
+
+
+@pytest.mark.django_db
+def test_a_draft_that_is_wrong_elsewhere_keeps_the_retries_and_says_so(admin: User, pipeline: Pipeline) -> None:
+    services.save_draft(pipeline, services.text_of(pipeline) + "nothing: 1\n", actor=SYSTEM)
+    page = client(admin).post(PAGE, {"when": "never", "do": "publish"})
+    assert page.status_code == 422
+    assert "It is in the draft, which cannot be published yet" in page.text
+    pipeline.refresh_from_db()
+    assert "attempts: 1" in pipeline.draft
+    assert "nothing: 1" in pipeline.draft
+
+
+@pytest.mark.django_db
 def test_the_preview_says_what_the_form_means(viewer: User, pipeline: Pipeline) -> None:
     ask, place = client(viewer), "/p/flights/retry-preview/"
     shown = ask.post(place, FORM | {"delays": "1 min, 5 min", "attempts": "4"}).content.decode()

@@ -99,6 +99,18 @@ def test_a_wrong_form_keeps_what_was_written_and_says_why(operator: User, pipeli
     assert not pipeline.draft
 
 
+def test_who_saves_second_is_told(operator: User, pipeline: Pipeline) -> None:
+    ask, place = client(operator), f"{PAGE}schedule/"
+    begun = ask.get(place).context["begun_from"]
+    services.save_draft(pipeline, services.text_of(pipeline) + "# other\n", actor=SYSTEM)
+    hourly = {"when": "hourly", "minute": "5"}
+    told = ask.post(place, {**hourly, "begun_from": begun})
+    assert (told.status_code, "It is not saved" in told.text) == (409, True)
+    assert drafted(pipeline) == {}
+    assert ask.post(place, {**hourly, "begun_from": told.context["begun_from"]}).status_code == 302
+    assert "schedule: {preset: hourly" in services.text_of(Pipeline.objects.get(pk=pipeline.pk))
+
+
 def test_the_preview_shows_moments_or_what_is_wrong(viewer: User, pipeline: Pipeline) -> None:
     ask = client(viewer)
     good = ask.post("/p/flights/schedule-preview/", {"when": "daily", "at": "06:00", "timezone": "Asia/Kolkata"})
