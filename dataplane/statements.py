@@ -107,11 +107,17 @@ def named_in(text: str) -> Named:
 
 
 def _readable(text: str) -> str:
-    """A text without a semicolon at its end, and with snapshots in double quotes where it cannot be read as it is."""
+    """A text without a semicolon at its end, and with snapshots in double quotes where it cannot be read as it is.
+
+    Raises StatementError, placed in the text as it was written, where such quotes do not make it readable.
+    """
     text = text.rstrip().removesuffix(";")
     if "@" in text and len(text) <= MAX_LENGTH and _parse(text).get("error"):
         quoted = _snapshots_in_quotes(text)
-        return text if _parse(quoted).get("error") else quoted
+        parsed = _parse(quoted)
+        if parsed.get("error"):
+            raise _syntax_error(_placed_as_written(parsed, quoted, text), text, "")
+        return quoted
     return text
 
 
@@ -127,6 +133,16 @@ def _snapshots_in_quotes(text: str) -> str:
         if name is not None and start >= done:
             quoted, done = quoted + raw[done:start] + b'"' + name[0] + b'"', name.end()
     return (quoted + raw[done:]).decode()
+
+
+def _placed_as_written(parsed: dict[str, Any], quoted: str, text: str) -> dict[str, Any]:
+    """A parser's refusal of the quoted text, with its position less the quotes that were put before it."""
+    if "position" not in parsed:
+        return parsed
+    written = 0
+    for each in quoted[: int(parsed["position"])]:
+        written += text[written : written + 1] == each
+    return {**parsed, "position": written}
 
 
 def _nodes(node: Any) -> Iterator[dict[str, Any]]:

@@ -251,8 +251,28 @@ def test_a_snapshot_needs_no_quotes(text: str, runs: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["SELECT 1 FROM a@1 FROM", "SELECT 'a FROM b@1", "FROM a@1; FROM b@2", "FROM read_csv@1('x')"]
+    ("text", "place"),
+    [
+        ("SELECT 1 FROM a@1 FROM", (1, 19, "FROM")),
+        ('SELECT \'"x"\' FROM "a@1", b@1 AS "b", a@2 )', (1, 42, ")")),
+        ("SELECT 1 FROM a@1,\n b@1 FROM b@1\n GROUP BY )", (2, 6, "FROM")),
+        ("SELECT 1 FROM a@1 WHERE x b@1", (1, 27, '"b@1"')),
+        ("SELECT ) FROM a@1", (1, 8, ")")),
+    ],
 )
+def test_a_fault_beside_a_snapshot_is_told_with_its_place_in_what_was_written(
+    text: str, place: tuple[int, int, str]
+) -> None:
+    for look in (named_in, lambda text: check_select(text, ["a@1", "b@1", "a@2"])):
+        with pytest.raises(StatementError) as caught:
+            look(text)
+        line, column, near = place
+        assert (caught.value.line, caught.value.column) == (line, column)
+        assert caught.value.evidence["statement_error"] == f'Syntax error at or near "{near}"'
+        assert caught.value.evidence["remedy"] == "Correct the statement."
+
+
+@pytest.mark.parametrize("text", ["SELECT 'a FROM b@1", "FROM a@1; FROM b@2", "FROM read_csv@1('x')"])
 def test_what_is_no_query_with_quotes_either_is_refused_as_it_was_written(text: str) -> None:
     with pytest.raises(StatementError):
         check_select(text, ["a@1", "b@1", "b@2"])
