@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.urls import path, reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, field_validator
 
 from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
@@ -21,6 +21,7 @@ from apps.sources.pages import file_settings, forms
 from apps.sources.parameters import InvalidFields
 from apps.sources.streams import DeclaredColumn, seen_columns
 from dataplane.connectors import registry
+from dataplane.connectors.files.settings import FileSettings
 from dataplane.drift import POLICIES, Policy
 from dataplane.errors import ManifoldError
 
@@ -42,6 +43,12 @@ class Anew(BaseModel):
     columns: list[DeclaredColumn]
     settings: dict[str, Any]
     given: list[str]
+
+    @field_validator("settings")
+    @classmethod
+    def _readable(cls, value: dict[str, Any]) -> dict[str, Any]:
+        FileSettings.model_validate(value)
+        return value
 
 
 def stream_of(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID) -> Stream:
@@ -96,10 +103,11 @@ def read_so(request: HttpRequest, project: Project, slug: str, stream_id: uuid.U
     entered = _declared(stream, request.POST, before)
     settings = before.settings if before else stream.config.get("settings", {})
     given = {*(before.given if before else ()), *file_settings.entered(settings, request.POST)}
-    if entered["settings"].get("pattern") != settings.get("pattern"):
+    wanted = entered.get("settings", {})
+    if wanted.get("pattern") != settings.get("pattern"):
         given.add("pattern")
     try:
-        info = services.found_anew(stream, config={"settings": entered["settings"]}, given=given)
+        info = services.found_anew(stream, config={"settings": wanted}, given=given)
     except InvalidFields as error:
         return render(request, "sources/parts/stream_tried.html", _refused(error))
     except ManifoldError as error:

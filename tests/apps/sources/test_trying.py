@@ -135,6 +135,18 @@ def test_the_columns_are_found_anew_by_what_was_entered_and_kept_when_it_is_save
     assert [each["name"] for each in stream.seen] == ["id", "note", "net"], "a run takes none of them for new"
 
 
+def test_what_no_page_of_ours_would_send_is_no_fault_of_the_server(
+    client: Client, admin: User, stream: Stream, source: Source
+) -> None:
+    client.force_login(admin)
+    anew = '{"columns": [], "settings": {"pattern": ["orders.csv"], "delimiter": [";"]}, "given": []}'
+    page = f"/p/flights/sources/drop/streams/{stream.pk}/"
+    assert client.post(f"{page}read-so/", {**entered(stream), "anew": anew}).status_code == 200
+    table = Stream.objects.create(source=source, name="t", config={"columns": [], "settings": {}})
+    answer = client.post(f"/p/flights/sources/{source.slug}/streams/{table.pk}/read-so/", {})
+    assert answer.status_code == 200 and "hold no files" in answer.content.decode()
+
+
 def test_settings_given_as_texts_are_kept_as_the_page_shows_them(client: Client, admin: User, stream: Stream) -> None:
     client.force_login(admin)
     page = f"/p/flights/sources/drop/streams/{stream.pk}/"
