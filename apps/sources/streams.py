@@ -150,6 +150,10 @@ def as_declared(config: StreamConfig, info: StreamInfo, connector: FileConnector
     return replace(seen, warnings=(*seen.warnings, told))
 
 
+def _not_read(config: StreamConfig, info: StreamInfo, why: str) -> StreamInfo:
+    return replace(info, columns=(), settings=config.settings, warnings=(why,))
+
+
 def _settings(config: StreamConfig, given: Mapping[str, Any], connector: type[Connector]) -> dict[str, Any]:
     """The declared settings with those given, as their model reads them: of a pattern that is one text a list.
 

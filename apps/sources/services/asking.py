@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -29,11 +30,17 @@ def discover_streams(source: Source, *, actor: Actor, names: Sequence[str] | Non
     its files are read. Files that are there are recorded as seen. Raises ManifoldError.
     """
     connector = connector_of(source)
+    began = time.monotonic()
     found = connector.discover() if names is None else connector.discover_named(names)
     known = None
     if isinstance(connector, FileConnector):
         known = {each.name: configured(each) for each in source.streams.all()}
-        found = [as_declared(known[each.name], each, connector) if each.name in known else each for each in found]
+        # One that was chosen alone is looked at, however long finding it took.
+        until = began + connector.patience_for(names) if len(found) > 1 else math.inf
+        found = [
+            as_declared(known[each.name], each, connector, until=until) if each.name in known else each
+            for each in found
+        ]
     kept = keep_found(source, found, read_as=known, actor=actor)
     if isinstance(connector, FileConnector):
         listed = connector.listed([configured(each) for each in kept])

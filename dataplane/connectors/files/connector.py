@@ -41,7 +41,7 @@ from dataplane.sampling import first_rows
 _SNIFFED_FILES = 5
 _PREVIEW_MEMORY = 512 << 20
 _LISTED = 20
-_NOT_LOOKED_AT = (
+NOT_LOOKED_AT = (
     "Its columns were not looked at: the source holds too many streams to look at in one go. They are found when it is "
     "chosen by name, else when it is read."
 )
@@ -61,7 +61,7 @@ class FileConnector(Connector):
     suggested: ClassVar[dict[str, Any]] = {}
     """Settings that a discovered stream begins with."""
     patience: ClassVar[float] = 10.0
-    """Seconds after which `discover` looks into no further stream; `discover_named` takes six times as long."""
+    """Seconds after which `discover` looks into no further stream."""
 
     @abstractmethod
     def _place(self, *, sample: bool, within: str | None, known: Sequence[FileRef]) -> Place:
@@ -115,22 +115,26 @@ class FileConnector(Connector):
             place.close()
 
     def discover(self) -> list[StreamInfo]:
-        return self._discovered(None, self.patience)
+        return self._discovered(None)
 
     def discover_named(self, names: Collection[str]) -> list[StreamInfo]:
-        return self._discovered(names, 6 * self.patience)
+        return self._discovered(names)
 
-    def _discovered(self, names: Collection[str] | None, patience: float) -> list[StreamInfo]:
+    def patience_for(self, names: Collection[str] | None) -> float:
+        """Seconds after which a look at all streams, or at these, looks into no further one."""
+        return self.patience if names is None else 6 * self.patience
+
+    def _discovered(self, names: Collection[str] | None) -> list[StreamInfo]:
         with self._opened(sample=True) as place, connector_instance(memory=_PREVIEW_MEMORY) as connection:
             found, warnings = place.files()
-            until = time.monotonic() + patience
+            until = time.monotonic() + self.patience_for(names)
             infos: list[StreamInfo] = []
             for suggested in suggestions(found):
                 for each, sheet in self._sheets(place, suggested):
                     if names is not None and each.name not in names:
                         continue
                     late = bool(infos) and time.monotonic() > until
-                    seen = Sniffed((), {}, [_NOT_LOOKED_AT]) if late else self._seen(connection, place, each, sheet)
+                    seen = Sniffed((), {}, [NOT_LOOKED_AT]) if late else self._seen(connection, place, each, sheet)
                     infos.append(self._info(each, seen, tuple(warnings), sheet))
             return infos
 

@@ -203,6 +203,30 @@ def test_files_that_look_otherwise_now_are_read_as_declared(project: Project, tm
 
 
 @pytest.mark.django_db
+def test_streams_are_looked_into_no_longer_than_a_look_may_take(
+    project: Project, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FILE_ROOTS = [tmp_path]
+    source = Source.objects.create(
+        project=project, slug="drop", title="Drop", connector="local_files", params={"path": str(tmp_path)}
+    )
+    for name in ("fares", "taxes"):
+        (tmp_path / f"{name}.csv").write_text("id,fare\n1,2.50\n")
+    for stream in services.discover_streams(source, actor=SYSTEM):
+        services.update_stream(stream, config={"settings": {"null_values": ["NA"]}}, actor=SYSTEM)
+        (tmp_path / f"{stream.name}.csv").write_text("id,fare,tail\n1,2.50,x\n")
+    before = [each.config for each in source.streams.order_by("name")]
+    with monkeypatch.context() as hurried:
+        hurried.setattr(LocalFiles, "patience", -1.0)
+        kept = services.discover_streams(source, actor=SYSTEM)
+        assert [each.config for each in kept] == before
+        assert all("not looked at" in warning for each in kept for (warning,) in [each.warnings])
+        (fares,) = services.discover_streams(source, actor=SYSTEM, names=["fares"])
+    assert [each["name"] for each in fares.config["columns"]] == ["id", "fare", "tail"] and not fares.warnings
+    assert fares.config["settings"]["null_values"] == ["NA"]
+
+
+@pytest.mark.django_db
 def test_settings_that_somebody_declares_during_a_look_stay(
     project: Project, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
