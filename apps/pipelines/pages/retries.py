@@ -146,11 +146,27 @@ def _given(form: QueryDict) -> dict[str, Any] | None:
     if form.get("when") == "inherit":
         return None
     if form.get("when") == "never":
-        return {"attempts": 1}
+        return _never(form)
     attempts = form.get("attempts", "").strip()
-    codes = form.get("codes", "").replace(",", " ").split()
     return {
         "attempts": int(attempts) if attempts.isdecimal() and len(attempts) < 10 else attempts,
+        **_when(form),
+    }
+
+
+def _never(form: QueryDict) -> dict[str, Any]:
+    """One attempt, over the waits and errors that the form still holds: they are there when it is switched back."""
+    try:
+        given = {"attempts": 1, **_when(form)}
+        retries.understood(given)
+    except DocumentError:
+        return {"attempts": 1}
+    return given
+
+
+def _when(form: QueryDict) -> dict[str, Any]:
+    codes = form.get("codes", "").replace(",", " ").split()
+    return {
         "delays": [_seconds(each.strip()) for each in form.get("delays", "").split(",") if each.strip()],
         "on": form.getlist("on") + codes,
     }

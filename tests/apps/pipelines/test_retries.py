@@ -192,6 +192,16 @@ def test_a_wrong_form_keeps_what_was_written_and_says_why(operator: User, pipeli
 
 
 @pytest.mark.django_db
+def test_never_keeps_what_was_written_for_when_it_is_switched_back(operator: User, pipeline: Pipeline) -> None:
+    ask = client(operator)
+    ask.post(PAGE, FORM)
+    ask.post(PAGE, FORM | {"when": "never", "attempts": ""})
+    assert drafted(pipeline)[0] == FULL | {"attempts": 1}
+    ask.post(PAGE, FORM | {"when": "never", "delays": "5 parsecs"})
+    assert drafted(pipeline)[0] == {"attempts": 1, "delays": [10, 60, 300], "on": ["transient", "infrastructure"]}
+
+
+@pytest.mark.django_db
 def test_nobody_publishes_or_overwrites_what_came_after_the_page(admin: User, pipeline: Pipeline) -> None:
     ask = client(admin)
     begun = ask.get(PAGE).context["begun_from"]
