@@ -63,18 +63,21 @@ def _look(pipeline_id: uuid.UUID, now: datetime) -> None:
 def _anything_new(pipeline: Pipeline) -> bool:
     """Whether an incremental extract of files has some that no window holds, or others than an open window, settled.
 
-    A source that does not answer has nothing new: the next look asks it again.
+    A source that does not answer has nothing new: the next look asks it again. One that the run would pass over keeps
+    nobody else from what is new.
     """
     assert pipeline.published is not None
     document = documents.load(pipeline.published.document)
     try:
         survey = planning.survey(document, pipeline.pk, pipeline.project_id, "auto", ask_all=True)
         asks = survey.asks.items()
-        looks = {key: each for key, each in asks if each.mode == "incremental" and each.connector.family == "file"}
+        looks = {
+            key: replace(each, watch=None, may_fail=each.may_fail or key in survey.passed)
+            for key, each in asks
+            if each.mode == "incremental" and each.connector.family == "file"
+        }
         places = frozenset(survey.streams[key].source_id for key in looks)
-        answers = within(
-            SECONDS, lambda: {key: answer(replace(each, watch=None)) for key, each in looks.items()}, name=places
-        )
+        answers = within(SECONDS, lambda: {key: answer(each) for key, each in looks.items()}, name=places)
     except ManifoldError as error:
         log.warning("look_failed", pipeline=pipeline.slug, code=error.code, error=str(error))
         return False

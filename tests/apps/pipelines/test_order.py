@@ -401,7 +401,7 @@ OTHERS = """
   people: {extract: {source: drop, stream: people, mode: incremental}, if_failed: continue}
   people_kept: {load: {input: people, dataset: people}}
   bought: {extract: {source: drop, stream: orders, mode: incremental}, after: [people_kept]}
-  seen: {extract: {source: visits, stream: visits, mode: incremental}}
+  seen: {extract: {source: apart, stream: visits, mode: incremental}}
   seen_kept: {load: {input: seen, dataset: seen}}
   both: {sql: {inputs: {b: bought, s: seen}, query: "SELECT id FROM b JOIN s USING (id)"}}
   both_kept: {load: {input: both, dataset: both}}
@@ -410,22 +410,29 @@ OTHERS = """
 
 @pytest.mark.all
 def test_a_look_for_new_files_sees_what_is_mended_of_all_that_waits(project: Project, drop: Path, visits: Path):
-    """Two batches wait, and it is the other one's turn when a file of this one is mended."""
+    """Two batches wait, and it is the other one's turn when a file of this one is mended while a source is away."""
+    apart = drop / "apart"
+    apart.mkdir()
+    ws.write(apart, "visits_1.csv", ["id", "1"])
+    ws.files_source(project, apart, "apart")
     ws.write(drop, "people_1.csv", ["id", "7"])
     sources.discover_streams(Source.objects.get(slug="drop"), actor=ws.ACTOR)
     pipeline = ws.published(project, OPTIONAL + BESIDE + JOINED + OTHERS + WATCHED)
     scheduling.enable_schedule(pipeline, actor=ws.ACTOR)
     ws.run(pipeline)
-    for each, breaks in ((2, "customers_2.csv"), (3, "people_2.csv")):
+    for each, breaks, folder in ((2, "customers_2.csv", visits), (3, "people_2.csv", apart)):
         ws.write(drop, f"orders_{each}.csv", ["id,customer", f"{each},7"])
-        ws.write(visits, f"visits_{each}.csv", ["id", str(each)])
+        ws.write(folder, f"visits_{each}.csv", ["id", str(each)])
         ws.write(drop, breaks, [])
         assert ws.run(pipeline).outcome == "partial"
     assert looked(2) == 0
     ws.write(drop, "people_2.csv", ["id", "8"])
-    assert [looked(each) for each in (4, 6, 8)] == [1, 2, 2]
+    away = apart.rename(drop.parent / "away")
+    assert looked(4) == 1
+    away.rename(apart)
+    assert [looked(each) for each in (6, 8)] == [2, 2]
     assert ws.rows(project, "people", "id") == {(7,): 1, (8,): 1}
-    assert ws.rows(project, "both", "id") == {(1,): 1, (2,): 1, (3,): 1}
+    assert ws.rows(project, "both", "id") == {(1,): 1, (3,): 1}
 
 
 @pytest.fixture
