@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from apps.sources.models import Source, Stream
@@ -17,7 +18,7 @@ from dataplane.connectors.files.settings import settings_of
 from dataplane.connectors.files.sniff import VALUES
 from dataplane.connectors.reading import Rejected
 from dataplane.connectors.schema import StreamConfig, StreamInfo
-from dataplane.errors import DataError
+from dataplane.errors import ConfigurationError, DataError
 
 
 def try_stream(stream: Stream, *, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,19 +35,30 @@ def found_anew(stream: Stream, *, config: Mapping[str, Any], given: Collection[s
     """A stream of files as it is found when it is declared so; nothing is kept.
 
     given: the settings that somebody entered. Where they say where its columns lie, how values are written is found
-    anew, unless that was entered, too. Raises InvalidFields, and ManifoldError where the source cannot be asked.
+    anew, unless that was entered, too, or declared before. Raises InvalidFields, and ManifoldError where the source
+    cannot be asked.
     """
     connector = connector_of(stream.source)
     wanted = merged(configured(stream), config, type(connector))
     if not isinstance(connector, FileConnector):
         raise InvalidFields({"settings": [f"Sources of the kind {connector.title} hold no files."]})
-    anew = frozenset[str]() if VALUES.issuperset(given) else VALUES.difference(given)
+    anew = frozenset[str]() if VALUES.issuperset(given) else _as_found(connector, configured(stream)).difference(given)
     kept = {name: each for name, each in wanted.settings.items() if name not in anew}
     info = connector.looked_again(StreamInfo(stream.name, (), settings=wanted.settings), kept)
     if not info.columns:
         pattern = ", ".join(settings_of(wanted).pattern)
         raise InvalidFields({"pattern": [f"No file fits {pattern}, so that nothing tells the columns."]})
     return info
+
+
+def _as_found(connector: FileConnector, config: StreamConfig) -> frozenset[str]:
+    """The settings of how values are written that are as its files show them, which nobody has to have declared."""
+    others = {name: each for name, each in config.settings.items() if name not in VALUES}
+    # Files that cannot be read as they are declared show nothing; what differs from a setting's default stays then.
+    with contextlib.suppress(DataError, ConfigurationError):
+        others = connector.looked_again(StreamInfo(config.name, (), settings=others), others).settings
+    found, declared = settings_of(replace(config, settings=others)), settings_of(config)
+    return frozenset(name for name in VALUES if getattr(found, name) == getattr(declared, name))
 
 
 def tried_json(connector: Connector, config: StreamConfig) -> dict[str, Any]:

@@ -135,6 +135,19 @@ def test_the_columns_are_found_anew_by_what_was_entered_and_kept_when_it_is_save
     assert [each["name"] for each in stream.seen] == ["id", "note", "net"], "a run takes none of them for new"
 
 
+def test_how_values_are_written_stays_as_declared_when_columns_are_found_anew(
+    client: Client, admin: User, stream: Stream, tmp_path: Path
+) -> None:
+    client.force_login(admin)
+    page = f"/p/flights/sources/drop/streams/{stream.pk}/"
+    (tmp_path / "orders.csv").write_text("sent by us\nid,net\n1,2.5\n2,-\n")
+    declared = {"null_values": ["-"], "date_format": "%d/%m/%Y"}
+    services.update_stream(stream, config={"settings": declared}, actor=SYSTEM)
+    sent = filled(client.get(page).content.decode())
+    found = filled(client.post(f"{page}read-so/", {**sent, "param-skip": "1"}).content.decode())
+    assert (found["param-skip"], found["param-null_values"], found["param-date_format"]) == ("1", "-", "%d/%m/%Y")
+
+
 def test_what_no_page_of_ours_would_send_is_no_fault_of_the_server(
     client: Client, admin: User, stream: Stream, source: Source
 ) -> None:
