@@ -57,11 +57,12 @@ def words(policy: Retry) -> str:
 
 
 def long(seconds: float) -> str:
-    """Seconds in the largest unit that holds them whole: 90 s, 5 min, 1 day."""
+    """Seconds in the largest unit that holds them whole: 90 s, 5 min, 2 days. All digits of a wait are kept."""
     for size, unit in ((86400, "day"), (3600, "h"), (60, "min")):
         if seconds and seconds % size == 0:
-            return f"{seconds / size:g} {unit}"
-    return f"{seconds:g} s"
+            number = f"{seconds / size:.12g}"
+            return f"{number} {unit}s" if unit == "day" and number != "1" else f"{number} {unit}"
+    return f"{seconds:.12g} s"
 
 
 def understood(given: Any, at: tuple[str, ...] = ("retry",)) -> Retry:

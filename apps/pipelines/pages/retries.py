@@ -27,7 +27,7 @@ _CLASSES = {
     "configuration": ("Passwords and settings", "a wrong password, a missing grant, a table that is gone"),
     "data": ("Data", "rows or files that are not as promised, a check that stops"),
 }
-_UNITS = {"": 1, "s": 1, "min": 60, "h": 3600, "day": 86400}
+_UNITS = {"": 1, "s": 1, "min": 60, "h": 3600, "day": 86400, "days": 86400}
 _TIME = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s*([a-z]*)")
 
 

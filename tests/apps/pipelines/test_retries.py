@@ -60,6 +60,13 @@ def test_a_policy_does_what_it_says(policy: dict[str, Any], waits: list[float], 
     assert (retries.delay(found, wrong, 1) is not None) == again
 
 
+@pytest.mark.parametrize(
+    ("seconds", "says"), [(12345.678, "12345.678 s"), (1036790, "1036790 s"), (86400, "1 day"), (172800, "2 days")]
+)
+def test_a_time_is_told_with_all_its_digits(seconds: float, says: str) -> None:
+    assert retries.long(seconds) == says
+
+
 BLOCK = """manifold: 1
 steps:  # all
   a:
@@ -235,6 +242,7 @@ def test_the_preview_says_what_the_form_means(viewer: User, pipeline: Pipeline) 
     shown = ask.post(place, FORM | {"delays": "1 min, 5 min", "attempts": "4"}).content.decode()
     assert "11 min of waiting in all" in shown
     assert "Tried again after 1 min, 5 min (2 times)" in shown
+    assert "2 days of waiting in all" in ask.post(place, FORM | {"delays": "1 days"}).text
     assert "as its pipeline says" in ask.post(place, {"when": "inherit"}).content.decode()
     assert "retry.delays" in ask.post(place, FORM | {"delays": ""}).content.decode()
 
