@@ -85,7 +85,7 @@ def retries_json(pipeline: Pipeline) -> dict[str, Any]:
         return {"pipeline": pipeline.slug, "policy": None, "steps": []}
     stored = pipeline.published.document
     steps = [
-        {"key": key, "own": "retry" in stored["steps"][key], "policy": shown(policy_of(stored, key))}
+        {"key": key, "own": stored["steps"][key].get("retry") is not None, "policy": shown(policy_of(stored, key))}
         for key in stored.get("order", stored["steps"])
     ]
     return {"pipeline": pipeline.slug, "policy": shown(policy_of(stored, "")), "steps": steps}

@@ -265,6 +265,10 @@ def test_the_api_shows_what_is_published_and_writes_the_draft(api: Api, operator
     services.publish_draft(pipeline, actor=SYSTEM)
     own = ask.get(ADDRESS).json()["steps"][1]
     assert (own["own"], own["policy"]["waits"]) == (True, [10, 60, 300])
+    none = TEXT.replace("dataset: orders}}", "dataset: orders}, retry: null}")
+    services.apply_document(pipeline.project, none, actor=SYSTEM, publish=True)
+    assert "retry: null" in none
+    assert not ask.get(ADDRESS).json()["steps"][1]["own"]
     for body, field in [
         ({"retry": {"attempts": 0}}, "retry.attempts"),
         ({"retry": {"attempt": 2}, "step": "kept"}, "steps.kept.retry.attempt"),
