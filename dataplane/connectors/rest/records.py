@@ -97,7 +97,7 @@ class _Looked:
         found = f"json_extract(t, {every})" if kind == "ARRAY" else f"[json_extract(t, {self._at})]"
         others, count, keys, lines = self._ask(
             "len(list_filter(found, lambda x: json_type(x) <> 'OBJECT')), len(found), "
-            "flatten(list_distinct(list_transform(found, lambda x: json_keys(x)))), "
+            "list_distinct(flatten(list_distinct(list_transform(found, lambda x: json_keys(x))))), "
             "array_to_string(list_transform(found, lambda x: CAST(x AS VARCHAR)), chr(10))",
             found,
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import tracemalloc
 from dataclasses import dataclass
 
 from dataplane.connectors.rest.client import Answered
@@ -39,3 +41,24 @@ def test_whether_there_is_more_is_told_without_a_cursor() -> None:
         answered = Answered("http://127.0.0.1/orders", 200, {}, b'{"data": [{"id": 1}], "more": false}')
         page = page_of(connection, answered, Wanted(more_path="more"))
     assert (page.count, page.cursor, page.more) == (1, None, "false")
+
+
+def test_keys_that_many_records_share_are_told_once() -> None:
+    chosen = random.Random(1)
+    records = [json.dumps({f"k{each}": 1 for each in chosen.sample(range(100), 40)}) for _ in range(2000)]
+    answered = Answered("http://127.0.0.1/orders", 200, {}, f'{{"data": [{",".join(records)}]}}'.encode())
+    with connector_instance(memory=128 << 20, threads=1) as connection:
+        # What is imported at the first answer is none of the answer's.
+        page_of(connection, answered, Wanted())
+        tracemalloc.start()
+        page = page_of(connection, answered, Wanted())
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert (page.count, len(page.keys)) == (2000, 100)
+    assert peak < 6 * len(answered.body), "each key of each record is many times as large in Python"
+
+
+def test_an_answer_without_records_has_no_keys() -> None:
+    with connector_instance(memory=128 << 20, threads=1) as connection:
+        page = page_of(connection, Answered("http://127.0.0.1/orders", 200, {}, b'{"data": []}'), Wanted())
+    assert (page.count, page.keys, page.lines) == (0, frozenset(), b"")
