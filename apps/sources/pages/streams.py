@@ -113,7 +113,7 @@ def read_so(request: HttpRequest, project: Project, slug: str, stream_id: uuid.U
     except ManifoldError as error:
         return render(request, "sources/parts/stream_tried.html", {"tried": None, "error": error.as_json()})
     types = {each["name"]: each["type"] for each in entered["columns"]}
-    was = {each.name: each.type for each in seen_columns(stream)}
+    was = {each.name: each.type for each in (before.columns if before else seen_columns(stream))}
     columns = [asdict(each) for each in info.columns]
     anew = Anew(columns=columns, settings=info.settings, given=sorted(given))
     for each in columns:

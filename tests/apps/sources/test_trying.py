@@ -135,7 +135,7 @@ def test_the_columns_are_found_anew_by_what_was_entered_and_kept_when_it_is_save
     assert [each["name"] for each in stream.seen] == ["id", "note", "net"], "a run takes none of them for new"
 
 
-def test_how_values_are_written_stays_as_declared_when_columns_are_found_anew(
+def test_what_was_declared_or_chosen_stays_when_columns_are_found_anew(
     client: Client, admin: User, stream: Stream, tmp_path: Path
 ) -> None:
     client.force_login(admin)
@@ -145,6 +145,9 @@ def test_how_values_are_written_stays_as_declared_when_columns_are_found_anew(
     services.update_stream(stream, config={"settings": declared}, actor=SYSTEM)
     sent = filled(client.get(page).content.decode())
     found = filled(client.post(f"{page}read-so/", {**sent, "param-skip": "1"}).content.decode())
+    assert found["type-0"] == "BIGINT"
+    again = client.post(f"{page}read-so/", {**found, "type-0": "VARCHAR", "param-encoding": "cp1252"})
+    assert filled(again.content.decode())["type-0"] == "VARCHAR", "what was chosen in between stays"
     assert (found["param-skip"], found["param-null_values"], found["param-date_format"]) == ("1", "-", "%d/%m/%Y")
 
 
