@@ -74,15 +74,17 @@ def _page(
     told: parts.Told | None = None,
 ) -> HttpResponse:
     """The form as the draft says it, or as it was entered. The draft is read once, however many steps it has."""
-    said = texts.said(services.text_of(pipeline))
+    value, _, problems = texts.read(services.text_of(pipeline))
+    said = value if isinstance(value, dict) else {}
     steps, whole = retries.steps_of(said), retries.written(said)
-    if step is not None and step not in steps:
+    if step is not None and step not in steps and not problems:
         raise Http404(f"There is no step {step}.")
     context = {
         "pipeline": pipeline,
         "step": step,
         "fields": entered or _fields(retries.written(said, step), whole),
         "told": told,
+        "unreadable": str(DocumentError(problems)) if problems else "",
         "begun_from": services.mark_of(pipeline),
         "classes": _CLASSES,
         "whole": _said(whole),

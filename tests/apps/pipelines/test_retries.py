@@ -237,6 +237,19 @@ def test_a_draft_that_is_wrong_elsewhere_keeps_the_retries_and_says_so(admin: Us
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("address", [PAGE, f"{PAGE}?step=kept"], ids=["whole", "step"])
+def test_a_draft_that_cannot_be_read_is_not_shown_as_one_that_says_nothing(
+    address: str, operator: User, pipeline: Pipeline
+) -> None:
+    services.save_draft(pipeline, services.text_of(pipeline) + "nothing: [", actor=SYSTEM)
+    page = client(operator).get(address)
+    assert page.status_code == 200
+    assert "The draft cannot be read" in page.text
+    assert "This is no YAML" in page.text
+    assert "retry-form" not in page.text
+
+
+@pytest.mark.django_db
 def test_the_preview_says_what_the_form_means(viewer: User, pipeline: Pipeline) -> None:
     ask, place = client(viewer), "/p/flights/retry-preview/"
     shown = ask.post(place, FORM | {"delays": "1 min, 5 min", "attempts": "4"}).content.decode()
