@@ -43,6 +43,7 @@ class Anew(BaseModel):
     columns: list[DeclaredColumn]
     settings: dict[str, Any]
     given: list[str]
+    warnings: list[str] = []
 
     @field_validator("settings")
     @classmethod
@@ -75,6 +76,7 @@ def show(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID
                     config=entered,
                     drift=request.POST.get("drift"),
                     seen=[each.model_dump() for each in anew.columns] if anew else None,
+                    warnings=anew.warnings if anew else (),
                     actor=actor_of(request.user),
                 )
             except InvalidFields as error:
@@ -115,7 +117,7 @@ def read_so(request: HttpRequest, project: Project, slug: str, stream_id: uuid.U
     types = {each["name"]: each["type"] for each in entered["columns"]}
     was = {each.name: each.type for each in (before.columns if before else seen_columns(stream))}
     columns = [asdict(each) for each in info.columns]
-    anew = Anew(columns=columns, settings=info.settings, given=sorted(given))
+    anew = Anew(columns=columns, settings=info.settings, given=sorted(given), warnings=list(info.warnings))
     for each in columns:
         # A type that somebody chose stays while the type that is found does.
         each["type"] = types.get(each["name"], each["type"]) if was.get(each["name"]) == each["type"] else each["type"]

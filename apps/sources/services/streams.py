@@ -54,11 +54,13 @@ def update_stream(
     actor: Actor,
     drift: str | None = None,
     seen: Sequence[Mapping[str, Any]] | None = None,
+    warnings: Sequence[str] = (),
 ) -> Stream:
     """Change the given parts of a stream's declaration and keep the rest. Raises InvalidFields.
 
     drift: what a run does when its columns have changed; empty: what its source says. A new one forgets what was
     answered. seen: the columns that were found for this declaration; a run takes no other ones for a change then.
+    warnings: what that look had to say, in place of what the one before had.
     """
     if drift:
         check_policy(drift)
@@ -69,7 +71,7 @@ def update_stream(
         if drift is not None and drift != stream.drift:
             stream.drift, stream.drift_answered = drift, []
         if seen is not None:
-            stream.seen = [dict(each) for each in seen]
+            stream.seen, stream.warnings = [dict(each) for each in seen], list(warnings)
         stream.save()
         note_schema(stream, stream.config["columns"])
     return stream

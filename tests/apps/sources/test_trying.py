@@ -122,8 +122,11 @@ def test_the_columns_are_found_anew_by_what_was_entered_and_kept_when_it_is_save
     assert anew["param-null_values"] == "-", "what was entered before stays, what was found does not count as entered"
     stream.refresh_from_db()
     assert stream.config["settings"]["delimiter"] == ","
+    stream.warnings = ["The files look otherwise now."]
+    stream.save()
     assert client.post(page, anew).status_code == 302
     stream.refresh_from_db()
+    assert stream.warnings == [], "what was said of the files before they were read so"
     assert {each["name"]: each["type"] for each in stream.config["columns"]} == {
         "id": "BIGINT",
         "note": "VARCHAR",
