@@ -143,17 +143,17 @@ def _entered(form: QueryDict) -> dict[str, Any]:
 def _given(form: QueryDict) -> dict[str, Any] | None:
     """What the form says as a document says it; None where a step does as its document says.
 
-    Raises DocumentError for a time that is none. Other numbers that are none are left for the refusal.
+    Raises DocumentError for a time or a number that is none.
     """
     if form.get("when") == "inherit":
         return None
     if form.get("when") == "never":
         return _never(form)
     attempts = form.get("attempts", "").strip()
-    return {
-        "attempts": int(attempts) if attempts.isdecimal() and len(attempts) < 10 else attempts,
-        **_when(form),
-    }
+    if not attempts.isdecimal() or len(attempts) > 9:
+        problem = Problem("retry.attempts", 1, 1, f"{attempts!r} is no number of attempts.", "Write one from 2 to 20.")
+        raise DocumentError([problem])
+    return {"attempts": int(attempts), **_when(form)}
 
 
 def _never(form: QueryDict) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _when(form: QueryDict) -> dict[str, Any]:
     codes = form.get("codes", "").replace(",", " ").split()
     return {
         "delays": [_seconds(each.strip()) for each in form.get("delays", "").split(",") if each.strip()],
-        "on": form.getlist("on") + codes,
+        "on": list(dict.fromkeys(form.getlist("on") + codes)),
     }
 
 

@@ -148,7 +148,7 @@ def test_the_form_edits_the_document_and_shows_what_it_saved(operator: User, pip
     assert (answer.status_code, answer.headers["Location"]) == (302, PAGE)
     assert drafted(pipeline) == (FULL, None)
     own = FORM | {"attempts": "2", "delays": "0.5 h", "codes": "check_failed, authentication"}
-    ask.post(f"{PAGE}?step=kept", own)
+    ask.post(f"{PAGE}?step=kept", own | {"codes": "check_failed, transient, authentication"})
     wanted = {"attempts": 2, "delays": [1800], "on": ["transient", "check_failed", "authentication"]}
     assert drafted(pipeline) == (FULL, wanted)
     page = ask.get(f"{PAGE}?step=kept")
@@ -188,7 +188,11 @@ def test_what_is_said_already_stays_as_it_is_written(admin: User, pipeline: Pipe
 @pytest.mark.django_db
 def test_a_wrong_form_keeps_what_was_written_and_says_why(operator: User, pipeline: Pipeline) -> None:
     ask = client(operator)
-    for wrong, said in [({"delays": "5 parsecs"}, "is no time"), ({"attempts": "99"}, "less than or equal to 20")]:
+    for wrong, said in [
+        ({"delays": "5 parsecs"}, "is no time"),
+        ({"attempts": ""}, "is no number of attempts"),
+        ({"attempts": "99"}, "less than or equal to 20"),
+    ]:
         answer = ask.post(PAGE, FORM | wrong)
         assert answer.status_code == 422
         assert said in answer.content.decode()
