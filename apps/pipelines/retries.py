@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -14,12 +14,31 @@ from apps.pipelines.problems import DocumentError
 from apps.pipelines.text import Places
 from dataplane.errors import ManifoldError
 
-# The classes that a person chooses from, in a few words. The others are named like codes.
+
+class Offered(NamedTuple):
+    """A class of errors that a person chooses from: in a sentence, and as a form offers it, with examples."""
+
+    said: str
+    title: str
+    examples: str
+
+
+# The others are named like codes.
 CLASSES = {
-    "transient": "faults of networks and servers",
-    "infrastructure": "faults of the machine",
-    "configuration": "wrong passwords and settings",
-    "data": "wrong data",
+    "transient": Offered(
+        "faults of networks and servers",
+        "Networks and servers",
+        "a connection that breaks, a time-out, a server that is busy or away",
+    ),
+    "infrastructure": Offered(
+        "faults of the machine", "The machine", "a full disk, too little memory, storage that does not answer"
+    ),
+    "configuration": Offered(
+        "wrong passwords and settings",
+        "Passwords and settings",
+        "a wrong password, a missing grant, a table that is gone",
+    ),
+    "data": Offered("wrong data", "Data", "rows or files that are not as promised, a check that stops"),
 }
 
 
@@ -50,8 +69,8 @@ def words(policy: Retry) -> str:
         return "Never tried again."
     times = ", ".join(f"{wait} ({count} times)" if count > 1 else wait for wait, count in following)
     codes = [f"`{each}`" for each in policy.on if each not in CLASSES]
-    for_what = [said for name, said in CLASSES.items() if name in policy.on] + codes
-    left = [said for name, said in CLASSES.items() if name not in policy.on]
+    for_what = [each.said for name, each in CLASSES.items() if name in policy.on] + codes
+    left = [each.said for name, each in CLASSES.items() if name not in policy.on]
     not_for = "; for nothing else" if codes else f"; not for {_listed(left, 'or')}" if left else ""
     return f"Tried again after {times} for {_listed(for_what, 'and')}{not_for}."
 

@@ -20,13 +20,6 @@ from apps.pipelines.pages import parts
 from apps.pipelines.pages.lists import pipeline_of
 from apps.pipelines.problems import DocumentError, Problem
 
-# What the form offers to try again after, with examples.
-_CLASSES = {
-    "transient": ("Networks and servers", "a connection that breaks, a time-out, a server that is busy or away"),
-    "infrastructure": ("The machine", "a full disk, too little memory, storage that does not answer"),
-    "configuration": ("Passwords and settings", "a wrong password, a missing grant, a table that is gone"),
-    "data": ("Data", "rows or files that are not as promised, a check that stops"),
-}
 _UNITS = {"": 1, "s": 1, "min": 60, "h": 3600, "day": 86400, "days": 86400}
 _TIME = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s*([a-z]*)")
 
@@ -86,7 +79,7 @@ def _page(
         "told": told,
         "unreadable": str(DocumentError(problems)) if problems else "",
         "begun_from": services.mark_of(pipeline),
-        "classes": _CLASSES,
+        "classes": retries.CLASSES,
         "whole": _said(whole),
         "lines": [
             (key, own is not None, _said(own if own is not None else whole))
@@ -126,8 +119,8 @@ def _fields(own: dict[str, Any] | None, whole: dict[str, Any] | None) -> dict[st
         "when": "inherit" if own is None else "never" if found.get("attempts") == 1 else "own",
         "attempts": found.get("attempts", ""),
         "delays": ", ".join(_long(each) for each in delays) if isinstance(delays, list) else delays,
-        "on": [each for each in names if each in _CLASSES],
-        "codes": ", ".join(each for each in names if each not in _CLASSES),
+        "on": [each for each in names if each in retries.CLASSES],
+        "codes": ", ".join(each for each in names if each not in retries.CLASSES),
     }
 
 
