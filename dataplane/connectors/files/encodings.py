@@ -23,7 +23,7 @@ READERS_NAMES: dict[Compression, str] = {"none": "uncompressed", "gzip": "gzip",
 SAMPLE = 1 << 20
 _CHUNK = 4 << 20
 _TOGETHER = re.compile(rb"[\x80-\xff]{3}")
-_WESTERN = ("cp1250", "cp1252", "cp1254", "cp1257", "cp1258", "latin-1", "iso8859", "cp850", "cp437", "mac")
+_WESTERN = ("ascii", "cp1250", "cp1252", "cp1254", "cp1257", "cp1258", "latin-1", "iso8859", "cp850", "cp437", "mac")
 
 
 def compression_of(absolute: str) -> Compression:
@@ -83,13 +83,16 @@ def encoding_of(sample: bytes) -> str:
         if zeros <= len(sample[:4096]) // 4:
             return "utf-8"
         return "utf-16-le" if sample[1:4096:2].count(0) > zeros // 2 else "utf-16-be"
-    # Letters with accents stand alone among others; those of other alphabets, and what takes two bytes, stand together.
-    best = from_bytes(sample[:65536]).best() if _TOGETHER.search(sample) else None
-    name = (best.encoding if best else "cp1252").replace("_", "-")
-    if name.startswith("utf"):
-        return name
-    if not name.startswith(_WESTERN):
-        return name
+    western = _western(sample)
+    # Letters with accents stand alone among others; those of other alphabets, and what takes two bytes, stand together
+    # or hold bytes that are no letter of Western Europe.
+    asked = western != "cp1252" or _TOGETHER.search(sample)
+    best = from_bytes(sample[:65536]).best() if asked else None
+    name = best.encoding.replace("_", "-") if best else western
+    return western if name.startswith(_WESTERN) else name
+
+
+def _western(sample: bytes) -> str:
     try:
         sample.decode("cp1252")
     except UnicodeDecodeError:
