@@ -126,5 +126,5 @@ def shown_rows(connector: Connector, config: StreamConfig, limit: int) -> dict[s
         "seconds": round(time.monotonic() - began, 4),
         "bytes_scanned": found.table.nbytes,
         "rejected": found.rejected,
-        "samples": told(connector, found.samples),
+        "samples": told(connector, config, found.samples),
     }

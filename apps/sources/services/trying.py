@@ -14,11 +14,14 @@ from apps.sources.streams import configured, merged
 from dataplane import sampling
 from dataplane.connectors.base import Connector, Finding
 from dataplane.connectors.files.connector import FileConnector
-from dataplane.connectors.files.settings import settings_of
+from dataplane.connectors.files.settings import format_of, settings_of
 from dataplane.connectors.files.sniff import VALUES
 from dataplane.connectors.reading import Rejected
 from dataplane.connectors.schema import StreamConfig, StreamInfo
 from dataplane.errors import ConfigurationError, DataError
+
+# Formats whose rows are told by their lines.
+_LINES = ("csv", "tsv", "fixed", "json", "ndjson")
 
 
 def try_stream(stream: Stream, *, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,15 +72,18 @@ def tried_json(connector: Connector, config: StreamConfig) -> dict[str, Any]:
         nothing = {"rows": 0, "rejected": 0, "samples": [], "warnings": [], "file": None, "findings": []}
         return {**nothing, "error": error.as_json()}
     findings = [asdict(each) for each in connector.preflight([config])]
-    return {**found.as_json(), "samples": told(connector, found.samples), "findings": findings, "error": None}
+    return {**found.as_json(), "samples": told(connector, config, found.samples), "findings": findings, "error": None}
 
 
-def told(connector: Connector, rejected: Iterable[Rejected]) -> list[dict[str, Any]]:
+def told(connector: Connector, config: StreamConfig, rejected: Iterable[Rejected]) -> list[dict[str, Any]]:
     """Rows that would be set aside, each with its `place` as a person is told it."""
-    line = "line " if connector.family == "file" else ""
+    settings = settings_of(config) if isinstance(connector, FileConnector) else None
     found = []
     for each in rejected:
-        places = [each.file, None if each.row is None else f"{line}{each.row}"]
+        word = ""
+        if settings is not None:
+            word = "line " if format_of(each.file or "", settings) in _LINES else "row "
+        places = [each.file, None if each.row is None else f"{word}{each.row}"]
         found.append({**asdict(each), "place": ", ".join(place for place in places if place)})
     return found
 

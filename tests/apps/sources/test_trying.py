@@ -16,6 +16,7 @@ from apps.sources.pages import file_settings
 from apps.sources.services import trying
 from dataplane.connectors import registry
 from dataplane.connectors.reading import Rejected
+from dataplane.connectors.schema import StreamConfig
 from tests.forms import filled
 from tests.people import Api
 
@@ -56,8 +57,12 @@ def test_the_api_tries_and_keeps_nothing(api: Api, admin: User, stream: Stream) 
 def test_the_place_of_a_row_says_what_is_known_of_it() -> None:
     messages = registry.build("redis_streams", {"host": "h"})
     known = [("orders, partition 1", 0), ("clicks, 7-1", None), (None, 4)]
-    told = trying.told(messages, [Rejected(file, row, "", "") for file, row in known])
+    told = trying.told(messages, StreamConfig("m"), [Rejected(file, row, "", "") for file, row in known])
     assert [each["place"] for each in told] == ["orders, partition 1, 0", "clicks, 7-1", "4"]
+    folder = registry.build("local_files", {"path": "/"})
+    files = [Rejected(file, 5, "", "") for file in ("a.tsv.gz", "b.jsonl", "c.parquet", "d.xlsx", "e.xml", "f.avro")]
+    told = trying.told(folder, StreamConfig("f", settings={"pattern": ["*"]}), files)
+    assert [each["place"].split(", ")[1] for each in told] == ["line 5"] * 2 + ["row 5"] * 4
 
 
 def test_what_a_run_would_fail_at_is_told(api: Api, admin: User, source: Source) -> None:
