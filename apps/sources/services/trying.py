@@ -20,8 +20,8 @@ from dataplane.connectors.reading import Rejected
 from dataplane.connectors.schema import StreamConfig, StreamInfo
 from dataplane.errors import ConfigurationError, DataError
 
-# Formats whose rows are told by their lines.
-_LINES = ("csv", "tsv", "fixed", "json", "ndjson")
+# Formats whose rows are told by their lines; a record of JSON may stretch over many.
+_LINES = ("csv", "tsv", "fixed", "ndjson")
 
 
 def try_stream(stream: Stream, *, config: Mapping[str, Any]) -> dict[str, Any]:

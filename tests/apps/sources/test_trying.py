@@ -60,7 +60,7 @@ def test_the_place_of_a_row_says_what_is_known_of_it() -> None:
     told = trying.told(messages, StreamConfig("m"), [Rejected(file, row, "", "") for file, row in known])
     assert [each["place"] for each in told] == ["orders, partition 1, 0", "clicks, 7-1", "4"]
     folder = registry.build("local_files", {"path": "/"})
-    files = [Rejected(file, 5, "", "") for file in ("a.tsv.gz", "b.jsonl", "c.parquet", "d.xlsx", "e.xml", "f.avro")]
+    files = [Rejected(file, 5, "", "") for file in ("a.tsv.gz", "b.jsonl", "c.json", "d.parquet", "e.xlsx", "f.xml")]
     told = trying.told(folder, StreamConfig("f", settings={"pattern": ["*"]}), files)
     assert [each["place"].split(", ")[1] for each in told] == ["line 5"] * 2 + ["row 5"] * 4
 
