@@ -37,6 +37,10 @@ from dataplane.errors import DataError
 _TAIL = 1 << 19
 _SAMPLE_ROWS = 50_000
 _NAMED = 10
+_GUESSED = (
+    "The files are no UTF-8 and name no encoding; {encoding} is a guess. Where letters look wrong in the preview, "
+    "choose the encoding that their sender wrote them in."
+)
 DIALECT = frozenset(["encoding", "delimiter", "quote", "escape", "header", "skip"])
 """The settings that say how delimited files are written."""
 VALUES = frozenset(["null_values", "decimal_separator", "date_format"])
@@ -161,6 +165,7 @@ def _delimited(
         names = [f"column{position}" for position in range(max(width, 1))]
     bounded_width(files[0].path, len(names))
     said = _said_of_header(names, doubtful=dialect.doubtful and "header" not in given)
+    guessed = [] if "encoding" in given or encoding.startswith("utf") else [_GUESSED.format(encoding=encoding)]
     names = unique(names)
     rows: list[list[str]] = []
     for each in files:
@@ -173,7 +178,7 @@ def _delimited(
         "decimal_separator": found.decimal_separator,
         "date_format": found.date_format,
     }
-    return Sniffed(tuple(found.columns), values, said + found.warnings)
+    return Sniffed(tuple(found.columns), values, [*said, *found.warnings, *guessed])
 
 
 def _said_of_header(header: Sequence[str], *, doubtful: bool) -> list[str]:

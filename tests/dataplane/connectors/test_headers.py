@@ -66,3 +66,12 @@ def test_a_first_line_with_values_is_a_row_without_a_word(drop: Drop, first: str
     (info,) = drop.connector.discover()
     assert [each.name for each in info.columns] == ["column0", "column1", "column2"]
     assert not [each for each in info.warnings if "first line" in each or "header" in each]
+
+
+def test_an_encoding_that_is_guessed_is_told(drop: Drop) -> None:
+    drop.write("a.csv", "id,city\n1,Köln\n2,Bonn\n".encode("latin-1"))
+    (info,) = drop.connector.discover()
+    assert info.warnings[-1].startswith("The files are no UTF-8 and name no encoding; cp1252 is a guess.")
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        drop.write("a.csv", "id,city\n1,Köln\n2,Bonn\n".encode(encoding))
+        assert not drop.connector.discover()[0].warnings
