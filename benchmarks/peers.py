@@ -95,7 +95,7 @@ def about(size: int) -> str:
         f"{_size(size)}; of the API {paged.PAGES} pages of {paged.RECORDS:,}, each after {paged.PAUSE * 1000:.0f} ms. "
         "Medians, taken in turn: whole runs of Manifold with plan, checks of types, hashes and the snapshot's commit; "
         "of dlt the pipeline into Parquet files, without its imports. MariaDB is read through DuckDB's scanner; what "
-        "that needs by itself stands in results.md. ConnectorX, which dlt reads with, is quicker there."
+        "that needs by itself stands in results.md."
     )
 
 
