@@ -22,6 +22,10 @@ _WHOLE = frozenset(
     ["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT", "UHUGEINT"]
 )
 _WITHOUT_ZONE = frozenset(["TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "DATETIME"])
+# DuckDB takes 31.12.24 and 24-12-31 for days of the year 24, where somebody left the century out.
+_CENTURY = "[0-9]{4}"
+_NO_CENTURY = "^ *[0-9]{1,3}[^0-9]"
+_FIRST_YEAR = "TIMESTAMP '1000-01-01'"
 # An offset other than nought behind a time.
 _OFFSET = ":[0-9]{2}([.][0-9]+)?[+-]([1-9]|0[1-9]|00:?[0-9:]*[1-9])"
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
@@ -57,7 +61,9 @@ def read_type(type_: str, *, date_format: str | None = None) -> str:
 def fast(value: str, type_: str, *, separator: str = ".", date_format: str | None = None) -> str:
     """A value of `read_type` as the declared type; a query that meets one that does not fit fails."""
     upper, read = type_.upper(), read_type(type_, date_format=date_format)
-    if read == type_ or (upper == "DATE" and date_format):
+    if upper == "DATE" and date_format:
+        return f"CASE WHEN {value} < {_FIRST_YEAR} THEN {_stop(type_)} ELSE {value} END"
+    if read == type_:
         return value
     if read == "VARCHAR":
         exact = careful(value, type_, separator=separator)
@@ -70,7 +76,7 @@ def fast(value: str, type_: str, *, separator: str = ".", date_format: str | Non
     # Measured: a condition that is true for no row, and a plain cast, which refuses what is out of range, cost half of
     # comparing each value with what it becomes.
     if upper == "DATE":
-        differs = f"{value} <> CAST({value} AS DATE)"
+        differs = f"{value} <> CAST({value} AS DATE) OR {value} < {_FIRST_YEAR}"
     elif upper in _WHOLE:
         differs = f"{value} <> trunc({value})" + (f" OR abs({value}) >= {_EXACT}" if upper == "BIGINT" else "")
     else:
@@ -81,12 +87,16 @@ def fast(value: str, type_: str, *, separator: str = ".", date_format: str | Non
 def careful(text: str, type_: str, *, separator: str = ".", date_format: str | None = None) -> str:
     """A text as the declared type; NULL when it does not fit exactly."""
     upper, size = type_.upper(), decimal(type_)
+    if upper == "DATE" and date_format:
+        taken = f"CAST(try_strptime({text}, {literal(date_format)}) AS DATE)"
+        return f"CASE WHEN regexp_matches({text}, '{_CENTURY}') THEN {taken} END" if "%Y" in date_format else taken
+    unlike = f"regexp_matches({text}, '{_NO_CENTURY}')"
     if upper == "DATE":
-        if date_format:
-            return f"CAST(try_strptime({text}, {literal(date_format)}) AS DATE)"
-        return f"CASE WHEN TRY_CAST({text} AS TIMESTAMP) = TRY_CAST({text} AS DATE) THEN TRY_CAST({text} AS DATE) END"
+        whole = f"TRY_CAST({text} AS TIMESTAMP) = TRY_CAST({text} AS DATE)"
+        return f"CASE WHEN {whole} AND NOT {unlike} THEN TRY_CAST({text} AS DATE) END"
     if upper in _WITHOUT_ZONE:
-        return f"CASE WHEN NOT regexp_matches({text}, {literal(_OFFSET)}) THEN TRY_CAST({text} AS {type_}) END"
+        unlike = f"{unlike} OR regexp_matches({text}, {literal(_OFFSET)})"
+        return f"CASE WHEN NOT ({unlike}) THEN TRY_CAST({text} AS {type_}) END"
     if upper in _WHOLE or size is not None or upper in ("DOUBLE", "FLOAT"):
         text = f"trim({text})"
         if separator == ",":

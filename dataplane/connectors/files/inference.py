@@ -24,7 +24,10 @@ _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = "[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
 _ZONE = "(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 _STAMP = f"{_DATE}[ T]{_TIME}"
-DATE_FORMATS = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y", "%Y%m%d")
+# Marks between thousands, and the one before decimal places.
+_MARKS = (".,", ",.", "'.", "’.", "',", "’,")
+_CENTURY = "[0-9]{4}"
+_FORMATS = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y", "%Y%m%d", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y")
 
 
 @dataclass
@@ -127,12 +130,14 @@ def _type(values: _Values, *, comma: bool) -> tuple[str, str | None, str | None,
         return _number(values, ","), None, ",", ""
     if values.all(_full(_FLOAT)):
         return _number(values, "."), None, ".", ""
-    fitting = [each for each in DATE_FORMATS if values.all(f"try_strptime(v, {literal(each)}) IS NOT NULL")]
+    fitting = [each for each in _FORMATS if values.all(_dated(each))]
     if len(fitting) == 1:
         return "DATE", fitting[0], None, ""
     if fitting:
         return "VARCHAR", None, None, f"may be a date as {' or as '.join(fitting)}; declare which"
-    if any(values.all(_full(_grouped(*marks))) for marks in (".,", ",.")):
+    if values.all(" OR ".join(_dated(each) for each in _FORMATS)):
+        return "VARCHAR", None, None, "holds dates that are written in several ways: text, until a sql step casts it"
+    if any(values.all(_full(_grouped(*marks))) for marks in _MARKS):
         return "VARCHAR", None, None, "holds numbers with marks between thousands: text, until a sql step casts it"
     return "VARCHAR", None, None, ""
 
@@ -140,6 +145,12 @@ def _type(values: _Values, *, comma: bool) -> tuple[str, str | None, str | None,
 def _written(mark: str) -> str:
     """A number with or without decimal places after this mark."""
     return f"{_WHOLE}([{mark}][0-9]+)?"
+
+
+def _dated(format_: str) -> str:
+    """A date that is written so; a year of four digits has them all."""
+    whole = f" AND regexp_matches(v, '{_CENTURY}')" if "%Y" in format_ else ""
+    return f"(try_strptime(v, {literal(format_)}) IS NOT NULL{whole})"
 
 
 def _grouped(between: str, mark: str) -> str:

@@ -15,11 +15,14 @@ from tests.dataplane.steps.files_source import Drop
         (("1.234,50", "7,00", "0,5"), True),
         (('"1,234.50"', "7.00", "-12"), True),
         (("1.234.567", "7", "8"), True),
+        (("1'234.50", "7.00", "1’000’000"), False),
+        (("1'234.50", "7.00", "-12"), True),
+        (("1’234’567", "7", "8,5"), True),
         (("012", "013", "7"), False),
         (("1,5", "1.5", "2"), False),
         (("1.234.5", "7", "8"), False),
     ],
-    ids=["german", "english", "whole", "postcodes", "both", "version"],
+    ids=["german", "english", "whole", "two marks", "swiss", "typeset", "postcodes", "both", "version"],
 )
 def test_numbers_with_marks_between_thousands_are_told(tmp_path: Path, values: tuple[str, ...], told: bool) -> None:
     (tmp_path / "drop").mkdir()

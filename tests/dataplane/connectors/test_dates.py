@@ -1,0 +1,54 @@
+"""Dates as people write them: with a century or without, in one way or in several."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from tests.dataplane.steps.files_source import Drop, rejects, rows, typed
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Drop:
+    (tmp_path / "drop").mkdir()
+    return Drop(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "type_", "told"),
+    [
+        ("12/31/24", "12/02/24", "DATE", ""),
+        ("31.12.24", "02.12.69", "DATE", ""),
+        ("02/03/24", "03/04/24", "VARCHAR", "may be a date as %d/%m/%y or as %m/%d/%y"),
+        ("31.12.2024", "12/31/24", "VARCHAR", "written in several ways"),
+        ("31.12.2024", "soon", "VARCHAR", ""),
+    ],
+    ids=["american", "german", "either", "both", "word"],
+)
+def test_what_a_date_without_a_century_is_taken_for(drop: Drop, first: str, second: str, type_: str, told: str) -> None:
+    drop.write("a.csv", f"id;day\n1;{first}\n2;{second}\n")
+    (info,) = drop.connector.discover()
+    day = info.columns[1]
+    assert (day.type, told in day.warning, bool(day.warning)) == (type_, True, bool(told))
+    if type_ == "DATE":
+        assert rows(drop.root, drop.extract(drop.stream()))[0] == (1, date(2024, 12, 31))
+
+
+@pytest.mark.parametrize(
+    ("type_", "ancient", "short", "date_format"),
+    [
+        ("DATE", "31.12.0024", "31.12.24", "%d.%m.%Y"),
+        ("DATE", "0001-01-01", "24-12-31", None),
+        ("TIMESTAMP", "0001-01-01 00:00:00", "24-12-31 10:00:00.123456", None),
+    ],
+    ids=["written", "iso", "time"],
+)
+def test_a_year_without_its_century_is_set_aside_and_not_taken_for_the_year_24(
+    drop: Drop, type_: str, ancient: str, short: str, date_format: str | None
+) -> None:
+    drop.write("a.csv", f"id,day\n1,{ancient}\n2,{short}\n")
+    result = drop.extract(typed(drop.stream(date_format=date_format), day=type_))
+    assert [row[0] for row in rows(drop.root, result)] == [1]
+    assert rejects(drop.root, result) == [("a.csv", 3, f"day is not {type_}", f"2,{short}")]
