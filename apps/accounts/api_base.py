@@ -10,6 +10,7 @@ from django.db import models
 from django.http import Http404
 from rest_framework import viewsets
 from rest_framework.exceptions import PermissionDenied
+from rest_framework.generics import get_object_or_404
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import BasePagination
 from rest_framework.renderers import BaseRenderer
@@ -81,6 +82,24 @@ class PlatformViewSet(viewsets.GenericViewSet[Any]):
         """True while the OpenAPI document is made: there is no request then."""
         return bool(getattr(self, "swagger_fake_view", False))
 
+    @property
+    def place(self) -> str:
+        """Where the endpoint looks for rows, to be said of one that is not there."""
+        return ""
+
+    def row(self, rows: models.QuerySet[Any], **lookup: Any) -> Any:
+        """The one of these rows that the address names. Raises Http404 in words that name it."""
+        try:
+            return get_object_or_404(rows, **lookup)
+        except Http404:
+            (name,) = lookup.values()
+            raise Http404(f"There is no {rows.model._meta.verbose_name} `{name}`{self.place}.") from None
+
+    def get_object(self) -> Any:
+        """The row at the end of the address. Raises Http404 in words that name it."""
+        name = self.kwargs[self.lookup_url_kwarg or self.lookup_field]
+        return self.row(self.filter_queryset(self.get_queryset()), **{self.lookup_field: name})
+
 
 class AdministratorViewSet(PlatformViewSet):
     """Base of endpoints that only whoever administers the platform may use."""
@@ -121,6 +140,10 @@ class ProjectViewSet(PlatformViewSet):
         super().initial(request, *args, **kwargs)
         self.project = self._enter(kwargs["project"])
 
+    @property
+    def place(self) -> str:
+        return f" here, in the project `{self.project.slug}`"
+
     def require(self, action: Action) -> None:
         """Refuse a part of what the current action does to those who may not do `action` in the project."""
         if not Project.objects.visible_to(self.user, action).filter(pk=self.project.pk).exists():
@@ -132,15 +155,6 @@ class ProjectViewSet(PlatformViewSet):
             return rows.none()
         path = getattr(self.model, "project_path", "project_id")
         return rows.visible_to(self.user, self.needed).filter(**{path: self.project.pk})
-
-    def get_object(self) -> Any:
-        """The row that the address names. Raises Http404 in words that name it."""
-        try:
-            return super().get_object()
-        except Http404:
-            name = self.kwargs[self.lookup_url_kwarg or self.lookup_field]
-            kind = self.model._meta.verbose_name
-            raise Http404(f"There is no {kind} `{name}` here, in the project `{self.project.slug}`.") from None
 
     def _enter(self, slug: str) -> Project:
         user, needed = self.user, self.needed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.http import Http404
 from rest_framework.response import Response
 
 from apps.accounts.api_base import ProjectViewSet
@@ -34,8 +33,6 @@ class InSource(RefusesFields, ProjectViewSet):
     """Base of what hangs below one source."""
 
     def source_or_404(self) -> Source:
-        rows = Source.objects.visible_to(self.request.user, self.needed).select_related("credential")
-        found = rows.filter(project=self.project, slug=self.kwargs["source"]).first()
-        if found is None:
-            raise Http404(f"There is no source `{self.kwargs['source']}`.")
+        rows = Source.objects.visible_to(self.user, self.needed).filter(project=self.project)
+        found: Source = self.row(rows.select_related("credential"), slug=self.kwargs["source"])
         return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -62,7 +61,5 @@ class StreamDrift(Base):
         body = checked(AcceptBody, request)
         if body["remember"]:
             self.require("manage")
-        found = self.get_object().drifts.filter(pk=drift).first()
-        if found is None:
-            raise Http404(f"The stream has no change {drift}.")
+        found = self.row(self.get_object().drifts.all(), pk=drift)
         return Response(s.StreamShape(services.accept_drift(found, actor=self.actor, **body)).data)

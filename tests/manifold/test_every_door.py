@@ -10,8 +10,10 @@ from django.contrib.admindocs.views import simplify_regex
 from django.urls import Resolver404, URLPattern, URLResolver, get_resolver, resolve
 
 from apps.accounts.api_base import PlatformViewSet, ProjectViewSet
-from apps.accounts.models import Project
+from apps.accounts.models import Project, Role, User
+from apps.accounts.services import set_membership
 from apps.audit.console import ConsoleAdmin, site
+from apps.audit.context import SYSTEM
 from tests.people import Api
 
 pytestmark = pytest.mark.django_db
@@ -63,6 +65,21 @@ def test_every_endpoint_says_what_it_needs_and_asks_for_visible_rows() -> None:
             declared = {"list", "retrieve", *view.cls.action_needed}
             assert set(view.actions.values()) <= declared, f"{address} does not say what its actions need"
             assert hasattr(view.cls.model._default_manager.all(), "visible_to"), address
+
+
+def test_what_is_not_there_is_said_in_words_that_name_it(api: Api, project: Project, superuser: User) -> None:
+    set_membership(project, superuser, role=Role.ADMIN, actor=SYSTEM)
+    client, said = api(superuser), {}
+    for address, view in endpoints():
+        here = address.replace("<project>", project.slug)
+        path = reached(here)
+        if path != here:
+            method = next(iter(view.actions))
+            answer = getattr(client, method)(path, None if method == "get" else {})
+            if answer.status_code == 404:
+                said[address] = answer.json()["detail"]
+    assert len(said) > 60
+    assert {each: words for each, words in said.items() if not re.match(r"There is no [a-z ]+ `.+`", words)} == {}
 
 
 @pytest.mark.parametrize("who", ["stranger", "superuser"])

@@ -9,7 +9,6 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers as s
 from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
@@ -144,7 +143,8 @@ class BackfillViewSet(ProjectViewSet):
     @property
     def pipeline(self) -> Pipeline:
         visible = Pipeline.objects.visible_to(self.user, self.needed).filter(project=self.project)
-        return get_object_or_404(visible.select_related("published"), slug=self.kwargs["pipeline"])
+        found: Pipeline = self.row(visible.select_related("published"), slug=self.kwargs["pipeline"])
+        return found
 
     def get_queryset(self) -> QuerySet[Backfill]:
         if self.schema_only:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import Http404, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -122,10 +122,7 @@ class SourceHistoryViewSet(HistoryViewSet):
         if self.schema_only:
             return rows
         visible = Source.objects.visible_to(self.user, self.needed).filter(project=self.project)
-        source = visible.filter(slug=self.kwargs["source"]).first()
-        if source is None:
-            raise Http404(f"There is no source `{self.kwargs['source']}`.")
-        return rows.filter(source=source.pk)
+        return rows.filter(source=self.row(visible, slug=self.kwargs["source"]).pk)
 
 
 _of_sources = SimpleRouter()

@@ -10,7 +10,6 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers as s
 from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
@@ -80,7 +79,8 @@ class HookViewSet(ProjectViewSet):
     @property
     def pipeline(self) -> Pipeline:
         visible = Pipeline.objects.visible_to(self.user, self.needed).filter(project=self.project)
-        return get_object_or_404(visible, slug=self.kwargs["pipeline"])
+        found: Pipeline = self.row(visible, slug=self.kwargs["pipeline"])
+        return found
 
     def get_queryset(self) -> QuerySet[Hook]:
         if self.schema_only:
@@ -128,7 +128,7 @@ class HookViewSet(ProjectViewSet):
     @action(detail=True, methods=["delete"], url_path=r"secrets/(?P<secret>[0-9a-f-]{36})")
     def remove_secret(self, request: Request, secret: str, **kwargs: Any) -> Response:
         """Messages signed with it are refused from now on."""
-        hooks.remove_secret(get_object_or_404(self.get_object().secrets, pk=secret), actor=self.actor)
+        hooks.remove_secret(self.row(self.get_object().secrets.all(), pk=secret), actor=self.actor)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

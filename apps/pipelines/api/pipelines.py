@@ -10,7 +10,6 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
-from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -129,7 +128,7 @@ class PipelineViewSet(ProjectViewSet):
     @action(detail=True, methods=["get"], url_path=r"versions/(?P<number>[0-9]{1,9})")
     def version(self, request: Request, number: str, **kwargs: Any) -> Response:
         """One published version, as it was written and as it was understood."""
-        return Response(_version(get_object_or_404(self.get_object().versions, number=int(number))))
+        return Response(_version(self.row(self.get_object().versions.all(), number=number)))
 
     @extend_schema(responses={(200, "application/yaml"): OpenApiTypes.ANY})
     @action(detail=True, methods=["get"])

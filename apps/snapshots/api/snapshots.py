@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
-from django.http import Http404, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -34,10 +34,7 @@ class SnapshotViewSet(ProjectViewSet):
         if self.schema_only:
             return found
         visible = Dataset.objects.visible_to(self.request.user, self.needed).filter(project=self.project)
-        dataset = visible.filter(slug=self.kwargs["dataset"]).first()
-        if dataset is None:
-            raise Http404(f"There is no dataset `{self.kwargs['dataset']}` here, in the project `{self.project.slug}`.")
-        return found.filter(dataset=dataset)
+        return found.filter(dataset=self.row(visible, slug=self.kwargs["dataset"]))
 
     @extend_schema(responses=shapes.Snapshot(many=True))
     def list(self, request: Request, **kwargs: Any) -> Response:
