@@ -102,6 +102,9 @@ def _tried_part(
         if part.careful is None or not isinstance(translated(error), DataError):
             raise
         return _read(connection, part.careful, limit)
+    if part.careful is not None and part.longer and found[1]:
+        long = connection.execute(f"SELECT count(*) FROM __rejected WHERE {part.too_long}").fetchall()[0][0]
+        return _read(connection, part.careful, limit) if long else found
     return found
 
 

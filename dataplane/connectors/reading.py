@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from dataplane.connectors.schema import Column
 from dataplane.connectors.windows import FileRef, Window
+from dataplane.relations import literal
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,11 @@ class Part:
     holds the position (0, 1, …) of a row's file in `files`; it is taken out before the rows are staged. careful: the
     query to run instead when `query` fails with a value that does not fit its type exactly; rows that do not fit are
     left out there. rejects: run after the query on the same connection (file, row, reason, raw). fatal: what stands in
-    the reason of a reject behind which nobody can tell where a row ends. check: called at the end; raises when what was
-    read is not what was planned. release: called when nobody needs the files any more. lines: the lines of one of its
-    files, by its place in `files`, in which records begin that the rejects tell by their numbers; None where these are
-    lines.
+    the reason of a reject behind which nobody can tell where a row ends. room: so many bytes a line may have for
+    `query`, 0 for any; where one has more, or a reason says one of the texts in `longer`, `careful` is run after all.
+    check: called at the end; raises when what was read is not what was planned. release: called when nobody needs the
+    files any more. lines: the lines of one of its files, by its place in `files`, in which records begin that the
+    rejects tell by their numbers; None where these are lines.
     """
 
     query: str
@@ -49,9 +51,16 @@ class Part:
     careful: Part | None = None
     prepare: tuple[str, ...] = ()
     fatal: str | None = None
+    room: int = 0
+    longer: tuple[str, ...] = ()
     check: Callable[[], None] | None = None
     release: Callable[[], None] | None = None
     lines: Callable[[int, Collection[int]], dict[int, int]] | None = None
+
+    @property
+    def too_long(self) -> str:
+        """The condition on a reject that `query` refused for its length, and `careful` might take."""
+        return " OR ".join(f"contains(reason, {literal(each)})" for each in self.longer) or "false"
 
     @property
     def names(self) -> dict[str, str]:

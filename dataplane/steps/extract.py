@@ -165,9 +165,8 @@ def _stage(
     total = reading.total_bytes or 0
     staging.share.next(sum(each.ref.size for each in part.files) / total if total and part.files else 1.0)
     release = part.release
-    part, files, counts = _written(context, connection, part, name)
+    part, files, counts, table = _written(context, connection, part, name, fingerprints)
     staging.rows_of.update((each.ref.path, rows) for each, rows in zip(part.files, counts, strict=bool(part.files)))
-    table = _rejected(connection, part)
     # Where a filter takes rows out, a position in the staged file tells nothing about the line in its source.
     if part.files and not staging.filtered:
         origins = Origins(connection, context.storage, fingerprints, table)
@@ -203,19 +202,36 @@ def _nowhere(place: str) -> None:
 
 
 def _written(
-    context: StepContext, connection: duckdb.DuckDBPyConnection, part: Part, name: str
-) -> tuple[Part, tuple[StagedFile, ...], list[int]]:
-    """Write a part's rows, carefully if a value did not fit; also the part that was run and each file's rows."""
+    context: StepContext, connection: duckdb.DuckDBPyConnection, part: Part, name: str, fingerprints: Fingerprints
+) -> tuple[Part, tuple[StagedFile, ...], list[int], str | None]:
+    """Write a part's rows, carefully if a value or a line did not fit; the part that was run, its files, the rows of
+    each of its sources, and the table of what it left out."""
     try:
-        return part, *_copied(context, connection, part, name)
+        files, counts = _copied(context, connection, part, name)
+        rejected = _rejected(connection, part)
+        if part.careful is None or not _too_long(connection, part, rejected, fingerprints):
+            return part, files, counts, rejected
     except DataError as error:
         if part.careful is None or error.code not in ("conversion", "invalid_input"):
             raise with_names(error, part.names) from error
     context.storage.remove(f"{context.output}/{name}.parquet" if part.files else f"{context.output}/{name}")
     try:
-        return part.careful, *_copied(context, connection, part.careful, name)
+        return part.careful, *_copied(context, connection, part.careful, name), _rejected(connection, part.careful)
     except DataError as error:
         raise with_names(error, part.names) from error
+
+
+def _too_long(
+    connection: duckdb.DuckDBPyConnection, part: Part, rejected: str | None, fingerprints: Fingerprints
+) -> bool:
+    """Whether a line was longer than the part's query takes: some are lost without a word."""
+    if not part.room:
+        return False
+    if any(fingerprints.of(each.ref.path).longest > part.room for each in part.files):
+        return True
+    # A record of several lines may be too long where none of them is.
+    found = connection.execute(f"SELECT count(*) FROM {rejected} WHERE {part.too_long}").fetchall() if rejected else []
+    return any(count for (count,) in found)
 
 
 def _copied(

@@ -144,7 +144,7 @@ class Files:
         return delimited_layout(found, self.settings, self.columns)
 
     def _part(self, files: Sequence[GroupFile]) -> Part:
-        group = Group(self.settings, self.columns, self.stream, tuple(files), self._parts)
+        group = Group(self.settings, self.columns, self.stream, tuple(files), self._parts, self.sample)
         self._parts += 1
         self._tell(group)
         sources = [each.source for each in files]

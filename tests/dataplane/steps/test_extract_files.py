@@ -23,6 +23,7 @@ from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.windows import Window
 from dataplane.drift import followed
 from dataplane.errors import ConfigurationError, DataError
+from dataplane.sampling import tried
 from tests.dataplane.steps.files_source import Drop, places, rejects, rows, typed
 from tests.examples import examples, try_out
 
@@ -302,6 +303,23 @@ def test_many_lines_behind_long_ones_are_read(drop):
     stream = drop.stream()
     drop.write("a.csv", content)
     assert drop.extract(stream).table.rows == 1003
+
+
+@pytest.mark.parametrize("behind", [0, 60_000])
+@pytest.mark.parametrize("value", [b"b" * 3_000_000, b'"' + b"a long text\n" * 250_000 + b'"'], ids=["line", "lines"])
+def test_a_record_of_three_megabytes_is_read_among_short_ones(drop, behind, value):
+    """The quick reader has no room for it."""
+    drop.write("a.csv", "id,note\n1,x\n")
+    stream = drop.stream()
+    drop.write("a.csv", b"id,note\nx,y\n" + b"1,a\n" * 9 + b"2," + value + b"\n" + b"1,a\n" * behind)
+    got = drop.extract(stream)
+    assert got.table.rows == 10 + behind
+    assert max(len(note) for _, note in rows(drop.root, got)) == len(value.strip(b'"'))
+    assert [each[1:] for each in rejects(drop.root, got)] == [(2, "id is not BIGINT", "x,y")]
+    tried_out = tried(drop.connector, stream)
+    assert tried_out.rejected == 1
+    if behind:
+        assert tried_out.rows == 10 + behind
 
 
 @pytest.mark.parametrize("rows_behind", [3, 100_000])
