@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
-import certifi
 import httpcore
 
+from dataplane import authorities
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from dataplane.net import resolve_public
 
@@ -70,17 +71,22 @@ class Http:
     def __init__(self, allowed: Sequence[str], *, connect: float = 10.0, idle: float = 30.0) -> None:
         self.deadline: float | None = None
         self._timeout = {"connect": connect, "read": idle, "write": idle, "pool": connect}
+        self._allowed = tuple(allowed)
+
+    @cached_property
+    def _pool(self) -> httpcore.ConnectionPool:
         # The server's name is checked against its certificate as usual; only the address is ours.
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=ssl.create_default_context(cafile=certifi.where()),
+        return httpcore.ConnectionPool(
+            ssl_context=authorities.context(),
             max_connections=4,
             max_keepalive_connections=2,
             keepalive_expiry=15,
-            network_backend=_Checked(self, tuple(allowed)),
+            network_backend=_Checked(self, self._allowed),
         )
 
     def close(self) -> None:
-        self._pool.close()
+        if "_pool" in vars(self):
+            self._pool.close()
 
     @contextmanager
     def get(
@@ -299,7 +305,7 @@ def _refused(url: str, error: Exception) -> ManifoldError:
     if "CERTIFICATE" in text or "SSL" in text or "TLS" in text:
         return ConfigurationError(
             f"{shown(url)} does not prove who it is: its certificate is not valid for this name ({text[:200]}). "
-            "Correct the address, or have the server's certificate mended.",
+            "Correct the address, have the server's certificate mended, or name who signed it in SSL_CERT_FILE.",
             code="encryption",
             evidence={"url": shown(url)},
         )

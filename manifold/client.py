@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 import httpx
 
+from dataplane import authorities
+from dataplane.errors import ConfigurationError
 from manifold import environment
 from manifold.environment.setting import data_folder
 
@@ -52,8 +54,11 @@ class Client:
                 headers={"Authorization": f"Bearer {token.encode('ascii').decode()}"},
                 timeout=timeout,
                 trust_env=False,
+                verify=authorities.context(),
                 follow_redirects=False,
             )
+        except ConfigurationError as error:
+            raise Unreachable(error.message) from error
         except httpx.InvalidURL as error:
             raise Unreachable(
                 f"{url!r} is no address ({error}). Set MANIFOLD_URL to one like http://host:8400."

@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
-import certifi
 from pydantic import Field, field_validator
 
+from dataplane import authorities
 from dataplane.connectors import recognising
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.found import Found, gone, size_told
@@ -234,12 +234,12 @@ class _Plain(ftplib.FTP):
 
 
 class _Pinned(ftplib.FTP_TLS):
-    """TLS by the authorities of the web, or by the one certificate that was confirmed; for commands and for files."""
+    """TLS by the known authorities, or by the one certificate that was confirmed; for commands and for files."""
 
     transfer: socket.socket | None = None
 
     def __init__(self, certificate: str | None) -> None:
-        context = ssl.create_default_context(cafile=certifi.where())
+        context = authorities.context()
         if certificate:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         super().__init__(context=context)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from dataplane import authorities
 from dataplane.connectors import recognising
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases.stages import reachable
@@ -194,7 +195,7 @@ class _Session(ServerSession[NatsParams]):
         host = f"[{self._address}]" if ":" in self._address else self._address
         secure: dict[str, Any] = {}
         if params.tls:
-            secure = {"tls": ssl.create_default_context(cadata=params.certificate), "tls_hostname": params.host}
+            secure = {"tls": authorities.context(params.certificate), "tls_hostname": params.host}
         credentials = NatsCredentials.read(params.credentials) if params.credentials else None
         client = nats.NATS()
         if credentials is not None and not credentials.jwt:

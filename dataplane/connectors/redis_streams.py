@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import pyarrow as pa
 from pydantic import BaseModel, Field
 
+from dataplane import authorities
 from dataplane.connectors import recognising
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.server import connected, lost, not_admitted
@@ -209,7 +210,10 @@ class _Session(ServerSession[RedisParams]):
         kind = _pinned(redis.SSLConnection if params.tls else redis.Connection, opened)
         if self._hurried:
             self._watch = Watch(lambda: opened)
-        secure: dict[str, Any] = {"ssl_ca_data": params.certificate} if params.tls and params.certificate else {}
+        secure: dict[str, Any] = {}
+        if params.tls:
+            own = params.certificate
+            secure = {"ssl_ca_data": own} if own else {"ssl_ca_certs": authorities.trusted()}
         pool = redis.ConnectionPool(
             connection_class=kind,
             max_connections=1,

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from dataplane import net
+from dataplane import authorities, net
 from dataplane.errors import TransientError
 
 _SECONDS = 8.0
@@ -86,5 +86,4 @@ def _silent(host: str, why: str) -> IssuerSilent:
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """Those of the system; `SSL_CERT_FILE` names others."""
-    return ssl.create_default_context()
+    return authorities.context()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from dataplane import authorities
 from dataplane.connectors.fields import secret_field
 from dataplane.connectors.files.server import CONNECT_SECONDS
 from dataplane.connectors.streams.params import MessageParams
@@ -93,4 +94,6 @@ def settings_of(params: KafkaParams, noted: Callable[[KafkaError], None]) -> dic
         }
     if params.tls and params.certificate:
         settings["ssl.ca.pem"] = params.certificate
+    elif params.tls:
+        settings["ssl.ca.location"] = authorities.trusted()
     return settings

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from dataplane import authorities
 from dataplane.connectors.databases.drivers import driver
 from dataplane.connectors.databases.stages import CONNECT_SECONDS, reachable
 from dataplane.connectors.mongodb import faults
@@ -94,6 +95,8 @@ def _client(params: MongoParams, host: str, port: int, address: str, seconds: fl
         given |= {"username": params.user, "password": params.password or "", "authSource": params.auth_database}
     if params.tls == "require":
         given["tlsAllowInvalidCertificates"] = True
+    elif params.tls == "verify-full":
+        given["tlsCAFile"] = authorities.trusted()
     try:
         client: Client = pymongo.MongoClient(
             **given,

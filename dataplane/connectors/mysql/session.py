@@ -16,6 +16,7 @@ import duckdb
 import pymysql
 from pymysql.connections import Connection
 
+from dataplane import authorities
 from dataplane.connectors.databases import attaching
 from dataplane.connectors.databases.stages import CONNECT_SECONDS, reachable
 from dataplane.connectors.mysql import faults
@@ -172,7 +173,7 @@ def _arguments(params: MySQLParams, address: str) -> dict[str, Any]:
     elif params.sslmode == "require":
         given["ssl"] = _unverified()
     elif params.sslmode == "verify-full":
-        given["ssl"] = ssl.create_default_context()
+        given["ssl"] = authorities.context()
     return given
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
-import certifi
 import pyarrow as pa
 from pydantic import Field
 
+from dataplane import authorities
 from dataplane.connectors.files.server import another_protocol
 from dataplane.connectors.postgresql.faults import ANOTHER_PROTOCOL
 from dataplane.connectors.warehouses import faults
@@ -173,8 +173,7 @@ class RedshiftSession(AdbcSession):
             "user": params.user,
             "password": params.password or "",
             "sslmode": params.sslmode,
-            # Where a system keeps what it trusts differs; who signs for Redshift is in every such list.
-            **({"sslrootcert": certifi.where()} if params.sslmode == "verify-full" else {}),
+            **({"sslrootcert": authorities.trusted()} if params.sslmode == "verify-full" else {}),
             "connect_timeout": "10",
             "application_name": "manifold",
         }

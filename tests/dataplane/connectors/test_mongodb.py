@@ -151,11 +151,16 @@ def test_encryption(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.all
-def test_a_certificate_that_nobody_has_signed_is_refused(store: Store, tmp_path: Path) -> None:
+def test_a_certificate_that_nobody_has_signed_is_refused(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     self_signed(tmp_path / "server.pem", "localhost")
+    store.add("things", {"_id": 1})
     with serving(store, tmp_path / "server.pem") as port:
         error = last(at(port, tls="verify-full", host="localhost")).error
         assert error is not None and error.code == "encryption"
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
+        assert last(at(port, tls="verify-full", host="localhost")).ok
 
 
 def test_no_other_member_of_a_set_is_asked(store: Store) -> None:

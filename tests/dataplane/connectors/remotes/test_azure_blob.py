@@ -150,7 +150,7 @@ def test_it_works_by_an_application(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     certificate, folder = tmp_path / "server.pem", tmp_path / "azurite"
     self_signed(certificate, "localhost")
     folder.mkdir()
-    monkeypatch.setattr("certifi.where", lambda: str(certificate))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with serving(program, folder, certificate) as server, webs.serving() as web:
         server.make("drop")
         days(server, "drop", 1)

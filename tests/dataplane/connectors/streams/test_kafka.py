@@ -150,7 +150,9 @@ def test_whoever_is_right_is_let_in_over_tls(servers: list[str], topic: str, sen
             assert failed(build(found, topic, **given | wrong)) == ("authenticate", "authentication"), wrong
 
 
-def test_over_tls_the_certificate_is_checked(servers: list[str], topic: str, send: Send, tmp_path: Path):
+def test_over_tls_the_certificate_is_checked(
+    servers: list[str], topic: str, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     send(b"{}")
     trusted, other = self_signed(tmp_path / "own.pem", "localhost"), self_signed(tmp_path / "other.pem", "localhost")
     named_otherwise = self_signed(tmp_path / "named.pem", "kafka.example.org")
@@ -159,6 +161,8 @@ def test_over_tls_the_certificate_is_checked(servers: list[str], topic: str, sen
         assert all(each.ok for each in stages), stages
         assert failed(build(found, topic, tls=True, certificate=other)) == ("authenticate", "tls")
         assert failed(build(found, topic, tls=True)) == ("authenticate", "tls")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "own.pem"))
+        assert all(each.ok for each in build(found, topic, tls=True).test())
     with doors(servers, certificate=tmp_path / "named.pem") as found:
         assert failed(build(found, topic, tls=True, certificate=named_otherwise)) == ("authenticate", "tls")
 

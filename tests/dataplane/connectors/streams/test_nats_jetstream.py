@@ -216,7 +216,7 @@ def test_a_server_without_jetstream_says_so(tmp_path: Path):
         assert failed(build(port, "any")) == ("authenticate", "jetstream_off")
 
 
-def test_over_tls_the_certificate_is_checked(tmp_path: Path):
+def test_over_tls_the_certificate_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     own = tmp_path / "own.pem"
     trusted, other = self_signed(own, "localhost"), self_signed(tmp_path / "other.pem", "localhost")
     with nats_server(tmp_path, certificate=own) as port:
@@ -229,6 +229,8 @@ def test_over_tls_the_certificate_is_checked(tmp_path: Path):
             "authenticate",
             "tls",
         )
+        monkeypatch.setenv("SSL_CERT_FILE", str(own))
+        assert all(each.ok for each in build(port, "none", streams=[], **given).test())
 
 
 def test_a_token_lets_in_who_has_it(tmp_path: Path):

@@ -151,7 +151,9 @@ def test_a_stream_of_which_only_what_stands_beside_is_read(client: redis.Redis, 
     assert (rows, [reason for *_, reason, _ in rejected]) == ([("7-1",), ("7-3",)], ["it is not UTF-8"])
 
 
-def test_over_tls_the_certificate_is_checked(client: redis.Redis, redis_url: str, key: str, tmp_path: Path):
+def test_over_tls_the_certificate_is_checked(
+    client: redis.Redis, redis_url: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     client.xadd(key, {"n": 1})
     at = urlsplit(redis_url)
     assert at.hostname is not None and at.port is not None
@@ -164,6 +166,8 @@ def test_over_tls_the_certificate_is_checked(client: redis.Redis, redis_url: str
         assert failed(build(redis_url, key, **given)) == ("connect", "tls")
         numbered = build(redis_url, key, certificate=trusted, **(given | {"host": "127.0.0.1"}))
         assert failed(numbered) == ("connect", "tls")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "own.pem"))
+        assert all(each.ok for each in build(redis_url, key, **given).test())
 
 
 def test_a_user_needs_what_the_documentation_says_and_no_more(client: redis.Redis, redis_url: str, key: str):
