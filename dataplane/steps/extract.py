@@ -213,12 +213,12 @@ def _written(
             return part, files, counts, rejected
     except DataError as error:
         if part.careful is None or error.code not in ("conversion", "invalid_input"):
-            raise with_names(error, part.names) from error
+            raise with_names(error, part.names) from error.__cause__
     context.storage.remove(f"{context.output}/{name}.parquet" if part.files else f"{context.output}/{name}")
     try:
         return part.careful, *_copied(context, connection, part.careful, name), _rejected(connection, part.careful)
     except DataError as error:
-        raise with_names(error, part.names) from error
+        raise with_names(error, part.names) from error.__cause__
 
 
 def _too_long(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,9 @@ from dataplane.connectors.mysql import MySQL
 from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.windows import Window
 from dataplane.errors import DataError
+from dataplane.steps.extract import ExtractSpec, ExtractStep
 from tests.dataplane.connectors.databases import staged
+from tests.dataplane.steps.files_source import context
 from tests.mariadb import Database
 
 pytestmark = pytest.mark.all
@@ -182,10 +185,11 @@ def odd(mysql: Database) -> MySQL:
         ("big", "BIGINT", "1.250000000000000000000000000000"),
     ],
 )
-def test_a_value_that_does_not_fit_is_named(odd: MySQL, column: str, type_: str, said: str) -> None:
+def test_a_value_that_does_not_fit_is_named(tmp_path: Path, odd: MySQL, column: str, type_: str, said: str) -> None:
     stream = StreamConfig("odd", columns=(Column(column, type_),))
+    step = context(tmp_path, connector=odd, stream=stream, window=FULL)
     with pytest.raises(DataError) as caught:
-        staged(odd, stream, FULL)
+        ExtractStep.run(step, ExtractSpec(source="s", stream="odd", mode="full_refresh"))
     assert caught.value.code == "value"
     assert caught.value.evidence["value"] == said
     assert caught.value.evidence["column"].startswith(column[:2])

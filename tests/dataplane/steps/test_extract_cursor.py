@@ -232,6 +232,22 @@ def test_without_memory_of_the_mark_nothing_at_it_is_taken_again(tmp_path):
     assert rows(tmp_path, result) == [(3, "c")]
 
 
+class Naming(TableSource):
+    """A source that says in its own words what DuckDB says of a value."""
+
+    @contextmanager
+    def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:
+        try:
+            yield Reading("SELECT CAST('x' AS INTEGER) AS moment, '' AS text", self.columns)
+        except DataError as error:
+            raise DataError(type(error.__cause__).__name__, code="value") from error
+
+
+def test_a_source_is_told_what_duckdb_said_of_a_value(tmp_path):
+    with pytest.raises(DataError, match="^ConversionException$"):
+        read(tmp_path, Naming("BIGINT"), Window("full"))
+
+
 def test_the_cursor_has_to_be_among_the_columns(tmp_path):
     with pytest.raises(ConfigurationError) as caught:
         read(tmp_path, TableSource("BIGINT"), Window("cursor", column="elsewhere", upper="1"))
