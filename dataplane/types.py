@@ -21,6 +21,7 @@ _DIGITS = {
 }
 _TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE", "TIME")
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
+_HUGE = re.compile(r"(?<= )U?HUGEINT\b|^U?HUGEINT(?=\[)|(?<=MAP\()U?HUGEINT\b")
 # What COPY to Parquet makes of types that Parquet does not have. Whole numbers of 128 bits would become DOUBLE and lose
 # their last digits, so they are kept as decimals.
 _STORED = {
@@ -56,7 +57,7 @@ def stored(name: str) -> str:
     if name.startswith("ENUM("):
         return "VARCHAR"
     fixed = re.fullmatch(r"(.+)\[\d+\]", name)
-    return f"{stored(fixed[1])}[]" if fixed else _STORED.get(name, name)
+    return f"{stored(fixed[1])}[]" if fixed else _HUGE.sub(_STORED["HUGEINT"], _STORED.get(name, name))
 
 
 def widest(one: str, other: str) -> str | None:
@@ -68,6 +69,8 @@ def widest(one: str, other: str) -> str | None:
 
 def _holding(large: str, small: str) -> str | None:
     """The type for both, given that `large` is the larger one; None if that is not so."""
+    if stored(small) == large:
+        return large
     if large == "VARCHAR":
         return large if family(small) != "other" or small == "UUID" else None
     if large in _SIGNED and (small in _SIGNED or small in _UNSIGNED):

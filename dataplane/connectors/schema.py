@@ -5,16 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from dataplane.types import stored
+
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a stream. `type` is DuckDB's name of the type that arrives, `native` the source's own."""
+    """One column of a stream. `type` is DuckDB's name of the type that arrives, `native` the source's own.
+
+    A type that no staged file keeps is the one that is kept instead: a HUGEINT would lose its last digits.
+    """
 
     name: str
     type: str
     nullable: bool = True
     native: str = ""
     warning: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "type", stored(self.type))
 
 
 @dataclass(frozen=True)

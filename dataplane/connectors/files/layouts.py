@@ -16,7 +16,7 @@ from dataplane.connectors.files.settings import FileSettings
 from dataplane.connectors.schema import Column
 from dataplane.errors import DataError, Suggestion
 from dataplane.failures import duckdb_errors
-from dataplane.relations import literal
+from dataplane.relations import identifier, literal
 
 _HEADER_BYTES = 1 << 18
 # So many objects are looked at for the types of a JSON file.
@@ -139,6 +139,27 @@ def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: s
             evidence={"file": found.path},
         )
     return tuple((name, type_) for name, type_, *_ in rows)
+
+
+def exact_numbers(connection: duckdb.DuckDBPyConnection, absolute: str, shape: str, layout: Layout) -> Layout:
+    """The layout of a JSON file with types that hold its whole numbers: DuckDB takes large ones for a DOUBLE."""
+    doubles = [name for name, type_ in layout if type_ == "DOUBLE"]
+    found = dict(layout)
+    if doubles:
+        columns = ", ".join(f"{literal(each)}: 'VARCHAR'" for each in doubles)
+        options = f"format = {literal(shape)}, compression = '{READERS_NAMES[compression_of(absolute)]}'"
+        items = ", ".join(
+            f"bool_or(regexp_full_match({name}, '-?[0-9]{{16,}}')), "
+            f"bool_and(regexp_full_match({name}, '-?[0-9]{{1,38}}'))"
+            for name in map(identifier, doubles)
+        )
+        rows = f"SELECT * FROM read_json({literal(absolute)}, columns = {{{columns}}}, {options}) LIMIT {_SAMPLE}"
+        with duckdb_errors():
+            answers = connection.execute(f"SELECT {items} FROM ({rows})").fetchone() or ()
+        for name, large, whole in zip(doubles, answers[::2], answers[1::2], strict=True):
+            if large:
+                found[name] = "DECIMAL(38,0)" if whole else "VARCHAR"
+    return tuple(found.items())
 
 
 def _shallow(found: Found, absolute: str, lines: int | None) -> None:

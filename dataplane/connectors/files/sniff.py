@@ -22,6 +22,7 @@ from dataplane.connectors.files.inference import infer
 from dataplane.connectors.files.layouts import (
     bounded_width,
     empty,
+    exact_numbers,
     header_of,
     json_layout,
     parquet_layout,
@@ -122,7 +123,8 @@ def _json(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_
         layouts = []
         for each in files:
             absolute = each.absolute if encoding == "utf-8" else as_utf8(each, encoding, folder)
-            layouts.append(json_layout(connection, each, absolute, json_shape(format_, each)))
+            shape = json_shape(format_, each)
+            layouts.append(exact_numbers(connection, absolute, shape, json_layout(connection, each, absolute, shape)))
     found = _typed(layouts)
     if encoding != "utf-8":
         found.settings["encoding"] = encoding

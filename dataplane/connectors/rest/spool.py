@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import duckdb
 
 from dataplane.connectors.files.formats import Group, GroupFile
+from dataplane.connectors.files.layouts import exact_numbers
 from dataplane.connectors.files.settings import FileSettings
 from dataplane.connectors.reading import Part, SourceFile
 from dataplane.connectors.rest.records import Page
@@ -51,7 +52,9 @@ class Batch:
                 f"DESCRIBE SELECT * FROM read_json({literal(self.path)}, format = 'newline_delimited', "
                 f"sample_size = {int(sample)}, map_inference_threshold = -1, maximum_depth = 2)"
             ).fetchall()
-        return tuple(Column(name, _type(told), native=told) for name, told, *_ in found)
+        layout = tuple((name, told) for name, told, *_ in found)
+        exact = exact_numbers(connection, self.path, "newline_delimited", layout)
+        return tuple(Column(name, _type(told), native=told) for name, told in exact)
 
 
 def batches(pages: Iterable[Page], folder: str, name: str, *, largest: int | None) -> Iterator[Batch]:
