@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +39,8 @@ _OPTIONS = (
 class MariaDB:
     """One server below `folder`, which other accounts can enter. Its superuser is `root` without a password."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.data = folder, folder / "data"
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+        self.folder, self.data, self.options = folder, folder / "data", options
         self.port = free_port()
         self.account = server_account()
         self.process: subprocess.Popen[bytes] | None = None
@@ -78,6 +78,7 @@ class MariaDB:
             f"--pid-file={self.data}/pid",
             f"--port={self.port}",
             *_OPTIONS,
+            *self.options,
         ]
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
@@ -157,19 +158,20 @@ def mysql_server() -> Iterator[MariaDB]:
 @pytest.fixture
 def mysql(mysql_server: MariaDB) -> Iterator[Database]:
     """An empty database for a test."""
-    with _database(mysql_server) as found:
+    with database(mysql_server) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def module_mysql(mysql_server: MariaDB) -> Iterator[Database]:
     """As `mysql`, but one for all tests of a module, which only read it."""
-    with _database(mysql_server) as found:
+    with database(mysql_server) as found:
         yield found
 
 
 @contextmanager
-def _database(server: MariaDB) -> Iterator[Database]:
+def database(server: MariaDB) -> Iterator[Database]:
+    """An empty database while the block lasts, and its user."""
     found = Database(server, f"t{uuid.uuid4().hex}", f"\"it's {uuid.uuid4().hex}\\")
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {found.name} CHARACTER SET utf8mb4")
@@ -181,12 +183,12 @@ def _database(server: MariaDB) -> Iterator[Database]:
 
 
 @contextmanager
-def mariadb(folder: Path) -> Iterator[MariaDB]:
+def mariadb(folder: Path, *options: str) -> Iterator[MariaDB]:
     """A running server; `folder` is made for it, in one that others may enter."""
     folder.mkdir(parents=True)
     folder.parent.chmod(0o755)
     folder.chmod(0o755)
-    server = MariaDB(folder)
+    server = MariaDB(folder, options)
     server.initialise()
     try:
         server.start()

@@ -5,6 +5,7 @@ Every refusal carries the server's number, and that decides.
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import pymysql
@@ -24,6 +25,7 @@ NO_HONEST_SERVER = (
     "{host} asked for a file of Manifold's machine, which no honest server does. Nothing was sent. Check host and port "
     "in the source, and who runs that server."
 )
+_ENCRYPTION = 2026
 _CONFIGURATION: dict[int, tuple[str, str]] = {
     1045: (
         "authentication",
@@ -54,10 +56,11 @@ _CONFIGURATION: dict[int, tuple[str, str]] = {
         "authentication",
         "The password of {user} has expired at {host}. Set a new one there and in the source.",
     ),
-    2026: (
+    _ENCRYPTION: (
         "encryption",
         "Encryption {sslmode} is not possible with {host}: the server offers none, or its certificate is not trusted. "
-        "Switch encryption on at the server, or choose another encryption in the source.",
+        "Switch encryption on at the server, name who signed its certificate in SSL_CERT_FILE, or choose another "
+        "encryption in the source.",
     ),
     FILE_ASKED_FOR: ("file_asked_for", NO_HONEST_SERVER),
     3159: ("encryption", "{host} wants an encrypted connection. Choose the encryption require in the source."),
@@ -90,6 +93,9 @@ _STATEMENTS: dict[int, tuple[str, str]] = {
 def refused_connection(params: MySQLParams, error: Exception) -> ManifoldError:
     """Why a server that listens did not let us in."""
     number, said = told(params, error)
+    if isinstance(getattr(error, "original_exception", None), ssl.SSLCertVerificationError):
+        # PyMySQL gives it the number of a server that does not answer.
+        number = _ENCRYPTION
     where = {"host": params.host, "port": params.port, "database": params.database, "user": params.user}
     evidence = {**where, "server": said, "number": number}
     if number in _CONFIGURATION:

@@ -14,7 +14,9 @@ SslMode = Literal["disable", "prefer", "require", "verify-full"]
 class MySQLParams(ServerParams):
     """Address, sign-in and encryption of one database."""
 
-    port: int = Field(default=3306, title="Port", ge=1, le=65535)
+    port: int = Field(
+        default=3306, title="Port", description="At most 65353: DuckDB's reader takes no higher one.", ge=1, le=65353
+    )
     database: str = Field(
         title="Database", description="Its tables and views are the streams.", min_length=1, max_length=64
     )

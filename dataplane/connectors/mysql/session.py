@@ -122,6 +122,7 @@ def attach(duck: duckdb.DuckDBPyConnection, params: MySQLParams, address: str) -
         "USER": params.user,
         "PASSWORD": params.password or "",
         "SSL_MODE": _SCANNER[params.sslmode],
+        "SSL_CA": authorities.trusted() if params.sslmode == "verify-full" else None,
     }
     for setting in _SETTINGS:
         duck.execute(setting)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pymysql
 import pytest
 
+from dataplane import authorities
 from dataplane.connectors.fields import secret_names
 from dataplane.connectors.mysql import MySQL
 from dataplane.connectors.registry import get
@@ -21,8 +24,10 @@ from dataplane.connectors.windows import Mark, Window
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 from manifold.embedded.ports import free_port
+from tests.certificates import self_signed
 from tests.dataplane.connectors.databases import staged
-from tests.mariadb import Database, MariaDB
+from tests.mariadb import Database, MariaDB, database, mariadb
+from tests.services import open_folder
 
 pytestmark = pytest.mark.all
 
@@ -103,6 +108,28 @@ def test_what_is_wrong_has_its_own_stage_and_code(
 def test_a_database_that_is_not_there(mysql_server: MariaDB, base: Database) -> None:
     name, error = failed(connector(base, user="root", password=None, database="nowhere"))
     assert (name, error.code) == ("authenticate", "database_missing")
+
+
+def test_the_certificate_is_checked_by_both_ways_into_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by an authority of the machine's list, which DuckDB's reader does not look for itself."""
+    with tempfile.TemporaryDirectory(prefix="manifold-mariadb-", dir=open_folder()) as folder:
+        own = Path(folder, "own.pem")
+        self_signed(own, "localhost")
+        own.chmod(0o644)
+        encrypted = (f"--ssl-cert={own}", f"--ssl-key={own}")
+        with mariadb(Path(folder, "server"), *encrypted) as server, database(server) as found:
+            found.do("CREATE TABLE t (id int)", "INSERT INTO t VALUES (1)")
+            at = connector(found, host="localhost", sslmode="verify-full")
+            name, error = failed(at)
+            assert (name, error.code) == ("authenticate", "encryption")
+            monkeypatch.setenv("SSL_CERT_FILE", "")
+            monkeypatch.setattr(authorities, "_SYSTEMS", (str(own),))
+            assert at.preview(StreamConfig("t")).num_rows == 1
+
+
+def test_a_port_that_duckdbs_reader_refuses(base: Database) -> None:
+    with pytest.raises(ValueError, match="65353"):
+        connector(base, port=65354)
 
 
 def test_an_empty_database(mysql: Database) -> None:
