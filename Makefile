@@ -11,6 +11,8 @@ SOURCES := apps dataplane manifold
 CHECKED := $(SOURCES) tests benchmarks manage.py
 ARGS ?=
 N ?= 10000
+# Many containers forbid it: then each process compiles what it imports, and each worker of pytest all the tests, anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test test-all lint format docs picture bench bench-peers load faults lock
