@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from apps.pipelines import text as texts
 from apps.pipelines import wiring
-from apps.pipelines.explain import explain
+from apps.pipelines.explain import explain, unknown_errors
 from apps.pipelines.graph import PLAN, Graph
 from apps.pipelines.parts import Header, Step, StepSettings
 from apps.pipelines.problems import DocumentError, Path, Problem
@@ -93,7 +93,12 @@ def examine(text: str) -> tuple[Document | None, list[Problem], texts.Places]:
     if problems:
         return None, _in_order(problems), places
     document, problems = understand(value, places)
-    return document, _in_order(problems), places
+    if document is not None:
+        # Not of what is stored: there a name may have come from another release.
+        problems = unknown_errors(document.header.retry, ("retry",), places)
+        for key, step in document.steps.items():
+            problems += unknown_errors(step.settings.retry, ("steps", key, "retry"), places)
+    return (None if problems else document), _in_order(problems), places
 
 
 def load(stored: dict[str, Any]) -> Document:

@@ -7,8 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from apps.pipelines.parts import Retry
 from apps.pipelines.problems import Path, Problem
 from apps.pipelines.text import Places
+from dataplane.codes import CLASSES, NAMES
 
 
 def explain(error: ValidationError, model: type[BaseModel], value: Any, base: Path, places: Places) -> list[Problem]:
@@ -20,6 +22,18 @@ def explain(error: ValidationError, model: type[BaseModel], value: Any, base: Pa
         found.setdefault(path, problem)
     deepest = [path for path in found if not any(other != path and other[: len(path)] == path for other in found)]
     return [found[path] for path in deepest]
+
+
+def unknown_errors(policy: Retry | None, at: Path, places: Places) -> list[Problem]:
+    """The names in a policy of retries that no error has: nothing would be tried again for them."""
+    problems = []
+    for number, name in enumerate(policy.on if policy is not None else ()):
+        if name not in NAMES:
+            close = difflib.get_close_matches(name, [*CLASSES, *sorted(NAMES)], 1)
+            choice = f"Did you mean `{close[0]}`?" if close else f"Classes are: {', '.join(CLASSES)}."
+            remedy = f"{choice} The code of an error stands beside it, on the page of a failed run."
+            problems.append(places.problem((*at, "on", number), f"No error has the name `{name}`.", remedy))
+    return problems
 
 
 def _real_path(loc: tuple[int | str, ...], value: Any) -> Path:

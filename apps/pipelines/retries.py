@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from apps.pipelines.explain import explain
+from apps.pipelines.explain import explain, unknown_errors
 from apps.pipelines.models import Pipeline
 from apps.pipelines.parts import Retry
 from apps.pipelines.problems import DocumentError
@@ -87,9 +87,12 @@ def long(seconds: float) -> str:
 def understood(given: Any, at: tuple[str, ...] = ("retry",)) -> Retry:
     """A policy that somebody wants. Raises DocumentError, which says what is wrong with it and where."""
     try:
-        return Retry.model_validate(given)
+        policy = Retry.model_validate(given)
     except ValidationError as error:
         raise DocumentError(explain(error, Retry, given, at, Places())) from None
+    if problems := unknown_errors(policy, at, Places()):
+        raise DocumentError(problems)
+    return policy
 
 
 def plain(policy: Retry) -> dict[str, Any]:

@@ -116,6 +116,30 @@ def test_a_text_that_cannot_be_changed_is_left_to_a_person(text: str) -> None:
         rewriting.with_part(text, ["steps", "a", "retry"], FULL)
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("transiant", "Did you mean `transient`?"),
+        ("conection_lost", "Did you mean `connection_lost`?"),
+        ("qqqq", "Classes are: transient, "),
+    ],
+)
+def test_a_name_that_no_error_has_is_refused_and_what_is_stored_still_runs(name: str, remedy: str) -> None:
+    wrong = TEXT.replace("dataset: orders}}", f"dataset: orders}}, retry: {{on: [{name}]}}}}")
+    found, (problem,) = document.parse(wrong)
+    assert (found, problem.path, problem.message) == (
+        None,
+        "steps.kept.retry.on[0]",
+        f"No error has the name `{name}`.",
+    )
+    assert (problem.line, problem.remedy.startswith(remedy)) == (wrong[: wrong.rindex("retry")].count("\n") + 1, True)
+    right, _ = document.parse(wrong.replace(name, "transient"))
+    assert right is not None
+    stored = right.as_json()
+    stored["steps"]["kept"]["retry"]["on"] = [name]
+    assert document.load(stored).steps["kept"].settings.retry == Retry(on=(name,))
+
+
 @pytest.fixture
 def pipeline(project: Project) -> Pipeline:
     stock(project)
@@ -289,6 +313,7 @@ def test_the_api_shows_what_is_published_and_writes_the_draft(api: Api, operator
     for body, field in [
         ({"retry": {"attempts": 0}}, "retry.attempts"),
         ({"retry": {"attempt": 2}, "step": "kept"}, "steps.kept.retry.attempt"),
+        ({"retry": {"on": ["data", "transiant"]}}, "retry.on[1]"),
         ({"retry": None, "step": "gone"}, "step"),
     ]:
         answer = ask.put(ADDRESS, body)

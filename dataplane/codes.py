@@ -1,0 +1,42 @@
+"""Every name by which a policy of retries may call an error of a step: its class, or its code."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from dataplane.errors import ErrorClass
+
+_CODES = """
+address_private address_refused answer_timeout answer_too_large authentication authorities_missing
+authorities_unreadable avro_codec avro_recursive avro_schema avro_too_large avro_unreadable bucket_missing bug
+cannot_widen certificate_changed check_failed check_violation closed_window_differs column_generated
+column_missing column_twice column_unknown column_unsupported columns_differ connect_again connection_lost
+connection_refused connection_refused_by_server connection_timeout connector_unknown constraint conversion
+cursor_changed cursor_lost cursor_missing cursor_not_selected cursor_type database database_missing
+dataset_empty dataset_missing dataset_not_owned destination_cannot_write destination_full destination_missing
+destination_not_writable destination_read_only disk_full document_unreadable driver_libraries driver_missing
+duckdb encoding encryption export_broken expression_failed extension_missing file_archived file_asked_for
+file_bomb file_changed file_changed_since file_damaged file_empty file_format file_locked file_read
+file_too_large files_missing filter_refused foreign_key_violation format_unknown header_missing host_key_changed
+host_key_unknown host_unknown http_status invalid_input io jetstream_off json_malformed json_nested
+json_object_too_large key_lost key_missing key_null key_twice key_twice_in_dataset key_twice_in_table
+line_too_long lookback merge_overtaken merge_rows messages_gone missing_grant missing_input name_service
+names_encoding net_allow never_read next_elsewhere no_file_roots not_a_table not_admitted not_connected
+not_null_violation not_transactional nothing_left nothing_to_read number_out_of_range order out_of_memory
+overtaken pages_repeat pages_unknown parameter_invalid parameters path_missing path_not_a_folder
+path_not_allowed pattern permission_denied positions_missing private_key query_columns query_large query_memory
+query_not_supported query_refused query_syntax query_timeout query_writes quote_open rate_limited
+reader_not_admitted records_differ records_malformed records_missing redirect_unreadable redirect_unsafe region
+row_too_large rows_unaccounted rule_unfit sample_timeout schema_changed schema_drift schema_frozen
+schema_missing secondary_behind seed_overtaken server_busy server_error server_starting server_too_old
+server_unsupported session_ended session_settings sheet_missing slice_read_in_part snapshot_missing
+source_changed sql sql_error sql_refused sql_syntax statement_refused statement_timeout step_kind stopped
+stopped_by_decision storage_path storage_url storage_write stream_changed stream_missing stream_restarted
+stream_settings table_locked table_missing table_name template_asks template_unknown timeout tls
+too_many_columns too_many_connections too_many_files too_many_pages too_many_redirects type_mismatch
+type_unknown unfinished_batch unique_violation unknown_kind unreachable url value workbook_unreadable
+worker_lost would_double xml_ambiguous xml_doctype xml_malformed xml_names xml_nested xml_too_large zip_method
+"""
+CODES = frozenset(_CODES.split())
+CLASSES: tuple[str, ...] = get_args(ErrorClass)
+NAMES = CODES.union(CLASSES)
