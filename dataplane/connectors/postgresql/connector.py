@@ -154,7 +154,7 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
         )
 
     def _unreadable(self, stream: str, said: str) -> DataError | None:
-        return faults.unreadable_value(stream, said)
+        return faults.unreadable_value(stream, said) or faults.uncomputable(stream, said)
 
     def _asked(self, ask: Callable[[], Answer], what: str) -> Answer:
         try:

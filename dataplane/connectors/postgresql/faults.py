@@ -20,6 +20,14 @@ ANOTHER_PROTOCOL = ("expected authentication request", "invalid response to SSL 
 MARK = "manifold found "
 """Begins the text by which a guard (`types`) makes the server name a value that a column cannot hold."""
 
+_COMPUTED = (
+    "division by zero",
+    "out of range",
+    "invalid input syntax",
+    "invalid byte sequence",
+    "more than one row returned by a subquery",
+)
+_SAID = re.compile(r"ERROR:\s*(.*)")
 _MARKED = re.compile(re.escape(MARK) + r'(?P<value>\S+) in (?P<column>.*)"')
 _PASSING_STATES = frozenset({"57P01", "57P02", "57P03", "53300", "40001", "40P01", "55P03"})
 
@@ -140,9 +148,7 @@ def refused_statement(params: PostgreSQLParams, error: psycopg.Error, what: str,
             evidence=evidence,
         )
     if state.startswith("22"):
-        return unreadable_value(what, said) or DataError(
-            f"A value of {what} could not be read: {first_line(said)}.", code="value", evidence=evidence
-        )
+        return unreadable_value(what, said) or _no_value(what, first_line(said), evidence)
     return ConfigurationError(
         f"{params.host} refused to read {what}: {first_line(said)}. Mend the query or the filter of the stream.",
         code="statement_refused",
@@ -178,6 +184,26 @@ def unreadable_value(what: str, said: str) -> DataError | None:
     if found is None:
         return None
     return cannot_hold(what, found["column"], found["value"])
+
+
+def uncomputable(what: str, said: str) -> DataError | None:
+    """The value that the server failed to make, as DuckDB's reader tells it: without its SQLSTATE, so the text decides.
+
+    None for anything else, and for a text in another language: that is tried again.
+    """
+    found = _SAID.search(said)
+    if found is None or not any(each in found[1] for each in _COMPUTED):
+        return None
+    return _no_value(what, found[1].strip(), {"stream": what, "said": said[:1000]})
+
+
+def _no_value(what: str, said: str, evidence: dict[str, Any]) -> DataError:
+    return DataError(
+        f"The server cannot compute a value of {what}: {said}. Mend the view or query, or leave out with a filter the "
+        "rows that it fails on.",
+        code="value",
+        evidence=evidence,
+    )
 
 
 def cannot_hold(what: str, column: str, value: str) -> DataError:

@@ -22,7 +22,7 @@ from dataplane.connectors.registry import build, get
 from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.windows import Mark, Window
 from dataplane.engine import connector_instance, write_parquet
-from dataplane.errors import ConfigurationError, ManifoldError, TransientError
+from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.storage import Storage
 from manifold.embedded.ports import free_port
 from tests.dataplane.connectors.databases import connector, params_of, staged
@@ -331,6 +331,15 @@ def test_a_read_sees_one_snapshot(url: str) -> None:
         run(url, "INSERT INTO flights VALUES (1000, 'ZZ', now(), NULL)")
         assert duck.execute(f"SELECT count(*) FROM ({reading.query})").fetchone() == before == (100,)
     assert len(staged(connector(url), FLIGHTS, FULL)) == 101
+
+
+@pytest.mark.parametrize("where", ["plan", "rows"])
+def test_a_view_that_cannot_be_computed_is_not_tried_again(url: str, where: str) -> None:
+    run(url, "CREATE OR REPLACE VIEW broken AS SELECT id, 1 / (id - 50) AS part FROM generate_series(1, 100) id")
+    stream = StreamConfig("broken", query="SELECT * FROM broken", row_filter=None if where == "rows" else "part > 5")
+    with pytest.raises(DataError, match="broken: division by zero") as caught:
+        staged(connector(url), stream, FULL)
+    assert caught.value.code == "value"
 
 
 def test_a_connection_that_breaks_is_tried_again(url: str, tmp_path: Path) -> None:

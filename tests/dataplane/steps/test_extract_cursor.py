@@ -244,7 +244,7 @@ class Naming(TableSource):
 
 
 def test_a_source_is_told_what_duckdb_said_of_a_value(tmp_path):
-    with pytest.raises(DataError, match="^ConversionException$"):
+    with pytest.raises(DataError, match="ConversionException"):
         read(tmp_path, Naming("BIGINT"), Window("full"))
 
 
