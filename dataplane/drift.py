@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, Suggestion
+from dataplane.nested import differences
 
 Kind = Literal["added", "removed", "retyped", "renamed"]
 Policy = Literal["evolve", "evolve_new", "ask", "stop"]
@@ -37,17 +38,23 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one column. `before` and `after` are types; candidates: what it may be called now, best first."""
+    """What became of one column. `before` and `after` are types; candidates: what it may be called now, best first.
+
+    inside: where it is nested, what became of its parts; they are called `address.zip`, or `items[].sku` in a list.
+    """
 
     kind: Kind
     column: str
     before: str = ""
     after: str = ""
     candidates: tuple[Candidate, ...] = ()
+    inside: tuple[Change, ...] = ()
 
     @property
     def said(self) -> str:
         """The change in a few words."""
+        if self.inside:
+            return "; ".join(each.said for each in self.inside)
         if self.kind == "added":
             return f"{self.column} is new ({self.after})"
         if self.kind == "retyped":
@@ -108,7 +115,8 @@ def compared(seen: Sequence[Column], now: Sequence[Column], values: Values | Non
             likely = bool(candidates) and candidates[0].score >= LIKELY
             changes.append(Change("renamed" if likely else "removed", each.name, _shown(each), "", candidates))
         elif _retyped(each, other):
-            changes.append(Change("retyped", each.name, _shown(each), _shown(other)))
+            inside = _inside(each.name, _shown(each), _shown(other))
+            changes.append(Change("retyped", each.name, _shown(each), _shown(other), inside=inside))
     return tuple(changes)
 
 
@@ -234,6 +242,14 @@ def _likeness(old: Column, new: Column, distance: float, overlap: float | None) 
 
 def _retyped(before: Column, after: Column) -> bool:
     return bool(before.native and after.native and before.native != after.native)
+
+
+def _inside(column: str, before: str, after: str) -> tuple[Change, ...]:
+    """What became of the parts of a nested column; nothing where it is another one as a whole."""
+    return tuple(
+        Change("retyped" if was and now else "added" if now else "removed", f"{column}{path}", was, now)
+        for path, was, now in differences(before, after)
+    )
 
 
 def _shown(column: Column) -> str:

@@ -17,11 +17,16 @@ class RenameShape(serializers.Serializer[Any]):
     score = serializers.FloatField(help_text="0 to 1.")
 
 
-class ChangeShape(serializers.Serializer[Any]):
+class InsideShape(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(list(KINDS))
-    column = serializers.CharField()
+    column = serializers.CharField(help_text="Such as address.zip, or items[].sku in a list.")
     before = serializers.CharField(allow_blank=True, help_text="Its type; empty for a new one.")
     after = serializers.CharField(allow_blank=True, help_text="Its type; empty for one that has gone.")
+
+
+class ChangeShape(InsideShape):
+    column = serializers.CharField()
+    inside = InsideShape(many=True, default=list, help_text="What became of the parts of a nested column.")
     candidates = RenameShape(many=True, help_text="What a column that has gone may be called now, likeliest first.")
 
 

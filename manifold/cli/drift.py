@@ -80,14 +80,15 @@ def _show(drifts: list[dict[str, Any]]) -> None:
         news = "" if each["seen_at"] else "new"
         head = [output.when(each["found_at"]), each["stream"], each["state"], news]
         for change in each["changes"]:
-            rows.append((*head, change["kind"], change["column"], _types(change)))
-            head = [""] * 4
+            for part in change["inside"] or [change]:
+                rows.append((*head, part["kind"], part["column"], _types(part)))
+                head = [""] * 4
     output.table(
         rows, ["found", "stream", "state", "", "change", "column", "type"], "No column has changed since it was seen."
     )
 
 
 def _types(change: dict[str, Any]) -> str:
-    guesses = ", ".join(f"{each['column']} {each['score']:.0%}" for each in change["candidates"])
+    guesses = ", ".join(f"{each['column']} {each['score']:.0%}" for each in change.get("candidates", ()))
     types = " → ".join(filter(None, (change["before"], change["after"])))
     return f"{types}; perhaps {guesses}" if guesses else types

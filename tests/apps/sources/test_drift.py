@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import psycopg
@@ -64,6 +64,32 @@ def test_it_works(project: Project, stream: Stream, api: Api) -> None:
     assert client.post(f"{STREAM}drift/{drift.pk}/accept/").status_code == 409
     (shown,) = client.get(f"{STREAM}drift/").json()["results"]
     assert (shown["state"], shown["settled_by"], shown["seen_by"]) == ("followed", "olga", "olga")
+
+
+def test_of_a_nested_column_the_parts_are_told(project: Project, stream: Stream, api: Api, client: Client) -> None:
+    types = ("STRUCT(zip VARCHAR, n INTEGER)", "STRUCT(zip BIGINT, n INTEGER)")
+    was, now = (Column("address", type_, native=type_) for type_ in types)
+    stream.seen = [asdict(was)]
+    stream.save()
+    found = drifts.Drift((now,), drifts.compared([was], [now]), asks=True)
+    services.note_drift(stream, found, run=None, actor=SYSTEM)
+    olga = member("olga", project, Role.OPERATOR)
+    (shown,) = api(olga).get(f"{STREAM}drift/").json()["results"]
+    part = {"kind": "retyped", "column": "address.zip", "before": "VARCHAR", "after": "BIGINT"}
+    (change,) = shown["changes"]
+    assert (change["before"], change["after"], change["inside"]) == (*types, [part])
+    event = Event.objects.get(verb="schema drift found")
+    assert event.data["changes"] == ["address.zip is BIGINT, it was VARCHAR"]
+    client.force_login(olga)
+    page = client.get(f"/p/flights/sources/reference-db/streams/{stream.pk}/").content.decode()
+    assert "<dt>address.zip</dt><dd><del>VARCHAR</del><ins>BIGINT</ins></dd>" in page and "<dt>address</dt>" not in page
+    # As an earlier version kept it.
+    for each in Drift.objects.all():
+        del each.changes[0]["inside"]
+        each.save()
+    (shown,) = api(olga).get(f"{STREAM}drift/").json()["results"]
+    assert (shown["changes"][0]["after"], shown["changes"][0]["inside"]) == (types[1], [])
+    assert types[1] in client.get(f"/p/flights/sources/reference-db/streams/{stream.pk}/").content.decode()
 
 
 def test_it_is_marked_as_seen(project: Project, stream: Stream, api: Api) -> None:
