@@ -6,7 +6,8 @@ import csv
 import io
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from dataplane.connectors.files.inference import NOTHING
 
@@ -14,6 +15,8 @@ _DELIMITERS = (",", ";", "\t", "|")
 _QUOTES = ('"', "'")
 _RECORDS = 200
 _LOOKED = 1 << 17
+# A line that tells spreadsheets the delimiter, and nothing else.
+_TOLD = re.compile(r"sep=([^\w\s]|\t)\r?\n", re.IGNORECASE)
 _VALUE = re.compile(r"[+-]?\d[\d.,:/ TZ+-]*$|true$|false$", re.IGNORECASE)
 
 
@@ -34,9 +37,19 @@ class Dialect:
 
 
 def dialect_of(text: str, *, whole: bool) -> Dialect:
-    """The dialect that makes most of the records equally wide. whole: the text is not cut off at its end."""
+    """The dialect that its first line tells (`sep=;`), else the one that makes most of the records equally wide.
+
+    whole: the text is not cut off at its end.
+    """
+    if told := _TOLD.match(text):
+        found = _dialect(text[told.end() :], (told.group(1),), whole=whole)
+        return replace(found, skip=found.skip + 1)
+    return _dialect(text, _DELIMITERS, whole=whole)
+
+
+def _dialect(text: str, delimiters: Sequence[str], *, whole: bool) -> Dialect:
     best: tuple[float, Dialect] | None = None
-    for delimiter in _DELIMITERS:
+    for delimiter in delimiters:
         quote = _quote(text, delimiter)
         escape = "\\" if f"\\{quote}" in text and f"{quote}{quote}" not in text else quote
         rows = _rows(text, delimiter, quote, escape, whole=whole)
@@ -48,7 +61,7 @@ def dialect_of(text: str, *, whole: bool) -> Dialect:
             skip = _skipped(text, rows, width)
             header, doubtful = _header([each for each in rows if len(each) == width])
             best = (score, Dialect(delimiter, quote, escape, skip, header, width, doubtful))
-    return best[1] if best else Dialect(",", '"', '"', 0, True, 0)
+    return best[1] if best else Dialect(delimiters[0], '"', '"', 0, True, 0)
 
 
 def _quote(text: str, delimiter: str) -> str:

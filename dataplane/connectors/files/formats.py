@@ -30,7 +30,10 @@ PATH = "__path"
 
 @dataclass(frozen=True)
 class GroupFile:
-    """One file of a group: where DuckDB reads it (a copy, perhaps), and what it says about its columns."""
+    """One file of a group: where DuckDB reads it (a copy, perhaps), and what it says about its columns.
+
+    blank: so many empty lines stand before its header.
+    """
 
     source: SourceFile
     absolute: str
@@ -39,13 +42,14 @@ class GroupFile:
     layout: Layout
     weight: int
     texts: Texts | None = None
+    blank: int = 0
 
     def alike(self, other: GroupFile) -> bool:
         """Whether one statement can read both."""
         if self.texts or other.texts:
             return False
-        mine, its = (self.format, self.compression, self.layout), (other.format, other.compression, other.layout)
-        return mine == its
+        mine = self.format, self.compression, self.layout, self.blank
+        return mine == (other.format, other.compression, other.layout, other.blank)
 
 
 @dataclass(frozen=True)

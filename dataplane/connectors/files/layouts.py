@@ -24,6 +24,13 @@ _SAMPLE = 20_480
 # A reader keeps a batch of rows of every column in memory: this many need about 200 MB.
 MOST_COLUMNS = 2_000
 
+# For types that DuckDB is too quick with: what one of the values says that needs another, what all say for the first of
+# two, and these two.
+_ASKED = {
+    "DOUBLE": ("^-?[0-9]{16,}$", "^-?[0-9]{1,38}$", "DECIMAL(38,0)", "VARCHAR"),
+    "TIMESTAMP": (":[0-9.]+ ?[+-][0-9:]+$", "", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP WITH TIME ZONE"),
+}
+
 # Names and types as they stand in a file; the type is empty where a file of this format does not say it.
 Layout = tuple[tuple[str, str], ...]
 
@@ -72,6 +79,18 @@ def header_of(text: str, settings: FileSettings) -> list[str]:
     for _ in range(settings.skip):
         stream.readline()
     return next((each for each in records(stream, settings) if each), [])
+
+
+def blank_before(found: Found, settings: FileSettings) -> int:
+    """How many empty lines stand before the header: a reader would take the first of them for it."""
+    blank = 0
+    if settings.header:
+        stream = io.StringIO(text_of(head(found, _HEADER_BYTES), settings.encoding), newline="")
+        for _ in range(settings.skip):
+            stream.readline()
+        while (line := stream.readline()) and not line.strip("\r\n"):
+            blank += 1
+    return blank
 
 
 def records(stream: Iterable[str], settings: FileSettings) -> Iterable[list[str]]:
@@ -141,24 +160,25 @@ def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: s
     return tuple((name, type_) for name, type_, *_ in rows)
 
 
-def exact_numbers(connection: duckdb.DuckDBPyConnection, absolute: str, shape: str, layout: Layout) -> Layout:
-    """The layout of a JSON file with types that hold its whole numbers: DuckDB takes large ones for a DOUBLE."""
-    doubles = [name for name, type_ in layout if type_ == "DOUBLE"]
+def exact_types(connection: duckdb.DuckDBPyConnection, absolute: str, shape: str, layout: Layout) -> Layout:
+    """The layout of a JSON file with types that hold its values: DuckDB takes large whole numbers for a DOUBLE, and a
+    time with an offset for one without."""
+    asked = [(name, type_) for name, type_ in layout if type_ in _ASKED]
     found = dict(layout)
-    if doubles:
-        columns = ", ".join(f"{literal(each)}: 'VARCHAR'" for each in doubles)
+    if asked:
+        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name, _ in asked)
         options = f"format = {literal(shape)}, compression = '{READERS_NAMES[compression_of(absolute)]}'"
         items = ", ".join(
-            f"bool_or(regexp_full_match({name}, '-?[0-9]{{16,}}')), "
-            f"bool_and(regexp_full_match({name}, '-?[0-9]{{1,38}}'))"
-            for name in map(identifier, doubles)
+            f"bool_{how}(regexp_matches({identifier(name)}, '{pattern}'))"
+            for name, type_ in asked
+            for how, pattern in zip(("or", "and"), _ASKED[type_][:2], strict=True)
         )
         rows = f"SELECT * FROM read_json({literal(absolute)}, columns = {{{columns}}}, {options}) LIMIT {_SAMPLE}"
         with duckdb_errors():
             answers = connection.execute(f"SELECT {items} FROM ({rows})").fetchone() or ()
-        for name, large, whole in zip(doubles, answers[::2], answers[1::2], strict=True):
-            if large:
-                found[name] = "DECIMAL(38,0)" if whole else "VARCHAR"
+        for (name, type_), some, all_ in zip(asked, answers[::2], answers[1::2], strict=True):
+            if some:
+                found[name] = _ASKED[type_][2 if all_ else 3]
     return tuple(found.items())
 
 

@@ -16,7 +16,14 @@ from dataplane.connectors.files.encodings import as_utf8, compression_of, head
 from dataplane.connectors.files.fixed import fixed_of
 from dataplane.connectors.files.formats import Group, GroupFile
 from dataplane.connectors.files.found import Found, gone
-from dataplane.connectors.files.layouts import Layout, delimited_layout, empty, json_layout, parquet_layout
+from dataplane.connectors.files.layouts import (
+    Layout,
+    blank_before,
+    delimited_layout,
+    empty,
+    json_layout,
+    parquet_layout,
+)
 from dataplane.connectors.files.markup import Markup, markup_of
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.settings import BINARY, COPIED, FileSettings, Format, format_of
@@ -96,9 +103,10 @@ class Files:
             layout = self._layout(format_, found, absolute, texts)
         except FileNotFoundError:
             raise gone(ref.path) from None
-        first_line, longest_line = None, 0
+        first_line, longest_line, blank = None, 0, 0
         if format_ in ("csv", "tsv"):
-            first_line = 1 + self.settings.skip + self.settings.header
+            blank = blank_before(found, self.settings)
+            first_line = 1 + self.settings.skip + blank + self.settings.header
             longest_line = formats.BUFFER
         elif format_ == "fixed":
             longest_line = formats.BUFFER
@@ -108,7 +116,7 @@ class Files:
         copy = "" if absolute == found.absolute or format_ in COPIED else absolute
         source = SourceFile(ref, found.absolute, first_line, compressed, copy, longest_line)
         weight = found.size * (_UNPACKED if compressed else 1)
-        return GroupFile(source, absolute, format_, compression, layout, weight, texts)
+        return GroupFile(source, absolute, format_, compression, layout, weight, texts, blank)
 
     def _texts(self, format_: Format, found: Found) -> Texts | None:
         """The table of a file of those formats that are not read by DuckDB's own readers alone."""
@@ -144,7 +152,8 @@ class Files:
         return delimited_layout(found, self.settings, self.columns)
 
     def _part(self, files: Sequence[GroupFile]) -> Part:
-        group = Group(self.settings, self.columns, self.stream, tuple(files), self._parts, self.sample)
+        settings = self.settings.model_copy(update={"skip": self.settings.skip + files[0].blank})
+        group = Group(settings, self.columns, self.stream, tuple(files), self._parts, self.sample)
         self._parts += 1
         self._tell(group)
         sources = [each.source for each in files]

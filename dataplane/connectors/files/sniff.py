@@ -22,7 +22,7 @@ from dataplane.connectors.files.inference import infer
 from dataplane.connectors.files.layouts import (
     bounded_width,
     empty,
-    exact_numbers,
+    exact_types,
     header_of,
     json_layout,
     parquet_layout,
@@ -41,6 +41,10 @@ _NAMED = 10
 _GUESSED = (
     "The files are no UTF-8 and name no encoding; {encoding} is a guess. Where letters look wrong in the preview, "
     "choose the encoding that their sender wrote them in."
+)
+_NARROW = (
+    "What stands above the rows is skipped, up to line {skip} ({line}), because it has fewer cells, or more, than they "
+    "have. If that line is the header, have it delivered with as many cells as the rows."
 )
 DIALECT = frozenset(["encoding", "delimiter", "quote", "escape", "header", "skip"])
 """The settings that say how delimited files are written."""
@@ -124,7 +128,7 @@ def _json(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_
         for each in files:
             absolute = each.absolute if encoding == "utf-8" else as_utf8(each, encoding, folder)
             shape = json_shape(format_, each)
-            layouts.append(exact_numbers(connection, absolute, shape, json_layout(connection, each, absolute, shape)))
+            layouts.append(exact_types(connection, absolute, shape, json_layout(connection, each, absolute, shape)))
     found = _typed(layouts)
     if encoding != "utf-8":
         found.settings["encoding"] = encoding
@@ -167,6 +171,8 @@ def _delimited(
         names = [f"column{position}" for position in range(max(width, 1))]
     bounded_width(files[0].path, len(names))
     said = _said_of_header(names, doubtful=dialect.doubtful and "header" not in given)
+    if settings.skip and not settings.header and not given.keys() & {"skip", "header"}:
+        said.append(_NARROW.format(line=text.split("\n")[settings.skip - 1].strip()[:80], skip=settings.skip))
     guessed = [] if "encoding" in given or encoding.startswith("utf") else [_GUESSED.format(encoding=encoding)]
     names = unique(names)
     rows: list[list[str]] = []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.dataplane.steps.files_source import Drop, rows
+from tests.dataplane.steps.files_source import Drop, rejects, rows
 
 
 @pytest.fixture
@@ -75,3 +76,27 @@ def test_an_encoding_that_is_guessed_is_told(drop: Drop) -> None:
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
         drop.write("a.csv", "id,city\n1,Köln\n2,Bonn\n".encode(encoding))
         assert not drop.connector.discover()[0].warnings
+
+
+@pytest.mark.parametrize(("above", "end"), [(0, "\n"), (2, "\n"), (1, "\r\n")])
+def test_empty_lines_above_a_header_are_no_header(drop: Drop, above: int, end: str) -> None:
+    drop.write("a.csv", "name,city\nanna,Bonn\n")
+    drop.write("b.csv", end * above + end.join(["name,city", "bert,Rome", "carl", ""]))
+    result = drop.extract(replace(drop.stream("a"), settings={**drop.stream("a").settings, "pattern": "*.csv"}))
+    assert rows(drop.root, result) == [("anna", "Bonn"), ("bert", "Rome")]
+    assert rejects(drop.root, result) == [("b.csv", 3 + above, "too few columns", "carl")]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "^"])
+def test_a_line_that_tells_the_delimiter_is_no_row(drop: Drop, delimiter: str) -> None:
+    lines = [["name", "amount"], ["anna", "1,5"], ["bert", "2,25"]]
+    drop.write("a.csv", f"sep={delimiter}\r\n" + "".join(f"{delimiter.join(each)}\r\n" for each in lines))
+    (info,) = drop.connector.discover()
+    assert ([each.name for each in info.columns], info.warnings) == (["name", "amount"], ())
+    assert rows(drop.root, drop.extract(drop.stream())) == [("anna", 1.5), ("bert", 2.25)]
+
+
+def test_a_header_that_is_narrower_than_its_rows_is_told(drop: Drop) -> None:
+    drop.write("a.csv", "id,name\n1,anna,\n2,bert,\n")
+    (info,) = drop.connector.discover()
+    assert info.warnings[0].startswith("What stands above the rows is skipped, up to line 1 (id,name), because")
