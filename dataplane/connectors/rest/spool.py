@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import duckdb
 
 from dataplane.connectors.files.formats import Group, GroupFile
-from dataplane.connectors.files.layouts import exact_numbers
+from dataplane.connectors.files.layouts import exact_types
 from dataplane.connectors.files.settings import FileSettings
 from dataplane.connectors.reading import Part, SourceFile
 from dataplane.connectors.rest.records import Page
@@ -53,7 +53,7 @@ class Batch:
                 f"sample_size = {int(sample)}, map_inference_threshold = -1, maximum_depth = 2)"
             ).fetchall()
         layout = tuple((name, told) for name, told, *_ in found)
-        exact = exact_numbers(connection, self.path, "newline_delimited", layout)
+        exact = exact_types(connection, self.path, "newline_delimited", layout)
         return tuple(Column(name, _type(told), native=told) for name, told in exact)
 
 
