@@ -15,6 +15,9 @@ from dataplane.failures import duckdb_errors
 from dataplane.http import shown
 from dataplane.relations import literal
 
+# So many keys are told.
+_NAMED = 10
+
 
 @dataclass(frozen=True)
 class Page:
@@ -54,7 +57,7 @@ def page_of(connection: duckdb.DuckDBPyConnection, answered: Answered, places: P
         except (UnicodeDecodeError, duckdb.InvalidInputException):
             raise _not_json(answered) from None
         if kind is None:
-            raise _no_records(answered, places, root)
+            raise _no_records(answered, places, root, looked.keys())
         if kind not in ("ARRAY", "NULL", *(() if within else ("OBJECT",))):
             raise _not_objects(answered, places)
         others, count, keys, lines = looked.records(kind)
@@ -62,7 +65,7 @@ def page_of(connection: duckdb.DuckDBPyConnection, answered: Answered, places: P
             raise _not_objects(answered, places)
         if within and looked.length() != count:
             # An element without the key would be a record lost.
-            raise _no_records(answered, places, root)
+            raise _no_records(answered, places, root, looked.keys())
         page = Page(lines, count, keys, *looked.told())
     if too_deep(BytesIO(page.lines)):
         raise _nested(answered)
@@ -103,6 +106,10 @@ class _Looked:
         )
         return others, count, frozenset(keys), f"{lines}\n".encode() if count else b""
 
+    def keys(self) -> list[str]:
+        """Of the whole, where it is an object."""
+        return list(self._ask("json_keys(t)")[0] or [])
+
     def length(self) -> int:
         """Of the list that holds each record."""
         return int(self._ask(f"json_array_length(t, {self._at})")[0] or 0)
@@ -135,20 +142,24 @@ def _nested(answered: Answered) -> DataError:
 
 def _not_json(answered: Answered) -> DataError:
     kind = answered.headers.get("content-type", "")[:100]
+    instead = f" but with {kind}" if kind else ""
+    if "json" in kind.lower():
+        instead = f", though it says {kind}: it is cut off, no single JSON text, or not in UTF-8"
     return DataError(
-        f"{shown(answered.url)} does not answer with JSON{f' but with {kind}' if kind else ''}. Correct the address, "
-        "or ask for JSON with a header or a parameter.",
+        f"{shown(answered.url)} does not answer with JSON{instead}. Correct the address, or ask for JSON with a header "
+        "or a parameter.",
         code="json_malformed",
         evidence={"url": shown(answered.url), "content_type": kind},
     )
 
 
-def _no_records(answered: Answered, places: Places, root: str) -> ManifoldError:
+def _no_records(answered: Answered, places: Places, root: str, keys: list[str]) -> ManifoldError:
+    there = f"; it holds {', '.join(keys[:_NAMED])}" if keys else ""
     return DataError(
-        f"The answer of {shown(answered.url)}, an {root.lower()}, has nothing at {places.records}. Correct the path "
-        f"of the records of {places.name}.",
+        f"The answer of {shown(answered.url)}, an {root.lower()}, has nothing at {places.records}{there}. Correct the "
+        f"path of the records of {places.name}.",
         code="records_missing",
-        evidence={"url": shown(answered.url), "records": places.records},
+        evidence={"url": shown(answered.url), "records": places.records, "keys": keys[:_NAMED]},
     )
 
 

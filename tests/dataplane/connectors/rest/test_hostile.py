@@ -161,6 +161,12 @@ def test_what_is_no_record_is_told(api: Api, body: bytes) -> None:
     assert caught.value.code in ("json_malformed", "records_malformed", "records_missing")
 
 
+def test_what_is_called_json_and_is_none_is_told(api: Api) -> None:
+    api.web.bad["/v1/all"] = lambda request: request.answer(200, b'{"id": 1', {"Content-Type": "application/json"})
+    with pytest.raises(DataError, match="though it says application/json: it is cut off"):
+        planned(source(api, "all"))
+
+
 def test_an_answer_that_is_too_large_is_refused(api: Api) -> None:
     api.orders[2]["note"] = "x" * 1_100_000
     with pytest.raises(ConfigurationError) as caught:

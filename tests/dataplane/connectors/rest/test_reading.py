@@ -147,6 +147,7 @@ def test_a_wrong_path_of_the_records_is_told(api: Api, records: str, code: str) 
     with pytest.raises(DataError) as caught:
         connector.preview(StreamConfig("orders", columns=(Column("id", "BIGINT"),)))
     assert caught.value.code == code
+    assert ("; it holds data" in caught.value.message) is (code == "records_missing")
 
 
 def test_a_stream_that_is_no_longer_declared_is_told(api: Api) -> None:
