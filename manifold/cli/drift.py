@@ -50,7 +50,13 @@ def drift(
     if accept:
         _accept(client, path, {"renames": pairs(renames), "remember": remember})
     found = client.in_project("POST", f"{path}drift/seen/") if seen else client.in_project("GET", f"{path}drift/")
-    output.print_json(found) if as_json else _show(found["results"])
+    if as_json:
+        output.print_json(found)
+    elif stream and not found["results"]:
+        since = output.when(client.in_project("GET", path)["discovered_at"])
+        click.echo(f"No column of {stream} has changed since {since}, when it was discovered.")
+    else:
+        _show(found["results"], f"No column of any stream of {slug} has changed since that stream was discovered.")
     if any(each["seen_at"] is None for each in found["results"]):
         sys.exit(output.UNHEALTHY)
 
@@ -74,7 +80,7 @@ def _accept(client: Client, path: str, body: dict[str, Any]) -> None:
     client.in_project("POST", f"{path}drift/{last['id']}/accept/", json=body)
 
 
-def _show(drifts: list[dict[str, Any]]) -> None:
+def _show(drifts: list[dict[str, Any]], nothing: str) -> None:
     rows = []
     for each in drifts:
         news = "" if each["seen_at"] else "new"
@@ -83,9 +89,7 @@ def _show(drifts: list[dict[str, Any]]) -> None:
             for part in change["inside"] or [change]:
                 rows.append((*head, part["kind"], part["column"], _types(part)))
                 head = [""] * 4
-    output.table(
-        rows, ["found", "stream", "state", "", "change", "column", "type"], "No column has changed since it was seen."
-    )
+    output.table(rows, ["found", "stream", "state", "", "change", "column", "type"], nothing)
 
 
 def _types(change: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from urllib.parse import unquote, urlsplit
 
@@ -144,6 +145,9 @@ def test_streams_without_columns_are_told_with_where_it_says_why(served: Served)
     assert told.endswith(said)
     assert len(told.splitlines()) == 2
     assert "cut.parquet" in served.manifold("sources", "preview", "cut", "cut").stderr
+    assert "of any stream of cut has changed since" in served.manifold("sources", "drift", "cut").stdout
+    nothing = served.manifold("sources", "drift", "cut", "cut").stdout
+    assert re.fullmatch(r"No column of cut has changed since 20\d\d-.*, when it was discovered\.\n", nothing)
     served.client().in_project("DELETE", "sources/cut/")
     shutil.rmtree(folder)
 
