@@ -59,20 +59,23 @@ class StatusSerializer(serializers.Serializer[Any]):
 
 
 def status_of(project: Project) -> dict[str, Any]:
-    """The shape `status`: healthy when every component is up, no pipeline's last run failed and no dataset is stale."""
+    """The shape `status`.
+
+    Healthy when every component is up, no pipeline's last run failed, and no dataset or stream is late or stale.
+    """
     current = currency(project)
     failing = current.pop("failing")
     now = timezone.now()
     kept = freshness.standing(Dataset.objects.filter(project=project, hidden=False), failing, now)
     late = freshness.late_in(project, now)
-    said = [f"{each['dataset']} is {each['state']}. {each['says']} was expected." for each in late]
+    said = [f"{each['name']} is {each['state']}. {each['says']} was expected." for each in late]
     said += [f"{each.slug} has not been loaded yet: run its pipeline." for each, _ in kept if each.loaded_at is None]
     components = [asdict(each) for each in health.components()]
     down = [each for each in components if not each["up"]]
     stale = [each for each, word in kept if word]
     remedies = [f"{each['name']}: {each['detail']} {each['remedy']}".strip() for each in down]
     return {
-        "healthy": not (failing or down or stale),
+        "healthy": not (failing or down or stale or late),
         **current,
         "datasets": [_dataset(each, word, now) for each, word in kept],
         "components": components,

@@ -134,7 +134,8 @@ def furnish(folder: Path, database: str) -> Furnished:
     pipeline = workshop.published(project, DOCUMENT)
     succeeded = workshop.run(pipeline)
     assert succeeded.state == "succeeded", workshop.error_of(succeeded)
-    freshness.expect(Dataset.objects.get(slug="orders"), {"max_age": 86_400}, actor=SYSTEM)
+    for subject in (Dataset.objects.get(slug="orders"), Stream.objects.get(name="orders")):
+        freshness.expect(subject, {"max_age": 86_400}, actor=SYSTEM)
     services.save_draft(pipeline, DOCUMENT.replace("Orders of", "All orders of"), actor=SYSTEM)
     cancelled = services.cancel_run(services.start_run(pipeline, actor=SYSTEM), actor=SYSTEM)
     running = services.start_run(pipeline, actor=SYSTEM)

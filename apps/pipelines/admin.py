@@ -75,8 +75,8 @@ class StepRunAdmin(ConsoleAdmin):
 
 @admin.register(Freshness, site=site)
 class FreshnessAdmin(ConsoleAdmin):
-    list_display = ("dataset", "expected", "state", "state_at")
-    list_select_related = ("dataset",)
+    list_display = ("subject", "expected", "state", "state_at")
+    list_select_related = ("dataset", "stream__source")
     list_filter = ("state",)
 
 

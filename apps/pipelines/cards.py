@@ -14,9 +14,10 @@ from django.db import connection
 from django.db.models import Count, Max, OuterRef, QuerySet, Subquery, Sum
 
 from apps.accounts.models import Project
+from apps.pipelines import freshness
 from apps.pipelines.models import Pipeline
 from apps.pipelines.queries import shown_time
-from apps.sources.models import ConnectionCheck, Drift, Source
+from apps.sources.models import ConnectionCheck, Drift, Source, Stream
 from dataplane.connectors import registry
 
 DAY = timedelta(days=1)
@@ -112,12 +113,17 @@ class Files:
 
 @dataclass
 class Card:
-    """A source as the list shows it. changed: streams whose columns have changed and nobody has looked yet."""
+    """A source as the list shows it.
+
+    changed: streams whose columns have changed and nobody has looked yet. late: streams of which no new rows came in
+    time, and how they are.
+    """
 
     source: Any
     read: Read
     next_at: datetime | None
     changed: int
+    late: list[tuple[Stream, dict[str, Any]]]
     figures: list[Figure] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -128,11 +134,12 @@ class Card:
             "last_read": read if self.read.at else None,
             "next_read_at": self.next_at,
             "changed_streams": self.changed,
+            "late_streams": [stream.name for stream, _ in self.late],
         }
 
 
 def cards(sources: QuerySet[Source], project: Project, now: datetime) -> list[Card]:
-    """Every source with its figures, in five queries."""
+    """Every source with its figures, in six queries."""
     newest = ConnectionCheck.objects.filter(source=OuterRef("pk")).order_by("-at").values("stages")[:1]
     news = Drift.objects.filter(stream__source=OuterRef("pk"), seen_at=None).order_by().values("stream__source")
     rows = sources.annotate(
@@ -149,12 +156,14 @@ def cards(sources: QuerySet[Source], project: Project, now: datetime) -> list[Ca
     reads = {row[0]: Read(*row[1:]) for row in _asked(_READ, ids, since=_first_id(now - DAY))}
     behind = dict(_asked(_BEHIND, ids))
     starts = _next_starts(project)
+    late = freshness.late_streams(project, now)
     return [
         Card(
             each,
             read := reads.get(each.pk, Read()),
             starts.get(each.slug),
             each.changed or 0,
+            [one for one in late if one[0].source_id == each.pk],
             _figures(each, read, files.get(each.pk, Files()), behind.get(each.pk)),
         )
         for each in found

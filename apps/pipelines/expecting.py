@@ -1,4 +1,4 @@
-"""What is expected of a dataset: by when it has to be loaded again. No clock is read and no row."""
+"""What is expected of a dataset or stream: by when it has to be loaded again. No clock is read and no row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Seconds = Annotated[int, Field(ge=60, le=366 * _DAY)]
 
 
 class Expected(Spec):
-    """When a dataset has to be loaded: `by` a time of day, or never older than `max_age` seconds.
+    """When a dataset or stream has to be loaded: `by` a time of day, or never older than `max_age` seconds.
 
     window: only what is loaded so many seconds before `by`, or later, counts; unless given, what is loaded on that day.
     grace: after so many more seconds late becomes stale; unless given a day, or `max_age` once more.

@@ -1,7 +1,7 @@
-"""Freshness: by when each dataset has to be loaded again, and whether it was.
+"""Freshness: by when each dataset, or stream of a source, has to be loaded again, and whether it was.
 
 What is expected and when the last load came say together when the next one is due; no clock is needed for that. From
-then on the dataset is late, and when the grace is over it is stale.
+then on the dataset or stream is late, and when the grace is over it is stale.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, TextField, Value
+from django.db.models.functions import Coalesce, Concat
 from pydantic import ValidationError
 
 from apps.accounts.models import Project
@@ -21,17 +22,22 @@ from apps.audit.services import record
 from apps.audit.ticks import one_by_one, tick
 from apps.pipelines.document import Document
 from apps.pipelines.expecting import Expected
-from apps.pipelines.models import Freshness, Pipeline, PipelineVersion
+from apps.pipelines.models import Freshness, Ingestion, Pipeline, PipelineVersion
 from apps.pipelines.queries import shown_time
 from apps.pipelines.schedules import clock
 from apps.snapshots import queries as snapshots
 from apps.snapshots.models import Dataset, Snapshot
+from apps.sources.models import Stream
 from apps.sources.parameters import InvalidFields
+
+Subject = Dataset | Stream
+# Rows that were there already are no news. A load that was done before a worker died counts only now.
+_NEWS = Q(fetched__gt=F("skipped")) | Q(loads__contains=[{"status": "already_done"}])
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a dataset is: `fresh`, `late` or `stale`; when the next load is, or was, due, and when late becomes stale."""
+    """`fresh`, `late` or `stale`; when the next load is, or was, due, and when late becomes stale."""
 
     state: str
     due_at: datetime | None
@@ -56,7 +62,7 @@ def expected_of(row: Freshness) -> Expected:
 
 
 def judged(expected: Expected, loaded: datetime, now: datetime) -> Verdict:
-    """`loaded`: when the last load came, or when the dataset was made, if none came yet."""
+    """`loaded`: when the last load came, or when the dataset was made or the stream found, if none came yet."""
     due = expected.due(loaded)
     if due is None:
         return Verdict("fresh", None, None)
@@ -88,24 +94,44 @@ def _wrong(dataset: Any, newest: Any, now: datetime) -> str:
     return "stale" if newest != dataset.loaded_by else ""
 
 
-def with_arrival(rows: QuerySet[Freshness]) -> QuerySet[Freshness]:
-    """Expectations with their dataset, and when its head was loaded."""
+def with_arrival(rows: QuerySet[Freshness]) -> QuerySet[Any]:
+    """Expectations with what they are of, and when that was loaded: the head of a dataset, or new rows of a stream."""
     heads = Snapshot.objects.filter(dataset=OuterRef("dataset"), number=OuterRef("dataset__head"))
-    return rows.select_related("dataset").annotate(loaded_at=Subquery(heads.values("created_at")))
+    read = Ingestion.objects.filter(source=OuterRef("stream__source"), stream=OuterRef("stream__name"))
+    news = read.filter(_NEWS, state="succeeded").order_by("-id")
+    of_stream = Concat("stream__source__slug", Value("/"), "stream__name")
+    return rows.select_related("dataset", "stream__source").annotate(
+        name=Coalesce("dataset__slug", of_stream, output_field=TextField()),
+        loaded_at=Coalesce(Subquery(heads.values("created_at")), Subquery(news.values("at")[:1])),
+    )
 
 
 def late_in(project: Project, now: datetime) -> list[dict[str, Any]]:
-    """The datasets of a project that are late or stale, as every door shows them."""
-    rows = with_arrival(Freshness.objects.filter(dataset__project=project, dataset__hidden=False))
-    return [shown for each in rows if (shown := freshness_json(each, now))["state"] != "fresh"]
+    """The datasets and streams of a project that are late or stale, as every door shows them."""
+    rows = Freshness.objects.filter(project=project).exclude(dataset__hidden=True)
+    return [shown for _, shown in _late(rows, now)]
+
+
+def late_streams(project: Project, now: datetime) -> list[tuple[Stream, dict[str, Any]]]:
+    """The streams of a project that are late or stale, with their source."""
+    rows = Freshness.objects.filter(project=project, dataset=None)
+    return [(row.stream, shown) for row, shown in _late(rows, now)]
+
+
+def _late(rows: QuerySet[Freshness], now: datetime) -> list[tuple[Any, dict[str, Any]]]:
+    found = [(row, freshness_json(row, now)) for row in with_arrival(rows).order_by("name")]
+    return [(row, shown) for row, shown in found if shown["state"] != "fresh"]
 
 
 def freshness_json(row: Any, now: datetime) -> dict[str, Any]:
     """A row of `with_arrival` as every door shows it."""
-    expected = expected_of(row)
-    verdict = judged(expected, row.loaded_at or row.dataset.created_at, now)
+    dataset, stream, expected = row.dataset, row.stream, expected_of(row)
+    verdict = judged(expected, row.loaded_at or (dataset.created_at if dataset else stream.discovered_at), now)
     return {
-        "dataset": row.dataset.slug,
+        "name": row.name,
+        "dataset": dataset and dataset.slug,
+        "source": stream and stream.source.slug,
+        "stream": stream and stream.name,
         "expected": expected.model_dump(exclude_defaults=True),
         "says": expected.says(),
         "state": verdict.state,
@@ -115,22 +141,36 @@ def freshness_json(row: Any, now: datetime) -> dict[str, Any]:
     }
 
 
-def expect(dataset: Dataset, given: Any, *, actor: Actor) -> Freshness:
-    """Expect a dataset to be loaded in time, in place of what was expected before.
+def expect(subject: Subject, given: Any, *, actor: Actor) -> Freshness:
+    """Expect a dataset or a stream to be loaded in time, in place of what was expected before.
 
-    Raises InvalidFields, and Conflict where its pipeline's document says what is expected.
+    Raises InvalidFields, and Conflict where the document of a dataset's pipeline says what is expected.
     """
     expected = understood(given)
     with acting(actor):
-        _refuse_said(dataset)
-        return _kept(dataset, expected)
+        _refuse_said(subject)
+        return _kept(subject, expected)
 
 
-def expect_nothing(dataset: Dataset, *, actor: Actor) -> None:
-    """Expect nothing of a dataset any more. Raises Conflict where its pipeline's document says what is expected."""
+def expect_nothing(subject: Subject, *, actor: Actor) -> None:
+    """Expect nothing any more. Raises Conflict where the document of a dataset's pipeline says what is expected."""
     with acting(actor):
-        _refuse_said(dataset)
-        Freshness.objects.filter(dataset=dataset).delete()
+        _refuse_said(subject)
+        Freshness.objects.filter(**_of(subject)).delete()
+
+
+def shown_of(subject: Subject, now: datetime) -> dict[str, Any] | None:
+    """What is expected of a dataset or stream, as every door shows it; None for nothing."""
+    row = with_arrival(Freshness.objects.filter(**_of(subject))).first()
+    return freshness_json(row, now) if row is not None else None
+
+
+def kind_of(subject: Subject) -> Literal["dataset", "stream"]:
+    return "dataset" if isinstance(subject, Dataset) else "stream"
+
+
+def _of(subject: Subject) -> dict[str, Any]:
+    return {kind_of(subject): subject}
 
 
 def follow(pipeline: Pipeline, document: Document, before: PipelineVersion | None) -> None:
@@ -146,9 +186,10 @@ def follow(pipeline: Pipeline, document: Document, before: PipelineVersion | Non
         _kept(dataset, said[dataset.slug])
 
 
-def _kept(dataset: Dataset, expected: Expected) -> Freshness:
-    kept = {"expected": expected.model_dump(exclude_defaults=True)}
-    row, _ = Freshness.objects.update_or_create(dataset=dataset, defaults=kept)
+def _kept(subject: Subject, expected: Expected) -> Freshness:
+    project = subject.project_id if isinstance(subject, Dataset) else subject.source.project_id
+    kept = {"project_id": project, "expected": expected.model_dump(exclude_defaults=True)}
+    row, _ = Freshness.objects.update_or_create(**_of(subject), defaults=kept)
     return row
 
 
@@ -158,12 +199,14 @@ def _said_by(version: PipelineVersion | None) -> list[str]:
     return [each["load"]["dataset"] for each in steps if each.get("expected") and "dataset" in each.get("load", {})]
 
 
-def _refuse_said(dataset: Dataset) -> None:
-    owner = Pipeline.objects.select_related("published").filter(pk=dataset.owner_pipeline).first()
-    if owner is not None and dataset.slug in _said_by(owner.published):
+def _refuse_said(subject: Subject) -> None:
+    if isinstance(subject, Stream):
+        return
+    owner = Pipeline.objects.select_related("published").filter(pk=subject.owner_pipeline).first()
+    if owner is not None and subject.slug in _said_by(owner.published):
         raise Conflict(
-            f"The document of {owner.slug} says by when {dataset.slug} has to be loaded. Change `expected` of its step "
-            f"`{dataset.owner_step}` there.",
+            f"The document of {owner.slug} says by when {subject.slug} has to be loaded. Change `expected` of its step "
+            f"`{subject.owner_step}` there.",
             code="said_in_document",
         )
 
@@ -180,17 +223,17 @@ def watch_at(now: datetime) -> None:
 
 
 def _settle(row: Any, now: datetime) -> None:
-    shown = freshness_json(row, now)
+    shown, kind = freshness_json(row, now), kind_of(row.subject)
     if shown["state"] == row.state:
         return
     with acting(SYSTEM):
         mine = Freshness.objects.filter(pk=row.pk, state=row.state, expected=row.expected)
         if mine.update(state=shown["state"], state_at=now):
             record(
-                f"dataset {shown['state']}",
-                object_type="dataset",
-                object_id=row.dataset_id,
-                object_name=row.dataset.slug,
-                project=row.dataset.project_id,
+                f"{kind} {shown['state']}",
+                object_type=kind,
+                object_id=row.subject.pk,
+                object_name=shown["name"],
+                project=row.project_id,
                 data={"before": row.state, **{name: shown[name] for name in ("says", "due_at", "loaded_at")}},
             )

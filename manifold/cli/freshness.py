@@ -1,4 +1,4 @@
-"""`manifold freshness`: by when datasets have to be loaded again, and which are late."""
+"""`manifold freshness`: by when datasets and streams have to be loaded again, and which are late."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from manifold.client import Client, at
 
 @click.group()
 def freshness() -> None:
-    """Say by when a dataset has to be loaded again, and see which are late."""
+    """Say by when a dataset, or a stream of a source, has to be loaded again, and see which are late."""
 
 
 @freshness.command("list")
 @output.limit(default=200)
 @output.command
 def list_freshness(client: Client, *, limit: int, as_json: bool) -> None:
-    """What is expected of each dataset, and whether it came in time."""
+    """What is expected of datasets and streams, and whether it came in time."""
     answer = client.page("freshness/", limit)
     if as_json:
         output.print_json(answer)
         return
     output.table(
         (
-            (each["dataset"], each["state"], output.when(each["due_at"]), output.when(each["loaded_at"]), each["says"])
+            (each["name"], each["state"], output.when(each["due_at"]), output.when(each["loaded_at"]), each["says"])
             for each in answer["results"]
         ),
-        ["dataset", "state", "due", "loaded", "expected"],
-        "Nothing is expected yet. Begin with `manifold freshness set DATASET --by 09:00`.",
+        ["name", "state", "due", "loaded", "expected"],
+        "Nothing is expected yet. Begin with `manifold freshness set NAME --by 09:00`.",
     )
 
 
 @freshness.command("set")
-@click.argument("dataset")
+@click.argument("name")
 @click.option("--by", metavar="TIME", help="Loaded by this time of day: 09:00.")
 @click.option("--timezone", metavar="ZONE", help="The zone of --by; UTC unless given.")
 @click.option("--business-days", is_flag=True, default=None, help="Not on Saturdays and Sundays.")
@@ -44,22 +44,28 @@ def list_freshness(client: Client, *, limit: int, as_json: bool) -> None:
 @click.option("--max-age", type=int, metavar="SECONDS", help="Instead of --by: never older than this.")
 @click.option("--grace", type=int, metavar="SECONDS", help="So much later, late is stale.")
 @output.command
-def set_freshness(client: Client, *, dataset: str, as_json: bool, **expected: str | int | bool | None) -> None:
-    """Say by when DATASET has to be loaded again, in place of what was said before (needs the role Admin)."""
-    given = {name: value for name, value in expected.items() if value is not None}
+def set_freshness(client: Client, *, name: str, as_json: bool, **expected: str | int | bool | None) -> None:
+    """Say by when NAME, a dataset or SOURCE/STREAM, has to be loaded, in place of before (needs the role Admin)."""
+    given = {option: value for option, value in expected.items() if value is not None}
     if not given:
         raise click.UsageError("Say when: --by or --max-age.")
-    answer: dict[str, Any] = client.in_project("PUT", at("datasets", dataset, "freshness"), json=given)
+    answer: dict[str, Any] = client.in_project("PUT", _place(name), json=given)
     if as_json:
         output.print_json(answer)
     else:
-        click.echo(f"{dataset}: {answer['state']}. {answer['says']}; due {output.when(answer['due_at'])}")
+        click.echo(f"{name}: {answer['state']}. {answer['says']}; due {output.when(answer['due_at'])}")
 
 
 @freshness.command()
-@click.argument("dataset")
+@click.argument("name")
 @output.command
-def clear(client: Client, *, dataset: str, as_json: bool) -> None:
-    """Expect nothing of DATASET any more (needs the role Admin)."""
-    client.in_project("DELETE", at("datasets", dataset, "freshness"))
-    output.print_json(None) if as_json else click.echo(f"{dataset}: nothing is expected")
+def clear(client: Client, *, name: str, as_json: bool) -> None:
+    """Expect nothing of NAME, a dataset or SOURCE/STREAM, any more (needs the role Admin)."""
+    client.in_project("DELETE", _place(name))
+    output.print_json(None) if as_json else click.echo(f"{name}: nothing is expected")
+
+
+def _place(name: str) -> str:
+    """Where it is expected: of a stream where the name has a slash, which no dataset's has."""
+    source, slash, stream = name.partition("/")
+    return at("sources", source, "streams", stream, "freshness") if slash else at("datasets", name, "freshness")

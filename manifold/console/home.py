@@ -22,7 +22,7 @@ from apps.pipelines.models import Pipeline, Run
 from apps.pipelines.pages import board
 from apps.pipelines.states import RUN_ACTIVE
 from apps.snapshots.models import Dataset
-from apps.sources.models import Health, Source
+from apps.sources.models import Health, Source, Stream
 
 CARDS = 12
 LISTED = 8
@@ -90,16 +90,19 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
     kept = _kept(request, project, [each for each in lines if each.health == "failing"])
     runs = Run.objects.visible_to(request.user).filter(project=project)
     going = _running(runs, lines)
+    needed = _needs_somebody(lines, sources, going, freshness.late_streams(project, timezone.now()))
+    stale = sum(each.stale for each in kept)
     context = {
         "lines": lines[:CARDS],
         "more_lines": max(0, len(lines) - CARDS),
         "count": len(lines),
-        **_needs_somebody(lines, sources, going),
+        **needed,
+        "overdue": stale + needed["late_count"] + needed["late_stream_count"],
+        "overdue_said": _overdue(needed["late_count"], stale, needed["late_stream_count"]),
         "sources": sorted(sources, key=lambda each: each.health not in _SICK)[:LISTED],
         "source_count": len(sources),
         "kept": kept[:LISTED],
         "kept_count": len(kept),
-        "stale": [each for each in kept if each.stale],
         "next": _next(lines),
         "recent": queries.with_totals(runs).order_by("-id")[:LISTED],
         "running": going[:LISTED],
@@ -110,7 +113,9 @@ def home(request: HttpRequest, project: Project) -> HttpResponse:
     return render(request, "console/parts/home.html" if is_polling(request) else "console/home.html", context)
 
 
-def _needs_somebody(lines: list[board.Line], sources: list[Source], going: list[Going]) -> dict[str, Any]:
+def _needs_somebody(
+    lines: list[board.Line], sources: list[Source], going: list[Going], streams: list[tuple[Stream, dict[str, Any]]]
+) -> dict[str, Any]:
     """What failed, asks, is late or not well: a few of each to be listed, how many there are, and a sentence."""
     failing = [each for each in lines if each.health == "failing"]
     asking = [each.run for each in going if each.run.state == "waiting"]
@@ -123,22 +128,36 @@ def _needs_somebody(lines: list[board.Line], sources: list[Source], going: list[
         "asking": asking[:URGENT],
         "late": late[:URGENT],
         "late_count": len(late),
+        "late_streams": streams[:URGENT],
+        "late_stream_count": len(streams),
         "sick": sick[:URGENT],
         "sick_count": len(sick),
-        "trouble": _trouble(len(failing), len(asking), down, len(late)),
+        "trouble": _trouble(len(failing), len(asking), down, len(late), len(streams)),
         "worth_a_look": _worth_a_look(sum(each.health == "warning" for each in lines), len(sick) - down),
     }
 
 
-def _trouble(failed: int, asking: int, down: int, late: int) -> str:
+def _trouble(failed: int, asking: int, down: int, late: int, streams: int) -> str:
     """What is wrong, in one sentence; nothing where nothing is."""
     said = [
         f"{failed} pipeline{pluralize(failed)} failed last time" * bool(failed),
         f"{asking} run{pluralize(asking)} wait{pluralize(asking, 's,')} for a decision" * bool(asking),
         f"{down} source{pluralize(down)} cannot be reached" * bool(down),
         f"{late} schedule{pluralize(late)} did not start in time" * bool(late),
+        f"{streams} stream{pluralize(streams)} did not come in time" * bool(streams),
     ]
     return ", ".join(filter(None, said)) + "." * any(said)
+
+
+def _overdue(schedules: int, datasets: int, streams: int) -> str:
+    """What is late, below the number of it all."""
+    why = {"schedule": "not started in time", "dataset": "not renewed", "stream": "without new rows"}
+    counts = {"schedule": schedules, "dataset": datasets, "stream": streams}
+    late = {name: count for name, count in counts.items() if count}
+    if len(late) == 1:
+        ((name, count),) = late.items()
+        return f"{name}{pluralize(count)} {why[name]}"
+    return ", ".join(f"{count} {name}{pluralize(count)}" for name, count in late.items())
 
 
 def _worth_a_look(pipelines: int, sources: int) -> str:

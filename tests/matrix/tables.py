@@ -176,6 +176,9 @@ get     P/datasets/<slug>/                                      401      404    
 get     P/datasets/<slug>/freshness/                            401      404       404    yes      yes   yes
 put     P/datasets/<slug>/freshness/                            401      404       404    403      403   yes
 delete  P/datasets/<slug>/freshness/                            401      404       404    403      403   yes
+get     P/sources/<source>/streams/<name>/freshness/            401      404       404    yes      yes   yes
+put     P/sources/<source>/streams/<name>/freshness/            401      404       404    403      403   yes
+delete  P/sources/<source>/streams/<name>/freshness/            401      404       404    403      403   yes
 get     P/freshness/                                            401      404       404    yes      yes   yes
 get     P/datasets/<dataset>/snapshots/                         401      404       404    yes      yes   yes
 get     P/datasets/<dataset>/snapshots/<number>/                401      404       404    yes      yes   yes
@@ -345,6 +348,8 @@ get     datasets         sign-in      404       404    yes      yes   yes
 get     dataset          sign-in      404       404    yes      yes   yes
 get     dataset-freshness sign-in     404       404    403      403   yes
 post    dataset-freshness sign-in     404       404    403      403   yes
+get     stream-freshness sign-in      404       404    403      403   yes
+post    stream-freshness sign-in      404       404    403      403   yes
 get     dataset-preview  sign-in      404       404    yes      yes   yes
 get     dataset-download sign-in      404       404    yes      yes   yes
 get     sql              sign-in      404       404    yes      yes   yes
@@ -424,6 +429,8 @@ datasets                                        4        2         2      0     
 freshness list                                  4        2         2      0        0     0
 freshness set orders --by 09:00                 4        2         2      4        4     0
 freshness clear orders                          4        2         2      4        4     0
+freshness set drop/orders --by 09:00            4        2         2      4        4     0
+freshness clear drop/orders                     4        2         2      4        4     0
 snapshots list orders                           4        2         2      0        0     0
 snapshots show orders 1                         4        2         2      0        0     0
 snapshots export orders 1 -o FILE               4        2         2      0        0     0

@@ -54,6 +54,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "put P/pipelines/<slug>/retries/": {"retry": {"attempts": 2}},
     "put P/sources/<slug>/cost/": {"budget": "5.00"},
     "put P/datasets/<slug>/freshness/": {"by": "09:00"},
+    "put P/sources/<source>/streams/<name>/freshness/": {"by": "09:00"},
     "post P/queries/": {"sql": "SELECT count(*) FROM orders"},
     "post P/saved-queries/": {"title": "All orders", "sql": "SELECT * FROM orders"},
 }

@@ -55,6 +55,7 @@ FORMS: dict[str, Callable[[Furnished], dict[str, Any]]] = {
     "source-connect": lambda _: {"do": "connect"},
     "source-cost": lambda _: {"budget": "5.00"},
     "dataset-freshness": lambda _: {"when": "by", "by": "09:00"},
+    "stream-freshness": lambda _: {"when": "by", "by": "09:00"},
     "run-decide": lambda _: {"answer": "continue", "reason": "known"},
 }
 

@@ -47,6 +47,7 @@ class CardShape(Shape):
     last_read = LastReadShape(allow_null=True)
     next_read_at = s.DateTimeField(allow_null=True, help_text="When a schedule reads it next.")
     changed_streams = s.IntegerField(help_text="Streams whose columns have changed and nobody has looked yet.")
+    late_streams = s.ListField(child=s.CharField(), help_text="Streams of which no new rows came in time.")
 
 
 class SourceViewSet(Readers, sources.SourceViewSet):

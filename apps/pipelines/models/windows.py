@@ -95,6 +95,7 @@ class Ingestion(ProjectRow):
         indexes = [
             models.Index(fields=["project", "-id"], name="ingestion_newest"),
             models.Index(fields=["source", "-id"], name="ingestion_of_source"),
+            models.Index(fields=["source", "stream", "-id"], condition=Q(state="succeeded"), name="ingestion_arrived"),
             models.Index(fields=["at"], name="ingestion_at"),
         ]
         constraints = [

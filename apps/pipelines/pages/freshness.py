@@ -1,7 +1,8 @@
-"""By when a dataset has to be loaded again: the card on its page, and the form."""
+"""By when a dataset or a stream has to be loaded again: the card on its page, and the form."""
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -15,10 +16,11 @@ from apps.accounts.models import Project
 from apps.accounts.page_base import go, is_polling, project_page, require
 from apps.audit.refusals import Conflict
 from apps.pipelines import freshness
-from apps.pipelines.models import Freshness
+from apps.pipelines.freshness import Subject
 from apps.pipelines.schedule import countries
 from apps.pipelines.schedules import clock
 from apps.snapshots.models import Dataset
+from apps.sources.pages.streams import stream_of
 from apps.sources.parameters import InvalidFields
 
 _HOURS = ("window", "max_age", "grace")
@@ -26,32 +28,42 @@ _HOURS = ("window", "max_age", "grace")
 
 @require_http_methods(["GET", "POST"])
 @project_page()
-def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
-    """The card, where htmx asks; else the form, which a POST sends."""
-    action = "manage" if request.method == "POST" else "see"
+def of_dataset(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     visible = Dataset.objects.visible_to(request.user, "see").filter(project=project, hidden=False)
     dataset = get_object_or_404(visible, slug=slug)
-    row = freshness.with_arrival(Freshness.objects.filter(dataset=dataset)).first()
-    shown = freshness.freshness_json(row, clock()) if row is not None else None
-    context: dict[str, Any] = {"dataset": dataset, "freshness": shown}
+    return _edit(request, dataset, reverse("console:dataset", args=[project.slug, slug]))
+
+
+@require_http_methods(["GET", "POST"])
+@project_page()
+def of_stream(request: HttpRequest, project: Project, slug: str, stream_id: uuid.UUID) -> HttpResponse:
+    stream = stream_of(request, project, slug, stream_id)
+    return _edit(request, stream, reverse("console:stream", args=[project.slug, slug, stream_id]))
+
+
+def _edit(request: HttpRequest, subject: Subject, page: str) -> HttpResponse:
+    """The card, where htmx asks; else the form, which a POST sends. page: of what it is expected."""
+    action = "manage" if request.method == "POST" else "see"
+    shown, kind = freshness.shown_of(subject, clock()), freshness.kind_of(subject)
+    context: dict[str, Any] = {"subject": subject, "kind": kind, "page": page, "freshness": shown}
     if is_polling(request) and action == "see":
         return render(request, "pipelines/parts/freshness.html", context)
     require(request, "manage")
     context |= {"zones": sorted(available_timezones()), "countries": countries(), "refused": "", "fields": {}}
     if action == "manage":
-        return _save(request, dataset, context)
+        return _save(request, subject, context)
     return render(request, "pipelines/freshness.html", context | {"fields": _fields(shown)})
 
 
-def _save(request: HttpRequest, dataset: Dataset, context: dict[str, Any]) -> HttpResponse:
+def _save(request: HttpRequest, subject: Subject, context: dict[str, Any]) -> HttpResponse:
     actor, given = actor_of(request.user), _given(request.POST.dict())
     try:
         if given is None:
-            freshness.expect_nothing(dataset, actor=actor)
-            said = f"Nothing is expected of {dataset.slug} any more."
+            freshness.expect_nothing(subject, actor=actor)
+            said = f"Nothing is expected of {subject} any more."
         else:
-            row = freshness.expect(dataset, given, actor=actor)
-            said = f"Expected of {dataset.slug}: {freshness.expected_of(row).says()}."
+            row = freshness.expect(subject, given, actor=actor)
+            said = f"Expected of {subject}: {freshness.expected_of(row).says()}."
     except InvalidFields as error:
         refused = " ".join(text for texts in error.fields.values() for text in texts)
         context |= {"fields": request.POST.dict(), "refused": refused}
@@ -59,7 +71,7 @@ def _save(request: HttpRequest, dataset: Dataset, context: dict[str, Any]) -> Ht
     except Conflict as error:
         context |= {"fields": request.POST.dict(), "refused": error.message}
         return render(request, "pipelines/freshness.html", context, status=409)
-    return go(request, reverse("console:dataset", args=[dataset.project.slug, dataset.slug]), said)
+    return go(request, context["page"], said)
 
 
 def _fields(shown: dict[str, Any] | None) -> dict[str, Any]:
@@ -91,4 +103,8 @@ def _seconds(hours: str) -> int | str:
         return hours
 
 
-urlpatterns = [path("p/<slug:project>/datasets/<str:slug>/freshness/", edit, name="dataset-freshness")]
+_IN_SOURCE = "p/<slug:project>/sources/<slug:slug>/"
+urlpatterns = [
+    path("p/<slug:project>/datasets/<str:slug>/freshness/", of_dataset, name="dataset-freshness"),
+    path(_IN_SOURCE + "streams/<uuid:stream_id>/freshness/", of_stream, name="stream-freshness"),
+]

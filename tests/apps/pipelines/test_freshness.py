@@ -8,24 +8,30 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import IntegrityError
 from django.test import Client
+from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apps.audit.context import acting
 from apps.audit.models import Event
 from apps.pipelines import document, freshness
 from apps.pipelines.expecting import Expected
 from apps.pipelines.freshness import judged
-from apps.pipelines.models import Freshness, Run
+from apps.pipelines.models import Freshness, Ingestion, Run
+from apps.pipelines.schedules import clock
 from apps.snapshots.models import Dataset, Snapshot
-from apps.sources.models import Source
+from apps.sources.models import Source, Stream
 from apps.sources.parameters import InvalidFields
 from manifold.status import status_of
 from tests.apps.pipelines import workshop as ws
 from tests.furnished import Furnished
 from tests.people import Api
 
-ADDRESS = "/api/v1/projects/flights/datasets/orders/freshness/"
+API = "/api/v1/projects/flights/"
+ADDRESS = API + "datasets/orders/freshness/"
+OF_STREAM = API + "sources/drop/streams/orders/freshness/"
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "America/Havana"]
 MOMENTS = st.datetimes(datetime(2015, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))
 CLOCKS = st.builds(lambda hour, minute: f"{hour:02d}:{minute:02d}", st.integers(0, 23), st.integers(0, 59))
@@ -118,14 +124,25 @@ def test_each_change_is_raised_once(furnished: Furnished) -> None:
 
 
 @pytest.mark.django_db
-def test_what_is_late_stands_on_home_and_in_status(furnished: Furnished, client: Client) -> None:
+def test_what_is_late_stands_on_home_and_in_status(furnished: Furnished, client: Client, api: Api) -> None:
+    """A late stream stands on the card of its source, too."""
+    page = f"/p/flights/sources/drop/streams/{Stream.objects.get(name='orders').pk}/"
+    viewer = api(furnished.people["viewer"])
+    assert viewer.get(API + "sources/drop/card/").json()["late_streams"] == []
     freshness.expect(Dataset.objects.get(slug="orders"), {"max_age": 60}, actor=ws.ACTOR)
     Snapshot.objects.update(created_at=at("2026-01-01T00:00"))
+    Ingestion.objects.update(at=timezone.now() - timedelta(hours=30))
     found = status_of(furnished.project)
     assert [each["fresh"] for each in found["datasets"] if each["dataset"] == "orders"] == [False]
     assert any(each.startswith("orders is stale.") for each in found["advice"])
+    assert "drop/orders is late. Never older than one day was expected." in found["advice"]
     client.force_login(furnished.people["viewer"])
-    assert '<span class="state warn">stale</span>' in client.get("/p/flights/").content.decode()
+    home, cards, own = (client.get(each).content.decode() for each in ("/p/flights/", "/p/flights/sources/", page))
+    assert '<span class="state warn">stale</span>' in home
+    assert "1 stream did not come in time." in home and f'href="{page}">drop/orders</a> is late.' in home
+    assert viewer.get(API + "sources/drop/card/").json()["late_streams"] == ["orders"]
+    assert f'<a class="state warn wrap-anywhere" href="{page}">orders is late</a>' in cards
+    assert f'hx-get="{page}freshness/"' in own
 
 
 @pytest.mark.django_db
@@ -162,7 +179,9 @@ def test_it_is_set_and_cleared(furnished: Furnished, api: Api) -> None:
     made = admin.put(ADDRESS, {"by": "09:00", "timezone": "Europe/Berlin", "business_days": True})
     assert made.status_code == 200, made.json()
     assert made.json()["says"] == "By 09:00 on weekdays (Europe/Berlin)"
-    assert admin.get("/api/v1/projects/flights/freshness/").json()["results"] == [made.json()]
+    listed = admin.get(API + "freshness/?page_size=1").json()
+    assert listed["results"] == [admin.get(OF_STREAM).json()]
+    assert admin.get(listed["next"]).json()["results"] == [made.json()]
     refused = admin.put(ADDRESS, {"by": "9"})
     assert refused.status_code == 400 and refused.json()["errors"][0]["field"] == "by"
     assert admin.delete(ADDRESS).status_code == 204
@@ -179,11 +198,63 @@ def test_the_form_says_hours_and_what_is_wrong(furnished: Furnished, client: Cli
     answer = client.post(place, sent)
     assert answer.status_code == 422 and "There is no time zone" in answer.content.decode()
     client.post(place, {**sent, "timezone": "UTC", "business_days": "on"})
-    assert Freshness.objects.get().expected == {"by": "09:00", "business_days": True, "grace": 9000}
+    assert Freshness.objects.get(stream=None).expected == {"by": "09:00", "business_days": True, "grace": 9000}
     assert 'value="2.5"' in client.get(place).content.decode()
     assert '<option value="by" selected>' in client.get(place).content.decode()
     client.post(place, {"when": "never"})
-    assert not Freshness.objects.exists()
+    assert not Freshness.objects.filter(stream=None).exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("changed", "counts"),
+    [
+        ({}, True),
+        ({"inserted": 0, "quarantined": 2}, True),
+        ({"inserted": 0, "skipped": 2}, False),
+        ({"inserted": 0, "skipped": 2, "loads": [{"step": "out", "status": "already_done"}]}, True),
+        ({"state": "failed"}, False),
+        ({"stream": "others"}, False),
+    ],
+)
+def test_what_is_a_load_of_a_stream(furnished: Furnished, changed: dict[str, Any], counts: bool) -> None:
+    stream = Stream.objects.get(name="orders")
+    row = Ingestion.objects.get(source=stream.source_id, stream="orders", state="succeeded")
+    row.fetched, row.inserted, row.skipped, row.quarantined, row.loads = 2, 2, 0, 0, []
+    for name, value in changed.items():
+        setattr(row, name, value)
+    row.save()
+    shown = freshness.shown_of(stream, clock())
+    assert shown is not None and (shown["loaded_at"] is not None) == counts
+
+
+@pytest.mark.django_db
+def test_that_of_a_stream_is_set_and_cleared(furnished: Furnished, api: Api, client: Client) -> None:
+    admin = api(furnished.people["admin"])
+    made = admin.put(OF_STREAM, {"by": "09:00"}).json()
+    of = {"name": "drop/orders", "dataset": None, "source": "drop", "stream": "orders"}
+    assert {name: made[name] for name in of} == of
+    assert admin.get(OF_STREAM).json() == made
+    assert admin.delete(OF_STREAM).status_code == 204
+    missing = admin.get(OF_STREAM)
+    assert missing.status_code == 404
+    assert missing.json()["detail"] == "Nothing is expected of the stream `drop/orders`. Say what with PUT."
+    client.force_login(furnished.people["admin"])
+    page = f"/p/flights/sources/drop/streams/{Stream.objects.get(name='orders').pk}/"
+    assert "it is never late" in client.get(page + "freshness/", headers={"HX-Request": "true"}).content.decode()
+    saved = client.post(page + "freshness/", {"when": "age", "max_age": "2"})
+    assert saved.headers["Location"] == page
+    row = Freshness.objects.get(stream__name="orders")
+    assert (row.expected, row.project) == ({"max_age": 7200}, furnished.project)
+    assert Event.objects.filter(object_type="freshness", object_name="drop@orders").count() == 4
+
+
+@pytest.mark.django_db
+def test_it_is_of_a_dataset_or_of_a_stream_never_of_both(furnished: Furnished) -> None:
+    row = Freshness.objects.get(stream=None)
+    for wrong in ({"stream": Stream.objects.exclude(name="orders")[0]}, {"dataset": None}):
+        with pytest.raises(IntegrityError, match="freshness_of_one"), acting(ws.ACTOR):
+            Freshness.objects.filter(pk=row.pk).update(**wrong)
 
 
 SAID = """

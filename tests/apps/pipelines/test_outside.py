@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from apps.accounts.models import Project
-from apps.pipelines import failpoints, queries, services
+from apps.audit.models import Event
+from apps.pipelines import failpoints, freshness, queries, services
+from apps.pipelines.models import Ingestion
 from apps.pipelines.problems import DocumentError
 from apps.sources import services as sources
-from apps.sources.models import Source
+from apps.sources.models import Source, Stream
 from dataplane.connectors.databases import ledger
 from tests.apps.pipelines import workshop as ws
 from tests.mortal import Mortals, mortals
@@ -72,11 +76,29 @@ def test_it_works(project: Project, orders: str, text: str):
     assert ws.rows(project, "out.out.rejected", "raw").total() == 1, "what was set aside is kept"
 
 
-def test_nothing_new_is_not_loaded_again(project: Project, orders: str):
-    pipeline = ws.published(project, APPEND)
+def test_nothing_new_is_not_loaded_again_and_does_not_keep_a_stream_fresh(project: Project, orders: str):
+    stream = Stream.objects.get(name="public.orders")
+    freshness.expect(stream, {"max_age": 3600, "grace": 60}, actor=ws.ACTOR)
+    pipeline, begun = ws.published(project, APPEND), timezone.now() - timedelta(days=1)
     ws.run(pipeline)
+    Ingestion.objects.update(at=begun)
+
+    def raised(after: int) -> list[str]:
+        for _ in range(2):
+            freshness.watch_at(begun + timedelta(seconds=after))
+        found = Event.objects.filter(verb__regex="^stream (fresh|late|stale)$", object_id=stream.pk)
+        return list(found.order_by("id").values_list("verb", flat=True))
+
+    assert raised(3599) == []
     assert ws.run(pipeline).state == "skipped"
     assert table(orders).total() == 2
+    assert raised(3600) == ["stream late"]
+    assert raised(3660) == ["stream late", "stream stale"]
+    event = Event.objects.get(verb="stream stale")
+    assert (event.object_name, event.project, event.data["before"]) == ("db/public.orders", project.pk, "late")
+    ws.insert(orders, "orders", [(3, 30)])
+    ws.run(pipeline)
+    assert raised(3700) == ["stream late", "stream stale", "stream fresh"]
 
 
 def test_a_seed_takes_the_place_of_what_was_appended(project: Project, orders: str):
