@@ -105,10 +105,12 @@ def _fire(pipeline_id: uuid.UUID, now: datetime) -> None:
 
 
 def start(
-    row: Schedule, pipeline: Pipeline, definition: Definition, moment: datetime, *, left_out: int = 0
+    row: Schedule, pipeline: Pipeline, definition: Definition, moment: datetime, *, left_out: int = 0, saw: str = ""
 ) -> Fire | None:
     """Start the run of one moment, once for ever; None where that was done before. The pipeline is locked."""
-    fire, fresh = Fire.objects.get_or_create(schedule=row, scheduled_for=moment, defaults={"left_out": left_out})
+    fire, fresh = Fire.objects.get_or_create(
+        schedule=row, scheduled_for=moment, defaults={"left_out": left_out, "saw": saw}
+    )
     if not fresh:
         return None
     within = definition.start_within

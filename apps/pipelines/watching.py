@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from apps.audit.ticks import one_by_one, tick
 from apps.pipelines import arrival, planning, schedules, scheduling, starting, timing
 from apps.pipelines import document as documents
 from apps.pipelines import windows as w
+from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Pipeline, Run, Schedule
 from apps.pipelines.plans import Survey
 from apps.pipelines.states import RUN_TERMINAL
@@ -47,7 +49,7 @@ def _look(pipeline_id: uuid.UUID, now: datetime) -> None:
     """Ask without a lock, then decide with it; a run that has not ended reads what is new itself."""
     pipeline = Pipeline.objects.select_related("published").get(pk=pipeline_id)
     busy = Run.objects.filter(pipeline=pipeline, backfill=None).exclude(state__in=RUN_TERMINAL)
-    found = not busy.exists() and _anything_new(pipeline)
+    saw = "" if busy.exists() else _anything_new(pipeline)
     with acting(scheduling.actor_of(pipeline_id)):
         pipeline = starting.lock_pipeline(pipeline_id)
         row = Schedule.objects.filter(pipeline=pipeline, enabled=True, next_at__lte=now).first()
@@ -55,13 +57,26 @@ def _look(pipeline_id: uuid.UUID, now: datetime) -> None:
         if row is None or definition is None or pipeline.paused_at is not None:
             return
         moments = timing.due(definition, row.decided_until or now, now).start
-        if found and moments and not busy.exists():
-            scheduling.start(row, pipeline, definition, moments[-1])
+        if saw and moments and not busy.exists() and not _failed_at_once(row, saw):
+            scheduling.start(row, pipeline, definition, moments[-1], saw=saw)
         schedules.go_on(row, definition, now)
 
 
-def _anything_new(pipeline: Pipeline) -> bool:
+def _failed_at_once(row: Schedule, saw: str) -> bool:
+    """Whether the plan of the run that the newest look has started has failed, of the same document and files.
+
+    It has written no window, so these files stay new; what is wrong is mended by a person, who retries the run.
+    """
+    newest = row.fires.exclude(saw="").order_by("-scheduled_for").first()
+    if newest is None or newest.run is None or newest.saw != saw:
+        return False
+    return newest.run.steps.filter(key=PLAN, state="failed").exists()
+
+
+def _anything_new(pipeline: Pipeline) -> str:
     """Whether an incremental extract of files has some that no window holds, or others than an open window, settled.
+
+    If so, what tells the document and all files that are there from any others; else nothing.
 
     A source that does not answer has nothing new: the next look asks it again. One that the run would pass over keeps
     nobody else from what is new.
@@ -80,16 +95,18 @@ def _anything_new(pipeline: Pipeline) -> bool:
         answers = within(SECONDS, lambda: {key: answer(each) for key, each in looks.items()}, name=places)
     except ManifoldError as error:
         log.warning("look_failed", pipeline=pipeline.slug, code=error.code, error=str(error))
-        return False
+        return ""
     planned = {key: each.planned for key, each in answers.items() if each.planned is not None}
     for key, each in planned.items():
         sources.record_touched(survey.streams[key], each.touched)
     held = _held(survey)
-    return any(
+    new = any(
         _mended(survey, key, each)
         or (each.window is not None and not (key in held and _tried(pipeline, survey.streams[key], each.window.files)))
         for key, each in planned.items()
     )
+    there = sorted((key, file.path, *file.state) for key, each in planned.items() for file in each.listed)
+    return hashlib.sha256(repr((pipeline.published.pk, there)).encode()).hexdigest() if new else ""
 
 
 def _held(survey: Survey) -> set[str]:

@@ -36,7 +36,10 @@ class Schedule(ProjectRow):
 
 
 class Fire(ProjectRow):
-    """A moment of a schedule at which a run was started, once for ever; `left_out` moments before it were missed."""
+    """A moment of a schedule at which a run was started, once for ever; `left_out` moments before it were missed.
+
+    saw: what tells the files that a look for new ones has found from any others; empty where nobody looked.
+    """
 
     project_path = "schedule__pipeline__project_id"
 
@@ -46,6 +49,7 @@ class Fire(ProjectRow):
     fired_at = models.DateTimeField(auto_now_add=True)
     left_out = models.PositiveIntegerField(default=0)
     run = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, blank=True, related_name="fires")
+    saw = models.CharField(max_length=64, blank=True, db_default="")
 
     class Meta:
         ordering = ["-scheduled_for"]

@@ -10,6 +10,7 @@ import pytest
 from apps.accounts.models import Project
 from apps.pipelines import schedules, scheduling, watching
 from apps.pipelines.models import Fire, Run, Schedule
+from apps.sources.models import Source
 from apps.sources.services import update_stream
 from tests.apps.pipelines import workshop as w
 
@@ -84,6 +85,27 @@ def test_a_run_that_failed_is_not_started_again_before_its_file_is_another(
     w.write(workshop, "orders-1.csv", ["id,amount", "1,1"])
     look(row, minutes=10)
     assert (Run.objects.count(), w.rows(project, "orders", "amount")) == (3, {(1,): 1})
+
+
+def test_a_run_whose_plan_failed_is_not_started_again_before_a_file_is_another(
+    tmp_path: Path, project: Project, workshop: Path, row: Schedule
+) -> None:
+    w.files_source(project, workshop, "other")
+    prices = (
+        "  prices: {extract: {source: other, stream: orders}}\n  priced: {load: {input: prices, dataset: prices}}\n"
+    )
+    w.published(project, TEXT.replace("schedule:", prices + "schedule:"))
+    Source.objects.filter(slug="other").update(params={"path": str(tmp_path / "gone")})
+    for minutes in (2, 4):
+        look(row, minutes=minutes)
+        assert [each.state for each in Run.objects.all()] == ["failed"]
+    w.write(workshop, "orders-2.csv", ["id,amount", "2,3"])
+    for minutes in (6, 8):
+        look(row, minutes=minutes)
+        assert [each.state for each in Run.objects.all()] == ["failed", "failed"]
+    w.published(project, TEXT)
+    look(row, minutes=10)
+    assert (Run.objects.count(), w.rows(project, "orders", "id")) == (3, {(1,): 1, (2,): 1})
 
 
 def test_a_source_that_does_not_answer_is_asked_again(workshop: Path, row: Schedule) -> None:
