@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from django.db import transaction
 from django.http import HttpRequest
 
 from apps.accounts.actors import actor_of
 from apps.accounts.page_base import require
+from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict
 from apps.pipelines import services
 from apps.pipelines.models import Pipeline
@@ -40,12 +42,18 @@ def publishes(request: HttpRequest) -> bool:
 def save(
     request: HttpRequest, pipeline: Pipeline, write: Callable[[str | None], Pipeline], *, publish: bool
 ) -> tuple[Pipeline, Told | None]:
-    """Write the draft, then publish it: the pipeline as it is then, and what to tell where one of them is refused.
+    """Write the draft and publish it, as one: nobody's other draft comes between. What is wrong with the whole of the
+    draft keeps it from being published, and not from being written.
 
-    write: given the mark of the text that the page was made of.
+    Returns the pipeline as it is then, and what to tell where one of them is refused. write: given the mark of the text
+    that the page was made of.
     """
+    unpublished, actor = "", actor_of(request.user)
     try:
-        pipeline = write(request.POST.get("begun_from"))
+        with acting(actor):
+            pipeline = write(request.POST.get("begun_from"))
+            if publish and pipeline.draft:
+                unpublished = _publish(pipeline, actor)
     except DocumentError as error:
         return pipeline, Told(refused=str(error))
     except Conflict as error:
@@ -53,9 +61,14 @@ def save(
             raise
         pipeline.refresh_from_db()
         return pipeline, Told(overtaken=str(error))
-    if publish and pipeline.draft:
-        try:
-            services.publish_draft(pipeline, actor=actor_of(request.user))
-        except DocumentError as error:
-            return pipeline, Told(unpublished=str(error))
-    return pipeline, None
+    return pipeline, Told(unpublished=unpublished) if unpublished else None
+
+
+def _publish(pipeline: Pipeline, actor: Actor) -> str:
+    """What keeps the draft from being published; nothing where it is published."""
+    try:
+        with transaction.atomic():
+            services.publish_draft(pipeline, actor=actor)
+    except DocumentError as error:
+        return str(error)
+    return ""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from apps.accounts.models import Project, User
 from apps.audit.context import SYSTEM
@@ -291,7 +293,12 @@ def test_the_preview_says_what_the_form_means(viewer: User, pipeline: Pipeline) 
 @pytest.mark.django_db
 def test_publishing_takes_an_administrator(operator: User, admin: User, pipeline: Pipeline) -> None:
     assert client(operator).post(PAGE, FORM | {"do": "publish"}).status_code == 403
-    client(admin).post(PAGE, FORM | {"do": "publish"})
+    with CaptureQueriesContext(connection) as done:
+        client(admin).post(PAGE, FORM | {"do": "publish"})
+    said = [each["sql"] for each in done.captured_queries]
+    written = next(number for number, sql in enumerate(said) if '"draft" = ' in sql)
+    published = next(number for number, sql in enumerate(said) if 'INTO "pipelines_pipelineversion"' in sql)
+    assert not any(sql.startswith("RELEASE") for sql in said[written:published]), "a draft of others could come between"
     assert "Tried again after 1 min, 5 min" in client(admin).get("/p/flights/pipelines/orders/").content.decode()
 
 
