@@ -26,7 +26,7 @@ from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.reading import Files
 from dataplane.connectors.files.settings import FileSettings, Format, format_of, settings_of
 from dataplane.connectors.files.shape import Shape, chosen, values_of
-from dataplane.connectors.files.sniff import DIALECT, Sniffed, sniff
+from dataplane.connectors.files.sniff import DIALECT, VALUES, Sniffed, sniff
 from dataplane.connectors.files.suggest import Suggestion, named_with, suggestions
 from dataplane.connectors.files.workbooks import workbook_of
 from dataplane.connectors.files.zipped import Unzipped
@@ -182,7 +182,7 @@ class FileConnector(Connector):
 
         Raises ManifoldError.
         """
-        anew = DIALECT if info.settings.get("format") in ("csv", "tsv") else frozenset()
+        anew = VALUES | DIALECT if info.settings.get("format") in ("csv", "tsv") else VALUES
         kept = {name: each for name, each in info.settings.items() if name not in anew}
         settings = settings_of(StreamConfig(info.name, settings={**kept, **given}))
         with self._opened(sample=True) as place, connector_instance(memory=_PREVIEW_MEMORY) as connection:

@@ -7,7 +7,7 @@ stays text and says so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import duckdb
 
@@ -41,13 +41,17 @@ class Inferred:
     warnings: list[str] = field(default_factory=list)
 
 
-def infer(connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str], *, comma: bool) -> Inferred:
-    """The types of a table of texts. comma: a decimal comma is possible (the comma is not the delimiter)."""
+def infer(connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str], *, marks: str) -> Inferred:
+    """The types of a table of texts. marks: those that may stand before decimal places."""
     columns, nothing, formats, separators = [], set[str](), set[str](), set[str]()
-    warnings = []
+    warnings, unsure, sure = [], dict[str, str](), False
     for name in names:
         values = _Values(connection, table, name)
-        type_, date_format, separator, warning = _type(values, comma=comma)
+        type_, date_format, separator, warning = _type(values, marks)
+        if separator == "," and "." in marks and values.all(_full(_grouped(",", "."))):
+            unsure[name] = values.least("contains(v, ',')")
+        else:
+            sure = sure or separator == ","
         if date_format:
             formats.add(date_format)
         if separator:
@@ -60,6 +64,10 @@ def infer(connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str
     date_format = formats.pop() if len(formats) == 1 else None
     separator = "," if separators == {","} else "."
     columns = [_settled(each, date_format, formats, separators) for each in columns]
+    if separators == {","} and not sure:
+        columns = [
+            replace(each, warning=_either(unsure[each.name])) if each.name in unsure else each for each in columns
+        ]
     if not nothing:
         columns = [
             Column(each.name, each.type, native="text") if "no value" in each.warning else each for each in columns
@@ -90,6 +98,12 @@ class _Values:
         """Whether the condition is true of each value."""
         return not self.any(f"NOT ({condition})")
 
+    def least(self, condition: str) -> str:
+        """The least value of which the condition is true; there is one."""
+        row = self._connection.execute(f"SELECT min(v) FROM __values WHERE {condition}").fetchone()
+        assert row is not None
+        return str(row[0])
+
     def extent(self, measure: str) -> tuple[int, int]:
         """The least and the greatest of a measure of whole numbers."""
         row = self._connection.execute(f"SELECT min({measure}), max({measure}) FROM __values").fetchone()
@@ -116,7 +130,7 @@ _SIMPLE = {
 }
 
 
-def _type(values: _Values, *, comma: bool) -> tuple[str, str | None, str | None, str]:
+def _type(values: _Values, marks: str) -> tuple[str, str | None, str | None, str]:
     """Type, date format, decimal separator, warning."""
     if not values.filled:
         return "VARCHAR", None, None, ""
@@ -126,9 +140,9 @@ def _type(values: _Values, *, comma: bool) -> tuple[str, str | None, str | None,
     if values.all(_full(_WHOLE)):
         _, digits = values.extent("strlen(ltrim(v, '+-'))")
         return ("BIGINT" if digits <= 18 else "DECIMAL(38,0)" if digits <= 38 else "VARCHAR"), None, None, ""
-    if comma and values.all(_full(_written(","))):
+    if "," in marks and values.all(_full(_written(","))):
         return _number(values, ","), None, ",", ""
-    if values.all(_full(_FLOAT)):
+    if "." in marks and values.all(_full(_FLOAT)):
         return _number(values, "."), None, ".", ""
     fitting = [each for each in _FORMATS if values.all(_dated(each))]
     if len(fitting) == 1:
@@ -156,6 +170,14 @@ def _dated(format_: str) -> str:
 def _grouped(between: str, mark: str) -> str:
     """A number that may have this mark between its thousands, and decimal places after the other."""
     return f"[+-]?(0|[1-9][0-9]{{0,2}}([{between}][0-9]{{3}})*)([{mark}][0-9]+)?"
+
+
+def _either(value: str) -> str:
+    """Of a number with a comma before three digits, like all of its column: what it may mean."""
+    return (
+        f"{value} may be {value.replace(',', '.')} or {value.replace(',', '')}, and is read as the first; if the comma "
+        "stands between thousands, set `decimal_separator` to a point: it is text then, until a sql step casts it"
+    )
 
 
 def _number(values: _Values, mark: str) -> str:

@@ -47,7 +47,7 @@ def seen(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], settings
         _collect(connection, each, there, query, kinds)
     joined = " UNION ALL BY NAME ".join(samples)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE {_SAMPLE} AS {joined}")
-    found = infer(connection, _SAMPLE, list(kinds), comma=False)
+    found = infer(connection, _SAMPLE, list(kinds), marks=".")
     columns = [_settled(each, kinds[each.name]) for each in found.columns]
     warnings = [f"{each.name}: {each.warning}" for each in columns if each.warning]
     dated = found.date_format if any(each.type == "DATE" for each in columns) else None

@@ -179,7 +179,7 @@ def _delimited(
     for each in files:
         rows += _sample(each, settings, names)
     _as_table(connection, names, rows)
-    found = infer(connection, "__sample", names, comma=settings.separator != ",")
+    found = infer(connection, "__sample", names, marks=_marks(declared, comma=settings.separator != ","))
     values = {
         **settings.model_dump(include=set(DIALECT)),
         "null_values": list(found.null_values),
@@ -193,6 +193,13 @@ def _said_of_header(header: Sequence[str], *, doubtful: bool) -> list[str]:
     """What has to be known of a header whose names are not all there, or not all different."""
     if doubtful:
         return [
+def _marks(declared: FileSettings | None, *, comma: bool = True) -> str:
+    """What may stand before decimal places: what is declared, else a point, or a comma where it may."""
+    if declared is not None and "decimal_separator" in declared.model_fields_set:
+        return declared.decimal_separator
+    return ".," if comma else "."
+
+
             "The first line is read as a row: some of its cells are empty or alike, so that they do not name columns. "
             "If it is a header, give each column there a name of its own."
         ]
@@ -215,7 +222,7 @@ def _fixed(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], declar
     names = [each.name for each in settings.spans]
     rows = [row for each in files for row in beginning(each, settings)[:_SAMPLE_ROWS]]
     _as_table(connection, names, rows)
-    found = infer(connection, "__sample", names, comma=True)
+    found = infer(connection, "__sample", names, marks=_marks(declared))
     values = {
         "encoding": settings.encoding,
         "header": settings.header,
@@ -233,7 +240,7 @@ def _xml(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], declared
     names = list(columns)
     bounded_width(files[0].path, len(names))
     _as_table(connection, names, list(zip(*columns.values(), strict=True)))
-    found = infer(connection, "__sample", names, comma=True)
+    found = infer(connection, "__sample", names, marks=_marks(declared))
     values = {
         "records": settings.records,
         "repeated": list(settings.repeated),
