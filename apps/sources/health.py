@@ -21,6 +21,7 @@ _TIMES = 3.0
 _NOTICED = 1.0
 _TOO_LONG = 10.0
 _AHEAD = timedelta(days=14)
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,11 @@ def _grant(source: Source) -> Grant | None:
 
 def _reshaped(source: Source) -> str:
     """Whether the columns of a stream have changed and nobody has seen it yet."""
-    news = Drift.objects.filter(stream__source=source, seen_at__isnull=True).select_related("stream").first()
-    if news is None:
+    news = Drift.objects.filter(stream__source=source, seen_at__isnull=True).order_by("stream__name")
+    names = list(news.values_list("stream__name", flat=True).distinct())
+    if not names:
         return ""
-    return f"The columns of {news.stream.name} have changed. Look at the change on the stream's page."
+    if len(names) == 1:
+        return f"The columns of {names[0]} have changed. Look at the change on the stream's page."
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"The columns of {', '.join(names[:_NAMED])}{more} have changed. Look at the changes on the streams' pages."

@@ -52,6 +52,7 @@ def note_drift(stream: Stream, found: drifts.Drift, *, run: uuid.UUID | None, ac
             _record("schema drift found", stream, data)
         if state == "followed":
             _follow(stream, found.now, {}, run)
+            _close_older(last)
         judge_again(stream.source_id)
         return last
 
@@ -59,7 +60,8 @@ def note_drift(stream: Stream, found: drifts.Drift, *, run: uuid.UUID | None, ac
 def accept_drift(
     drift: Drift, *, renames: Mapping[str, str] | None = None, remember: bool = False, actor: Actor
 ) -> Stream:
-    """Read the stream as it was found from now on. Raises Conflict where that is done, or cannot be.
+    """Read the stream as it was found from now on. Raises Conflict where that is done, or cannot be, or where another
+    change was found since.
 
     renames: what columns that have gone are called now; they go on arriving under their old names. Raises Invalid for
     one that is not there. remember: runs follow changes of these kinds from now on and ask nobody.
@@ -69,6 +71,11 @@ def accept_drift(
         drift = Drift.objects.select_for_update().get(pk=drift.pk)
         if drift.state == "followed":
             raise Conflict("This change has been taken over already.", code="followed")
+        if stream.drifts.filter(pk__gt=drift.pk).exists():
+            raise Conflict(
+                f"The columns of {stream.name} have changed again since. Take over the newest change of the stream.",
+                code="changed_again",
+            )
         now = tuple(Column(**each) for each in drift.now)
         chosen = _checked(stream, now, renames or {})
         _refuse_without_cursor(stream, now)
@@ -77,6 +84,7 @@ def accept_drift(
         if actor.kind in _PERSONS:
             _see(drift, actor)
         drift.save()
+        _close_older(drift)
         if remember:
             stream.drift_answered = sorted({*stream.drift_answered, *(each["kind"] for each in drift.changes)})
             stream.save(update_fields=["drift_answered", "changed_at"])
@@ -115,6 +123,7 @@ def note_look(stream: Stream, now: Iterable[Column], *, actor: Actor) -> None:
         if actor.kind in _PERSONS:
             _see(row, actor)
         row.save(force_insert=True)
+        _close_older(row)
 
 
 def _locked(stream: uuid.UUID) -> Stream:
@@ -155,6 +164,13 @@ def _refuse_without_cursor(stream: Stream, now: tuple[Column, ...]) -> None:
             f"The cursor {cursor} of {stream.name} has gone. Choose another cursor on the stream's page first.",
             code="cursor_lost",
         )
+
+
+def _close_older(followed: Drift) -> None:
+    """What was found before a change that is followed now is part of it: there is nothing left to decide."""
+    older = followed.stream.drifts.filter(pk__lt=followed.pk).exclude(state="followed")
+    older.filter(seen_at=None).update(seen_at=followed.seen_at, seen_by=followed.seen_by)
+    older.update(state="followed", settled_by=followed.settled_by)
 
 
 def _see(drift: Drift, actor: Actor) -> None:

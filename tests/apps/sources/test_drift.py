@@ -66,6 +66,24 @@ def test_it_works(project: Project, stream: Stream, api: Api) -> None:
     assert (shown["state"], shown["settled_by"], shown["seen_by"]) == ("followed", "olga", "olga")
 
 
+def test_a_change_that_another_one_has_overtaken_is_settled_with_it(project: Project, stream: Stream, api: Api) -> None:
+    first = stopped(stream)
+    now = (*NOW, Column("tax", "INTEGER", native="integer"))
+    seen = tuple(Column(**each) for each in stream.seen)
+    found = drifts.Drift(now, drifts.compared(seen, now), asks=True)
+    second = services.note_drift(stream, found, run=None, actor=SYSTEM)
+    assert second is not None
+    client = api(member("olga", project, Role.OPERATOR))
+    refused = client.post(f"{STREAM}drift/{first.pk}/accept/")
+    assert refused.status_code == 409 and "have changed again since" in refused.content.decode()
+    assert client.post(f"{STREAM}drift/{second.pk}/accept/").status_code == 200
+    assert {(each["state"], each["seen_by"]) for each in client.get(f"{STREAM}drift/").json()["results"]} == {
+        ("followed", "olga")
+    }
+    stream.refresh_from_db()
+    assert {each["name"] for each in stream.config["columns"]} == {"id", "price", "at", "tax"}
+
+
 def test_of_a_nested_column_the_parts_are_told(project: Project, stream: Stream, api: Api, client: Client) -> None:
     types = ("STRUCT(zip VARCHAR, n INTEGER)", "STRUCT(zip BIGINT, n INTEGER)")
     was, now = (Column("address", type_, native=type_) for type_ in types)

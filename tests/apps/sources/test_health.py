@@ -88,7 +88,14 @@ def test_a_source_whose_columns_have_changed_is_warned_of_until_somebody_has_see
         "warning",
         "The columns of public.flights have changed. Look at the change on the stream's page.",
     )
-    services.mark_seen(stream, actor=SYSTEM)
+    for name in ("a", "b", "c"):
+        other = Stream.objects.create(source=unreachable, name=name)
+        Drift.objects.create(stream=other, now=[], changes=[], state="stopped")
+        Drift.objects.create(stream=other, now=[], changes=[], state="followed")
+    reason = judged(unreachable, history(unreachable, "+"), NOW).reason
+    assert reason == "The columns of a, b, c and 1 more have changed. Look at the changes on the streams' pages."
+    for each in unreachable.streams.all():
+        services.mark_seen(each, actor=SYSTEM)
     assert judged(unreachable, history(unreachable, "+"), NOW).health == "healthy"
 
 
