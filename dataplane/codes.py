@@ -34,7 +34,7 @@ source_changed sql sql_error sql_refused sql_syntax statement_refused statement_
 stopped_by_decision storage_path storage_url storage_write stream_changed stream_missing stream_restarted
 stream_settings table_locked table_missing table_name template_asks template_unknown timeout tls
 too_many_columns too_many_connections too_many_files too_many_pages too_many_redirects type_mismatch
-type_unknown unfinished_batch unique_violation unknown_kind unreachable url value workbook_unreadable
+type_unknown unfinished_batch unique_violation unknown_kind unreachable url value web_page workbook_unreadable
 worker_lost would_double xml_ambiguous xml_doctype xml_malformed xml_names xml_nested xml_too_large zip_method
 """
 CODES = frozenset(_CODES.split())

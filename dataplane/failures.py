@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import duckdb
 
@@ -15,8 +17,10 @@ from dataplane.errors import (
     DataError,
     InfrastructureError,
     ManifoldError,
+    Suggestion,
 )
 
+_NO_JSON = re.compile(r'Malformed JSON in file "(.*?)", at byte \d+ in (line|record/value) (\d+): ([^.]*)')
 _FULL = ("no space left on device", "disk quota exceeded", "max_temp_directory_size")
 
 
@@ -64,9 +68,22 @@ def translated(error: duckdb.Error) -> ManifoldError | CancelledError:
         return DataError(f"The workbook is damaged. {first}", code="invalid_input", evidence=evidence)
     if isinstance(error, duckdb.IOException):
         return InfrastructureError(f"A file could not be read or written. {first}", code="io", evidence=evidence)
+    if malformed := _NO_JSON.search(first):
+        return _no_json(*malformed.groups())
     if isinstance(error, duckdb.InvalidInputException | duckdb.DataError):
         return DataError(f"The rows could not be read. {first}", code="invalid_input", evidence=evidence)
     return BugError(f"DuckDB failed unexpectedly. {first}", code="duckdb", evidence=evidence)
+
+
+def _no_json(file: str, unit: str, number: str, reason: str) -> DataError:
+    # DuckDB counts the line or object behind the one that it could not take.
+    place = f"{'line' if unit == 'line' else 'object'} {int(number) - 1}"
+    return DataError(
+        f"{file} is no JSON in {place}: {reason}. Have it mended and delivered again, or set the file aside.",
+        code="json_malformed",
+        evidence={"file": file, "place": place},
+        suggestions=[Suggestion("ignore_file", f"Set {file} aside", "The run goes on without it.", applicable=True)],
+    )
 
 
 def with_names(error: DataError, names: Mapping[str, str]) -> DataError:
@@ -81,7 +98,8 @@ def with_names(error: DataError, names: Mapping[str, str]) -> DataError:
         return value
 
     evidence = {key: shown(value) for key, value in error.evidence.items()}
-    return DataError(str(shown(error.message)), code=error.code, evidence=evidence, suggestions=error.suggestions)
+    suggestions = [replace(each, title=str(shown(each.title))) for each in error.suggestions]
+    return DataError(str(shown(error.message)), code=error.code, evidence=evidence, suggestions=suggestions)
 
 
 def disk_full() -> InfrastructureError:

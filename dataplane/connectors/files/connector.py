@@ -41,6 +41,7 @@ from dataplane.sampling import first_rows
 _SNIFFED_FILES = 5
 _PREVIEW_MEMORY = 512 << 20
 _LISTED = 20
+_WARNED = 3
 NOT_LOOKED_AT = (
     "Its columns were not looked at: the source holds too many streams to look at in one go. They are found when it is "
     "chosen by name, else when it is read."
@@ -94,10 +95,10 @@ class FileConnector(Connector):
         chosen: list[Found] = []
 
         def list_() -> str:
-            found, _ = place.files()
+            found, warnings = place.files()
             known = [each for each in found if format_of(each.path) and each.size]
             chosen.extend(known[:1])
-            return f"{len(found)} files, {len(known)} of a known format and not empty."
+            return " ".join([f"{len(found)} files, {len(known)} of a known format and not empty.", *warnings[:_WARNED]])
 
         def read() -> str:
             if not chosen:

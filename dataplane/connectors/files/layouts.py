@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 
 import duckdb
@@ -15,7 +16,7 @@ from dataplane.connectors.files.nests import DEEPEST, too_deep
 from dataplane.connectors.files.settings import FileSettings
 from dataplane.connectors.schema import Column
 from dataplane.errors import DataError, Suggestion
-from dataplane.failures import duckdb_errors
+from dataplane.failures import duckdb_errors, with_names
 from dataplane.relations import identifier, literal
 
 _HEADER_BYTES = 1 << 18
@@ -31,6 +32,8 @@ _ASKED = {
     "TIMESTAMP": (":[0-9.]+ ?[+-][0-9:]+$", "", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP WITH TIME ZONE"),
 }
 
+_WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)[\s>]", re.IGNORECASE)
+
 # Names and types as they stand in a file; the type is empty where a file of this format does not say it.
 Layout = tuple[tuple[str, str], ...]
 
@@ -43,11 +46,26 @@ def delimited_layout(found: Found, settings: FileSettings, columns: Sequence[Col
     sample = head(found, _HEADER_BYTES)
     if not sample.strip():
         raise empty(found.path)
+    no_web_page(found.path, sample)
     if not settings.header:
         return tuple((each.name, "") for each in columns)
     names = header_of(text_of(sample, settings.encoding), settings)
     bounded_width(found.path, len(names))
     return tuple((name, "") for name in declared_names(found.path, names, columns))
+
+
+def no_web_page(path: str, first: bytes) -> None:
+    """Raises DataError for what a server shows to people where a file was wanted."""
+    if _WEB_PAGE.match(first):
+        raise DataError(
+            f"{path} holds a web page and no table, perhaps one on which people sign in. Open its address in a "
+            "browser; correct the address, or how the source signs in, or deliver the file again.",
+            code="web_page",
+            evidence={"file": path},
+            suggestions=[
+                Suggestion("ignore_file", f"Set {path} aside", "The run goes on without it.", applicable=True)
+            ],
+        )
 
 
 def declared_names(path: str, names: Sequence[str], columns: Sequence[Column]) -> list[str]:
@@ -140,17 +158,17 @@ def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: s
         f"format = {literal(shape)}, compression = '{READERS_NAMES[compression_of(absolute)]}', sample_size = {_SAMPLE}"
     )
     query = f"DESCRIBE SELECT * FROM read_json({literal(absolute)}, {options})"
-    with duckdb_errors():
-        try:
+    try:
+        with duckdb_errors():
             rows = connection.execute(query).fetchall()
-        except duckdb.InvalidInputException as error:
-            if "maximum_object_size" not in str(error):
-                raise
-            raise DataError(
-                f"{found.path} has an object of more than 16 MB. Deliver it in smaller objects, one for each row.",
-                code="json_object_too_large",
-                evidence={"file": found.path},
-            ) from error
+    except DataError as error:
+        if "maximum_object_size" not in error.message:
+            raise with_names(error, {absolute: found.path}) from error.__cause__
+        raise DataError(
+            f"{found.path} has an object of more than 16 MB. Deliver it in smaller objects, one for each row.",
+            code="json_object_too_large",
+            evidence={"file": found.path},
+        ) from error.__cause__
     if [name for name, *_ in rows] == ["json"]:
         raise DataError(
             f"{found.path} does not hold JSON objects, so it has no columns. Deliver one object for each row.",

@@ -25,6 +25,7 @@ from dataplane.connectors.files.layouts import (
     exact_types,
     header_of,
     json_layout,
+    no_web_page,
     parquet_layout,
     records,
     unique,
@@ -122,7 +123,9 @@ def wider(one: str, other: str) -> str:
 
 
 def _json(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_: Format) -> Sniffed:
-    encoding = encoding_of(head(files[0]))
+    first = head(files[0])
+    no_web_page(files[0].path, first)
+    encoding = encoding_of(first)
     with tempfile.TemporaryDirectory(prefix="manifold-sniff-") as folder:
         layouts = []
         for each in files:
@@ -150,6 +153,7 @@ def _delimited(
     connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_: Format, declared: FileSettings | None
 ) -> Sniffed:
     first = head(files[0])
+    no_web_page(files[0].path, first)
     given = declared.model_dump(include=set(DIALECT & declared.model_fields_set)) if declared is not None else {}
     encoding = given.get("encoding") or encoding_of(first)
     text = _decoded(files[0].path, first, encoding)
@@ -189,10 +193,6 @@ def _delimited(
     return Sniffed(tuple(found.columns), values, [*said, *found.warnings, *guessed])
 
 
-def _said_of_header(header: Sequence[str], *, doubtful: bool) -> list[str]:
-    """What has to be known of a header whose names are not all there, or not all different."""
-    if doubtful:
-        return [
 def _marks(declared: FileSettings | None, *, comma: bool = True) -> str:
     """What may stand before decimal places: what is declared, else a point, or a comma where it may."""
     if declared is not None and "decimal_separator" in declared.model_fields_set:
@@ -200,6 +200,10 @@ def _marks(declared: FileSettings | None, *, comma: bool = True) -> str:
     return ".," if comma else "."
 
 
+def _said_of_header(header: Sequence[str], *, doubtful: bool) -> list[str]:
+    """What has to be known of a header whose names are not all there, or not all different."""
+    if doubtful:
+        return [
             "The first line is read as a row: some of its cells are empty or alike, so that they do not name columns. "
             "If it is a header, give each column there a name of its own."
         ]

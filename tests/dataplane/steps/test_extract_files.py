@@ -217,7 +217,7 @@ def test_an_error_far_down_names_the_file_and_not_where_it_lies(drop, encoding):
     drop.write("a.ndjson", (good + '{"id": tru}\n').encode(encoding))
     with pytest.raises(DataError) as caught:
         drop.extract(stream)
-    assert 'in file "a.ndjson"' in caught.value.message and "line 30002" in caught.value.message
+    assert caught.value.message.startswith("a.ndjson is no JSON in line 30001: ")
     assert str(drop.root) not in f"{caught.value.message} {caught.value.evidence}"
     assert "/" not in str(caught.value.evidence)
 
@@ -390,8 +390,13 @@ def test_malformed_json_names_the_file_and_the_line(drop):
     drop.write("a.ndjson", '{"a": 1}\n')
     stream = drop.stream()
     drop.write("a.ndjson", '{"a": 1}\n{"a": \n{"a": 2}\n')
-    with pytest.raises(DataError, match=r"a\.ndjson"):
+    with pytest.raises(DataError, match=r"^a\.ndjson is no JSON in line 2: ") as caught:
         drop.extract(stream)
+    assert [each.title for each in caught.value.suggestions] == ["Set a.ndjson aside"]
+    assert drop.connector.discover()[0].warnings[0].startswith("a.ndjson is no JSON in line 2: ")
+    drop.write("b.json", '[{"a": 1}, {"a": 2}, oops]')
+    with pytest.raises(DataError, match=r"^b\.json is no JSON in object 3: "):
+        drop.extract(replace(stream, settings={"pattern": "b.json"}))
 
 
 def test_parquet_keeps_its_types_and_refuses_what_does_not_fit(drop):

@@ -17,7 +17,7 @@ from dataplane.connectors import http_files
 from dataplane.connectors.base import Connector
 from dataplane.connectors.files import remote
 from dataplane.connectors.registry import build
-from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.windows import Mark
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from tests.dataplane.connectors.remotes.web import Request, Web, serving
@@ -253,6 +253,18 @@ def test_a_missing_file_is_no_failure_of_the_others(web: Web) -> None:
     planned = connector.plan(StreamConfig("x", settings={"pattern": "*.csv"}), "incremental", Mark())
     assert [each.path for each in planned.listed] == ["orders.csv"]
     assert "gone.csv is not there" in planned.warnings[0]
+    (listed,) = [each.detail for each in connector.test() if each.name == "list"]
+    assert listed.startswith("1 files, 1 of a known format and not empty. gone.csv is not there: ")
+
+
+def test_a_page_to_sign_in_is_no_table(web: Web) -> None:
+    web.files["/orders.csv"] = b"\n<!DOCTYPE html>\n<html><body>Please sign in</body></html>"
+    connector = downloads(web, "/orders.csv")
+    (info,) = connector.discover()
+    assert info.columns == () and info.warnings[0].startswith("orders.csv holds a web page and no table")
+    with pytest.raises(DataError) as caught:
+        connector.preview(StreamConfig("orders", settings={"pattern": "*.csv"}, columns=(Column("id", "BIGINT"),)))
+    assert caught.value.code == "web_page"
 
 
 def dropping(body: bytes, after: int, *, resume: bool) -> Any:
