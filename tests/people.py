@@ -85,6 +85,13 @@ def quick(client: AnyClient) -> AnyClient:
     return client
 
 
+def signed_in(user: User) -> Client:
+    """A browser of somebody who is signed in to the console."""
+    client = quick(Client())
+    client.force_login(user)
+    return client
+
+
 @pytest.fixture
 def api() -> Api:
     """A client of the API for a user, or for nobody. Errors come back as answers."""

@@ -11,7 +11,7 @@ from django.test import Client
 from apps.accounts.models import Project, User
 from manifold.console.flower import may_see
 from manifold.embedded.ports import free_port
-from tests.people import quick
+from tests.people import quick, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -46,8 +46,7 @@ def test_the_navigation_leads_there_for_whoever_may_see_it(
     settings.FLOWER_OPERATORS = True
     shown = []
     for user in (superuser, operator, viewer):
-        client = quick(Client())
-        client.force_login(user)
+        client = signed_in(user)
         shown.append('href="/flower/"' in client.get("/tokens/").content.decode())
     assert shown == [True, True, False]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.test import Client
 
 from apps.accounts import services as accounts
 from apps.accounts.models import Project, Role, User
@@ -11,7 +10,7 @@ from apps.audit.context import SYSTEM
 from apps.pipelines.models import Run
 from apps.snapshots import saved
 from manifold.console.search import EACH, search
-from tests.people import quick
+from tests.people import signed_in
 from tests.scale import furnish_scale
 
 pytestmark = pytest.mark.django_db
@@ -28,8 +27,7 @@ def names(user: User, project: Project, text: str) -> list[tuple[str, str]]:
 
 
 def test_it_works(filled: Project, viewer: User) -> None:
-    client = quick(Client())
-    client.force_login(viewer)
+    client = signed_in(viewer)
     page = client.get("/p/flights/search/", {"q": "shop 12"})
     assert "<html" in page.content.decode()
     part = client.get("/p/flights/search/", {"q": "shop 12"}, headers={"HX-Request": "true"}).content.decode()
@@ -71,8 +69,7 @@ def test_other_projects_stay_out_of_it(filled: Project, viewer: User, stranger: 
 
 @pytest.mark.parametrize("text", ["%", "_", "'", "\\", "<script>", "é" * 200])
 def test_odd_characters_are_only_text(filled: Project, viewer: User, text: str) -> None:
-    client = quick(Client())
-    client.force_login(viewer)
+    client = signed_in(viewer)
     answer = client.get("/p/flights/search/", {"q": text}, headers={"HX-Request": "true"})
     assert answer.status_code == 200
     assert "pipeline-0" not in answer.content.decode()

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from apps.accounts.models import Project, User
@@ -16,7 +15,7 @@ from apps.pipelines import backfilling, services
 from apps.pipelines.backfilling import Range
 from apps.pipelines.models import Backfill, Pipeline
 from tests.apps.pipelines import workshop as ws
-from tests.people import Api, quick
+from tests.people import Api, signed_in
 
 pytestmark = pytest.mark.django_db
 BASE = "/api/v1/projects/flights/pipelines/dated/backfills/"
@@ -106,8 +105,7 @@ def test_a_list_costs_the_same_however_long_it_is(api: Api, viewer: User, pipeli
 
 
 def test_the_page_shows_what_it_would_read_and_starts_it(operator: User, viewer: User, pipeline: Pipeline) -> None:
-    client = quick(Client())
-    client.force_login(operator)
+    client = signed_in(operator)
     assert "No backfill yet" in client.get(PAGE).content.decode()
     form = RANGE | {"every": "day", "timezone": "UTC", "on_failure": "stop"}
     shown = client.post(PAGE, form | {"do": "preview"}).content.decode()
@@ -131,14 +129,12 @@ def test_the_page_shows_what_it_would_read_and_starts_it(operator: User, viewer:
     assert "<html" not in part
     assert "every 2s" not in part
     assert "<span>Not read</span><b>2</b>" in part
-    onlooker = quick(Client())
-    onlooker.force_login(viewer)
+    onlooker = signed_in(viewer)
     assert "New backfill" not in onlooker.get(PAGE).content.decode()
 
 
 def test_a_range_is_read_in_one_run_from_the_dialog(operator: User, pipeline: Pipeline) -> None:
-    client = quick(Client())
-    client.force_login(operator)
+    client = signed_in(operator)
     of = "/p/flights/pipelines/dated/"
     assert 'value="range"' in client.get(of).content.decode()
     form = RANGE | {"mode": "range"}

@@ -26,7 +26,7 @@ from apps.sources.services import inbox
 from dataplane.connectors.streams.inbox import Standing
 from tests.apps.pipelines import workshop as ws
 from tests.mortal import Mortals, mortals
-from tests.people import Api, quick
+from tests.people import Api, quick, signed_in
 
 TEXT = """
 manifold: 1
@@ -281,8 +281,7 @@ def test_the_api_tells_what_came_and_how_far_it_was_loaded(
 def test_the_page_shows_the_address_and_a_secret_once(project: Project, shop: tuple[Source, str], admin: User):
     send(*shop, {"n": 1}, named="first")
     published(project, shop[0])
-    client = quick(Client())
-    client.force_login(admin)
+    client = signed_in(admin)
     page = client.get("/p/flights/sources/shop/").content.decode()
     assert f"/in/{shop[0].pk}" in page and "first" in page and shop[1] not in page
     made = client.post("/p/flights/sources/shop/inbox/", {"do": "rotate"})

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from apps.accounts.models import Project, User
@@ -17,8 +16,8 @@ from apps.pipelines import text as texts
 from apps.pipelines.models import Pipeline
 from apps.pipelines.parts import Retry
 from dataplane.errors import ConfigurationError, TransientError
-from tests.apps.pipelines.shelf import TEXT, stock
-from tests.people import Api, quick
+from tests.apps.pipelines.shelf import TEXT
+from tests.people import Api, signed_in
 
 PAGE = "/p/flights/pipelines/orders/retries/"
 ADDRESS = "/api/v1/projects/flights/pipelines/orders/retries/"
@@ -142,18 +141,6 @@ def test_a_name_that_no_error_has_is_refused_and_what_is_stored_still_runs(name:
     assert document.load(stored).steps["kept"].settings.retry == Retry(on=(name,))
 
 
-@pytest.fixture
-def pipeline(project: Project) -> Pipeline:
-    stock(project)
-    return services.apply_document(project, f"# mine\n{TEXT}", actor=SYSTEM, publish=True)
-
-
-def client(user: User) -> Client:
-    made = quick(Client())
-    made.force_login(user)
-    return made
-
-
 def drafted(pipeline: Pipeline) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """What the draft says of the whole and of the step `kept`, right as a whole."""
     pipeline.refresh_from_db()
@@ -168,7 +155,7 @@ FORM = {"when": "own", "attempts": "3", "delays": "1 min, 300", "on": ["transien
 
 @pytest.mark.django_db
 def test_the_form_edits_the_document_and_shows_what_it_saved(operator: User, pipeline: Pipeline) -> None:
-    ask = client(operator)
+    ask = signed_in(operator)
     assert "10 s, 1 min, 5 min" in ask.get(PAGE).content.decode()
     answer = ask.post(PAGE, FORM)
     assert (answer.status_code, answer.headers["Location"]) == (302, PAGE)
@@ -199,21 +186,21 @@ def test_the_page_reads_a_document_once_for_all_its_steps(
         return read(text)
 
     monkeypatch.setattr(texts, "read", counted)
-    page = client(operator).get(PAGE)
+    page = signed_in(operator).get(PAGE)
     assert [key for key, _, _ in page.context["lines"]] == ["orders", "kept"]
     assert len(times) == 1
 
 
 @pytest.mark.django_db
 def test_what_is_said_already_stays_as_it_is_written(admin: User, pipeline: Pipeline) -> None:
-    client(admin).post(PAGE, FORM | {"delays": "10, 60, 300", "on": ["transient", "infrastructure"]})
+    signed_in(admin).post(PAGE, FORM | {"delays": "10, 60, 300", "on": ["transient", "infrastructure"]})
     pipeline.refresh_from_db()
     assert not pipeline.draft
 
 
 @pytest.mark.django_db
 def test_a_wrong_form_keeps_what_was_written_and_says_why(operator: User, pipeline: Pipeline) -> None:
-    ask = client(operator)
+    ask = signed_in(operator)
     for wrong, said in [
         ({"delays": "5 parsecs"}, "is no time"),
         ({"attempts": ""}, "is no number of attempts"),
@@ -230,7 +217,7 @@ def test_a_wrong_form_keeps_what_was_written_and_says_why(operator: User, pipeli
 
 @pytest.mark.django_db
 def test_never_keeps_what_was_written_for_when_it_is_switched_back(operator: User, pipeline: Pipeline) -> None:
-    ask = client(operator)
+    ask = signed_in(operator)
     ask.post(PAGE, FORM)
     ask.post(PAGE, FORM | {"when": "never", "attempts": ""})
     assert drafted(pipeline)[0] == FULL | {"attempts": 1}
@@ -240,7 +227,7 @@ def test_never_keeps_what_was_written_for_when_it_is_switched_back(operator: Use
 
 @pytest.mark.django_db
 def test_nobody_publishes_or_overwrites_what_came_after_the_page(admin: User, pipeline: Pipeline) -> None:
-    ask = client(admin)
+    ask = signed_in(admin)
     begun = ask.get(PAGE).context["begun_from"]
     other = services.text_of(pipeline) + "# other\n"
     services.save_draft(pipeline, other, actor=SYSTEM)
@@ -258,7 +245,7 @@ def test_nobody_publishes_or_overwrites_what_came_after_the_page(admin: User, pi
 @pytest.mark.django_db
 def test_a_draft_that_is_wrong_elsewhere_keeps_the_retries_and_says_so(admin: User, pipeline: Pipeline) -> None:
     services.save_draft(pipeline, services.text_of(pipeline) + "nothing: 1\n", actor=SYSTEM)
-    page = client(admin).post(PAGE, {"when": "never", "do": "publish"})
+    page = signed_in(admin).post(PAGE, {"when": "never", "do": "publish"})
     assert page.status_code == 422
     assert "It is in the draft, which cannot be published yet" in page.text
     pipeline.refresh_from_db()
@@ -272,7 +259,7 @@ def test_a_draft_that_cannot_be_read_is_not_shown_as_one_that_says_nothing(
     address: str, operator: User, pipeline: Pipeline
 ) -> None:
     services.save_draft(pipeline, services.text_of(pipeline) + "nothing: [", actor=SYSTEM)
-    page = client(operator).get(address)
+    page = signed_in(operator).get(address)
     assert page.status_code == 200
     assert "The draft cannot be read" in page.text
     assert "This is no YAML" in page.text
@@ -281,7 +268,7 @@ def test_a_draft_that_cannot_be_read_is_not_shown_as_one_that_says_nothing(
 
 @pytest.mark.django_db
 def test_the_preview_says_what_the_form_means(viewer: User, pipeline: Pipeline) -> None:
-    ask, place = client(viewer), "/p/flights/retry-preview/"
+    ask, place = signed_in(viewer), "/p/flights/retry-preview/"
     shown = ask.post(place, FORM | {"delays": "1 min, 5 min", "attempts": "4"}).content.decode()
     assert "11 min of waiting in all" in shown
     assert "Tried again after 1 min, 5 min (2 times)" in shown
@@ -292,14 +279,14 @@ def test_the_preview_says_what_the_form_means(viewer: User, pipeline: Pipeline) 
 
 @pytest.mark.django_db
 def test_publishing_takes_an_administrator(operator: User, admin: User, pipeline: Pipeline) -> None:
-    assert client(operator).post(PAGE, FORM | {"do": "publish"}).status_code == 403
+    assert signed_in(operator).post(PAGE, FORM | {"do": "publish"}).status_code == 403
     with CaptureQueriesContext(connection) as done:
-        client(admin).post(PAGE, FORM | {"do": "publish"})
+        signed_in(admin).post(PAGE, FORM | {"do": "publish"})
     said = [each["sql"] for each in done.captured_queries]
     written = next(number for number, sql in enumerate(said) if '"draft" = ' in sql)
     published = next(number for number, sql in enumerate(said) if 'INTO "pipelines_pipelineversion"' in sql)
     assert not any(sql.startswith("RELEASE") for sql in said[written:published]), "a draft of others could come between"
-    assert "Tried again after 1 min, 5 min" in client(admin).get("/p/flights/pipelines/orders/").content.decode()
+    assert "Tried again after 1 min, 5 min" in signed_in(admin).get("/p/flights/pipelines/orders/").content.decode()
 
 
 @pytest.mark.django_db

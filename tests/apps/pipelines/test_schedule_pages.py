@@ -5,29 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.test import Client
 
-from apps.accounts.models import Project, User
+from apps.accounts.models import User
 from apps.audit.context import SYSTEM
 from apps.pipelines import document, services
 from apps.pipelines.models import Pipeline, Schedule
-from tests.apps.pipelines.shelf import TEXT, stock
-from tests.people import quick
+from tests.apps.pipelines.shelf import TEXT
+from tests.people import signed_in
 
 pytestmark = pytest.mark.django_db
 PAGE = "/p/flights/pipelines/orders/"
-
-
-@pytest.fixture
-def pipeline(project: Project) -> Pipeline:
-    stock(project)
-    return services.apply_document(project, f"# mine\n{TEXT}", actor=SYSTEM, publish=True)
-
-
-def client(user: User) -> Client:
-    made = quick(Client())
-    made.force_login(user)
-    return made
 
 
 def drafted(pipeline: Pipeline) -> dict[str, Any]:
@@ -71,26 +58,26 @@ FORMS = [
 def test_the_form_edits_the_document(
     operator: User, pipeline: Pipeline, form: dict[str, str], says: dict[str, Any]
 ) -> None:
-    answer = client(operator).post(f"{PAGE}schedule/", form)
+    answer = signed_in(operator).post(f"{PAGE}schedule/", form)
     assert (answer.status_code, answer.headers["Location"]) == (302, PAGE)
     assert drafted(pipeline) == says
     assert (pipeline.draft or TEXT).startswith(("# mine\n", "manifold"))
-    shown = client(operator).get(f"{PAGE}schedule/").content.decode()
+    shown = signed_in(operator).get(f"{PAGE}schedule/").content.decode()
     assert f'<option value="{form["when"]}" selected>' in shown
 
 
 def test_what_the_form_shows_is_what_it_saves(operator: User, pipeline: Pipeline) -> None:
     for _, says in FORMS[:-1]:
         services.save_draft(pipeline, f"{TEXT}schedule: {says!r}\n".replace("True", "true"), actor=SYSTEM)
-        page = client(operator).get(f"{PAGE}schedule/")
+        page = signed_in(operator).get(f"{PAGE}schedule/")
         fields = {name: str(value) for name, value in page.context["fields"].items() if value not in (None, False, "")}
         fields["minutes"] = str(page.context["fields"]["minutes"])
-        assert client(operator).post(f"{PAGE}schedule/", fields).status_code == 302
+        assert signed_in(operator).post(f"{PAGE}schedule/", fields).status_code == 302
         assert drafted(pipeline) == says
 
 
 def test_a_wrong_form_keeps_what_was_written_and_says_why(operator: User, pipeline: Pipeline) -> None:
-    answer = client(operator).post(f"{PAGE}schedule/", {"when": "cron", "cron": "61 * * * *"})
+    answer = signed_in(operator).post(f"{PAGE}schedule/", {"when": "cron", "cron": "61 * * * *"})
     assert answer.status_code == 422
     text = answer.content.decode()
     assert "no cron expression" in text
@@ -100,7 +87,7 @@ def test_a_wrong_form_keeps_what_was_written_and_says_why(operator: User, pipeli
 
 
 def test_who_saves_second_is_told(operator: User, pipeline: Pipeline) -> None:
-    ask, place = client(operator), f"{PAGE}schedule/"
+    ask, place = signed_in(operator), f"{PAGE}schedule/"
     begun = ask.get(place).context["begun_from"]
     services.save_draft(pipeline, services.text_of(pipeline) + "# other\n", actor=SYSTEM)
     hourly = {"when": "hourly", "minute": "5"}
@@ -112,7 +99,7 @@ def test_who_saves_second_is_told(operator: User, pipeline: Pipeline) -> None:
 
 
 def test_the_preview_shows_moments_or_what_is_wrong(viewer: User, pipeline: Pipeline) -> None:
-    ask = client(viewer)
+    ask = signed_in(viewer)
     good = ask.post("/p/flights/schedule-preview/", {"when": "daily", "at": "06:00", "timezone": "Asia/Kolkata"})
     assert good.content.decode().count("data-yours") == 5
     assert "06:00 IST" in good.content.decode()
@@ -122,7 +109,7 @@ def test_the_preview_shows_moments_or_what_is_wrong(viewer: User, pipeline: Pipe
 
 
 def test_an_administrator_publishes_and_switches_on(admin: User, pipeline: Pipeline) -> None:
-    ask = client(admin)
+    ask = signed_in(admin)
     assert "It starts only when somebody" in ask.get(PAGE).content.decode()
     ask.post(f"{PAGE}schedule/", {"when": "hourly", "minute": "5", "do": "publish"})
     page = ask.get(PAGE).content.decode()
@@ -136,7 +123,7 @@ def test_an_administrator_publishes_and_switches_on(admin: User, pipeline: Pipel
 
 
 def test_publishing_takes_an_administrator(operator: User, pipeline: Pipeline) -> None:
-    answer = client(operator).post(f"{PAGE}schedule/", {"when": "hourly", "do": "publish"})
+    answer = signed_in(operator).post(f"{PAGE}schedule/", {"when": "hourly", "do": "publish"})
     assert answer.status_code == 403
     pipeline.refresh_from_db()
     assert not pipeline.draft
@@ -146,14 +133,14 @@ def test_the_card_speaks_of_the_draft_only_where_that_says_another_schedule(pipe
     """A default that is written out is no other schedule."""
     text = f"{TEXT}schedule: {{preset: daily, at: 06:00, timezone: UTC, missed: last}}\n"
     services.apply_document(pipeline.project, text, actor=SYSTEM, publish=True)
-    assert "The draft says another schedule" not in client(admin).get(PAGE).content.decode()
+    assert "The draft says another schedule" not in signed_in(admin).get(PAGE).content.decode()
     services.save_draft(pipeline, text.replace("title: Orders", "title: All orders"), actor=SYSTEM)
-    assert "The draft says another schedule" not in client(admin).get(PAGE).content.decode()
+    assert "The draft says another schedule" not in signed_in(admin).get(PAGE).content.decode()
     services.save_draft(pipeline, text.replace("06:00", "07:00"), actor=SYSTEM)
-    assert "The draft says another schedule" in client(admin).get(PAGE).content.decode()
+    assert "The draft says another schedule" in signed_in(admin).get(PAGE).content.decode()
 
 
 def test_the_form_offers_every_country_whose_holidays_are_known(pipeline: Pipeline, operator: User) -> None:
-    page = client(operator).get(f"{PAGE}schedule/").content.decode()
+    page = signed_in(operator).get(f"{PAGE}schedule/").content.decode()
     assert '<option value="DE">Germany</option>' in page
     assert page.count('<option value="US">') == 1

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from apps.accounts.models import Project, User
@@ -16,15 +15,14 @@ from apps.audit.context import SYSTEM
 from apps.snapshots import saved
 from apps.snapshots.models import Dataset, Query, Snapshot
 from tests.apps.snapshots.factories import add_snapshot, make_dataset
-from tests.people import quick
+from tests.people import signed_in
 
 pytestmark = pytest.mark.django_db
 PAGE = "/p/flights/sql/"
 
 
 def page(user: User, address: str = PAGE) -> str:
-    client = quick(Client())
-    client.force_login(user)
+    client = signed_in(user)
     answer = client.get(address)
     assert answer.status_code == 200
     return answer.content.decode()
@@ -80,8 +78,7 @@ def test_the_address_says_what_stands_in_the_editor(
     html = page(viewer, f"{PAGE}?query={ran.pk}")
     assert (editor(html), known(html)["parameters"][0]["default"]) == (text, 7)
     for wrong in ("query=x", "query=00000000-0000-7000-8000-000000000000", "saved=nothing", "dataset=%00%22"):
-        quick_answer = quick(Client())
-        quick_answer.force_login(viewer)
+        quick_answer = signed_in(viewer)
         assert quick_answer.get(f"{PAGE}?{wrong}").status_code in (200, 400)
 
 

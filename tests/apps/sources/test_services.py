@@ -166,119 +166,108 @@ def test_a_declaration_that_cannot_be_is_refused_by_field(source: Source, config
     assert list(caught.value.fields) == [field]
 
 
-@pytest.mark.django_db
-def test_a_file_that_is_damaged_takes_no_declaration_away(project: Project, tmp_path: Path, settings: Any) -> None:
+@pytest.fixture
+def drop(project: Project, tmp_path: Path, settings: Any) -> Source:
+    """A source of the files in `tmp_path`."""
     settings.FILE_ROOTS = [tmp_path]
-    source = Source.objects.create(
+    return Source.objects.create(
         project=project, slug="drop", title="Drop", connector="local_files", params={"path": str(tmp_path)}
     )
+
+
+@pytest.mark.django_db
+def test_a_file_that_is_damaged_takes_no_declaration_away(drop: Source, tmp_path: Path) -> None:
     file = tmp_path / "fares.csv"
     file.write_text("id,fare\n1,2.50\n")
-    (stream,) = services.discover_streams(source, actor=SYSTEM)
+    (stream,) = services.discover_streams(drop, actor=SYSTEM)
     services.update_stream(stream, config={"select": ["fare"]}, actor=SYSTEM)
     file.write_bytes(b"")
-    (stream,) = services.discover_streams(source, actor=SYSTEM)
+    (stream,) = services.discover_streams(drop, actor=SYSTEM)
     assert [each["name"] for each in stream.config["columns"]] == ["id", "fare"]
     assert stream.config["select"] == ["fare"]
 
 
 @pytest.mark.django_db
-def test_files_that_look_otherwise_now_are_read_as_declared(project: Project, tmp_path: Path, settings: Any) -> None:
-    settings.FILE_ROOTS = [tmp_path]
-    source = Source.objects.create(
-        project=project, slug="drop", title="Drop", connector="local_files", params={"path": str(tmp_path)}
-    )
+def test_files_that_look_otherwise_now_are_read_as_declared(drop: Source, tmp_path: Path) -> None:
     file = tmp_path / "fares.csv"
     file.write_text("id,fare\n1,2.50\n")
-    (stream,) = services.discover_streams(source, actor=SYSTEM)
+    (stream,) = services.discover_streams(drop, actor=SYSTEM)
     before = stream.config
     file.write_text("7;2.50\n8;3.50\n")
-    (stream,) = services.discover_streams(source, actor=SYSTEM)
+    (stream,) = services.discover_streams(drop, actor=SYSTEM)
     assert stream.config == before and not stream.drifts.exists()
     (told,) = stream.warnings
     assert told.startswith('The files look like `delimiter` ";", `header` false now; they are still read as')
     services.update_stream(stream, config={"settings": {"header": False, "delimiter": ";"}}, actor=SYSTEM)
-    (stream,) = services.discover_streams(source, actor=SYSTEM)
+    (stream,) = services.discover_streams(drop, actor=SYSTEM)
     assert [each["name"] for each in stream.config["columns"]] == ["column0", "column1"]
 
 
 @pytest.mark.django_db
 def test_streams_are_looked_into_no_longer_than_a_look_may_take(
-    project: Project, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+    drop: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.FILE_ROOTS = [tmp_path]
-    source = Source.objects.create(
-        project=project, slug="drop", title="Drop", connector="local_files", params={"path": str(tmp_path)}
-    )
     for name in ("fares", "taxes"):
         (tmp_path / f"{name}.csv").write_text("id,fare\n1,2.50\n")
-    for stream in services.discover_streams(source, actor=SYSTEM):
+    for stream in services.discover_streams(drop, actor=SYSTEM):
         services.update_stream(stream, config={"settings": {"null_values": ["NA"]}}, actor=SYSTEM)
         (tmp_path / f"{stream.name}.csv").write_text("id,fare,tail\n1,2.50,x\n")
-    before = [each.config for each in source.streams.order_by("name")]
+    before = [each.config for each in drop.streams.order_by("name")]
     with monkeypatch.context() as hurried:
         hurried.setattr(LocalFiles, "patience", -1.0)
-        kept = services.discover_streams(source, actor=SYSTEM)
+        kept = services.discover_streams(drop, actor=SYSTEM)
         assert [each.config for each in kept] == before
         assert all("not looked at" in warning for each in kept for (warning,) in [each.warnings])
-        (fares,) = services.discover_streams(source, actor=SYSTEM, names=["fares"])
+        (fares,) = services.discover_streams(drop, actor=SYSTEM, names=["fares"])
     assert [each["name"] for each in fares.config["columns"]] == ["id", "fare", "tail"] and not fares.warnings
     assert fares.config["settings"]["null_values"] == ["NA"]
 
 
 @pytest.mark.django_db
 def test_settings_that_somebody_declares_during_a_look_stay(
-    project: Project, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+    drop: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.FILE_ROOTS = [tmp_path]
-    source = Source.objects.create(
-        project=project, slug="drop", title="Drop", connector="local_files", params={"path": str(tmp_path)}
-    )
     for name in ("fares", "taxes"):
         (tmp_path / f"{name}.csv").write_text("id,fare\n1,2.50\n")
-    (fares,) = services.discover_streams(source, actor=SYSTEM, names=["fares"])
+    (fares,) = services.discover_streams(drop, actor=SYSTEM, names=["fares"])
     services.update_stream(fares, config={"settings": {"null_values": ["NA"]}}, actor=SYSTEM)
     look = LocalFiles.looked_again
     declared = {"settings": {"null_values": ["-"]}, "columns": [{"name": "id", "type": "VARCHAR"}]}
 
     def interrupted(connector: LocalFiles, info: StreamInfo, given: Any) -> StreamInfo:
         seen = look(connector, info, given)
-        services.discover_streams(source, actor=SYSTEM, names=["taxes"])
-        for each in source.streams.all():
+        services.discover_streams(drop, actor=SYSTEM, names=["taxes"])
+        for each in drop.streams.all():
             services.update_stream(each, config=declared, actor=SYSTEM)
         return seen
 
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(LocalFiles, "looked_again", interrupted)
-        kept = services.discover_streams(source, actor=SYSTEM)
+        kept = services.discover_streams(drop, actor=SYSTEM)
     assert [each.config["settings"]["null_values"] for each in kept] == [["-"], ["-"]]
     assert [[column["name"] for column in each.config["columns"]] for each in kept] == [["id"], ["id"]]
     assert all("was changed while the source was looked at" in each.warnings[0] for each in kept)
-    again = services.discover_streams(source, actor=SYSTEM)
+    again = services.discover_streams(drop, actor=SYSTEM)
     assert [(len(each.config["columns"]), each.warnings) for each in again] == [(2, []), (2, [])]
 
 
 @pytest.mark.django_db
-def test_settings_that_somebody_declared_outlast_a_look(project: Project, tmp_path: Path, settings: Any) -> None:
-    settings.FILE_ROOTS = [tmp_path]
-    source = Source.objects.create(
-        project=project, slug="drop", title="Drop", connector="local_files", params={"path": str(tmp_path)}
-    )
+def test_settings_that_somebody_declared_outlast_a_look(drop: Source, tmp_path: Path) -> None:
     (tmp_path / "fares.csv").write_text("id,fare\n1,NA\n2,3.50\n")
     (tmp_path / "more.txt").write_text("id,fare\n3,4.50\n")
-    (stream, _) = services.discover_streams(source, actor=SYSTEM, names=["fares", "more"])
+    (stream, _) = services.discover_streams(drop, actor=SYSTEM, names=["fares", "more"])
     declared = {"pattern": ["fares.csv", "more.txt"], "format": "csv", "null_values": ["", "NA", "-"]}
     services.update_stream(stream, config={"settings": declared}, actor=SYSTEM)
     (tmp_path / "fares.csv").write_text("id,fare,tail\n1,2.50,x\n")
-    (stream, _) = services.discover_streams(source, actor=SYSTEM)
+    (stream, _) = services.discover_streams(drop, actor=SYSTEM)
     assert {name: stream.config["settings"][name] for name in declared} == declared
     assert [each["name"] for each in stream.config["columns"]] == ["id", "fare", "tail"] and not stream.warnings
     (tmp_path / "more.txt").write_bytes("id,fare\nKöln,2.50\n".encode("latin-1"))
-    (_, more) = services.discover_streams(source, actor=SYSTEM)
+    (_, more) = services.discover_streams(drop, actor=SYSTEM)
     assert more.config["settings"]["encoding"] == "utf-8"
     assert more.warnings[0].startswith('The files look like `encoding` "cp1252" now')
     services.update_stream(more, config={"settings": {"skip": 9}}, actor=SYSTEM)
-    (_, more) = services.discover_streams(source, actor=SYSTEM)
+    (_, more) = services.discover_streams(drop, actor=SYSTEM)
     assert len(more.config["columns"]) == 2 and "Skip fewer" in more.warnings[0]
 
 
