@@ -178,8 +178,19 @@ class DatabaseServer(Connector, Generic[Connection, Ready]):
     def preflight(self, streams: Sequence[StreamConfig]) -> list[Finding]:
         with self._connected(ASK_SECONDS) as connection:
             return self._asked(
-                lambda: [found for each in streams for found in self._findings(connection, each)], "the catalogue"
+                lambda: [found for each in streams for found in self._against(connection, each)], "the catalogue"
             )
+
+    def _against(self, connection: Connection, stream: StreamConfig) -> list[Finding]:
+        """What stands against a stream; where a run could not read it at all, and no grant mends it, that alone."""
+        findings = self._findings(connection, stream)
+        if any(each.code == "missing_grant" for each in findings):
+            return findings
+        try:
+            self._prepared(connection, stream)
+        except ConfigurationError as error:
+            return [Finding(stream.name, error.code, error.message)]
+        return findings
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         with self._connected(READ_SECONDS) as connection:

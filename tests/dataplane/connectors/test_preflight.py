@@ -39,7 +39,19 @@ def test_a_table_that_is_fit_has_nothing_against_it(database: Any, postgres_url:
     assert found(params, "public.seen") == []
     assert found(params, "public.Odd one", None) == []
     assert found(params, "mine", query="SELECT 1 AS at") == []
-    assert found(params, "public.gone") == []
+
+
+def test_a_cursor_or_table_that_no_run_could_read_by_is_told_alone(database: Any, postgres_url: str) -> None:
+    database.execute("CREATE TABLE loose (at double precision)")
+    params = params_of(postgres_url)
+    for name, cursor, code in [
+        ("public.loose", "at", "cursor_type"),
+        ("public.loose", "when", "column_missing"),
+        ("public.gone", "at", "table_missing"),
+    ]:
+        (against,) = found(params, name, cursor)
+        assert (against.stream, against.code, against.remedy) == (name, code, "")
+    assert "at of public.loose is double precision, which has no order" in found(params, "public.loose")[0].message
 
 
 def test_each_remedy_mends_what_it_is_told_for(database: Any, postgres_url: str) -> None:
