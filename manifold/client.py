@@ -77,6 +77,10 @@ class Client:
             raise Unreachable("The platform is still starting: it has made no token for the command yet. Try again.")
         return cls(url, token, environment.PROJECT.read())
 
+    def address(self, path: str) -> str:
+        """The whole address of a path that the server tells, for those who send to it."""
+        return f"{str(self._http.base_url).rstrip('/')}{path}"
+
     def call(self, method: str, path: str, **options: Any) -> Any:
         """The decoded answer. Raises ApiError for a refusal and Unreachable where nobody answers."""
         response = self._send(method, f"{API}/{path.lstrip('/')}", **options)

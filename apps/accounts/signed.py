@@ -30,11 +30,17 @@ def verify(secrets: Iterable[str], body: bytes, headers: Mapping[str, str], what
 
     headers: by names in small letters. what: who was written to.
     """
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        raise NotSigned(
+            "The message's body is no text in UTF-8, so nothing can be signed with it. Send JSON.", code="not_signed"
+        ) from None
     for each in secrets:
         try:
             Webhook(each).verify(body, dict(headers), json_parse=False)
         except (WebhookVerificationError, ValueError):
-            # A header that is no base64, or a body that is no text, is a ValueError of the library.
+            # A header that is no base64 is a ValueError of the library.
             continue
         return
     raise NotSigned(

@@ -33,7 +33,7 @@ def list_hooks(client: Client, *, pipeline: str, limit: int, as_json: bool) -> N
                 "on" if each["enabled"] else "off",
                 len(each["secrets"]),
                 output.when(each["messages"][0]["received_at"] if each["messages"] else None),
-                each["address"],
+                client.address(each["address"]),
             )
             for each in answer["results"]
         ),
@@ -52,7 +52,7 @@ def add(client: Client, *, pipeline: str, name: str, as_json: bool) -> None:
     if as_json:
         output.print_json(made)
         return
-    output.pairs([("hook", made["id"]), ("address", made["address"]), ("secret", made["secret"])])
+    output.pairs([("hook", made["id"]), ("address", client.address(made["address"])), ("secret", made["secret"])])
     click.secho("The secret is not shown again.", fg="yellow")
 
 

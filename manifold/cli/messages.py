@@ -58,16 +58,16 @@ def inbox(client: Client, *, slug: str, new_secret: bool, drop_previous: bool, a
         client.in_project("DELETE", at("sources", slug, "inbox", "secret"))
         output.print_json(None) if as_json else click.echo("events signed with the secret before are refused")
         return
-    _show(client.in_project("GET", at("sources", slug, "inbox")), as_json=as_json)
+    _show(client, client.in_project("GET", at("sources", slug, "inbox")), as_json=as_json)
 
 
-def _show(found: dict[str, Any], *, as_json: bool) -> None:
+def _show(client: Client, found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         output.print_json(found)
         return
     output.pairs(
         [
-            ("address", found["address"]),
+            ("address", client.address(found["address"])),
             ("secrets", str(found["secrets"]) if found["secrets"] else "none: no event is taken"),
             ("received", output.amount(found["received"])),
             ("kept", output.amount(found["kept"])),

@@ -14,7 +14,7 @@ def test_it_works(served: Served) -> None:
     assert made["secret"].startswith("whsec_")
     assert served.manifold("hooks", "add", "orders", "warehouse").exit_code == 1
     listed = served.manifold("hooks", "list", "orders").stdout
-    assert f"/hooks/{made['id']}" in listed
+    assert f"{served.url}/hooks/{made['id']}" in listed
     assert made["secret"] not in listed
     place = ("orders", made["id"])
     another = served.manifold("hooks", "rotate", *place)
