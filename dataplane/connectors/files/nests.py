@@ -13,12 +13,12 @@ _DROPPED = bytes(each for each in range(256) if each not in b'[]{}"')
 def too_deep(file: IO[bytes], lines: int | None = None) -> bool:
     """Whether a JSON text nests more than a hundred deep, or has as many brackets that nothing closes.
 
-    lines: look no further than behind so many lines that end an object.
+    lines: look no further than behind so many lines that begin with an object.
     """
     opened, rest, quote = b"", b"", b""
-    ended = 0
-    while (lines is None or ended <= lines) and (chunk := file.read(_CHUNK)):
-        ended += chunk.count(b"}\n") + chunk.count(b"}\r\n")
+    begun = 0
+    while (lines is None or begun <= lines) and (chunk := file.read(_CHUNK)):
+        begun += chunk.count(b"\n{")
         chunk = rest + chunk
         # What a backslash escapes may stand in the next chunk.
         kept = chunk.rstrip(b"\\")

@@ -21,7 +21,7 @@ from dataplane.connectors.files.layouts import (
     blank_before,
     delimited_layout,
     empty,
-    json_layout,
+    json_names,
     parquet_layout,
 )
 from dataplane.connectors.files.markup import Markup, markup_of
@@ -144,7 +144,7 @@ class Files:
                 raise empty(found.path)
             shape = formats.json_shape(format_, found)
             declared = [each.name for each in self.columns]
-            seen = [name for name, _ in json_layout(self.connection, found, absolute, shape)]
+            seen = json_names(self.connection, found, absolute, shape, declared)
             if extra := sorted(set(seen).difference(declared)):
                 self.warnings.append(f"{found.path} has keys that the stream does not declare: {', '.join(extra)}.")
             # A key may come up for the first time far down, so every declared one is asked for.

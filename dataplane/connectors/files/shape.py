@@ -15,7 +15,7 @@ from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.layouts import (
     Layout,
     delimited_layout,
-    json_layout,
+    json_names,
     parquet_layout,
     records,
     unique,
@@ -105,8 +105,9 @@ class Shape:
                 return parquet_layout(connection, here)
             if format_ == "avro":
                 return tuple((each.name, each.type) for each in avro_columns(connection, here))
-            layout = json_layout(connection, here, here.absolute, json_shape(format_, here))
-            return tuple((name, "") for name, _ in layout)
+            declared = [each.name for each in self.declared]
+            names = json_names(connection, here, here.absolute, json_shape(format_, here), declared)
+            return tuple((name, "") for name in names)
 
     def _sniffed(self, here: Found, format_: Format) -> dict[str, Column]:
         with self.instance() as connection:

@@ -56,6 +56,27 @@ def test_headers_of_delimited_files(drop: Drop) -> None:
     assert of_new_files(drop, stream) == {"note": "added", "id": "removed"}
 
 
+@pytest.mark.parametrize(
+    ("objects", "found"),
+    [
+        ('{"id": 2}\n', {}),
+        ('{}\nnull\n\n{"id": 2}\n', {}),
+        ('{"id": 2}\n{"note": 1}\n', {"note": "added"}),
+        ('{"id": 2}\n[2]\n', None),
+        ('{"id": 2}\n{"id": tru}\n', None),
+    ],
+)
+def test_keys_of_objects(drop: Drop, objects: str, found: dict[str, str] | None) -> None:
+    drop.write("a_1.ndjson", '{"id": 1}\n')
+    stream = drop.stream()
+    drop.write("a_1.ndjson", objects)
+    (file,) = drop.connector.plan(stream, "full_refresh", Mark()).window.files  # type: ignore[union-attr]
+    if found is None:
+        assert drop.connector.columns_now(stream, [file]) is None
+    else:
+        assert changes(drop.connector, stream, [file]) == found
+
+
 def test_a_file_that_cannot_be_read_says_nothing(drop: Drop) -> None:
     drop.write("a_1.csv", "id,amount\n1,2\n")
     stream = drop.stream()
