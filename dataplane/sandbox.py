@@ -115,7 +115,7 @@ def run_query(
         answer = _heard(process, limit_bytes + (4 << 20), started + seconds, stopped)
         if answer is None or process.wait() == -signal.SIGXCPU:
             raise _too_long(seconds)
-    columns, rows, cut = _understood(answer.splitlines(), query, memory, limit_bytes)
+    columns, rows, cut = _understood(answer.splitlines(), sql, memory, limit_bytes)
     scanned = sum(each.bytes for each in tables.values())
     return QueryResult(columns, rows, cut, round(time.perf_counter() - started, 3), scanned)
 
@@ -213,7 +213,7 @@ def child(request: Mapping[str, Any], *, stderr: int = subprocess.DEVNULL) -> It
 
 
 def _understood(
-    lines: list[bytes], query: str, memory: int, limit_bytes: int
+    lines: list[bytes], sql: str, memory: int, limit_bytes: int
 ) -> tuple[list[dict[str, str]], list[list[Any]], Cut]:
     """The columns, the rows, and the limit behind which there are more.
 
@@ -228,7 +228,7 @@ def _understood(
         elif isinstance(value, dict) and "columns" in value:
             columns = [{"name": name, "type": type_} for name, type_ in value["columns"]]
         elif isinstance(value, dict) and "error" in value:
-            raise _refused(value["error"], query, memory)
+            raise _refused(value["error"], sql, memory)
         elif isinstance(value, dict) and "end" in value:
             if value["end"]["bytes"] and not rows:
                 raise ConfigurationError(
@@ -241,13 +241,13 @@ def _understood(
     raise _too_much(memory)
 
 
-def _refused(error: dict[str, str], query: str, memory: int) -> ManifoldError:
+def _refused(error: dict[str, str], sql: str, memory: int) -> ManifoldError:
     kind, message = error["kind"], error["message"]
     if kind in _MEMORY or "bad_alloc" in message:
         return _too_much(memory)
     if kind == "IOException":
         return InfrastructureError("A file of the dataset could not be read.", code="io", evidence={"detail": message})
-    return statements.fault(message, query, before_lines=1)
+    return statements.fault(message, sql, before_lines=1)
 
 
 def _too_much(memory: int) -> ConfigurationError:

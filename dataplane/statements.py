@@ -139,10 +139,15 @@ def _placed_as_written(parsed: dict[str, Any], quoted: str, text: str) -> dict[s
     """A parser's refusal of the quoted text, with its position less the quotes that were put before it."""
     if "position" not in parsed:
         return parsed
-    written = 0
-    for each in quoted[: int(parsed["position"])]:
-        written += text[written : written + 1] == each
-    return {**parsed, "position": written}
+    return {**parsed, "position": len(_written(quoted[: int(parsed["position"])], text))}
+
+
+def _written(before: str, text: str) -> str:
+    """The beginning of a text as it was written that became `before` when quotes were put around its snapshots."""
+    length = 0
+    for each in before:
+        length += text[length : length + 1] == each
+    return text[:length]
 
 
 def _nodes(node: Any) -> Iterator[dict[str, Any]]:
@@ -157,10 +162,10 @@ def check_select(text: str, tables: Iterable[str], parameters: Iterable[str] = (
 
     Raises StatementError for anything but one SELECT over these tables, with a `$name` only for these parameters.
     """
-    text = _readable(text)
+    written, text = text, _readable(text)
     given = frozenset(parameters)
     statement = _one_statement(text, parameters=bool(given))
-    walk = _Walk(text, volatile=True, parameters=given)
+    walk = _Walk(text, written, volatile=True, parameters=given)
     walk.node(statement["node"], frozenset(each.lower() for each in tables))
     _stands_in_brackets(f"SELECT * FROM (\n{text}\n)")
     return text
@@ -176,7 +181,7 @@ def check_expression(text: str) -> None:
         raise StatementError("this is more than one expression", "Write a condition only.", code="sql_refused")
     if chosen[0].get("alias") or chosen[0]["class"] == "STAR":
         raise StatementError("this is no condition", "Write one that is true or false.", code="sql_refused")
-    _Walk(text, volatile=False, before=before).node(chosen[0], frozenset())
+    _Walk(text, text, volatile=False, before=before).node(chosen[0], frozenset())
     _stands_in_brackets(f"SELECT (\n{text}\n)")
 
 
@@ -193,7 +198,10 @@ def pattern_fault(pattern: str) -> str | None:
 
 
 def fault(said: str, text: str, before_lines: int = 0) -> StatementError:
-    """DuckDB's refusal of a checked statement, placed in the operator's text that began after `before_lines` lines."""
+    """DuckDB's refusal of a checked statement, placed in the operator's text that began after `before_lines` lines.
+
+    text: as it was written, or as it ran.
+    """
     message, _, rest = said.partition("\n\nLINE ")
     line = column = None
     found = re.match(r"(\d+): (.*)\n( *)\^", rest)
@@ -206,15 +214,21 @@ def fault(said: str, text: str, before_lines: int = 0) -> StatementError:
             column = None
         if not 1 <= line <= len(lines):
             line = None
+        elif column:
+            column = len(_written(found[2][: column - 1], lines[line - 1])) + 1
     what = message.split(": ", 1)[-1].replace("\n", " ").strip()
     return StatementError(what, "Correct the statement.", code="sql_error", line=line, column=column)
 
 
 @dataclass
 class _Walk:
-    """One walk over a tree. `before` was put before the operator's text for the parser's sake."""
+    """One walk over the tree of a text. `before` was put before it for the parser's sake.
+
+    written: the text before its snapshots were put in quotes; refusals are placed there.
+    """
 
     text: str
+    written: str
     volatile: bool
     before: str = ""
     parameters: frozenset[str] = frozenset()
@@ -311,7 +325,8 @@ class _Walk:
         offset = (node or {}).get("query_location")
         if not isinstance(offset, int) or offset > len(raw):
             return StatementError(what, remedy, code="sql_refused")
-        line, column = _place(raw[:offset].decode(errors="ignore"), self.before)
+        begin = raw[:offset].decode(errors="ignore").removeprefix(self.before)
+        line, column = _place(self.before + _written(begin, self.written), self.before)
         return StatementError(what, remedy, code="sql_refused", line=line, column=column)
 
 

@@ -12,7 +12,15 @@ import pytest
 
 from dataplane import functions
 from dataplane.engine import operator_instance
-from dataplane.statements import MAX_LENGTH, StatementError, check_expression, check_select, named_in, pattern_fault
+from dataplane.statements import (
+    MAX_LENGTH,
+    StatementError,
+    check_expression,
+    check_select,
+    fault,
+    named_in,
+    pattern_fault,
+)
 from tests.dataplane.hostile import HOSTILE
 from tests.dataplane.tables import Staging
 
@@ -270,6 +278,40 @@ def test_a_fault_beside_a_snapshot_is_told_with_its_place_in_what_was_written(
         assert (caught.value.line, caught.value.column) == (line, column)
         assert caught.value.evidence["statement_error"] == f'Syntax error at or near "{near}"'
         assert caught.value.evidence["remedy"] == "Correct the statement."
+
+
+def placed(text: str, word: str) -> tuple[int, int]:
+    begin = text[: text.index(word)]
+    return begin.count("\n") + 1, len(begin.split("\n")[-1]) + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("SELECT 1 FROM a@1 JOIN gone USING (x)", "gone"),
+        ("SELECT 'ü', a@1.x,\n b@1.y, getenv('z')\nFROM a@1", "getenv"),
+    ],
+)
+def test_what_is_refused_beside_a_snapshot_is_told_with_its_place_in_what_was_written(text: str, word: str) -> None:
+    with pytest.raises(StatementError) as caught:
+        check_select(text, ["a@1", "b@1"])
+    assert (caught.value.line, caught.value.column) == placed(text, word)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("SELECT 1 FROM a@1 WHERE gone > 1", "gone"),
+        ("SELECT 'ü' AS u,\n a@1.x FROM a@1\n WHERE a@1.x > 'ü' OR a@1.gone > 1", "a@1.gone"),
+    ],
+)
+def test_what_duckdb_refuses_beside_a_snapshot_is_told_with_its_place_in_what_was_written(text: str, word: str) -> None:
+    with duckdb.connect() as connection:
+        connection.execute('CREATE TABLE "a@1" (x INTEGER)')
+        with pytest.raises(duckdb.BinderException) as said:
+            connection.execute(f"DESCRIBE (\n{check_select(text, ['a@1'])}\n)")
+    found = fault(str(said.value), text, before_lines=1)
+    assert (found.line, found.column) == placed(text, word)
 
 
 @pytest.mark.parametrize("text", ["SELECT 'a FROM b@1", "FROM a@1; FROM b@2", "FROM read_csv@1('x')"])
