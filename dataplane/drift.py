@@ -115,8 +115,9 @@ def compared(seen: Sequence[Column], now: Sequence[Column], values: Values | Non
             likely = bool(candidates) and candidates[0].score >= LIKELY
             changes.append(Change("renamed" if likely else "removed", each.name, _shown(each), "", candidates))
         elif _retyped(each, other):
-            inside = _inside(each.name, _shown(each), _shown(other))
-            changes.append(Change("retyped", each.name, _shown(each), _shown(other), inside=inside))
+            # The source's own types, of which one differs from the other: both may arrive in the same.
+            inside = _inside(each.name, each.native, other.native)
+            changes.append(Change("retyped", each.name, each.native, other.native, inside=inside))
     return tuple(changes)
 
 

@@ -47,5 +47,7 @@ def _by_field(connector: type[Connector], error: ValidationError) -> dict[str, l
         if each["type"] == "extra_forbidden":
             known = ", ".join(connector.Params.model_fields)
             message = f"{connector.title} has no such parameter; it has {known}."
+        if each["type"] in ("tuple_type", "list_type"):
+            message = 'Give a list, even of one: ["first", "second"].'
         fields.setdefault(path, []).append(message)
     return fields

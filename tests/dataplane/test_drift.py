@@ -43,7 +43,8 @@ def test_it_works():
     assert kinds(SEEN) == {}
     assert kinds((*SEEN, tax)) == {"tax": "added"}
     assert kinds((ID, NAME)) == {"fare": "removed"}
-    assert kinds((ID, NAME, Column("fare", "VARCHAR", native="text"))) == {"fare": "retyped"}
+    (retyped,) = drift.compared(SEEN, (ID, NAME, Column("fare", "VARCHAR", native="text")))
+    assert (retyped.kind, retyped.said) == ("retyped", "fare is text, it was float8")
 
 
 def test_a_column_that_is_called_otherwise_is_guessed_with_a_score():

@@ -26,7 +26,12 @@ def _price(what: str, **more: Any) -> Any:
 class PricesBody(shapes.Shape):
     """What is not given stays."""
 
-    currency = s.RegexField(r"^[A-Z]{3}\Z", required=False, help_text="Three capital letters: EUR, USD.")
+    currency = s.RegexField(
+        r"^[A-Z]{3}\Z",
+        required=False,
+        help_text="Three capital letters: EUR, USD.",
+        error_messages={"invalid": "Write three capital letters, such as EUR."},
+    )
     per_call = _price("one request over HTTP", required=False)
     per_gb_read = _price("a gigabyte that is read", required=False)
     per_gb_month = _price("a gigabyte that is kept for a month", required=False)

@@ -104,7 +104,8 @@ def test_it_works(furnished: Furnished, api: Api) -> None:
     assert admin.get(ADDRESS).json()["budget"] is None
     refused = admin.put(ADDRESS, {"per_call": "-1", "currency": "euro"})
     assert refused.status_code == 400
-    assert {each["field"] for each in refused.json()["errors"]} == {"per_call", "currency"}
+    told = {each["field"]: each["message"] for each in refused.json()["errors"]}
+    assert set(told) == {"per_call", "currency"} and told["currency"] == "Write three capital letters, such as EUR."
     assert Event.objects.filter(object_type="spending").count() == 2
 
 

@@ -17,7 +17,8 @@ from apps.audit.models import Event
 from apps.audit.refusals import Conflict
 from apps.sources import services
 from apps.sources.models import Credential, Health, Source, SourceFile, Stream
-from apps.sources.parameters import InvalidFields
+from apps.sources.parameters import InvalidFields, checked
+from dataplane.connectors import registry
 from dataplane.connectors.local_files import LocalFiles
 from dataplane.connectors.postgresql import PostgreSQL
 from dataplane.connectors.schema import StreamInfo
@@ -164,6 +165,12 @@ def test_a_declaration_that_cannot_be_is_refused_by_field(source: Source, config
     with pytest.raises(InvalidFields) as caught:
         services.update_stream(stream, config=config, actor=SYSTEM)
     assert list(caught.value.fields) == [field]
+
+
+def test_a_list_is_asked_for_in_words() -> None:
+    with pytest.raises(InvalidFields) as caught:
+        checked(registry.get("kafka"), {"servers": "broker:9092"})
+    assert caught.value.fields == {"servers": ['Give a list, even of one: ["first", "second"].']}
 
 
 @pytest.fixture
