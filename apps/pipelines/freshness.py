@@ -113,9 +113,9 @@ def late_in(project: Project, now: datetime) -> list[dict[str, Any]]:
 
 
 def late_streams(project: Project, now: datetime) -> list[tuple[Stream, dict[str, Any]]]:
-    """The streams of a project that are late or stale, with their source."""
-    rows = Freshness.objects.filter(project=project, dataset=None)
-    return [(row.stream, shown) for row, shown in _late(rows, now)]
+    """The streams of a project that are late or stale, with their source; the stale ones first."""
+    found = _late(Freshness.objects.filter(project=project, dataset=None), now)
+    return [(row.stream, shown) for row, shown in sorted(found, key=lambda each: each[1]["state"] != "stale")]
 
 
 def _late(rows: QuerySet[Freshness], now: datetime) -> list[tuple[Any, dict[str, Any]]]:

@@ -20,7 +20,7 @@ from manifold.cli.ingestion import history
 from manifold.cli.lineage import impact
 from manifold.cli.messages import inbox, lag
 from manifold.cli.stages import setting, show_check, show_streams, tell_found, tell_rejected
-from manifold.cli.streams import query, types
+from manifold.cli.streams import query, read, types
 from manifold.cli.templates import templates
 from manifold.client import Client, at
 
@@ -31,6 +31,7 @@ def sources() -> None:
 
 
 sources.add_command(types)
+sources.add_command(read)
 sources.add_command(query)
 sources.add_command(add)
 sources.add_command(show)
@@ -69,8 +70,9 @@ def _on_card(card: dict[str, Any]) -> tuple[str, str, str]:
     last = card["last_read"]
     ended = f" {last['state']}" if last and last["state"] != "succeeded" else ""
     known = [each for each in card["figures"] if each["value"] is not None]
-    figures = ", ".join(f"{each['name']} {_figure(each['value'])}" for each in known)
-    return output.when(last and last["at"]) + ended, output.when(card["next_read_at"]), figures
+    figures = [f"{each['name']} {_figure(each['value'])}" for each in known]
+    figures += [f"{each} not in time" for each in card["late_streams"]]
+    return output.when(last and last["at"]) + ended, output.when(card["next_read_at"]), ", ".join(figures)
 
 
 def _figure(value: Any) -> str:

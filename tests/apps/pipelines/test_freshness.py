@@ -141,7 +141,7 @@ def test_what_is_late_stands_on_home_and_in_status(furnished: Furnished, client:
     assert '<span class="state warn">stale</span>' in home
     assert "1 stream did not come in time." in home and f'href="{page}">drop/orders</a> is late.' in home
     assert viewer.get(API + "sources/drop/card/").json()["late_streams"] == ["orders"]
-    assert f'<a class="state warn wrap-anywhere" href="{page}">orders is late</a>' in cards
+    assert f'<a class="state warn" href="{page}">orders is late</a>' in cards
     assert f'hx-get="{page}freshness/"' in own
 
 
