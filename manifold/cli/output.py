@@ -164,12 +164,13 @@ def amount(value: float | None) -> str:
 
 
 def size(value: float | None) -> str:
+    """Bytes in powers of a thousand, as the console shows them."""
     if value is None:
         return "–"
-    for unit in ("B", "KB", "MB", "GB"):
-        if value < 1024:
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
+        value /= 1000
     return f"{value:.1f} TB"
 
 

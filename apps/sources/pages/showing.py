@@ -52,7 +52,7 @@ def show(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
             if value not in (None, "", [])
         ],
         "secrets": [(titles[name], name in stored) for name in titles if name in hidden],
-        "streams": source.streams.annotate(file_count=Count("files")),
+        "streams": source.streams.annotate(file_count=Count("files")).order_by("name"),
         "checks": checks[:8],
         "chart": _chart(checks),
         "figures": queries.connection_of(source, timezone.now(), _DAYS),

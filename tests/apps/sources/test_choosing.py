@@ -11,7 +11,7 @@ from django.test import Client
 from apps.accounts.models import Project, User
 from apps.audit.context import SYSTEM
 from apps.sources import services
-from apps.sources.models import Stream
+from apps.sources.models import Source, Stream
 from dataplane.connectors.files.connector import FileConnector
 
 pytestmark = pytest.mark.django_db
@@ -40,3 +40,13 @@ def test_a_stream_that_was_not_looked_at_is_looked_at_when_it_is_chosen(
     client.post(address, {"stream": ["airports"]})
     stream = Stream.objects.get(source__slug="drop")
     assert [each["name"] for each in stream.config["columns"]] == ["code", "name"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_source_shows_its_streams_by_name(client: Client, admin: User, project: Project, tmp_path: Path) -> None:
+    for name in "hgfedcba":
+        (tmp_path / f"{name}.csv").write_text("code\nJFK\n")
+    services.discover_streams(source=Source.objects.get(slug="drop"), actor=SYSTEM)
+    client.force_login(admin)
+    shown = client.get(f"/p/{project.slug}/sources/drop/").context["streams"]
+    assert [each.name for each in shown] == ["a", "airlines", "airports", "b", "c", "d", "e", "f", "g", "h"]
