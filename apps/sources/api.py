@@ -231,6 +231,7 @@ class StreamViewSet(StreamDrift, AsksReaders, mixins.ListModelMixin, mixins.Retr
         "drift_seen": "operate",
         "drift_accept": "operate",
         "try_changes": "manage",
+        "read_so": "manage",
     }
     fields_below = "config"
     own_fields = frozenset({"name", "drift"})
@@ -277,6 +278,14 @@ class StreamViewSet(StreamDrift, AsksReaders, mixins.ListModelMixin, mixins.Retr
         """What a run would make of a sample if its declaration were changed so. Nothing is kept."""
         body = checked(s.TryBody, request)
         return Response(services.try_stream(self.get_object(), config=body["config"]))
+
+    @extend_schema(request=s.ReadSoBody, responses=s.ReadSoShape)
+    @action(detail=True, methods=["post"], url_path="read-so")
+    def read_so(self, request: Request, **_: Any) -> Response:
+        """How its files are read, with the columns that they have then; kept where everything in a sample fits."""
+        body = checked(s.ReadSoBody, request)
+        self.fields_below = ""
+        return Response(services.read_so(self.get_object(), actor=self.actor, **body))
 
     @extend_schema(responses=s.SchemaShape(many=True))
     @action(detail=True, pagination_class=WholeList)

@@ -261,6 +261,20 @@ class TriedShape(serializers.Serializer[Any]):
     error = serializers.DictField(allow_null=True, help_text="Why a run would fail: the shape `error`.")
 
 
+class ReadSoBody(serializers.Serializer[Any]):
+    settings = serializers.DictField(help_text="Those that change, such as delimiter, header or pattern.")
+    anyway = serializers.BooleanField(default=False, help_text="Keep it although rows would be set aside.")
+    dry_run = serializers.BooleanField(default=False, help_text="Keep nothing.")
+
+
+class ReadSoShape(serializers.Serializer[Any]):
+    settings = serializers.DictField(help_text="All of them, with those that were found.")
+    columns = ColumnShape(many=True)
+    warnings = serializers.ListField(child=serializers.CharField())
+    tried = TriedShape()
+    saved = serializers.BooleanField()
+
+
 class StreamBody(serializers.Serializer[Any]):
     name = serializers.CharField()
     config = serializers.DictField(required=False, default=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -20,6 +20,9 @@ from dataplane.connectors.files.sniff import DIALECT
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.drift import kept_apart
 from dataplane.errors import ConfigurationError, DataError
+
+# Settings that say which files are read when, and not how.
+_NOT_READ_BY = frozenset({"when_changed", "by_pattern", "settle_seconds"})
 
 
 class DeclaredColumn(BaseModel):
@@ -89,6 +92,35 @@ def merged(config: StreamConfig, changes: Mapping[str, Any], connector: type[Con
         if name in parts:
             parts[name] = (parts[name] or "").strip() or None
     return _consistent(replace(config, **parts), connector.fills_missing)
+
+
+def still_said(before: StreamConfig, after: StreamConfig, warnings: Sequence[str]) -> tuple[StreamConfig, list[str]]:
+    """A changed declaration, and what a look has said that still holds.
+
+    Nothing does where files are read otherwise now, and nothing of a text whose type was chosen.
+    """
+    names = (before.settings.keys() | after.settings.keys()) - _NOT_READ_BY
+    otherwise = any(before.settings.get(each) != after.settings.get(each) for each in names)
+    types = {each.name: each.type for each in before.columns}
+    changed = {
+        each.name: each.warning
+        for each in after.columns
+        if each.native == "text" and (otherwise or types.get(each.name, each.type) != each.type)
+    }
+    columns = tuple(replace(each, warning="") if each.name in changed else each for each in after.columns)
+    gone = {f"{name}: {warning}" for name, warning in changed.items()}
+    return replace(after, columns=columns), [each for each in warnings if not otherwise and each not in gone]
+
+
+def types_kept(found: Sequence[Column], types: Mapping[str, str], was: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Columns that a look has found. A type that somebody chose stays while the type that is found does.
+
+    types: as the columns are declared. was: as they were found before.
+    """
+    return [
+        asdict(each) | ({"type": types.get(each.name, each.type)} if was.get(each.name) == each.type else {})
+        for each in found
+    ]
 
 
 def refreshed(config: StreamConfig, info: StreamInfo, *, fills_missing: bool = False) -> StreamConfig:

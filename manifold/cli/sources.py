@@ -20,7 +20,7 @@ from manifold.cli.ingestion import history
 from manifold.cli.lineage import impact
 from manifold.cli.messages import inbox, lag
 from manifold.cli.stages import setting, show_check, show_streams, tell_found, tell_rejected
-from manifold.cli.streams import query, types
+from manifold.cli.streams import query, read, types
 from manifold.cli.templates import templates
 from manifold.client import Client, at
 
@@ -31,6 +31,7 @@ def sources() -> None:
 
 
 sources.add_command(types)
+sources.add_command(read)
 sources.add_command(query)
 sources.add_command(add)
 sources.add_command(show)

@@ -12,11 +12,11 @@ from manifold.cli import output
 _TOLD = 5
 
 
-def setting(text: str) -> tuple[str, Any]:
+def setting(text: str, hint: str = "--set") -> tuple[str, Any]:
     """`name=value`; a value that is JSON (a number, true, a list) is taken as such, everything else as text."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=hint)
     try:
         return name, json.loads(value)
     except json.JSONDecodeError:

@@ -1,4 +1,5 @@
-"""`manifold sources types` and `query`: as what columns arrive, tried on a sample first; and streams of one's own."""
+"""`manifold sources types`, `read` and `query`: as what columns arrive and how files are read, tried on a sample first;
+and streams of one's own."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any
 import click
 
 from manifold.cli import output
+from manifold.cli.stages import setting
 from manifold.client import Client, at
 
 
@@ -40,6 +42,33 @@ def types(
         sys.exit(output.DONE if fits else output.FAILED)
     saved = client.in_project("PATCH", path, json=body)
     output.print_json(saved) if as_json else click.echo(f"{stream}: saved; runs that start from now on read it so")
+
+
+@click.command()
+@click.argument("slug")
+@click.argument("stream")
+@click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE …")
+@click.option("--dry-run", is_flag=True, help="Only try it on a sample.")
+@click.option("--anyway", is_flag=True, help="Save it although rows would be set aside.")
+@output.command
+def read(
+    client: Client, *, slug: str, stream: str, settings: tuple[str, ...], dry_run: bool, anyway: bool, as_json: bool
+) -> None:
+    """Change how a stream's files are read, such as delimiter=tab, and show the columns they have then; status 1, and
+    nothing saved, if a sample does not fit."""
+    body = {"settings": dict(setting(each, "NAME=VALUE") for each in settings), "dry_run": dry_run, "anyway": anyway}
+    found = client.in_project("POST", f"{at('sources', slug, 'streams', stream)}read-so/", json=body)
+    fits = not (found["tried"]["error"] or found["tried"]["rejected"])
+    if as_json:
+        output.print_json(found)
+    else:
+        _show(found)
+        _show_tried(found["tried"])
+        if found["saved"]:
+            click.echo(f"{stream}: saved; runs that start from now on read it so")
+        elif not dry_run:
+            click.echo("Nothing is saved. Choose other settings, or save it with --anyway.", err=True)
+    sys.exit(output.DONE if found["saved"] or fits else output.FAILED)
 
 
 @click.command()

@@ -105,6 +105,7 @@ post    P/sources/<source>/streams/<name>/drift/seen/           401      404    
 post    P/sources/<source>/streams/<name>/drift/<drift>/accept/ 401      404       404    403      yes   yes
 post    P/sources/<source>/streams/                             401      404       404    403      403   yes
 post    P/sources/<source>/streams/<name>/try/                  401      404       404    403      403   yes
+post    P/sources/<source>/streams/<name>/read-so/              401      404       404    403      403   yes
 patch   P/sources/<source>/streams/<name>/                      401      404       404    403      403   yes
 delete  P/sources/<source>/streams/<name>/                      401      404       404    403      403   409
 get     P/sources/<source>/streams/<stream>/files/              401      404       404    yes      yes   yes
@@ -441,6 +442,7 @@ queries saved                                   4        2         2      0     
 sources query db one SELECT(1)one               4        2         2      4        4     0
 sources types drop orders                       4        2         2      0        0     0
 sources types drop orders --set id=BIGINT       4        2         2      4        4     0
+sources read drop orders delimiter=,            4        2         2      4        4     0
 queries save One SELECT(1)                      4        2         2      4        0     0
 sources upload given ORDERS                     4        2         2      4        0     0
 sources uploads given                           4        2         2      0        0     0

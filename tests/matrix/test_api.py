@@ -39,6 +39,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "post P/sources/<source>/streams/": {"name": "ann", "config": {"query": "SELECT * FROM customers"}},
     "patch P/sources/<source>/streams/<name>/": {"config": {}},
     "post P/sources/<source>/streams/<name>/try/": {"config": {}},
+    "post P/sources/<source>/streams/<name>/read-so/": {"settings": {"delimiter": ","}},
     "post P/pipelines/": {"slug": "other"},
     "post P/pipelines/validate/": {"text": DOCUMENT},
     "post P/pipelines/apply/": {"text": DOCUMENT},

@@ -19,7 +19,7 @@ from apps.sources import services
 from apps.sources.models import Stream
 from apps.sources.pages import file_settings, forms
 from apps.sources.parameters import InvalidFields
-from apps.sources.streams import DeclaredColumn, seen_columns
+from apps.sources.streams import DeclaredColumn, seen_columns, types_kept
 from dataplane.connectors import registry
 from dataplane.connectors.files.settings import FileSettings
 from dataplane.drift import POLICIES, Policy
@@ -116,11 +116,13 @@ def read_so(request: HttpRequest, project: Project, slug: str, stream_id: uuid.U
         return render(request, "sources/parts/stream_tried.html", {"tried": None, "error": error.as_json()})
     types = {each["name"]: each["type"] for each in entered["columns"]}
     was = {each.name: each.type for each in (before.columns if before else seen_columns(stream))}
-    columns = [asdict(each) for each in info.columns]
-    anew = Anew(columns=columns, settings=info.settings, given=sorted(given), warnings=list(info.warnings))
-    for each in columns:
-        # A type that somebody chose stays while the type that is found does.
-        each["type"] = types.get(each["name"], each["type"]) if was.get(each["name"]) == each["type"] else each["type"]
+    columns = types_kept(info.columns, types, was)
+    anew = Anew(
+        columns=[asdict(each) for each in info.columns],
+        settings=info.settings,
+        given=sorted(given),
+        warnings=list(info.warnings),
+    )
     shown = _shown(stream, {**entered, "columns": columns, "settings": info.settings})
     answer = render(
         request,

@@ -36,7 +36,7 @@ from apps.sources.services.sources import LONGEST, create_source, delete_source,
 from apps.sources.services.streams import declare_stream, delete_stream, note_schema, update_stream
 from apps.sources.services.templates import begun_by, template_of
 from apps.sources.services.testing import KEPT, Answer, stage_json, test_source
-from apps.sources.services.trying import fits, found_anew, preflight, try_stream
+from apps.sources.services.trying import fits, found_anew, preflight, read_so, try_stream
 from apps.sources.services.uploads import keep_upload, remove_upload
 
 __all__ = [
@@ -81,6 +81,7 @@ __all__ = [
     "preflight",
     "preview_stream",
     "prune_events",
+    "read_so",
     "receive_event",
     "record_files",
     "record_read",

@@ -14,7 +14,7 @@ from apps.sources.models import SchemaVersion, Source, Stream
 from apps.sources.parameters import InvalidFields
 from apps.sources.services.connectors import connector_class, connector_of
 from apps.sources.services.rules import check_policy, refuse_used
-from apps.sources.streams import config_json, configured, merged, refreshed
+from apps.sources.streams import config_json, configured, merged, refreshed, still_said
 from dataplane.connectors.base import Connector
 from dataplane.connectors.schema import StreamConfig, StreamInfo
 from dataplane.errors import ConfigurationError
@@ -60,18 +60,22 @@ def update_stream(
 
     drift: what a run does when its columns have changed; empty: what its source says. A new one forgets what was
     answered. seen: the columns that were found for this declaration; a run takes no other ones for a change then.
-    warnings: what that look had to say, in place of what the one before had.
+    warnings: what that look had to say, in place of what the one before had; without a look, what of that no longer
+    holds is forgotten.
     """
     if drift:
         check_policy(drift)
     with acting(actor):
         stream = Stream.objects.select_for_update(of=("self",)).select_related("source__credential").get(pk=stream.pk)
-        wanted = merged(configured(stream), config, connector_class(stream.source.connector))
+        before = configured(stream)
+        wanted = merged(before, config, connector_class(stream.source.connector))
+        if seen is None:
+            wanted, stream.warnings = still_said(before, wanted, stream.warnings)
+        else:
+            stream.seen, stream.warnings = [dict(each) for each in seen], list(warnings)
         stream.config = config_json(wanted)
         if drift is not None and drift != stream.drift:
             stream.drift, stream.drift_answered = drift, []
-        if seen is not None:
-            stream.seen, stream.warnings = [dict(each) for each in seen], list(warnings)
         stream.save()
         note_schema(stream, stream.config["columns"])
     return stream

@@ -7,10 +7,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from apps.audit.context import Actor
 from apps.sources.models import Source, Stream
 from apps.sources.parameters import InvalidFields
 from apps.sources.services.connectors import connector_of
-from apps.sources.streams import configured, merged
+from apps.sources.services.streams import update_stream
+from apps.sources.streams import configured, merged, seen_columns, types_kept
 from dataplane import sampling
 from dataplane.connectors.base import Connector, Finding
 from dataplane.connectors.files.connector import FileConnector
@@ -50,8 +52,39 @@ def found_anew(stream: Stream, *, config: Mapping[str, Any], given: Collection[s
     info = connector.looked_again(StreamInfo(stream.name, (), settings=wanted.settings), kept)
     if not info.columns:
         pattern = ", ".join(settings_of(wanted).pattern)
-        raise InvalidFields({"pattern": [f"No file fits {pattern}, so that nothing tells the columns."]})
+        raise InvalidFields({"settings.pattern": [f"No file fits {pattern}, so that nothing tells the columns."]})
     return info
+
+
+def read_so(
+    stream: Stream, *, settings: Mapping[str, Any], anyway: bool = False, dry_run: bool = False, actor: Actor
+) -> dict[str, Any]:
+    """A stream of files as it is found when it is read by these settings; kept so where everything in a sample fits.
+
+    anyway: kept although rows would be set aside. dry_run: nothing is kept. Raises as `found_anew`.
+    """
+    info = found_anew(stream, config={"settings": settings}, given=settings.keys())
+    declared = configured(stream)
+    types, was = ({each.name: each.type for each in columns} for columns in (declared.columns, seen_columns(stream)))
+    there = {each.name for each in info.columns}
+    config = {
+        "settings": info.settings,
+        "columns": types_kept(info.columns, types, was),
+        "select": [each for each in declared.select if each in there],
+        "names": {name: now for name, now in declared.names.items() if name in there},
+    }
+    tried = try_stream(stream, config=config)
+    saved = not dry_run and (anyway or fits(tried))
+    if saved:
+        seen = [asdict(each) for each in info.columns]
+        update_stream(stream, config=config, seen=seen, warnings=info.warnings, actor=actor)
+    return {
+        "settings": info.settings,
+        "columns": config["columns"],
+        "warnings": list(info.warnings),
+        "tried": tried,
+        "saved": saved,
+    }
 
 
 def _as_found(connector: FileConnector, config: StreamConfig) -> frozenset[str]:

@@ -10,6 +10,7 @@ from django.test import Client
 
 from apps.accounts.models import Project, User
 from apps.audit.context import SYSTEM
+from apps.audit.models import Event
 from apps.sources import services
 from apps.sources.models import Source, Stream
 from apps.sources.pages import file_settings
@@ -52,6 +53,50 @@ def test_the_api_tries_and_keeps_nothing(api: Api, admin: User, stream: Stream) 
     assert stream.config == before
     refused = api(admin).post(f"{BASE}try/", {"config": {"columns": columns(stream, id="NONSENSE")}})
     assert refused.status_code == 400 and refused.json()["errors"][0]["field"] == "config.columns.0.type"
+
+
+def test_how_files_are_read_is_changed_over_the_api(
+    api: Api, admin: User, stream: Stream, tmp_path: Path, settings: Any
+) -> None:
+    (tmp_path / "orders.csv").write_text("id;note;net\n1;a;1,234\n2;b;7\n")
+    stream.warnings = ["The files look otherwise now."]
+    stream.save()
+    ask = api(admin)
+    only_tried = ask.post(f"{BASE}read-so/", {"settings": {"delimiter": ";"}, "dry_run": True}).json()
+    assert [each["name"] for each in only_tried["columns"]] == ["id", "note", "net"]
+    assert only_tried["warnings"][0].startswith("net: 1,234 may be 1.234 or 1234")
+    assert (only_tried["tried"]["rows"], only_tried["saved"]) == (2, False)
+    stream.refresh_from_db()
+    assert stream.config["settings"]["delimiter"] == ","
+    saved = ask.post(f"{BASE}read-so/", {"settings": {"delimiter": ";"}}).json()
+    assert saved == {**only_tried, "saved": True}
+    stream.refresh_from_db()
+    assert (stream.config["settings"], stream.warnings) == (saved["settings"], saved["warnings"])
+    assert [each["name"] for each in stream.seen] == ["id", "note", "net"], "a run takes none of them for new"
+    assert Event.objects.filter(verb="stream changed", actor_name=admin.username).exists()
+    services.update_stream(stream, config={"columns": columns(stream, id="DATE")}, actor=SYSTEM)
+    unfit = ask.post(f"{BASE}read-so/", {"settings": {"encoding": "cp1252"}}).json()
+    assert (unfit["tried"]["rejected"], unfit["saved"]) == (2, False), "a type that was chosen stays"
+    assert ask.post(f"{BASE}read-so/", {"settings": {"encoding": "cp1252"}, "anyway": True}).json()["saved"]
+    for wrong, field in (({"delimiter": "ab"}, "settings.delimiter"), ({"pattern": "*.none"}, "settings.pattern")):
+        refused = ask.post(f"{BASE}read-so/", {"settings": wrong})
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, field)
+
+
+def test_what_a_look_has_said_goes_with_what_it_was_said_of(stream: Stream) -> None:
+    def changed(**config: Any) -> tuple[list[str], list[str]]:
+        services.update_stream(stream, config=config, actor=SYSTEM)
+        stream.refresh_from_db()
+        return stream.warnings, [each["warning"] for each in stream.config["columns"]]
+
+    unsure = [{**each, "warning": "may be a date"} for each in columns(stream)]
+    stream.config["columns"], stream.warnings = unsure, ["id: may be a date", "note: may be a date", "A guess."]
+    stream.save()
+    kept = (list(stream.warnings), ["may be a date"] * 2)
+    assert changed(settings={"when_changed": "stop"}) == kept
+    left = (["note: may be a date", "A guess."], ["", "may be a date"])
+    assert changed(columns=[{**unsure[0], "type": "DATE"}, unsure[1]]) == left
+    assert changed(settings={"date_format": "%d.%m.%Y"}) == ([], ["", ""])
 
 
 def test_the_place_of_a_row_says_what_is_known_of_it() -> None:

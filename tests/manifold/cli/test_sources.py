@@ -96,6 +96,23 @@ def test_types_are_tried_before_they_are_changed(served: Served) -> None:
     assert served.json(*words)["columns"] == before["columns"]
 
 
+def test_how_files_are_read_is_changed_after_they_are_stored(served: Served) -> None:
+    folder = served.made.folder / "drop" / "told"
+    folder.mkdir()
+    (folder / "a.csv").write_text("id,note\n1,x\n")
+    served.manifold("sources", "add", "told", "--connector", "local_files", "--set", f"path={folder}")
+    (folder / "a.csv").write_text("id;note\n1;x\n")
+    words = ["sources", "read", "told", "a"]
+    shown = served.manifold(*words, "delimiter=;", "--dry-run").stdout
+    assert "note" in shown and "1 rows would arrive" in shown and "saved" not in shown
+    assert served.json(*words, "delimiter=;", "header=true")["saved"] is True
+    assert [each["name"] for each in served.json("sources", "types", "told", "a")["columns"]] == ["id", "note"]
+    assert served.manifold(*words, "delimiter").exit_code == 2
+    assert "settings.delimiter" in served.manifold(*words, "delimiter=ab").stderr
+    served.client().in_project("DELETE", "sources/told/")
+    shutil.rmtree(folder)
+
+
 def test_lists_are_what_the_api_answers(served: Served) -> None:
     client = served.client()
     assert served.json("sources", "list") == client.in_project("GET", "sources/")
