@@ -14,6 +14,7 @@ from apps.accounts.actors import actor_of
 from apps.accounts.models import Project
 from apps.accounts.page_base import go, project_page
 from apps.pipelines import schedules, scheduling, services, timing
+from apps.pipelines import text as texts
 from apps.pipelines.models import Pipeline
 from apps.pipelines.pages import parts
 from apps.pipelines.pages.lists import pipeline_of
@@ -98,10 +99,12 @@ def switch(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
 def _page(
     request: HttpRequest, pipeline: Pipeline, fields: dict[str, Any], told: parts.Told | None = None
 ) -> HttpResponse:
+    _, _, problems = texts.read(services.text_of(pipeline))
     context = {
         "pipeline": pipeline,
         "fields": fields,
         "told": told,
+        "unreadable": str(DocumentError(problems)) if problems else "",
         "begun_from": services.mark_of(pipeline),
         "presets": PRESETS,
         "weekdays": DAYS,

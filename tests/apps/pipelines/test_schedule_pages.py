@@ -98,6 +98,13 @@ def test_who_saves_second_is_told(operator: User, pipeline: Pipeline) -> None:
     assert "schedule: {preset: hourly" in services.text_of(Pipeline.objects.get(pk=pipeline.pk))
 
 
+def test_a_draft_that_cannot_be_read_is_not_shown_as_one_without_a_schedule(operator: User, pipeline: Pipeline) -> None:
+    services.save_draft(pipeline, services.text_of(pipeline) + "nothing: [", actor=SYSTEM)
+    page = signed_in(operator).get(f"{PAGE}schedule/").text
+    assert "The draft cannot be read" in page
+    assert "schedule-form" not in page
+
+
 def test_the_preview_shows_moments_or_what_is_wrong(viewer: User, pipeline: Pipeline) -> None:
     ask = signed_in(viewer)
     good = ask.post("/p/flights/schedule-preview/", {"when": "daily", "at": "06:00", "timezone": "Asia/Kolkata"})
