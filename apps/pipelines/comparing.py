@@ -70,7 +70,8 @@ def _difference(survey: Survey, key: str, answer: Answer) -> dict[str, Any] | No
         return None
     changed = list(answer.planned.changed)
     if changed:
-        return {"said": f"{len(changed)} files have changed, the first is {changed[0]}", "files": changed[:100]}
+        others = f" and {len(changed) - 1} more" if changed[1:] else ""
+        return {"said": f"{changed[0]}{others} changed meanwhile", "files": changed[:100]}
     then = sum(each.rows or 0 for each in kept)
     if answer.count is not None and answer.count != then:
         return {

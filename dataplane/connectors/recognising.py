@@ -13,6 +13,7 @@ from dataplane.connectors.files.settings import ARCHIVE, COMPRESSED, SUFFIXES
 
 CERTAIN, LIKELY, POSSIBLE, WEAK = 0.97, 0.8, 0.5, 0.2
 
+_WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\")
 _WORDS = ("parquet", "excel", "avro", "gzip", "zstd")
 _DATABASES = (".sqlite", ".sqlite3", ".db", ".duckdb", ".ddb")
 # What servers call their ways of encryption, in the words of our connectors.
@@ -113,6 +114,9 @@ def local_folder(clue: Clue) -> Guess | None:
         if clue.path.lower().endswith(_DATABASES):
             return None
         folder, file = _folder_and_file(clue.path)
+        if _WINDOWS.match(clue.path):
+            reason = "It is a path of Windows, which Manifold does not see as such."
+            return Guess(POSSIBLE, (reason,), {"path": folder}, _stem(file))
         if file:
             reasons = ("It is the path of a file.", f"The folder of {file} is read; its streams are told by names.")
             return Guess(LIKELY + 0.1, reasons, {"path": folder}, _stem(file))
@@ -122,6 +126,15 @@ def local_folder(clue: Clue) -> Guess | None:
             POSSIBLE, ("It is the name of a file; in which folder it lies is not said.",), {}, _stem(clue.line)
         )
     return sample_of_file(clue, POSSIBLE, "Read it where it lies, if it comes again and again.")
+
+
+def own_file(clue: Clue) -> Guess | None:
+    """A file of somebody's own computer, by its path, or a sample of a format that file sources read."""
+    if clue.path and _WINDOWS.match(clue.path):
+        _, file = _folder_and_file(clue.path)
+        reason = "It is a path of Windows. If it lies on your own computer, give Manifold the file."
+        return Guess(LIKELY, (reason,), {}, _stem(file))
+    return sample_of_file(clue, POSSIBLE + 0.1, "Give it to Manifold as a file.")
 
 
 def sample_of_file(clue: Clue, confidence: float, then: str) -> Guess | None:
@@ -166,8 +179,7 @@ def _encryption(query: Mapping[str, str]) -> str:
 
 def _folder_and_file(path: str) -> tuple[str, str]:
     """The folder that a path names, and the file in it where its last part is the name of one."""
-    windows = bool(re.match(r"[A-Za-z]:\\|\\\\", path))
-    whole = PureWindowsPath(path) if windows else PurePosixPath(path)
+    whole = PureWindowsPath(path) if _WINDOWS.match(path) else PurePosixPath(path)
     return (str(whole.parent), whole.name) if _known(whole.name) else (path, "")
 
 

@@ -58,7 +58,7 @@ class Uploads(FileConnector):
 
     @classmethod
     def recognise(cls, clue: Clue) -> Guess | None:
-        return recognising.sample_of_file(clue, recognising.POSSIBLE + 0.1, "Give it to Manifold as a file.")
+        return recognising.own_file(clue)
 
     takes_uploads = True
 

@@ -24,7 +24,7 @@ from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.listing import Listing, list_stream
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.reading import Files
-from dataplane.connectors.files.settings import FileSettings, Format, format_of, settings_of
+from dataplane.connectors.files.settings import ARCHIVE, FileSettings, Format, format_of, settings_of
 from dataplane.connectors.files.shape import Shape, chosen, values_of
 from dataplane.connectors.files.sniff import DIALECT, VALUES, Sniffed, sniff
 from dataplane.connectors.files.suggest import Suggestion, named_with, suggestions
@@ -127,7 +127,7 @@ class FileConnector(Connector):
 
     def _discovered(self, names: Collection[str] | None) -> list[StreamInfo]:
         with self._opened(sample=True) as place, connector_instance(memory=_PREVIEW_MEMORY) as connection:
-            found, warnings = place.files()
+            found, left = place.files()
             until = time.monotonic() + self.patience_for(names)
             infos: list[StreamInfo] = []
             for suggested in suggestions(found):
@@ -136,7 +136,11 @@ class FileConnector(Connector):
                         continue
                     late = bool(infos) and time.monotonic() > until
                     seen = Sniffed((), {}, [NOT_LOOKED_AT]) if late else self._seen(connection, place, each, sheet)
-                    infos.append(self._info(each, seen, tuple(warnings), sheet))
+                    # What is said of an archive is said once, of a stream that comes out of it if there is one.
+                    mine = [said for said in left if _about(said, each)]
+                    left = [said for said in left if said not in mine]
+                    infos.append(self._info(each, seen, tuple(mine), sheet))
+            infos[:1] = [replace(each, warnings=(*left, *each.warnings)) for each in infos[:1]]
             return infos
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
@@ -320,6 +324,12 @@ class FileConnector(Connector):
             return sniff(connection, here, format_, declared=declared, sheet=sheet)
         finally:
             place.release(each.path for each in here)
+
+
+def _about(said: str, stream: Suggestion) -> bool:
+    """Whether a warning is about an archive from which files of the stream come."""
+    parts = (each.path.lower().partition(f"{ARCHIVE}/") for each in stream.files)
+    return any(f"{archive}{ARCHIVE}" in said.lower() for archive, within, _ in parts if within)
 
 
 def _first_rows(connection: duckdb.DuckDBPyConnection, part: Part, limit: int) -> Previewed:

@@ -247,10 +247,11 @@ def _shallow(found: Found, absolute: str, lines: int | None) -> None:
         )
 
 
-def empty(path: str) -> DataError:
-    """The error for a file without a byte: a delivery that failed looks like this."""
+def empty(path: str, sheet: str | None = None) -> DataError:
+    """The error for a file without a byte, or a sheet without a cell: a delivery that failed looks like this."""
+    which = f"The sheet {sheet} of {path}" if sheet else path
     return DataError(
-        f"{path} is empty: not even a header is in it. Deliver it again, or set it aside.",
+        f"{which} is empty: not even a header is in it. Deliver it again, or set it aside.",
         code="file_empty",
         evidence={"file": path},
         suggestions=[Suggestion("ignore_file", f"Set {path} aside", "The run goes on without it.", applicable=True)],

@@ -73,7 +73,7 @@ def placed(connection: duckdb.DuckDBPyConnection, found: Found, sheet: str | Non
     rows = texts_of(connection, found, name, Cells(), 1, rows=_LOOKED)
     filled = [sum(1 for each in row if each) for row in rows]
     if not any(filled):
-        raise empty(found.path)
+        raise empty(found.path, name)
     top = filled.index(max(filled))
     width = max(position for position, each in enumerate(rows[top]) if each) + 1
     whole = Sheet(name, tuple(str(each) for each in range(width)), Cells(), workbook.from_1904)

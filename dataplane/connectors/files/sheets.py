@@ -104,7 +104,7 @@ def sheet_of(
     rows = texts_of(connection, found, name, cells, first, rows=1 if settings.header else _WITHOUT_HEADER)
     filled = [position for row in rows for position, each in enumerate(row) if each]
     if not filled:
-        raise empty(found.path)
+        raise empty(found.path, name)
     width = cells.width if settings.cells else max(filled) + 1
     header = [each or "" for each in rows[0][:width]]
     if settings.header:

@@ -78,7 +78,7 @@ DATABASES: list[tuple[str, str, dict[str, Any]]] = [
 FILES: list[tuple[str, str, dict[str, Any]]] = [
     ("/data/drop", "local_files", {"path": "/data/drop"}),
     ("/data/drop/orders 2026.csv.gz", "local_files", {"path": "/data/drop"}),
-    ("C:\\data\\orders.xlsx", "local_files", {"path": "C:\\data"}),
+    ("C:\\data\\orders.xlsx", "uploads", {}),
     ("~/drop/", "local_files", {"path": "~/drop/"}),
     ("orders.csv", "?local_files", {}),
     ("sftp://u:p@files.example.org:2222/in/orders.csv", "sftp", {"port": 2222, "path": "/in", "password": "p"}),
