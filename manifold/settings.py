@@ -220,6 +220,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "ParameterType": "apps.snapshots.api.shapes.PARAMETER_TYPES",
         "PipelineHealth": "apps.pipelines.api.shapes.HEALTH",
         "SourceHealth": "apps.sources.models.Health",
+        "ChangeKind": "dataplane.drift.KINDS",
         "RuleAction": "apps.quality.api.ACTIONS",
         "FreshnessState": "apps.pipelines.states.FRESHNESS",
         "BudgetState": "apps.pipelines.states.SPENDING",
