@@ -84,10 +84,16 @@ def test_a_day_of_a_daily_schedule_comes_once(zone: str) -> None:
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_a_quarter_of_an_hour_stays_one(zone: str) -> None:
-    """In two years of every zone: cron with a `*` counts real time."""
+    """From two days before to two days after each change of the clocks: cron with a `*` counts real time."""
     schedule = Schedule(cron="*/15 * * * *", timezone=zone)
-    fired = list(timing.between(schedule, FIRST, FIRST + TWO_YEARS))
-    assert {other - one for one, other in pairwise(fired)} == {timedelta(minutes=15)}
+    days = [FIRST + timedelta(days=number) for number in range(TWO_YEARS.days)]
+    offsets = [day.astimezone(schedule.zone).utcoffset() for day in days]
+    changes = [day for day, (one, other) in zip(days, pairwise(offsets), strict=False) if one != other]
+    assert len(changes) in (0, 4)
+    for day in changes or [FIRST]:
+        fired = list(timing.between(schedule, day - timedelta(days=2), day + timedelta(days=3)))
+        assert len(fired) == 5 * 96
+        assert {other - one for one, other in pairwise(fired)} == {timedelta(minutes=15)}
 
 
 def local(schedule: Schedule, after: str, count: int) -> list[str]:
