@@ -202,6 +202,16 @@ def json_names(
     return tuple(name for name, _ in json_layout(connection, found, absolute, shape))
 
 
+def one_object(connection: duckdb.DuckDBPyConnection, absolute: str, shape: str) -> bool:
+    """Whether a JSON file is a single object, which some take for the envelope of a list."""
+    if shape != "auto":
+        return False
+    options = f"columns = {{'_': 'JSON'}}, compression = '{READERS_NAMES[compression_of(absolute)]}'"
+    with duckdb_errors():
+        rows = connection.execute(f"SELECT 1 FROM read_json({literal(absolute)}, {options}) LIMIT 2").fetchall()
+    return len(rows) == 1
+
+
 def exact_types(connection: duckdb.DuckDBPyConnection, absolute: str, shape: str, layout: Layout) -> Layout:
     """The layout of a JSON file with types that hold its values: DuckDB takes large whole numbers for a DOUBLE, and a
     time with an offset for one without."""

@@ -26,6 +26,7 @@ from dataplane.connectors.files.layouts import (
     header_of,
     json_layout,
     no_web_page,
+    one_object,
     parquet_layout,
     records,
     unique,
@@ -35,6 +36,7 @@ from dataplane.connectors.files.settings import FileSettings, Format
 from dataplane.connectors.files.sheet_types import placed, seen
 from dataplane.connectors.schema import Column
 from dataplane.errors import DataError
+from dataplane.relations import identifier
 
 _TAIL = 1 << 19
 _SAMPLE_ROWS = 50_000
@@ -42,6 +44,10 @@ _NAMED = 10
 _GUESSED = (
     "The files are no UTF-8 and name no encoding; {encoding} is a guess. Where letters look wrong in the preview, "
     "choose the encoding that their sender wrote them in."
+)
+_WRAPPED = (
+    "A file is one object, so it is one row; `{name}` in it is a list of objects. A sql step makes rows of them: "
+    "SELECT unnest({column}, recursive := true) FROM its input."
 )
 _NARROW = (
     "What stands above the rows is skipped, up to line {skip} ({line}), because it has fewer cells, or more, than they "
@@ -132,7 +138,11 @@ def _json(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_
             absolute = each.absolute if encoding == "utf-8" else as_utf8(each, encoding, folder)
             shape = json_shape(format_, each)
             layouts.append(exact_types(connection, absolute, shape, json_layout(connection, each, absolute, shape)))
+        alone = one_object(connection, absolute, shape)
     found = _typed(layouts)
+    lists = [each.name for each in found.columns if each.type.startswith("STRUCT(") and each.type.endswith("[]")]
+    if alone and len(lists) == 1:
+        found.warnings.append(_WRAPPED.format(name=lists[0], column=identifier(lists[0])))
     if encoding != "utf-8":
         found.settings["encoding"] = encoding
     return found

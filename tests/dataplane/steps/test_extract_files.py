@@ -376,6 +376,22 @@ def test_json_of_every_shape(drop):
     assert places(lines) == [("lines.ndjson", 1), ("lines.ndjson", 2)]
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('{"meta": {"n": 2}, "data": [{"a": 1}, {"a": 2}]}', True),
+        ('{"data": [{"a": 1}]}\n{"data": [{"a": 2}]}', False),
+        ('[{"data": [{"a": 1}]}]', False),
+        ('{"data": [1, 2]}', False),
+    ],
+    ids=["envelope", "lines", "array", "values"],
+)
+def test_a_list_in_an_envelope_is_told(drop, content, told):
+    drop.write("a.json", content)
+    (info,) = drop.connector.discover()
+    assert any("`data` in it is a list of objects" in said for said in info.warnings) is told
+
+
 def test_a_json_value_that_does_not_fit_is_rejected(drop):
     drop.write("a.ndjson", '{"a": 1, "b": "x"}\n{"a": 1.5, "b": "y"}\n{"a": "z", "b": "w"}\n{"a": 4}\n')
     result = drop.extract(typed(drop.stream(), a="BIGINT"))
