@@ -19,7 +19,7 @@ from dataplane.relations import identifier, literal, path_list
 # DuckDB reads a file in pieces of this size, of which each holds at least one line.
 BUFFER = 8_000_000
 # Measured on 5 M lines whose order is kept: pieces of 2 MB need 60 MB less than those of 8 MB, and a hundredth more
-# time. Files with longer lines are read again.
+# time. Files with longer lines, or larger objects, are read again.
 _SMALL_BUFFER = 2_000_000
 # Everything behind such a quote is one value; threads that begin further down take it for rows, or for nothing.
 _OPEN_QUOTE = "unterminated quote"
@@ -247,6 +247,8 @@ class Group:
         options = [f"filename = '{PATH}'", f"compression = '{READERS_NAMES[self.files[0].compression]}'"]
         if not self._delimited:
             named = {each.name: types[each.name] for each in self.columns}
+            if buffer < BUFFER and self.format == "ndjson":
+                options.append(f"maximum_object_size = {buffer}")
             return (
                 f"read_json({paths}, columns = {_struct(named)}, format = {literal(self._shape)}, {', '.join(options)})"
             )

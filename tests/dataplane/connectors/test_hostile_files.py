@@ -18,7 +18,7 @@ from dataplane.connectors.files.nests import too_deep
 from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.errors import ConfigurationError, DataError
 from dataplane.steps.extract import ExtractSpec, ExtractStep
-from tests.dataplane.steps.files_source import Drop, context, rows
+from tests.dataplane.steps.files_source import Drop, context, rejects, rows
 
 
 @pytest.fixture
@@ -77,6 +77,16 @@ def test_an_object_of_a_hundred_megabytes_is_refused(drop):
         drop.extract(stream, drop.plan(stream).window)
     assert caught.value.code == "json_object_too_large"
     assert str(drop.root) not in caught.value.message
+
+
+def test_an_object_of_megabytes_is_read_among_small_ones(drop):
+    """The fast read takes small pieces, and the careful one what is larger."""
+    lengths = [1, 3_000_000, 2, 12_000_000, 3]
+    drop.write("a.ndjson", "".join(f'{{"id": {id_}, "note": "{"x" * size}"}}\n' for id_, size in enumerate(lengths)))
+    stream = StreamConfig("a", {"pattern": ["a.ndjson"]}, (Column("id", "BIGINT"), Column("note", "VARCHAR")))
+    result = drop.extract(stream, drop.plan(stream).window)
+    assert [(id_, len(note)) for id_, note in rows(drop.root, result)] == list(enumerate(lengths))
+    assert rejects(drop.root, result) == []
 
 
 @pytest.mark.parametrize(
