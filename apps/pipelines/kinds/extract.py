@@ -45,7 +45,9 @@ class ExtractAdapter(KindAdapter):
 
     def tell(self, step: StepRun, result: StepResult, verdict: Verdict) -> list[Line]:
         rows, rejected = (verdict.output or {}).get("rows", 0), (verdict.output or {}).get("rejected", 0)
-        said = f"Staged {rows:,} rows" + (f"; set {rejected:,} lines aside that do not fit." if rejected else ".")
+        said = f"Staged {rows:,} rows" + (
+            f"; set {rejected:,} line{'' if rejected == 1 else 's'} aside that did not fit." if rejected else "."
+        )
         fields = {"rows": rows, "rejected": rejected, "files": len(result.facts.get("files") or ())}
         warnings = [Line(each, "warning") for each in result.facts.get("warnings") or ()]
         return [*warnings, Line(said, "warning" if rejected else "info", fields)]
