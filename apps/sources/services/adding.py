@@ -88,8 +88,7 @@ def add_source(
     Raises ManifoldError where the test fails, InvalidFields, or Conflict; then nothing is stored.
     """
     draft = draft_source(project, connector=connector, params=params, credential=credential)
-    answer = try_source(draft)
-    _refuse_failed(answer)
+    answer = _tested(draft)
     reader = connector_of(draft)
     wanted = {each.name: each for each in streams}
     found = _looked_at(reader, streams)
@@ -114,10 +113,13 @@ def add_source(
     return source
 
 
-def _refuse_failed(answer: Answer) -> None:
+def _tested(draft: Source) -> Answer:
+    """The test of a source. Raises ManifoldError where it fails."""
+    answer = try_source(draft)
     failed = next((each for each in answer.stages if not each.ok), None)
     if failed is not None:
         raise failed.error or ConfigurationError(failed.detail, code="test_failed")
+    return answer
 
 
 def _named(connector: Connector, names: Sequence[str]) -> list[StreamInfo]:

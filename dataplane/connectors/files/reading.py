@@ -103,20 +103,19 @@ class Files:
             layout = self._layout(format_, found, absolute, texts)
         except FileNotFoundError:
             raise gone(ref.path) from None
-        first_line, longest_line, blank = None, 0, 0
-        if format_ in ("csv", "tsv"):
-            blank = blank_before(found, self.settings)
-            first_line = 1 + self.settings.skip + blank + self.settings.header
-            longest_line = formats.BUFFER
-        elif format_ == "fixed":
-            longest_line = formats.BUFFER
-        elif format_ == "ndjson":
-            first_line = 1
+        blank = blank_before(found, self.settings) if format_ in ("csv", "tsv") else 0
+        longest_line = formats.BUFFER if format_ in ("csv", "tsv", "fixed") else 0
         compressed = compression != "none"
         copy = "" if absolute == found.absolute or format_ in COPIED else absolute
-        source = SourceFile(ref, found.absolute, first_line, compressed, copy, longest_line)
+        source = SourceFile(ref, found.absolute, self._first_line(format_, blank), compressed, copy, longest_line)
         weight = found.size * (_UNPACKED if compressed else 1)
         return GroupFile(source, absolute, format_, compression, layout, weight, texts, blank)
+
+    def _first_line(self, format_: Format, blank: int) -> int | None:
+        """The line of the first row, counted from 1; None of formats without lines."""
+        if format_ in ("csv", "tsv"):
+            return 1 + self.settings.skip + blank + self.settings.header
+        return 1 if format_ == "ndjson" else None
 
     def _texts(self, format_: Format, found: Found) -> Texts | None:
         """The table of a file of those formats that are not read by DuckDB's own readers alone."""
