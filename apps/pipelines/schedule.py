@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import holidays
 from cronsim import CronSim, CronSimError
 from holidays.registry import COUNTRIES
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from dataplane.steps.base import Spec
 
@@ -24,6 +24,15 @@ _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}([T ]([01]\d|2[0-3]):[0-5]\d)?")
 _COUNTRY = re.compile(r"[A-Z]{2}(-[A-Za-z0-9]{1,6})?")
 # A year in which every day of the calendar comes within the eight that follow.
 _SOME_DAY = datetime(2024, 1, 1)
+
+
+def _known_zone(given: str) -> str:
+    if zone(given) is None:
+        raise ValueError(f"There is no time zone {given!r}. Write one such as UTC or America/New_York")
+    return given
+
+
+Zone = Annotated[str, AfterValidator(_known_zone)]
 
 
 class Pause(Spec):
@@ -56,7 +65,7 @@ class Schedule(Spec):
     cron: Annotated[str, Field(max_length=200)] | None = None
     interval: Annotated[int, Field(ge=SHORTEST, le=366 * 86400)] | None = None
     new_files: bool = False
-    timezone: str = "UTC"
+    timezone: Zone = "UTC"
     start: str | None = None
     end: str | None = None
     pause: Pause = Pause()
@@ -64,13 +73,6 @@ class Schedule(Spec):
     missed: Missed = "last"
     missed_at_most: Annotated[int, Field(ge=1, le=1000)] = 24
     start_within: Annotated[int, Field(ge=1, le=7 * 86400)] | None = None
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, given: str) -> str:
-        if zone(given) is None:
-            raise ValueError(f"There is no time zone {given!r}. Write one such as UTC or America/New_York")
-        return given
 
     @field_validator("cron")
     @classmethod
