@@ -17,7 +17,7 @@ from dataplane.connectors.databases.writing import Dialect
 from dataplane.connectors.destination import LEDGER, Destination, Load, Loaded, Rows, TableColumn, Watch
 from dataplane.connectors.files.single import allowed_file
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
-from dataplane.errors import ConfigurationError, TransientError
+from dataplane.errors import ConfigurationError, DataError, TransientError
 from dataplane.relations import identifier, literal
 from dataplane.steps.base import ColumnType
 from dataplane.types import is_integer, stored, widest
@@ -63,10 +63,23 @@ class DuckDBFile(DatabaseFile, Destination):
         try:
             duck.execute("BEGIN TRANSACTION")
             yield
+        except (duckdb.ConversionException, DataError) as error:
+            raised = error if isinstance(error, duckdb.Error) else error.__cause__
+            if not isinstance(raised, duckdb.ConversionException):
+                raise
+            raise self._misfit(str(raised).partition("\n")[0]) from error
         finally:
             with suppress(duckdb.Error):
                 duck.execute("ROLLBACK")
             duck.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")
+
+    def _misfit(self, said: str) -> DataError:
+        return DataError(
+            f"A value in {self.params.path} does not fit its type: {said}. Declare its column as VARCHAR to keep every "
+            "value as it is.",
+            code="value",
+            evidence={"file": self.params.path, "said": said[:1000]},
+        )
 
     def _tables(self, duck: duckdb.DuckDBPyConnection, path: str) -> list[StreamInfo]:
         keys = {(schema, table): tuple(names) for schema, table, names in duck.execute(_KEYS).fetchall()}
@@ -137,6 +150,8 @@ class _DuckDB(Dialect):
 def _item(wanted: Column, there: Column) -> str:
     """A column as it arrives, or as an operator declared it: a cast that does not fit fails the read."""
     name = identifier(there.name)
+    if wanted.type == "VARCHAR":
+        return f"CAST({name} AS VARCHAR) AS {name}"
     exact = f"CAST({name} AS {there.type})" if there.native != there.type else name
     return f"CAST({exact} AS {wanted.type}) AS {name}" if wanted.type != there.type else f"{exact} AS {name}"
 
@@ -149,7 +164,7 @@ def _columns(duck: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], dict[str,
             f"{native} arrives as its text" if type_ == "VARCHAR" and not native.startswith(("VARCHAR", "ENUM")) else ""
         )
         if type_.startswith("DECIMAL(38,0)") and "HUGEINT" in native:
-            note = f"{native} arrives as {type_}; a number of 39 digits fails the read"
+            note = f"{native} arrives as {type_}; a number of 39 digits fails the read; declared as VARCHAR it does not"
         found.setdefault((schema, table), {})[name] = Column(name, type_, nullable, native, note)
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,15 @@ def test_a_number_that_does_not_fit_fails_the_read(tmp_path: Path) -> None:
     connector = filled(tmp_path, f"CREATE TABLE t AS SELECT {10**38}::HUGEINT AS c")
     (info,) = connector.discover()
     assert "39 digits" in info.columns[0].warning
-    with pytest.raises(DataError, match="does not fit"):
-        extract(tmp_path, connector, stream(info), Window("full"))
+    for read in (
+        lambda: extract(tmp_path, connector, stream(info), Window("full")),
+        lambda: connector.preview(stream(info)),
+    ):
+        with pytest.raises(DataError, match=r"a\.duckdb does not fit its type: .* Declare its column as VARCHAR"):
+            read()
+    kept = replace(stream(info), columns=(replace(info.columns[0], type="VARCHAR"),))
+    _, rows = extract(tmp_path, connector, kept, Window("full"))
+    assert rows == [(str(10**38),)]
 
 
 def test_what_is_new(tmp_path: Path) -> None:
