@@ -75,6 +75,8 @@ class _Found:
 def preview(pipeline: Pipeline, wanted: Range) -> dict[str, Any]:
     """What a backfill would read, slice by slice. Asks the sources now, and writes nothing. Raises ManifoldError."""
     found = _understood(pipeline, wanted)
+    for ask in found.survey.asks.values():
+        ask.connector.hurried = True
     fresh = {key: _listed(found, key) for key in found.targets.extracts}
     shown = [_shown(found, position, fresh) for position in range(len(found.slices))]
     reading = [each for each in shown if each["skip_reason"] is None]

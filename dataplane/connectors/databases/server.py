@@ -28,6 +28,12 @@ READ_SECONDS = 6 * 3600.0
 """Limit of a statement that reads for a run; the step's own timeout usually ends it earlier."""
 PREVIEW_MEMORY = 256 * 2**20
 
+
+def patience(connector: Connector) -> float:
+    """Limit of a statement that plans or counts: a person may wait for it, too, at a dry run."""
+    return ASK_SECONDS if connector.hurried else READ_SECONDS
+
+
 Answer = TypeVar("Answer")
 
 
@@ -193,13 +199,13 @@ class DatabaseServer(Connector, Generic[Connection, Ready]):
         return findings
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
-        with self._connected(READ_SECONDS) as connection:
+        with self._connected(patience(self)) as connection:
             asking = self._asking(connection, self._prepared(connection, stream))
             return self._asked(lambda: planning.planned(asking, mode, mark), stream.name)
 
     def count(self, stream: StreamConfig, window: Window) -> int | None:
         """Rows that belong to the window alone: after `lower`, up to `upper`."""
-        with self._connected(READ_SECONDS) as connection:
+        with self._connected(patience(self)) as connection:
             asking = self._asking(connection, self._prepared(connection, stream))
             return self._asked(lambda: asking.counted_alone(window), stream.name)
 

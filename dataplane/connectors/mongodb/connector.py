@@ -16,7 +16,7 @@ from dataplane.connectors.base import Capabilities, Connector, Finding, Stage
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import planning
 from dataplane.connectors.databases.guards import unreadable_value
-from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS
+from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, patience
 from dataplane.connectors.databases.stages import reachable, staged
 from dataplane.connectors.mongodb import faults, reading, session
 from dataplane.connectors.mongodb.params import MongoParams
@@ -120,12 +120,12 @@ class MongoDB(Connector):
             return [found for each in streams if each.cursor for found in self._findings(client, each)]
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
-        with self._prepared(stream, READ_SECONDS) as (client, prepared):
+        with self._prepared(stream, patience(self)) as (client, prepared):
             asking = Asking(prepared, client[self.params.database][stream.name])
             return self._asked(lambda: planning.planned(asking, mode, mark), stream.name)
 
     def count(self, stream: StreamConfig, window: Window) -> int | None:
-        with self._prepared(stream, READ_SECONDS) as (client, prepared):
+        with self._prepared(stream, patience(self)) as (client, prepared):
             asking = Asking(prepared, client[self.params.database][stream.name])
             return self._asked(lambda: asking.counted_alone(window), stream.name)
 

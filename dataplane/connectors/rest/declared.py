@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -27,7 +28,7 @@ from dataplane.connectors.rest.spool import BATCH, batches
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
 from dataplane.engine import connector_instance, spill_folder
-from dataplane.errors import ConfigurationError, DataError, ManifoldError
+from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.failures import duckdb_errors
 from dataplane.http import origin, shown
 from dataplane.net import resolve_public
@@ -36,6 +37,7 @@ from dataplane.sampling import first_rows
 
 _SAMPLE_PAGES = 3
 _SAMPLE_RECORDS = 20_000
+_LOOKED_SECONDS = 20.0
 _PREVIEW_MEMORY = 512 << 20
 _OF_ONE_STREAM = (
     "http_status", "json_malformed", "records_missing", "records_malformed", "pages_repeat", "answer_too_large",
@@ -132,12 +134,14 @@ class DeclaredApi(Connector, Generic[D]):
         if mode == "full_refresh":
             self._endpoint(stream)
             return Planned(Window("full"), f"All of {stream.name} is read.")
-        with self._session() as (client, duck, folder):
+        with self._session(hurried=self.hurried) as (client, duck, folder):
             columns = self._columns(stream, client, duck)
             cursor = cursors.cursor_of(stream, columns)
             begin = cursors.start(duck, cursor, mark, stream.lookback) if mark.upper is not None else None
             # The records themselves say what is new: no clock of ours or of the server's does.
             pages = self._pages(client, stream, duck, since(begin, cursor.type, self._endpoint(stream)))
+            if self.hurried:
+                pages = _in_time(pages, stream.name)
             batch = next(batches(pages, folder, stream.name, largest=None))
             rows = batch.part(replace(stream, select=()), columns, 0).query
             with duckdb_errors():
@@ -252,6 +256,20 @@ class DeclaredApi(Connector, Generic[D]):
             cursor_candidates=tuple(each.name for each in columns if cursors.can_be_cursor(each.type)),
             warnings=tuple(warnings),
         )
+
+
+def _in_time(pages: Iterator[Page], stream: str) -> Iterator[Page]:
+    """Pages that somebody waits for. Raises TransientError when they take too long."""
+    ends = time.monotonic() + _LOOKED_SECONDS
+    for page in pages:
+        if time.monotonic() > ends:
+            raise TransientError(
+                f"To look through {stream} takes more than {_LOOKED_SECONDS:.0f} seconds, so what is new of it cannot "
+                "be told here. Start the run, which takes the time that it needs.",
+                code="sample_timeout",
+                evidence={"stream": stream},
+            )
+        yield page
 
 
 def _whole(pages: Iterable[Page], stream: StreamConfig, columns: tuple[Column, ...], folder: str) -> Part:

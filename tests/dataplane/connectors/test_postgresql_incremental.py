@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dataplane.connectors.databases import server
 from dataplane.connectors.postgresql import PostgreSQL
 from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.windows import Mark, Window
-from dataplane.errors import ConfigurationError
+from dataplane.errors import ConfigurationError, TransientError
 from dataplane.steps.base import StepContext
 from dataplane.steps.extract import ExtractStep
 from dataplane.storage import Storage
@@ -40,6 +41,20 @@ def fill(url: str, type_: str, values: list[str | None]) -> None:
     with psycopg.connect(url, autocommit=True) as database:
         database.execute(f"CREATE TABLE IF NOT EXISTS t (id serial, c {type_})")
         database.cursor().executemany("INSERT INTO t (c) VALUES (%s)", [(each,) for each in values])
+
+
+def test_a_dry_run_waits_for_no_long_statement(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = connector(postgres_url)
+    slow = StreamConfig("slow", query="SELECT 1 AS c FROM pg_sleep(60)", cursor="c")
+    source.hurried = True
+    monkeypatch.setattr(server, "ASK_SECONDS", 0.2)
+    for ask in (
+        lambda: source.plan(slow, "incremental", Mark()),
+        lambda: source.count(slow, Window("cursor", column="c", upper="1")),
+    ):
+        with pytest.raises(TransientError) as caught:
+            ask()
+        assert caught.value.code == "statement_timeout"
 
 
 @pytest.mark.parametrize(("type_", "values"), CURSORS, ids=[type_ for type_, _ in CURSORS])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dataplane.connectors.rest import declared
 from dataplane.connectors.rest.paging import since
 from dataplane.connectors.rest.params import Endpoint
 from dataplane.connectors.windows import Mark, Window
@@ -41,6 +42,19 @@ def test_an_api_that_cannot_filter_is_read_whole_and_brings_what_is_new(api: Api
     api.orders.append(order(8))
     reader.run()
     assert sorted(reader.found) == list(range(1, 9)) and all("since" not in each for each in api.asked)
+
+
+def test_a_dry_run_does_not_look_through_pages_without_an_end(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    connector = source(api)
+    stream = stream_of(connector, cursor="id")
+    connector.hurried = True
+    assert connector.plan(stream, "incremental", Mark()).rows == 7
+    monkeypatch.setattr(declared, "_LOOKED_SECONDS", -1.0)
+    with pytest.raises(TransientError, match="Start the run") as caught:
+        connector.plan(stream, "incremental", Mark())
+    assert caught.value.code == "sample_timeout"
+    connector.hurried = False
+    assert connector.plan(stream, "incremental", Mark()).rows == 7
 
 
 def test_a_row_that_came_late_is_found_within_the_lookback(api: Api, tmp_path: Path) -> None:
