@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from tests.clickhouse_server import clickhouse_server  # noqa: F401  a fixture
 from tests.emptied import emptied  # noqa: F401  a fixture
 from tests.mariadb import module_mysql, mysql, mysql_server  # noqa: F401  fixtures
+from tests.migrated import django_db_modify_db_settings  # noqa: F401  a fixture
 from tests.people import (  # noqa: F401  fixtures
     admin,
     api,
