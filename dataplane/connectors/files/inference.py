@@ -41,19 +41,28 @@ class Inferred:
     warnings: list[str] = field(default_factory=list)
 
 
-def infer(connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str], *, marks: str) -> Inferred:
-    """The types of a table of texts. marks: those that may stand before decimal places."""
+def infer(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    names: Sequence[str],
+    *,
+    marks: str,
+    date_format: str | None = None,
+) -> Inferred:
+    """The types of a table of texts. marks: those that may stand before decimal places. date_format: the only one that
+    is looked for."""
+    known = (date_format,) if date_format else _FORMATS
     columns, nothing, formats, separators = [], set[str](), set[str](), set[str]()
     warnings, unsure, sure = [], dict[str, str](), False
     for name in names:
         values = _Values(connection, table, name)
-        type_, date_format, separator, warning = _type(values, marks)
+        type_, written, separator, warning = _type(values, marks, known)
         if separator == "," and "." in marks and values.all(_full(_grouped(",", "."))):
             unsure[name] = values.least("contains(v, ',')")
         else:
             sure = sure or separator == ","
-        if date_format:
-            formats.add(date_format)
+        if written:
+            formats.add(written)
         if separator:
             separators.add(separator)
         if type_ != "VARCHAR":
@@ -130,7 +139,7 @@ _SIMPLE = {
 }
 
 
-def _type(values: _Values, marks: str) -> tuple[str, str | None, str | None, str]:
+def _type(values: _Values, marks: str, formats: Sequence[str]) -> tuple[str, str | None, str | None, str]:
     """Type, date format, decimal separator, warning."""
     if not values.filled:
         return "VARCHAR", None, None, ""
@@ -144,12 +153,12 @@ def _type(values: _Values, marks: str) -> tuple[str, str | None, str | None, str
         return _number(values, ","), None, ",", ""
     if "." in marks and values.all(_full(_FLOAT)):
         return _number(values, "."), None, ".", ""
-    fitting = [each for each in _FORMATS if values.all(_dated(each))]
+    fitting = [each for each in formats if values.all(_dated(each))]
     if len(fitting) == 1:
         return "DATE", fitting[0], None, ""
     if fitting:
-        return "VARCHAR", None, None, f"may be a date as {' or as '.join(fitting)}; declare which"
-    if values.all(" OR ".join(_dated(each) for each in _FORMATS)):
+        return "VARCHAR", None, None, f"may be a date as {' or as '.join(fitting)}; choose one as `date_format`"
+    if values.all(" OR ".join(_dated(each) for each in formats)):
         return "VARCHAR", None, None, "holds dates that are written in several ways: text, until a sql step casts it"
     if any(values.all(_full(_grouped(*marks))) for marks in _MARKS):
         return "VARCHAR", None, None, "holds numbers with marks between thousands: text, until a sql step casts it"

@@ -18,7 +18,7 @@ from dataplane.connectors.files.fixed import beginning
 from dataplane.connectors.files.fixed import placed as placed_letters
 from dataplane.connectors.files.formats import json_shape
 from dataplane.connectors.files.found import Found
-from dataplane.connectors.files.inference import infer
+from dataplane.connectors.files.inference import Inferred, infer
 from dataplane.connectors.files.layouts import (
     bounded_width,
     empty,
@@ -193,7 +193,7 @@ def _delimited(
     for each in files:
         rows += _sample(each, settings, names)
     _as_table(connection, names, rows)
-    found = infer(connection, "__sample", names, marks=_marks(declared, comma=settings.separator != ","))
+    found = _inferred(connection, names, declared, comma=settings.separator != ",")
     values = {
         **settings.model_dump(include=set(DIALECT)),
         "null_values": list(found.null_values),
@@ -203,11 +203,16 @@ def _delimited(
     return Sniffed(tuple(found.columns), values, [*said, *found.warnings, *guessed])
 
 
-def _marks(declared: FileSettings | None, *, comma: bool = True) -> str:
-    """What may stand before decimal places: what is declared, else a point, or a comma where it may."""
-    if declared is not None and "decimal_separator" in declared.model_fields_set:
-        return declared.decimal_separator
-    return ".," if comma else "."
+def _inferred(
+    connection: duckdb.DuckDBPyConnection, names: Sequence[str], declared: FileSettings | None, *, comma: bool = True
+) -> Inferred:
+    """The types of the sample, whose values are written as declared, else in any way. comma: it may be decimal."""
+    marks = ".," if comma else "."
+    if declared is None:
+        return infer(connection, "__sample", names, marks=marks)
+    if "decimal_separator" in declared.model_fields_set:
+        marks = declared.decimal_separator
+    return infer(connection, "__sample", names, marks=marks, date_format=declared.date_format)
 
 
 def _said_of_header(header: Sequence[str], *, doubtful: bool) -> list[str]:
@@ -236,7 +241,7 @@ def _fixed(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], declar
     names = [each.name for each in settings.spans]
     rows = [row for each in files for row in beginning(each, settings)[:_SAMPLE_ROWS]]
     _as_table(connection, names, rows)
-    found = infer(connection, "__sample", names, marks=_marks(declared))
+    found = _inferred(connection, names, declared)
     values = {
         "encoding": settings.encoding,
         "header": settings.header,
@@ -254,7 +259,7 @@ def _xml(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], declared
     names = list(columns)
     bounded_width(files[0].path, len(names))
     _as_table(connection, names, list(zip(*columns.values(), strict=True)))
-    found = infer(connection, "__sample", names, marks=_marks(declared))
+    found = _inferred(connection, names, declared)
     values = {
         "records": settings.records,
         "repeated": list(settings.repeated),

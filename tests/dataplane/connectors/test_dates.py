@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dataplane.connectors.files.connector import FileConnector
+from dataplane.connectors.schema import StreamConfig
 from tests.dataplane.steps.files_source import Drop, rejects, rows, typed
 
 
@@ -52,3 +54,14 @@ def test_a_year_without_its_century_is_set_aside_and_not_taken_for_the_year_24(
     result = drop.extract(typed(drop.stream(date_format=date_format), day=type_))
     assert [row[0] for row in rows(drop.root, result)] == [1]
     assert rejects(drop.root, result) == [("a.csv", 3, f"day is not {type_}", f"2,{short}")]
+
+
+def test_of_two_ways_to_read_a_date_the_chosen_one_is_taken(drop: Drop) -> None:
+    drop.write("a.csv", "id,day\n1,02/05/2024\n2,03/06/2024\n")
+    (info,) = drop.connector.discover()
+    assert "choose one as `date_format`" in info.columns[1].warning
+    assert isinstance(drop.connector, FileConnector)
+    chosen = drop.connector.looked_again(info, {"date_format": "%m/%d/%Y"})
+    assert ([each.type for each in chosen.columns], chosen.warnings) == (["BIGINT", "DATE"], ())
+    stream = StreamConfig("a", settings=chosen.settings, columns=chosen.columns)
+    assert rows(drop.root, drop.extract(stream)) == [(1, date(2024, 2, 5)), (2, date(2024, 3, 6))]
