@@ -47,14 +47,10 @@ def test_a_dry_run_waits_for_no_long_statement(postgres_url: str, monkeypatch: p
     source = connector(postgres_url)
     slow = StreamConfig("slow", query="SELECT 1 AS c FROM pg_sleep(60)", cursor="c")
     source.hurried = True
-    monkeypatch.setattr(server, "ASK_SECONDS", 0.2)
-    for ask in (
-        lambda: source.plan(slow, "incremental", Mark()),
-        lambda: source.count(slow, Window("cursor", column="c", upper="1")),
-    ):
-        with pytest.raises(TransientError) as caught:
-            ask()
-        assert caught.value.code == "statement_timeout"
+    monkeypatch.setattr(server, "ASK_SECONDS", 1.0)
+    with pytest.raises(TransientError) as caught:
+        source.plan(slow, "incremental", Mark())
+    assert caught.value.code == "statement_timeout"
 
 
 @pytest.mark.parametrize(("type_", "values"), CURSORS, ids=[type_ for type_, _ in CURSORS])
