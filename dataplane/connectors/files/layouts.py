@@ -32,6 +32,9 @@ _ASKED = {
     "TIMESTAMP": (":[0-9.]+ ?[+-][0-9:]+$", "", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP WITH TIME ZONE"),
 }
 
+# A list without an object, as it is delivered where there was nothing to tell.
+_EMPTY_LIST = re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*\]\s*")
+_LISTED = 4096
 _WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)[\s>]", re.IGNORECASE)
 
 # Names and types as they stand in a file; the type is empty where a file of this format does not say it.
@@ -151,7 +154,10 @@ def parquet_layout(connection: duckdb.DuckDBPyConnection, found: Found) -> Layou
 
 
 def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str) -> Layout:
-    """The keys of a JSON file's objects and the types DuckDB sees in them. Raises ManifoldError."""
+    """The keys of a JSON file's objects and the types DuckDB sees in them; none of an empty list.
+
+    Raises ManifoldError.
+    """
     _shallow(found, absolute, _SAMPLE if shape == "newline_delimited" else None)
     # By what it begins with: a copy has no suffix that would tell DuckDB.
     options = (
@@ -170,6 +176,8 @@ def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: s
             evidence={"file": found.path},
         ) from error.__cause__
     if [name for name, *_ in rows] == ["json"]:
+        if _EMPTY_LIST.fullmatch(head(found, _LISTED)):
+            return ()
         raise DataError(
             f"{found.path} does not hold JSON objects, so it has no columns. Deliver one object for each row.",
             code="json_malformed",

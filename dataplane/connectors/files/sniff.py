@@ -140,6 +140,10 @@ def _json(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_
             layouts.append(exact_types(connection, absolute, shape, json_layout(connection, each, absolute, shape)))
         alone = one_object(connection, absolute, shape)
     found = _typed(layouts)
+    if not found.columns:
+        found.warnings.append(
+            f"{files[0].path} is an empty list, so nothing tells its columns. Discover it once it has rows."
+        )
     lists = [each.name for each in found.columns if each.type.startswith("STRUCT(") and each.type.endswith("[]")]
     if alone and len(lists) == 1:
         found.warnings.append(_WRAPPED.format(name=lists[0], column=identifier(lists[0])))

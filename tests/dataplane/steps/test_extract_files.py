@@ -376,6 +376,15 @@ def test_json_of_every_shape(drop):
     assert places(lines) == [("lines.ndjson", 1), ("lines.ndjson", 2)]
 
 
+def test_an_empty_list_has_no_rows(drop):
+    drop.write("a_2013-01.json", "[ ]\n")
+    assert "is an empty list" in drop.connector.discover()[0].warnings[0]
+    drop.write("a_2013-02.json", '[{"id": 1}]')
+    stream = drop.stream()
+    assert [each.name for each in stream.columns] == ["id"]
+    assert rows(drop.root, drop.extract(stream)) == [(1,)]
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
