@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -45,9 +46,9 @@ class Undone(Exception):
     """Ends a transaction that nobody wants to keep."""
 
 
-def attempt(operation: Any, furnished: Furnished, headers: dict[str, str], examples: int) -> int:
+def attempt(operation: Any, values: dict[str, str], headers: dict[str, str], examples: int) -> int:
     """Send this many requests to an operation, each to the same rows; how many were answered well."""
-    gaps = {gap: furnished.values[word] for word, gap in GAP.findall(operation.path)}
+    gaps = {gap: values[word] for word, gap in GAP.findall(operation.path)}
     good = 0
 
     @settings(
@@ -76,17 +77,24 @@ def attempt(operation: Any, furnished: Furnished, headers: dict[str, str], examp
     return good
 
 
+@cache
+def every_operation() -> list[Any]:
+    """What the document describes; reading it takes as long as a hundred requests."""
+    schema = schemathesis.openapi.from_wsgi("/api/v1/schema/?format=json", application)
+    return [each.ok() for each in schema.get_all_operations() if isinstance(each, Ok)]
+
+
 def attempt_all(furnished: Furnished, who: str, examples: int) -> dict[str, int]:
     """Every operation; fails with all that went wrong. Returns how many requests each has answered well."""
     headers = {"Authorization": f"Bearer {furnished.tokens[who]}"} if who in furnished.tokens else {}
-    schema = schemathesis.openapi.from_wsgi("/api/v1/schema/?format=json", application)
-    operations = [each.ok() for each in schema.get_all_operations() if isinstance(each, Ok)]
+    operations = every_operation()
     assert len(operations) > 70
+    values = furnished.values
     good: dict[str, int] = {}
     wrong: list[str] = []
     for each in operations:
         try:
-            good[each.label] = attempt(each, furnished, headers, examples)
+            good[each.label] = attempt(each, values, headers, examples)
         except BaseExceptionGroup as found:
             wrong += [f"{each.label}: {one}" for one in found.exceptions]
     assert not wrong, "\n\n".join(wrong)
