@@ -54,7 +54,7 @@ class Client:
                 headers={"Authorization": f"Bearer {token.encode('ascii').decode()}"},
                 timeout=timeout,
                 trust_env=False,
-                verify=authorities.context(),
+                verify=authorities.context() if url.lower().startswith("https:") else True,
                 follow_redirects=False,
             )
         except ConfigurationError as error:
