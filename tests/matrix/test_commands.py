@@ -40,19 +40,19 @@ def test_every_command_has_a_row() -> None:
 
 @pytest.mark.parametrize(("words", "says"), ROWS, ids=[" ".join(words) for words, _ in ROWS])
 def test_each_may_do_what_the_table_says(served: Served, words: list[str], says: dict[str, str]) -> None:  # noqa: F811
-    made = served.made
+    made, values = served.made, served.made.values
     file = made.folder / "orders.yaml"
     file.write_text(DOCUMENT.replace("title: Orders", "title: My orders"))
     real = {
         "SUCCEEDED": str(made.succeeded.pk),
         "CANCELLED": str(made.cancelled.pk),
-        "BACKFILL": made.values["backfills"],
-        "HOOK": made.values["hooks"],
+        "BACKFILL": values["backfills"],
+        "HOOK": values["hooks"],
         "ASKING": str(made.asking.pk),
         "DOCUMENT": str(file),
         "DROP": str(made.folder / "drop"),
-        "TOKEN": made.values["tokens"],
-        "INVITATION": made.values["invitations"],
+        "TOKEN": values["tokens"],
+        "INVITATION": values["invitations"],
     }
     got = {}
     for who in PEOPLE:
