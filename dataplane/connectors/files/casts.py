@@ -23,7 +23,6 @@ _WHOLE = frozenset(
 )
 _WITHOUT_ZONE = frozenset(["TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "DATETIME"])
 # DuckDB takes 31.12.24 and 24-12-31 for days of the year 24, where somebody left the century out.
-_CENTURY = "[0-9]{4}"
 _NO_CENTURY = "^ *[0-9]{1,3}[^0-9]"
 _FIRST_YEAR = "TIMESTAMP '1000-01-01'"
 # An offset other than nought behind a time.
@@ -90,8 +89,7 @@ def careful(text: str, type_: str, *, separator: str = ".", date_format: str | N
     """A text as the declared type; NULL when it does not fit exactly."""
     upper, size = type_.upper(), decimal(type_)
     if upper == "DATE" and date_format:
-        taken = f"CAST(try_strptime({text}, {literal(date_format)}) AS DATE)"
-        return f"CASE WHEN regexp_matches({text}, '{_CENTURY}') THEN {taken} END" if "%Y" in date_format else taken
+        return f"CAST({dated(text, date_format)} AS DATE)"
     unlike = f"regexp_matches({text}, '{_NO_CENTURY}')"
     if upper == "DATE":
         whole = f"TRY_CAST({text} AS TIMESTAMP) = TRY_CAST({text} AS DATE)"
@@ -108,6 +106,16 @@ def careful(text: str, type_: str, *, separator: str = ".", date_format: str | N
         shape = f"[+-]?([0-9]+([.][0-9]{{0,{scale}}}0*)?|[.][0-9]{{0,{scale}}}0*)"
         return f"CASE WHEN regexp_full_match({text}, '{shape}') THEN TRY_CAST({text} AS {type_}) END"
     return f"TRY_CAST({text} AS {type_})"
+
+
+def dated(text: str, date_format: str) -> str:
+    """A text as the moment that it says in this format; NULL for none, and where its year lacks the century."""
+    written = literal(date_format)
+    taken = f"try_strptime({text}, {written})"
+    # A year before 1000 has its noughts where the text is what the format makes of it. Without a digit, as `infinity`,
+    # DuckDB takes a text for 1900 in any format.
+    whole = f"{taken} >= {_FIRST_YEAR} OR strftime({taken}, {written}) = trim({text})"
+    return f"CASE WHEN regexp_matches({text}, '[0-9]') AND ({whole}) THEN {taken} END"
 
 
 def _stop(type_: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
+from dataplane.connectors.files import casts
 from dataplane.connectors.schema import Column
 from dataplane.relations import identifier, literal
 
@@ -26,7 +27,6 @@ _ZONE = "(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 _STAMP = f"{_DATE}[ T]{_TIME}"
 # Marks between thousands, and the one before decimal places.
 _MARKS = (".,", ",.", "'.", "’.", "',", "’,")
-_CENTURY = "[0-9]{4}"
 _FORMATS = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y", "%Y%m%d", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y")
 
 
@@ -171,9 +171,8 @@ def _written(mark: str) -> str:
 
 
 def _dated(format_: str) -> str:
-    """A date that is written so; a year of four digits has them all."""
-    whole = f" AND regexp_matches(v, '{_CENTURY}')" if "%Y" in format_ else ""
-    return f"(try_strptime(v, {literal(format_)}) IS NOT NULL{whole})"
+    """A date that is written so."""
+    return f"({casts.dated('v', format_)} IS NOT NULL)"
 
 
 def _grouped(between: str, mark: str) -> str:

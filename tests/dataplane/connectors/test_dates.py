@@ -26,8 +26,9 @@ def drop(tmp_path: Path) -> Drop:
         ("02/03/24", "03/04/24", "VARCHAR", "may be a date as %d/%m/%y or as %m/%d/%y"),
         ("31.12.2024", "12/31/24", "VARCHAR", "written in several ways"),
         ("31.12.2024", "soon", "VARCHAR", ""),
+        ("31.12.24", "infinity", "VARCHAR", ""),
     ],
-    ids=["american", "german", "either", "both", "word"],
+    ids=["american", "german", "either", "both", "word", "infinity"],
 )
 def test_what_a_date_without_a_century_is_taken_for(drop: Drop, first: str, second: str, type_: str, told: str) -> None:
     drop.write("a.csv", f"id;day\n1;{first}\n2;{second}\n")
@@ -42,10 +43,12 @@ def test_what_a_date_without_a_century_is_taken_for(drop: Drop, first: str, seco
     ("type_", "ancient", "short", "date_format"),
     [
         ("DATE", "31.12.0024", "31.12.24", "%d.%m.%Y"),
+        ("DATE", "20020022", "200222", "%d%m%Y"),
+        ("DATE", "31/12/0024 1000", "31/12/24 1000", "%d/%m/%Y %H%M"),
         ("DATE", "0001-01-01", "24-12-31", None),
         ("TIMESTAMP", "0001-01-01 00:00:00", "24-12-31 10:00:00.123456", None),
     ],
-    ids=["written", "iso", "time"],
+    ids=["written", "run-together", "written-time", "iso", "time"],
 )
 def test_a_year_without_its_century_is_set_aside_and_not_taken_for_the_year_24(
     drop: Drop, type_: str, ancient: str, short: str, date_format: str | None
