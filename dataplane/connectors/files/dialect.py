@@ -15,8 +15,8 @@ _DELIMITERS = (",", ";", "\t", "|")
 _QUOTES = ('"', "'")
 _RECORDS = 200
 _LOOKED = 1 << 17
-# A line that tells spreadsheets the delimiter, and nothing else.
-_TOLD = re.compile(r"sep=([^\w\s]|\t)\r?\n", re.IGNORECASE)
+# A line that tells spreadsheets the delimiter, and nothing else; a quote or an escape can be none, nor can NUL.
+_TOLD = re.compile(r"""sep=([^\w\s"'\\\0]|\t)\r?\n""", re.IGNORECASE)
 _VALUE = re.compile(r"[+-]?\d[\d.,:/ TZ+-]*$|true$|false$", re.IGNORECASE)
 
 
@@ -103,7 +103,7 @@ def _skipped(text: str, rows: list[list[str]], width: int) -> int:
     while narrow < min(len(rows), 20) and len(rows[narrow]) != width:
         narrow += 1
     lines = text.split("\n")
-    filled = [number for number, line in enumerate(lines) if line.strip()]
+    filled = [number for number, line in enumerate(lines) if line.strip("\r")]
     return filled[narrow] if narrow < len(filled) else 0
 
 

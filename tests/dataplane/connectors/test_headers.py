@@ -87,7 +87,23 @@ def test_empty_lines_above_a_header_are_no_header(drop: Drop, above: int, end: s
     assert rejects(drop.root, result) == [("b.csv", 3 + above, "too few columns", "carl")]
 
 
-@pytest.mark.parametrize("delimiter", [";", "\t", "^"])
+@pytest.mark.parametrize("above", ["  \n", "\n \n", "Report\n  \n"], ids=["blanks", "both", "title"])
+def test_lines_of_blanks_above_a_header_are_no_header(drop: Drop, above: str) -> None:
+    drop.write("a.csv", f"{above}name,city\nanna,Bonn\nbert,Rome\n")
+    (info,) = drop.connector.discover()
+    assert [each.name for each in info.columns] == ["name", "city"]
+    assert rows(drop.root, drop.extract(drop.stream())) == [("anna", "Bonn"), ("bert", "Rome")]
+
+
+@pytest.mark.parametrize("told", ["\0", '"', "'", "\\"], ids=["nought", "quote", "apostrophe", "escape"])
+def test_a_line_that_tells_what_no_delimiter_can_be_is_a_row(drop: Drop, told: str) -> None:
+    drop.write("a.csv", f"sep={told}\nname,city\nanna,Bonn\nbert,Rome\n")
+    (info,) = drop.connector.discover()
+    assert [each.name for each in info.columns] == ["name", "city"]
+    assert rows(drop.root, drop.extract(drop.stream())) == [("anna", "Bonn"), ("bert", "Rome")]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "^", "§"])
 def test_a_line_that_tells_the_delimiter_is_no_row(drop: Drop, delimiter: str) -> None:
     lines = [["name", "amount"], ["anna", "1,5"], ["bert", "2,25"]]
     drop.write("a.csv", f"sep={delimiter}\r\n" + "".join(f"{delimiter.join(each)}\r\n" for each in lines))
