@@ -70,8 +70,8 @@ def fast(value: str, type_: str, *, separator: str = ".", date_format: str | Non
         if upper not in _WITHOUT_ZONE:
             return f"CASE {exactly}"
         # Measured: the usual 2013-01-31 10:00:00 costs no more than where the reader itself makes a moment of it. What
-        # is left behind its hour has no room for an offset.
-        usual = f"strlen({value}) = 19 AND instr({value}, ':') = 14"
+        # is left behind its hour has no room for an offset, and its year is a whole one: no blank begins it.
+        usual = f"strlen({value}) = 19 AND instr({value}, ':') = 14 AND instr({value}, '-') = 5 AND {value} >= '0'"
         return f"CASE WHEN {usual} THEN CAST({value} AS {type_}) {exactly}"
     # Measured: a condition that is true for no row, and a plain cast, which refuses what is out of range, cost half of
     # comparing each value with what it becomes.

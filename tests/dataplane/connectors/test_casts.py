@@ -9,13 +9,13 @@ import pytest
 
 from dataplane.connectors.files import casts
 
-_DAYS = ("2013-01-31", "2013-1-31", "2013-1-1", "0013-01-31", "12013-1-31", " 2013-01-3")
+_DAYS = ("2013-01-31", "2013-1-31", "2013-1-1", "0013-01-31", "12013-1-31", " 2013-01-3", "  24-12-31", "24-12-31")
 _HOURS = ("10:00:00", "1:00:00", "10:0:0", "1:0:0", "10:00", "1:00", "10", "10:00:00.5", "")
 _OFFSETS = ("", "Z", " UTC", "+1", "-1", "+01", "-01", "+1:00", "+01:00", "-01:00", "+0100", "+00:30", "+00:00:01")
 
 
 def test_no_moment_is_read_without_the_offset_behind_it():
-    parts = product(_DAYS, " T+", _HOURS, _OFFSETS)
+    parts = product(_DAYS, (" ", "T", "+", "   "), _HOURS, _OFFSETS)
     texts = [text for text in map("".join, parts) if len(text) == len("2013-01-31 10:00:00")]
     exact = casts.careful("v", "TIMESTAMP")
     with duckdb.connect() as connection:
