@@ -71,20 +71,26 @@ def accept_drift(
         drift = Drift.objects.select_for_update().get(pk=drift.pk)
         if drift.state == "followed":
             raise Conflict("This change has been taken over already.", code="followed")
-        if stream.drifts.filter(pk__gt=drift.pk).exists():
+        younger = stream.drifts.filter(pk__gt=drift.pk)
+        if younger.exclude(state="followed").exists():
             raise Conflict(
                 f"The columns of {stream.name} have changed again since. Take over the newest change of the stream.",
                 code="changed_again",
             )
-        now = tuple(Column(**each) for each in drift.now)
+        # Once a change that was followed left those before it open, and the runs that wait for them.
+        newer = younger.first()
+        now = seen_columns(stream) if newer else tuple(Column(**each) for each in drift.now)
         chosen = _checked(stream, now, renames or {})
-        _refuse_without_cursor(stream, now)
-        _follow(stream, now, chosen, drift.run)
-        drift.state, drift.renames, drift.settled_by = "followed", chosen, actor.name[:200]
-        if actor.kind in _PERSONS:
-            _see(drift, actor)
-        drift.save()
-        _close_older(drift)
+        if newer:
+            _close_older(newer)
+        else:
+            _refuse_without_cursor(stream, now)
+            _follow(stream, now, chosen, drift.run)
+            drift.state, drift.renames, drift.settled_by = "followed", chosen, actor.name[:200]
+            if actor.kind in _PERSONS:
+                _see(drift, actor)
+            drift.save()
+            _close_older(drift)
         if remember:
             stream.drift_answered = sorted({*stream.drift_answered, *(each["kind"] for each in drift.changes)})
             stream.save(update_fields=["drift_answered", "changed_at"])

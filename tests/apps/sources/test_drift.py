@@ -84,6 +84,20 @@ def test_a_change_that_another_one_has_overtaken_is_settled_with_it(project: Pro
     assert {each["name"] for each in stream.config["columns"]} == {"id", "price", "at", "tax"}
 
 
+def test_a_change_that_an_earlier_version_left_open_is_settled_by_what_was_followed_since(stream: Stream) -> None:
+    first = stopped(stream)
+    now = (*NOW, Column("tax", "INTEGER", native="integer"))
+    found = drifts.Drift(now, drifts.compared(tuple(Column(**each) for each in stream.seen), now))
+    services.note_drift(stream, found, run=None, actor=SYSTEM)
+    Drift.objects.filter(pk=first.pk).update(state="asked")
+    declared = Stream.objects.get(pk=stream.pk).config
+    services.accept_drift(first, remember=True, actor=SYSTEM)
+    stream.refresh_from_db()
+    assert (stream.config, stream.drift_answered) == (declared, ["renamed"])
+    first.refresh_from_db()
+    assert first.state == "followed"
+
+
 def test_of_a_nested_column_the_parts_are_told(project: Project, stream: Stream, api: Api, client: Client) -> None:
     types = ("STRUCT(zip VARCHAR, n INTEGER)", "STRUCT(zip BIGINT, n INTEGER)")
     was, now = (Column("address", type_, native=type_) for type_ in types)
