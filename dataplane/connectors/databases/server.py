@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from time import monotonic
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import duckdb
@@ -24,6 +25,8 @@ from dataplane.errors import ConfigurationError, DataError, ManifoldError
 
 ASK_SECONDS = 20.0
 """Limit of a statement that somebody waits for."""
+PREFLIGHT_SECONDS = 20.0
+"""When no other stream is looked at, of many that somebody waits for."""
 READ_SECONDS = 6 * 3600.0
 """Limit of a statement that reads for a run; the step's own timeout usually ends it earlier."""
 PREVIEW_MEMORY = 256 * 2**20
@@ -182,10 +185,18 @@ class DatabaseServer(Connector, Generic[Connection, Ready]):
             return self._prepared(connection, undeclared).columns
 
     def preflight(self, streams: Sequence[StreamConfig]) -> list[Finding]:
+        ends = monotonic() + PREFLIGHT_SECONDS
         with self._connected(ASK_SECONDS) as connection:
             return self._asked(
-                lambda: [found for each in streams for found in self._against(connection, each)], "the catalogue"
+                lambda: [found for each in streams for found in self._in_time(ends, connection, each)], "the catalogue"
             )
+
+    def _in_time(self, ends: float, connection: Connection, stream: StreamConfig) -> list[Finding]:
+        """What stands against a stream, if there is time left to look."""
+        if monotonic() < ends:
+            return self._against(connection, stream)
+        said = f"{stream.name} was not looked at: the others took {PREFLIGHT_SECONDS:.0f} seconds. Try it by itself."
+        return [Finding(stream.name, "not_looked_at", said)]
 
     def _against(self, connection: Connection, stream: StreamConfig) -> list[Finding]:
         """What stands against a stream; where a run could not read it at all, and no grant mends it, that alone."""
@@ -194,7 +205,7 @@ class DatabaseServer(Connector, Generic[Connection, Ready]):
             return findings
         try:
             self._prepared(connection, stream)
-        except ConfigurationError as error:
+        except (ConfigurationError, DataError) as error:
             return [Finding(stream.name, error.code, error.message)]
         return findings
 

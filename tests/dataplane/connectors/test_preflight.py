@@ -10,6 +10,7 @@ import pytest
 
 from dataplane.connectors import registry
 from dataplane.connectors.base import Finding
+from dataplane.connectors.databases import server
 from dataplane.connectors.mysql import MySQL
 from dataplane.connectors.schema import StreamConfig
 from tests.dataplane.connectors.databases import params_of
@@ -52,6 +53,25 @@ def test_a_cursor_or_table_that_no_run_could_read_by_is_told_alone(database: Any
         (against,) = found(params, name, cursor)
         assert (against.stream, against.code, against.remedy) == (name, code, "")
     assert "at of public.loose is double precision, which has no order" in found(params, "public.loose")[0].message
+
+
+def test_what_one_stream_computes_keeps_no_other_from_being_looked_at(database: Any, postgres_url: str) -> None:
+    source = registry.build("postgresql", params_of(postgres_url))
+    broken = StreamConfig("broken", cursor="at", query="SELECT 'x'::int AS at")
+    against = source.preflight([broken, StreamConfig("public.Odd one", cursor="at")])
+    assert [(each.stream, each.code) for each in against] == [
+        ("broken", "value"),
+        ("public.Odd one", "cursor_nullable"),
+        ("public.Odd one", "cursor_unindexed"),
+    ]
+
+
+def test_streams_that_there_is_no_time_for_are_told(
+    database: Any, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "PREFLIGHT_SECONDS", 0.0)
+    (against,) = found(params_of(postgres_url), "public.good")
+    assert (against.stream, against.code, against.remedy) == ("public.good", "not_looked_at", "")
 
 
 def test_each_remedy_mends_what_it_is_told_for(database: Any, postgres_url: str) -> None:
