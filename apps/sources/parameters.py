@@ -11,6 +11,11 @@ from dataplane.connectors.base import Connector
 from dataplane.connectors.fields import secret_names
 from dataplane.errors import ConfigurationError
 
+_WANTED = {
+    **dict.fromkeys(("tuple_type", "list_type"), 'Give a list, even of one: ["first", "second"].'),
+    "string_type": """Give a text. A number is one in quotes of its own: "2024", on a command line '"2024"'.""",
+}
+
 
 class InvalidFields(ConfigurationError):
     """What was entered is wrong; `fields` says where and what, and never repeats a value."""
@@ -39,15 +44,18 @@ def parted(connector: type[Connector], params: BaseModel) -> tuple[dict[str, Any
     return clear, secrets
 
 
+def told(error: Mapping[str, Any]) -> str:
+    """What is wrong with a value, or what to write in place of one of another kind."""
+    return _WANTED.get(error["type"], error["msg"])
+
+
 def _by_field(connector: type[Connector], error: ValidationError) -> dict[str, list[str]]:
     fields: dict[str, list[str]] = {}
     for each in error.errors(include_input=False, include_url=False, include_context=False):
         path = ".".join(str(part) for part in each["loc"]) or "params"
-        message = each["msg"]
+        message = told(each)
         if each["type"] == "extra_forbidden":
             known = ", ".join(connector.Params.model_fields)
             message = f"{connector.title} has no such parameter; it has {known}."
-        if each["type"] in ("tuple_type", "list_type"):
-            message = 'Give a list, even of one: ["first", "second"].'
         fields.setdefault(path, []).append(message)
     return fields

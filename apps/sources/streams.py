@@ -12,7 +12,7 @@ import duckdb
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from apps.sources.models import Stream
-from apps.sources.parameters import InvalidFields
+from apps.sources.parameters import InvalidFields, told
 from dataplane.connectors.base import Connector
 from dataplane.connectors.files.connector import NOT_LOOKED_AT, FileConnector
 from dataplane.connectors.files.settings import settings_of
@@ -175,11 +175,11 @@ def as_declared(config: StreamConfig, info: StreamInfo, connector: FileConnector
     other = [f"`{name}` {json.dumps(found[name])}" for name in sorted(DIALECT) if found[name] != declared[name]]
     if not other:
         return seen
-    told = (
+    said = (
         f"The files look like {', '.join(other)} now; they are still read as they are declared. If that is wrong, "
         "change the stream's settings and discover it again."
     )
-    return replace(seen, warnings=(*seen.warnings, told))
+    return replace(seen, warnings=(*seen.warnings, said))
 
 
 def _not_read(config: StreamConfig, info: StreamInfo, why: str) -> StreamInfo:
@@ -200,9 +200,9 @@ def _settings(config: StreamConfig, given: Mapping[str, Any], connector: type[Co
         faults: dict[str, list[str]] = {}
         for each in error.errors(include_input=False, include_context=False):
             unknown = each["type"] == "extra_forbidden"
-            told = f"There is no such setting; there are {', '.join(model.model_fields)}." if unknown else each["msg"]
+            said = f"There is no such setting; there are {', '.join(model.model_fields)}." if unknown else told(each)
             place = ".".join(map(str, ("settings", *each["loc"])))
-            faults.setdefault(place, []).append(told.removeprefix("Value error, "))
+            faults.setdefault(place, []).append(said.removeprefix("Value error, "))
         raise InvalidFields(faults) from None
 
 

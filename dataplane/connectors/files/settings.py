@@ -116,6 +116,11 @@ class FileSettings(BaseModel):
     def _one_or_many(cls, value: object) -> object:
         return tuple(each.strip() for each in value.splitlines() if each.strip()) if isinstance(value, str) else value
 
+    @field_validator("null_values", mode="before")
+    @classmethod
+    def _as_it_is(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
     @field_validator("delimiter", mode="before")
     @classmethod
     def _unseen(cls, value: object) -> object:

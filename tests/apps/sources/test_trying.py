@@ -14,6 +14,7 @@ from apps.audit.models import Event
 from apps.sources import services
 from apps.sources.models import Source, Stream
 from apps.sources.pages import file_settings
+from apps.sources.parameters import InvalidFields
 from apps.sources.services import trying
 from dataplane.connectors import registry
 from dataplane.connectors.reading import Rejected
@@ -223,6 +224,12 @@ def test_settings_given_as_texts_are_kept_as_the_page_shows_them(client: Client,
     changed = services.update_stream(stream, config={"settings": given}, actor=SYSTEM)
     kept = {name: changed.config["settings"][name] for name in given}
     assert kept == {"pattern": ["orders*.csv", "more*.csv"], "delimiter": "\t"}
+    changed = services.update_stream(stream, config={"settings": {"null_values": "NA"}}, actor=SYSTEM)
+    assert changed.config["settings"]["null_values"] == ["NA"]
+    for wrong, told in (({"null_values": 0}, "Give a list, even of one"), ({"sheet": 2024}, "Give a text. A number")):
+        with pytest.raises(InvalidFields) as refused:
+            services.update_stream(stream, config={"settings": wrong}, actor=SYSTEM)
+        assert refused.value.fields[f"settings.{next(iter(wrong))}"][0].startswith(told)
     stream.config["settings"]["pattern"] = given["pattern"]
     stream.save()
     assert filled(client.get(page).content.decode())["pattern"] == given["pattern"], "not its letters"
