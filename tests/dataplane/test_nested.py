@@ -26,8 +26,10 @@ from dataplane.nested import differences
         ("STRUCT(a INT)", "objectId, string", []),
         ("Array(Tuple(a UInt8))", "Array(Tuple(a UInt16))", []),
         ("VARCHAR", "BIGINT", []),
+        ("text[]", "integer[]", []),
+        ("Map(String, Float)", "Map(String, Double)", []),
     ],
-    ids=["retyped", "added", "deep", "map", "keys", "odd name", "list", "no type", "another's", "flat"],
+    ids="retyped added deep map keys name list none another flat list-elsewhere map-elsewhere".split(),
 )
 def test_what_differs_is_told_where_it_is(before: str, after: str, found: list[tuple[str, str, str]]) -> None:
     assert differences(before, after) == found
