@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from django.db.models import Max
@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 SECONDS = 60.0
 """So long all sources of a pipeline may take to say what is there; who takes longer is asked again the next time."""
+HELD_BACK = timedelta(hours=1)
+"""So long no run starts again whose plan failed, while nothing differs that a look sees: others may mend it unseen."""
 
 
 @tick
@@ -57,26 +59,27 @@ def _look(pipeline_id: uuid.UUID, now: datetime) -> None:
         if row is None or definition is None or pipeline.paused_at is not None:
             return
         moments = timing.due(definition, row.decided_until or now, now).start
-        if saw and moments and not busy.exists() and not _failed_at_once(row, saw):
+        if saw and moments and not busy.exists() and not _failed_at_once(row, saw, now):
             scheduling.start(row, pipeline, definition, moments[-1], saw=saw)
         schedules.go_on(row, definition, now)
 
 
-def _failed_at_once(row: Schedule, saw: str) -> bool:
-    """Whether the plan of the run that the newest look has started has failed, of the same document and files.
+def _failed_at_once(row: Schedule, saw: str, now: datetime) -> bool:
+    """Whether the plan of the run that the newest look has started has failed, not long ago, by what that look saw.
 
-    It has written no window, so these files stay new; what is wrong is mended by a person, who retries the run.
+    It has written no window, so the files stay new. A failure that goes away by itself holds nothing back.
     """
     newest = row.fires.exclude(saw="").order_by("-scheduled_for").first()
-    if newest is None or newest.run is None or newest.saw != saw:
+    if newest is None or newest.run is None or newest.saw != saw or now - newest.scheduled_for >= HELD_BACK:
         return False
-    return newest.run.steps.filter(key=PLAN, state="failed").exists()
+    failed = newest.run.steps.filter(key=PLAN, state="failed")
+    return failed.filter(error__class__in=("data", "configuration")).exists()
 
 
 def _anything_new(pipeline: Pipeline) -> str:
     """Whether an incremental extract of files has some that no window holds, or others than an open window, settled.
 
-    If so, what tells the document and all files that are there from any others; else nothing.
+    If so, what tells all that the run would begin with from anything else, see `_saw`; else nothing.
 
     A source that does not answer has nothing new: the next look asks it again. One that the run would pass over keeps
     nobody else from what is new.
@@ -105,8 +108,26 @@ def _anything_new(pipeline: Pipeline) -> str:
         or (each.window is not None and not (key in held and _tried(pipeline, survey.streams[key], each.window.files)))
         for key, each in planned.items()
     )
-    there = sorted((key, file.path, *file.state) for key, each in planned.items() for file in each.listed)
-    return hashlib.sha256(repr((pipeline.published.pk, there)).encode()).hexdigest() if new else ""
+    return _saw(pipeline, survey, planned) if new else ""
+
+
+def _saw(pipeline: Pipeline, survey: Survey, planned: Mapping[str, Planned]) -> str:
+    """A hash of the document, how its streams and their sources are set, and the files that are there, or ignored."""
+    saw = hashlib.sha256(str(pipeline.published_id).encode())
+    for key, stream in sorted(survey.streams.items()):
+        source = stream.source
+        declared = (stream.config, stream.seen, stream.drift, stream.drift_answered)
+        reached = (
+            source.params,
+            source.drift,
+            source.credential_id,
+            source.credential and source.credential.changed_at,
+        )
+        ignored = sorted(survey.asks[key].mark.ignored) if key in survey.asks else []
+        saw.update(repr((key, stream.pk, declared, reached, ignored)).encode())
+        for file in sorted(planned[key].listed, key=lambda each: each.path) if key in planned else ():
+            saw.update(repr((file.path, file.state)).encode())
+    return saw.hexdigest()
 
 
 def _held(survey: Survey) -> set[str]:

@@ -38,7 +38,7 @@ class Schedule(ProjectRow):
 class Fire(ProjectRow):
     """A moment of a schedule at which a run was started, once for ever; `left_out` moments before it were missed.
 
-    saw: what tells the files that a look for new ones has found from any others; empty where nobody looked.
+    saw: what tells all that a look for new files has seen from anything else; empty where nobody looked.
     """
 
     project_path = "schedule__pipeline__project_id"

@@ -11,7 +11,7 @@ from apps.accounts.models import Project
 from apps.pipelines import schedules, scheduling, watching
 from apps.pipelines.models import Fire, Run, Schedule
 from apps.sources.models import Source
-from apps.sources.services import update_stream
+from apps.sources.services import accept_drift, update_stream
 from tests.apps.pipelines import workshop as w
 
 TEXT = """\
@@ -103,9 +103,40 @@ def test_a_run_whose_plan_failed_is_not_started_again_before_a_file_is_another(
     for minutes in (6, 8):
         look(row, minutes=minutes)
         assert [each.state for each in Run.objects.all()] == ["failed", "failed"]
+    look(row, minutes=68)
+    assert Run.objects.count() == 3, "once an hour, in case that somebody has mended it elsewhere"
     w.published(project, TEXT)
-    look(row, minutes=10)
-    assert (Run.objects.count(), w.rows(project, "orders", "id")) == (3, {(1,): 1, (2,): 1})
+    look(row, minutes=70)
+    assert (Run.objects.count(), w.rows(project, "orders", "id")) == (4, {(1,): 1, (2,): 1})
+
+
+def test_a_run_is_started_again_when_its_plan_failed_by_what_goes_away_by_itself(
+    project: Project, workshop: Path, row: Schedule
+) -> None:
+    w.files_source(project, workshop, "other")
+    prices = (
+        "  prices: {extract: {source: other, stream: orders}}\n  priced: {load: {input: prices, dataset: prices}}\n"
+    )
+    w.published(project, TEXT.replace("schedule:", prices + "retry: {attempts: 1}\nschedule:"))
+    nobody = {"host": "127.0.0.1", "port": 1, "database": "none", "user": "none", "sslmode": "disable"}
+    Source.objects.filter(slug="other").update(connector="postgresql", params=nobody)
+    for minutes in (2, 4):
+        look(row, minutes=minutes)
+    assert [w.failure(each)["class"] for each in Run.objects.all()] == ["transient", "transient"]
+
+
+def test_a_run_whose_plan_failed_is_started_again_when_somebody_has_mended_what_it_failed_by(
+    project: Project, workshop: Path, row: Schedule
+) -> None:
+    stream = row.pipeline.project.sources.get(slug="drop").streams.get()
+    update_stream(stream, config={}, drift="stop", actor=w.ACTOR)
+    w.write(workshop, "orders-1.csv", ["id,amount,note", "1,2,a"])
+    for minutes in (2, 4):
+        look(row, minutes=minutes)
+        assert [each.state for each in Run.objects.all()] == ["failed"]
+    accept_drift(stream.drifts.get(), actor=w.ACTOR)
+    look(row, minutes=6)
+    assert [each.state for each in Run.objects.all()] == ["succeeded", "failed"]
 
 
 def test_a_source_that_does_not_answer_is_asked_again(workshop: Path, row: Schedule) -> None:
