@@ -22,7 +22,7 @@ from dataplane.drift import kept_apart
 from dataplane.errors import ConfigurationError, DataError
 
 # Settings that say which files are read when, and not how.
-_NOT_READ_BY = frozenset({"when_changed", "by_pattern", "settle_seconds"})
+_NOT_READ_BY = {"when_changed", "by_pattern", "settle_seconds"}
 
 
 class DeclaredColumn(BaseModel):
@@ -94,22 +94,36 @@ def merged(config: StreamConfig, changes: Mapping[str, Any], connector: type[Con
     return _consistent(replace(config, **parts), connector.fills_missing)
 
 
-def still_said(before: StreamConfig, after: StreamConfig, warnings: Sequence[str]) -> tuple[StreamConfig, list[str]]:
+def still_said(
+    before: StreamConfig, after: StreamConfig, warnings: Sequence[str], connector: type[Connector]
+) -> tuple[StreamConfig, list[str]]:
     """A changed declaration, and what a look has said that still holds.
 
-    Nothing does where files are read otherwise now, and nothing of a text whose type was chosen.
+    Nothing does where files are read otherwise now, and nothing of a text of theirs whose type was chosen.
     """
-    names = (before.settings.keys() | after.settings.keys()) - _NOT_READ_BY
-    otherwise = any(before.settings.get(each) != after.settings.get(each) for each in names)
+    if connector.family != "file":
+        return after, list(warnings)
+    otherwise = _read_otherwise(before, after)
     types = {each.name: each.type for each in before.columns}
     changed = {
         each.name: each.warning
         for each in after.columns
-        if each.native == "text" and (otherwise or types.get(each.name, each.type) != each.type)
+        if otherwise or (each.native == "text" and types.get(each.name, each.type) != each.type)
     }
     columns = tuple(replace(each, warning="") if each.name in changed else each for each in after.columns)
     gone = {f"{name}: {warning}" for name, warning in changed.items()}
     return replace(after, columns=columns), [each for each in warnings if not otherwise and each not in gone]
+
+
+def _read_otherwise(before: StreamConfig, after: StreamConfig) -> bool:
+    """Whether files are read in another way; a default that is written out is the same."""
+    if before.settings == after.settings:
+        return False
+    try:
+        was, now = (settings_of(each).model_dump(exclude=_NOT_READ_BY) for each in (before, after))
+    except ConfigurationError:
+        return True
+    return was != now
 
 
 def types_kept(found: Sequence[Column], types: Mapping[str, str], was: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -68,9 +68,10 @@ def update_stream(
     with acting(actor):
         stream = Stream.objects.select_for_update(of=("self",)).select_related("source__credential").get(pk=stream.pk)
         before = configured(stream)
-        wanted = merged(before, config, connector_class(stream.source.connector))
+        connector = connector_class(stream.source.connector)
+        wanted = merged(before, config, connector)
         if seen is None:
-            wanted, stream.warnings = still_said(before, wanted, stream.warnings)
+            wanted, stream.warnings = still_said(before, wanted, stream.warnings, connector)
         else:
             stream.seen, stream.warnings = [dict(each) for each in seen], list(warnings)
         stream.config = config_json(wanted)

@@ -95,9 +95,11 @@ def test_what_a_look_has_said_goes_with_what_it_was_said_of(stream: Stream) -> N
     stream.save()
     kept = (list(stream.warnings), ["may be a date"] * 2)
     assert changed(settings={"when_changed": "stop"}) == kept
+    assert changed(settings={"escape": '"', "header": True}) == kept, "it was read so before"
     left = (["note: may be a date", "A guess."], ["", "may be a date"])
     assert changed(columns=[{**unsure[0], "type": "DATE"}, unsure[1]]) == left
-    assert changed(settings={"date_format": "%d.%m.%Y"}) == ([], ["", ""])
+    mixed = [unsure[0], {**unsure[1], "native": "mixed"}]
+    assert changed(columns=mixed, settings={"date_format": "%d.%m.%Y"}) == ([], ["", ""])
 
 
 def test_the_place_of_a_row_says_what_is_known_of_it() -> None:
