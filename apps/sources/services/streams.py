@@ -60,13 +60,21 @@ def update_stream(
 
     drift: what a run does when its columns have changed; empty: what its source says. A new one forgets what was
     answered. seen: the columns that were found for this declaration; a run takes no other ones for a change then.
+    Raises Conflict where somebody has declared the stream otherwise since it was looked up for that.
     warnings: what that look had to say, in place of what the one before had; without a look, what of that no longer
     holds is forgotten.
     """
     if drift:
         check_policy(drift)
+    looked_at = stream.config
     with acting(actor):
         stream = Stream.objects.select_for_update(of=("self",)).select_related("source__credential").get(pk=stream.pk)
+        if seen is not None and stream.config != looked_at:
+            raise Conflict(
+                f"How {stream.name} is declared was changed while its source was looked at, and nothing was saved. "
+                "Look at its declaration, and read it so again.",
+                code="changed_meanwhile",
+            )
         before = configured(stream)
         connector = connector_class(stream.source.connector)
         wanted = merged(before, config, connector)

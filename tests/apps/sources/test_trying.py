@@ -11,6 +11,7 @@ from django.test import Client
 from apps.accounts.models import Project, User
 from apps.audit.context import SYSTEM
 from apps.audit.models import Event
+from apps.audit.refusals import Conflict
 from apps.sources import services
 from apps.sources.models import Source, Stream
 from apps.sources.pages import file_settings
@@ -82,6 +83,14 @@ def test_how_files_are_read_is_changed_over_the_api(
     for wrong, field in (({"delimiter": "ab"}, "settings.delimiter"), ({"pattern": "*.none"}, "settings.pattern")):
         refused = ask.post(f"{BASE}read-so/", {"settings": wrong})
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, field)
+
+
+def test_what_somebody_declares_while_the_place_is_looked_at_stays(stream: Stream) -> None:
+    looked_at = Stream.objects.get(pk=stream.pk)
+    declared = services.update_stream(stream, config={"names": {"note": "remark"}}, actor=SYSTEM).config
+    with pytest.raises(Conflict, match="was changed while its source was looked at"):
+        services.read_so(looked_at, settings={"encoding": "cp1252"}, actor=SYSTEM)
+    assert Stream.objects.get(pk=stream.pk).config == declared
 
 
 def test_what_a_look_has_said_goes_with_what_it_was_said_of(stream: Stream) -> None:
