@@ -29,7 +29,7 @@ from dataplane.nested import differences
         ("text[]", "integer[]", []),
         ("Map(String, Float)", "Map(String, Double)", []),
     ],
-    ids="retyped added deep map keys name list none another flat list-elsewhere map-elsewhere".split(),
+    ids=["retyped", "added", "deep", "map", "keys", "name", "list", "none", "other", "flat", "its list", "its map"],
 )
 def test_what_differs_is_told_where_it_is(before: str, after: str, found: list[tuple[str, str, str]]) -> None:
     assert differences(before, after) == found
