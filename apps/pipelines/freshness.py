@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery, TextField, Value
+from django.db.models import OuterRef, QuerySet, Subquery, TextField, Value
 from django.db.models.functions import Coalesce, Concat
 from pydantic import ValidationError
 
@@ -23,6 +23,7 @@ from apps.audit.ticks import one_by_one, tick
 from apps.pipelines.document import Document
 from apps.pipelines.expecting import Expected
 from apps.pipelines.models import Freshness, Ingestion, Pipeline, PipelineVersion
+from apps.pipelines.models.windows import ARRIVED
 from apps.pipelines.queries import shown_time
 from apps.pipelines.schedules import clock
 from apps.snapshots import queries as snapshots
@@ -31,8 +32,6 @@ from apps.sources.models import Stream
 from apps.sources.parameters import InvalidFields
 
 Subject = Dataset | Stream
-# Rows that were there already are no news. A load that was done before a worker died counts only now.
-_NEWS = Q(fetched__gt=F("skipped")) | Q(loads__contains=[{"status": "already_done"}])
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def with_arrival(rows: QuerySet[Freshness]) -> QuerySet[Any]:
     """Expectations with what they are of, and when that was loaded: the head of a dataset, or new rows of a stream."""
     heads = Snapshot.objects.filter(dataset=OuterRef("dataset"), number=OuterRef("dataset__head"))
     read = Ingestion.objects.filter(source=OuterRef("stream__source"), stream=OuterRef("stream__name"))
-    news = read.filter(_NEWS, state="succeeded").order_by("-id")
+    news = read.filter(ARRIVED).order_by("-id")
     of_stream = Concat("stream__source__slug", Value("/"), "stream__name")
     return rows.select_related("dataset", "stream__source").annotate(
         name=Coalesce("dataset__slug", of_stream, output_field=TextField()),

@@ -13,6 +13,9 @@ from apps.pipelines.models.backfills import Backfill
 from apps.pipelines.models.documents import Pipeline
 from apps.pipelines.models.runs import Run
 
+# Rows that were there already are no news. A load that was done before a worker died counts only now.
+ARRIVED = Q(state="succeeded") & (Q(fetched__gt=F("skipped")) | Q(loads__contains=[{"status": "already_done"}]))
+
 
 class Window(ProjectRow):
     """What one extract step reads in one batch: planned, staged, then done with the last load that it feeds.
@@ -95,7 +98,7 @@ class Ingestion(ProjectRow):
         indexes = [
             models.Index(fields=["project", "-id"], name="ingestion_newest"),
             models.Index(fields=["source", "-id"], name="ingestion_of_source"),
-            models.Index(fields=["source", "stream", "-id"], condition=Q(state="succeeded"), name="ingestion_arrived"),
+            models.Index(fields=["source", "stream", "-id"], condition=ARRIVED, name="ingestion_arrived"),
             models.Index(fields=["at"], name="ingestion_at"),
         ]
         constraints = [

@@ -8,7 +8,7 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.test import Client
 from django.utils import timezone
 from hypothesis import given, settings
@@ -226,6 +226,15 @@ def test_what_is_a_load_of_a_stream(furnished: Furnished, changed: dict[str, Any
     row.save()
     shown = freshness.shown_of(stream, clock())
     assert shown is not None and (shown["loaded_at"] is not None) == counts
+
+
+@pytest.mark.django_db
+def test_an_index_holds_only_what_is_a_load_of_a_stream() -> None:
+    """So that it stays one look, however often a stream was read since without anything new."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    asked = freshness.with_arrival(Freshness.objects.all()).explain()
+    assert "ingestion_arrived" in asked and "already_done" not in asked
 
 
 @pytest.mark.django_db
