@@ -112,7 +112,10 @@ def _anything_new(pipeline: Pipeline) -> str:
 
 
 def _saw(pipeline: Pipeline, survey: Survey, planned: Mapping[str, Planned]) -> str:
-    """A hash of the document, how its streams and their sources are set, and the files that are there, or ignored."""
+    """A hash of the document, how its streams and their sources are set, and the files: new, changed or ignored.
+
+    One that has not settled is none of them: while it is written the hash stays.
+    """
     saw = hashlib.sha256(str(pipeline.published_id).encode())
     for key, stream in sorted(survey.streams.items()):
         source = stream.source
@@ -125,9 +128,15 @@ def _saw(pipeline: Pipeline, survey: Survey, planned: Mapping[str, Planned]) -> 
         )
         ignored = sorted(survey.asks[key].mark.ignored) if key in survey.asks else []
         saw.update(repr((key, stream.pk, declared, reached, ignored)).encode())
-        for file in sorted(planned[key].listed, key=lambda each: each.path) if key in planned else ():
+        for file in sorted(_to_read(planned[key]), key=lambda each: each.path) if key in planned else ():
             saw.update(repr((file.path, file.state)).encode())
     return saw.hexdigest()
+
+
+def _to_read(planned: Planned) -> list[FileRef]:
+    """The files that are new, and those that are others than when they were read."""
+    paths = {*planned.changed, *(each.path for each in (planned.window.files if planned.window else ()))}
+    return [each for each in planned.listed if each.path in paths]
 
 
 def _held(survey: Survey) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -129,9 +130,11 @@ def test_a_run_whose_plan_failed_is_started_again_when_somebody_has_mended_what_
     project: Project, workshop: Path, row: Schedule
 ) -> None:
     stream = row.pipeline.project.sources.get(slug="drop").streams.get()
-    update_stream(stream, config={}, drift="stop", actor=w.ACTOR)
+    update_stream(stream, config={"settings": {"settle_seconds": 3600}}, drift="stop", actor=w.ACTOR)
     w.write(workshop, "orders-1.csv", ["id,amount,note", "1,2,a"])
+    os.utime(workshop / "orders-1.csv", (1_000_000_000, 1_000_000_000))
     for minutes in (2, 4):
+        w.write(workshop, "orders-2.csv", ["id,amount", *["still,written"] * minutes])
         look(row, minutes=minutes)
         assert [each.state for each in Run.objects.all()] == ["failed"]
     accept_drift(stream.drifts.get(), actor=w.ACTOR)
