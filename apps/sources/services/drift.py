@@ -15,14 +15,11 @@ from apps.audit.services import record
 from apps.sources.models import Drift, Source, Stream
 from apps.sources.services.connectors import connector_class
 from apps.sources.services.judging import judge_again
-from apps.sources.services.streams import note_schema
+from apps.sources.services.streams import PERSONS, note_schema
 from apps.sources.streams import config_json, configured, seen_columns
 from dataplane import drift as drifts
 from dataplane.connectors.schema import Column
 from dataplane.drift import Policy
-
-# Who takes a change over has seen it, unless it is a machine.
-_PERSONS = ("user", "token")
 
 
 def policy_of(stream: Stream) -> Policy:
@@ -87,7 +84,7 @@ def accept_drift(
             _refuse_without_cursor(stream, now)
             _follow(stream, now, chosen, drift.run)
             drift.state, drift.renames, drift.settled_by = "followed", chosen, actor.name[:200]
-            if actor.kind in _PERSONS:
+            if actor.kind in PERSONS:
                 _see(drift, actor)
             drift.save()
             _close_older(drift)
@@ -126,7 +123,7 @@ def note_look(stream: Stream, now: Iterable[Column], *, actor: Actor) -> None:
         found = drifts.Drift(columns, changes)
         row = Drift(stream=stream, now=[asdict(each) for each in columns], changes=found.as_json(), state="followed")
         row.settled_by = actor.name[:200]
-        if actor.kind in _PERSONS:
+        if actor.kind in PERSONS:
             _see(row, actor)
         row.save(force_insert=True)
         _close_older(row)

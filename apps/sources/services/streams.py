@@ -7,17 +7,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict
 from apps.sources.models import SchemaVersion, Source, Stream
 from apps.sources.parameters import InvalidFields
 from apps.sources.services.connectors import connector_class, connector_of
+from apps.sources.services.judging import judge_again
 from apps.sources.services.rules import check_policy, refuse_used
 from apps.sources.streams import config_json, configured, merged, refreshed, still_said
 from dataplane.connectors.base import Connector
 from dataplane.connectors.schema import StreamConfig, StreamInfo
 from dataplane.errors import ConfigurationError
+
+# Who takes a change over has seen it, unless it is a machine.
+PERSONS = ("user", "token")
 
 
 def declare_stream(source: Source, *, name: str, config: Mapping[str, Any], actor: Actor) -> Stream:
@@ -59,15 +64,18 @@ def update_stream(
     """Change the given parts of a stream's declaration and keep the rest. Raises InvalidFields.
 
     drift: what a run does when its columns have changed; empty: what its source says. A new one forgets what was
-    answered. seen: the columns that were found for this declaration; a run takes no other ones for a change then.
-    Raises Conflict where somebody has declared the stream otherwise since it was looked up for that.
-    warnings: what that look had to say, in place of what the one before had; without a look, what of that no longer
-    holds is forgotten.
+    answered. seen: the columns that were found for this declaration; a run takes no other ones for a change then,
+    and of the changes before there is nothing left to decide. Raises Conflict where somebody has declared the stream
+    otherwise since it was looked up for that. warnings: what that look had to say, in place of what the one before had;
+    without a look, what of that no longer holds is forgotten.
     """
     if drift:
         check_policy(drift)
     looked_at = stream.config
     with acting(actor):
+        if seen is not None:
+            # Its health is judged again below: whoever wants both locks a source before its streams.
+            Source.objects.select_for_update(no_key=True).get(pk=stream.source_id)
         stream = Stream.objects.select_for_update(of=("self",)).select_related("source__credential").get(pk=stream.pk)
         if seen is not None and stream.config != looked_at:
             raise Conflict(
@@ -87,6 +95,8 @@ def update_stream(
             stream.drift, stream.drift_answered = drift, []
         stream.save()
         note_schema(stream, stream.config["columns"])
+        if seen is not None:
+            _settle_changes(stream, actor)
     return stream
 
 
@@ -107,6 +117,15 @@ def note_schema(stream: Stream, columns: list[dict[str, Any]], run: uuid.UUID | 
     if (last is not None and last.columns == columns) or not columns:
         return None
     return SchemaVersion.objects.create(stream=stream, number=last.number + 1 if last else 1, columns=columns, run=run)
+
+
+def _settle_changes(stream: Stream, actor: Actor) -> None:
+    """Leave nothing to decide of what was found changed: the stream was looked at anew, and declared as it is."""
+    left = stream.drifts.exclude(state="followed")
+    if actor.kind in PERSONS:
+        left.filter(seen_at=None).update(seen_at=timezone.now(), seen_by=actor.name[:200])
+    if left.update(state="followed", settled_by=actor.name[:200]):
+        judge_again(stream.source_id)
 
 
 def _described(connector: Connector, wanted: StreamConfig) -> StreamInfo:

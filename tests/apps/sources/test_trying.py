@@ -17,9 +17,11 @@ from apps.sources.models import Source, Stream
 from apps.sources.pages import file_settings
 from apps.sources.parameters import InvalidFields
 from apps.sources.services import trying
+from apps.sources.streams import seen_columns
+from dataplane import drift as drifts
 from dataplane.connectors import registry
 from dataplane.connectors.reading import Rejected
-from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.schema import Column, StreamConfig
 from tests.forms import filled
 from tests.people import Api
 
@@ -55,6 +57,23 @@ def test_the_api_tries_and_keeps_nothing(api: Api, admin: User, stream: Stream) 
     assert stream.config == before
     refused = api(admin).post(f"{BASE}try/", {"config": {"columns": columns(stream, id="NONSENSE")}})
     assert refused.status_code == 400 and refused.json()["errors"][0]["field"] == "config.columns.0.type"
+
+
+def test_reading_files_otherwise_leaves_nothing_of_a_change_to_decide(
+    api: Api, admin: User, stream: Stream, tmp_path: Path
+) -> None:
+    (tmp_path / "orders.csv").write_text("id;note\n1;a\n2;b\n")
+    services.test_source(stream.source, actor=SYSTEM)
+    now = (Column("id;note", "VARCHAR", native="text"),)
+    found = drifts.Drift(now, drifts.compared(seen_columns(stream), now), asks=True)
+    kept = services.note_drift(stream, found, run=None, actor=SYSTEM)
+    assert kept is not None and Source.objects.get().health == "warning"
+    ask = api(admin)
+    assert ask.post(f"{BASE}read-so/", {"settings": {"delimiter": ";"}}).json()["saved"]
+    kept.refresh_from_db()
+    assert (kept.state, kept.settled_by, kept.seen_by) == ("followed", admin.username, admin.username)
+    assert ask.post(f"{BASE}drift/{kept.pk}/accept/").status_code == 409
+    assert Source.objects.get().health == "healthy"
 
 
 def test_how_files_are_read_is_changed_over_the_api(
