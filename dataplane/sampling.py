@@ -136,8 +136,12 @@ def set_aside(connection: duckdb.DuckDBPyConnection, part: Part) -> tuple[int, t
         return 0, ()
     wanted = f"SELECT file, row::BIGINT AS row, reason, left(raw, {_LONGEST}) AS raw FROM ({part.rejects}) LIMIT {MOST}"
     connection.execute(f"CREATE OR REPLACE TEMP TABLE __rejected AS {wanted}")
+    if part.complete is not None:
+        part.complete(connection, "__rejected")
     rejected = connection.execute("SELECT count(*) FROM __rejected").fetchall()[0][0]
-    first = connection.execute(f"SELECT * FROM __rejected ORDER BY file, row LIMIT {SHOWN}").fetchall()
+    first = connection.execute(
+        f"SELECT file, row, reason, left(raw, {_LONGEST}) FROM __rejected ORDER BY file, row LIMIT {SHOWN}"
+    ).fetchall()
     return rejected, _in_lines(part, [Rejected(*each) for each in first])
 
 

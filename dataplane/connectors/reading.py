@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
+import duckdb
 import pyarrow as pa
 
 from dataplane.connectors.schema import Column
@@ -16,6 +17,7 @@ from dataplane.relations import literal
 class SourceFile:
     """A file behind a part of a reading: as it was planned, and where it lies now (absolute; never shown to anybody).
 
+    lined: whether each row is one line, and lines of white space are none.
     first_line: the line of its first row, counted from 1; None for formats without lines. compressed: whether it has to
     be unpacked to be read. copy: a copy in UTF-8 whose lines are those of the file; empty where it is UTF-8 itself.
     longest_line: so many bytes a line may have, 0 for any; its reader loses longer ones without a word.
@@ -23,6 +25,7 @@ class SourceFile:
 
     ref: FileRef
     absolute: str
+    lined: bool = field(default=False, kw_only=True)
     first_line: int | None = None
     compressed: bool = False
     copy: str = ""
@@ -33,6 +36,7 @@ class SourceFile:
 class Part:
     """One SELECT of a reading, run to its end before the next part is asked for.
 
+    complete: called with the connection and the table of the rejects, to add what their query cannot tell.
     files: what it reads, in the order in which its rows come. origin: with several files, the column of `query` that
     holds the position (0, 1, …) of a row's file in `files`; it is taken out before the rows are staged. careful: the
     query to run instead when `query` fails with a value that does not fit its type exactly; rows that do not fit are
@@ -49,6 +53,7 @@ class Part:
     files: tuple[SourceFile, ...] = ()
     origin: str | None = None
     careful: Part | None = None
+    complete: Callable[[duckdb.DuckDBPyConnection, str], None] | None = None
     prepare: tuple[str, ...] = ()
     fatal: str | None = None
     room: int = 0

@@ -212,7 +212,7 @@ def _written(
         if part.careful is None or not _too_long(connection, part, rejected, fingerprints):
             return part, files, counts, rejected
     except DataError as error:
-        if part.careful is None or error.code not in ("conversion", "invalid_input"):
+        if part.careful is None or error.code not in ("conversion", "invalid_input", "json_malformed"):
             raise with_names(error, part.names) from error.__cause__
     context.storage.remove(f"{context.output}/{name}.parquet" if part.files else f"{context.output}/{name}")
     try:
@@ -285,6 +285,8 @@ def _rejected(connection: duckdb.DuckDBPyConnection, part: Part) -> str | None:
             f"CREATE OR REPLACE TEMP TABLE {_REJECTED} AS "
             f"SELECT file, row::BIGINT AS row, reason, raw FROM ({part.rejects})"
         )
+        if part.complete is not None:
+            part.complete(connection, _REJECTED)
     return _REJECTED
 
 

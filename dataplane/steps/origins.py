@@ -54,7 +54,7 @@ class Origins:
         lines = self.fingerprints.lines_of(source) - (first_line - 1)
         longer: list[tuple[int, int]] = []
         blank: list[int] = []
-        if lines != rows + len(gone) and staged is not None:
+        if lines != rows + len(gone) and staged is not None and not source.lined:
             longer = self._longer(staged, before, rows)
         if lines != rows + len(gone) + sum(breaks for _, breaks in (*longer, *gone)):
             blank = _blank(source)
@@ -101,7 +101,7 @@ def _blank(source: SourceFile) -> list[int]:
     found = []
     with text_of(source) as file:
         for number, line in enumerate(file, 1):
-            if line in (b"\n", b"\r\n"):
+            if line in (b"\n", b"\r\n") or (source.lined and not line.strip()):
                 found.append(number)
                 if len(found) == MAX_GAPS:
                     break

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from dataplane.connectors.files import casts
+import duckdb
+
+from dataplane.connectors.files import casts, objects
 from dataplane.connectors.files.encodings import READERS_NAMES, Compression, head
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.layouts import Layout
@@ -26,6 +29,9 @@ _OPEN_QUOTE = "unterminated quote"
 _LONG_LINE = "Maximum line size"
 ORIGIN = "__origin"
 PATH = "__path"
+_OBJECT = "__object"
+# A bare null is a row without values, in the fast read as well.
+_NO_OBJECT = f"coalesce(json_type({_OBJECT}), '') NOT IN ('OBJECT', 'NULL')"
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,8 @@ class Group:
         origin = ORIGIN if len(self.files) > 1 else None
         if (texts := self.files[0].texts) is not None:
             return self._typed(texts, check)
+        if self.format == "ndjson":
+            return self._by_lines(check)
         if self.format == "parquet":
             return Part(self._chosen(self._parquet()), files=sources, origin=origin, check=check)
         rejects = self._rejects("") if self._delimited else None
@@ -118,6 +126,21 @@ class Group:
 
     def _lines(self, place: int, numbers: Collection[int]) -> dict[int, int]:
         return lines_of(self.files[place].source, self.settings, numbers)
+
+    def _by_lines(self, check: Callable[[], None] | None) -> Part:
+        """NDJSON, whose careful twin sets aside lines that hold no object."""
+        exact = Part(
+            self._chosen(self._careful()),
+            rejects=self._objects_rejects(),
+            files=tuple(replace(each.source, lined=True) for each in self.files),
+            origin=ORIGIN if len(self.files) > 1 else None,
+            check=check,
+            complete=self._complete,
+        )
+        return replace(exact, query=self._chosen(self._fast()), rejects=None, careful=exact)
+
+    def _complete(self, connection: duckdb.DuckDBPyConnection, table: str) -> None:
+        objects.tell_lines(connection, table, [each.source for each in self.files])
 
     @property
     def format(self) -> Format:
@@ -184,7 +207,40 @@ class Group:
         types = self._careful_types()
         items = self._items(lambda each: self._exact(each, types))
         bad = " OR ".join(condition for _, condition in self._unfit(types)) or "false"
+        if self.format == "ndjson":
+            bad = f"{_NO_OBJECT} OR {bad}"
+            return f"SELECT {items}{self._origin()} FROM {self._objects(types)} WHERE NOT ({bad})"
         return f"SELECT {items}{self._origin()} FROM {self._source(types, rejects='_careful')} WHERE NOT ({bad})"
+
+    def _objects(self, types: dict[str, str]) -> str:
+        """The lines of NDJSON in their order, with the text of each; one that is no JSON has none.
+
+        What DuckDB's reader of columns gives when it ignores errors is not sure: it takes values from the row behind a
+        line that breaks off.
+        """
+        paths = path_list(each.absolute for each in self.files)
+        compression = READERS_NAMES[self.files[0].compression]
+        shape = literal(json.dumps({each.name: types[each.name] for each in self.columns}))
+        return (
+            f"(SELECT {PATH}, json AS {_OBJECT}, unnest(json_transform(json, {shape})) "
+            f"FROM read_ndjson_objects({paths}, filename = '{PATH}', compression = '{compression}', "
+            f"ignore_errors = true))"
+        )
+
+    def _objects_rejects(self) -> str:
+        """The lines that hold no object, or one with a value that does not fit; those that are no JSON without a text,
+        which `_complete` adds."""
+        types = self._careful_types()
+        whys = [f"CASE WHEN {bad} THEN {literal(_reason(each))} END" for each, bad in self._unfit(types)]
+        unfit = f"nullif(concat_ws('; ', {', '.join(whys)}), '')" if whys else "NULL"
+        reason = f"CASE WHEN {_NO_OBJECT} THEN 'is no JSON object' ELSE {unfit} END"
+        rows = f"SELECT {PATH}, row_number() OVER () AS n, {reason} AS reason, {_OBJECT} FROM {self._objects(types)}"
+        raw = f"CASE WHEN reason IS NOT NULL THEN CAST({_OBJECT} AS VARCHAR) END AS raw"
+        return (
+            f"SELECT name AS file, n - min(n) OVER (PARTITION BY name) + 1 AS row, reason, raw "
+            f"FROM (SELECT {PATH}, n, reason, {raw} FROM ({rows})) JOIN {self._names()} USING ({PATH}) "
+            f"QUALIFY reason IS NOT NULL ORDER BY file, row"
+        )
 
     def _careful_rejects(self) -> str | None:
         """The rows that the careful read left out, with their lines, and what DuckDB's reader refused itself."""
@@ -249,6 +305,9 @@ class Group:
             named = {each.name: types[each.name] for each in self.columns}
             if buffer < BUFFER and self.format == "ndjson":
                 options.append(f"maximum_object_size = {buffer}")
+            if self.format == "ndjson":
+                # Else one line that is no object makes a value of each whole line, where one column is asked for.
+                options.append("records = 'true'")
             return (
                 f"read_json({paths}, columns = {_struct(named)}, format = {literal(self._shape)}, {', '.join(options)})"
             )

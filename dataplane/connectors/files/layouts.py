@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
+import tempfile
 from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 
 import duckdb
 import pyarrow as pa
@@ -22,6 +25,8 @@ from dataplane.relations import identifier, literal
 _HEADER_BYTES = 1 << 18
 # So many objects are looked at for the types of a JSON file.
 _SAMPLE = 20_480
+# No line has more bytes, and no more are copied of those that are objects.
+_LONGEST = 32 << 20
 # A reader keeps a batch of rows of every column in memory: this many need about 200 MB.
 MOST_COLUMNS = 2_000
 
@@ -156,8 +161,25 @@ def parquet_layout(connection: duckdb.DuckDBPyConnection, found: Found) -> Layou
 def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str) -> Layout:
     """The keys of a JSON file's objects and the types DuckDB sees in them; none of an empty list.
 
-    Raises ManifoldError.
+    Of NDJSON, lines that are no objects say nothing, as long as one is. Raises ManifoldError.
     """
+    try:
+        return _json_layout(connection, found, absolute, shape)
+    except DataError as error:
+        if shape != "newline_delimited" or error.code != "json_malformed":
+            raise
+        with tempfile.NamedTemporaryFile(prefix="manifold-objects-", suffix=".ndjson") as copy:
+            with duckdb_errors():
+                objects = connection.execute(f"SELECT CAST(json AS VARCHAR) FROM {_objects(absolute)}")
+                while copy.tell() < _LONGEST and (row := objects.fetchone()):
+                    copy.write(f"{row[0]}\n".encode())
+            copy.flush()
+            if not copy.tell():
+                raise
+            return _json_layout(connection, found, copy.name, shape)
+
+
+def _json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str) -> Layout:
     _shallow(found, absolute, _SAMPLE if shape == "newline_delimited" else None)
     # By what it begins with: a copy has no suffix that would tell DuckDB.
     options = (
@@ -186,6 +208,13 @@ def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: s
     return tuple((name, type_) for name, type_, *_ in rows)
 
 
+def _objects(absolute: str) -> str:
+    """Those of the first lines of NDJSON that are objects, as a relation with the column json."""
+    options = f"compression = '{READERS_NAMES[compression_of(absolute)]}', ignore_errors = true"
+    lines = f"SELECT json FROM read_ndjson_objects({literal(absolute)}, {options}) LIMIT {_SAMPLE}"
+    return f"(SELECT json FROM ({lines}) WHERE json_type(json) = 'OBJECT')"
+
+
 def json_names(
     connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str, declared: Collection[str]
 ) -> tuple[str, ...]:
@@ -195,13 +224,11 @@ def json_names(
     """
     if shape == "newline_delimited":
         _shallow(found, absolute, _SAMPLE)
-        options = f"format = {literal(shape)}, compression = '{READERS_NAMES[compression_of(absolute)]}'"
-        objects = f"FROM read_json_objects({literal(absolute)}, {options}) LIMIT {_SAMPLE}"
-        # What is no object, or an empty one, has no keys.
+        # An empty object has no keys.
         keys = "coalesce(nullif(json_keys(json), []), [NULL])"
         try:
             with duckdb_errors():
-                seen = connection.execute(f"SELECT DISTINCT unnest({keys}) FROM ({objects})").fetchall()
+                seen = connection.execute(f"SELECT DISTINCT unnest({keys}) FROM {_objects(absolute)}").fetchall()
         except DataError:
             seen = []  # What is wrong is told by those who look for types.
         names = tuple(name for (name,) in seen)
@@ -226,7 +253,8 @@ def exact_types(connection: duckdb.DuckDBPyConnection, absolute: str, shape: str
     asked = [(name, type_) for name, type_ in layout if type_ in _ASKED]
     found = dict(layout)
     if asked:
-        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name, _ in asked)
+        texts = {name: "VARCHAR" for name, _ in asked}
+        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in texts)
         options = f"format = {literal(shape)}, compression = '{READERS_NAMES[compression_of(absolute)]}'"
         items = ", ".join(
             f"bool_{how}(regexp_matches({identifier(name)}, '{pattern}'))"
@@ -234,6 +262,8 @@ def exact_types(connection: duckdb.DuckDBPyConnection, absolute: str, shape: str
             for how, pattern in zip(("or", "and"), _ASKED[type_][:2], strict=True)
         )
         rows = f"SELECT * FROM read_json({literal(absolute)}, columns = {{{columns}}}, {options}) LIMIT {_SAMPLE}"
+        if shape == "newline_delimited":
+            rows = f"SELECT unnest(json_transform(json, {literal(json.dumps(texts))})) FROM {_objects(absolute)}"
         with duckdb_errors():
             answers = connection.execute(f"SELECT {items} FROM ({rows})").fetchone() or ()
         for (name, type_), some, all_ in zip(asked, answers[::2], answers[1::2], strict=True):
@@ -247,6 +277,11 @@ def _shallow(found: Found, absolute: str, lines: int | None) -> None:
     try:
         with open_bytes(absolute) as file:
             deep = too_deep(file, lines)
+        if deep and lines is not None:
+            # Lines that break off leave brackets open, and quotes, which say nothing of the lines behind them.
+            with open_bytes(absolute) as file:
+                each = islice(iter(lambda: file.readline(_LONGEST), b""), lines)
+                deep = any(too_deep(io.BytesIO(line)) for line in each)
     except pa.ArrowInvalid as error:
         raise broken(found.path, error) from error
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -95,8 +96,11 @@ class Files:
         try:
             compression = "none" if format_ in BINARY else compression_of(found.absolute)
             absolute = found.absolute
-            if format_ == "fixed" or (format_ not in (*BINARY, *COPIED) and self.settings.encoding != "utf-8"):
-                absolute, compression = as_utf8(found, self.settings.encoding, self.folder_for_copies), "none"
+            encoding = self.settings.encoding
+            if format_ == "ndjson" and encoding == "utf-8" and head(found, 3) == codecs.BOM_UTF8:
+                encoding = "utf-8-sig"
+            if format_ == "fixed" or (format_ not in (*BINARY, *COPIED) and encoding != "utf-8"):
+                absolute, compression = as_utf8(found, encoding, self.folder_for_copies), "none"
             texts = self._texts(format_, found)
             if isinstance(texts, (Avro, Markup)):
                 absolute, compression = texts.copy, "none"

@@ -62,8 +62,9 @@ def test_headers_of_delimited_files(drop: Drop) -> None:
         ('{"id": 2}\n', {}),
         ('{}\nnull\n\n{"id": 2}\n', {}),
         ('{"id": 2}\n{"note": 1}\n', {"note": "added"}),
-        ('{"id": 2}\n[2]\n', None),
-        ('{"id": 2}\n{"id": tru}\n', None),
+        ('{"id": 2}\n[2]\n', {}),
+        ('{"id": tru}\n{"note": 2}\n', {"note": "added"}),
+        ('[2]\n{"id": tru}\n', None),
     ],
 )
 def test_keys_of_objects(drop: Drop, objects: str, found: dict[str, str] | None) -> None:
