@@ -112,8 +112,7 @@ def _read(
     connection: duckdb.DuckDBPyConnection, part: Part, limit: int | None
 ) -> tuple[int, int, tuple[Rejected, ...]]:
     """How many rows a part holds and rejects, and the first of the rejected ones."""
-    for statement in part.prepare:
-        connection.execute(statement)
+    part.begin(connection)
     # Each column is counted, so that each value is read: a bare count would leave out what it does not need.
     counts = f"SELECT count(*), count(COLUMNS(*)) FROM ({_limited(part, limit)})"
     count = connection.execute(counts).fetchall()[0][0]

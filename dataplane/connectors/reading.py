@@ -20,7 +20,8 @@ class SourceFile:
     lined: whether each row is one line, and lines of white space are none.
     first_line: the line of its first row, counted from 1; None for formats without lines. compressed: whether it has to
     be unpacked to be read. copy: a copy in UTF-8 whose lines are those of the file; empty where it is UTF-8 itself.
-    longest_line: so many bytes a line may have, 0 for any; its reader loses longer ones without a word.
+    longest_line: so many bytes a line may have, 0 for any; its reader loses longer ones without a word. quote: the
+    first byte of what stands around values of several lines, where the reader would misread these.
     """
 
     ref: FileRef
@@ -30,6 +31,7 @@ class SourceFile:
     compressed: bool = False
     copy: str = ""
     longest_line: int = 0
+    quote: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,11 @@ class Part:
     query to run instead when `query` fails with a value that does not fit its type exactly; rows that do not fit are
     left out there. rejects: run after the query on the same connection (file, row, reason, raw). fatal: what stands in
     the reason of a reject behind which nobody can tell where a row ends. room: so many bytes a line may have for
-    `query`, 0 for any; where one has more, or a reason says one of the texts in `longer`, `careful` is run after all.
-    check: called at the end; raises when what was read is not what was planned. release: called when nobody needs the
-    files any more. lines: the lines of one of its files, by its place in `files`, in which records begin that the
-    rejects tell by their numbers; None where these are lines.
+    `query`, 0 for any; where one has more, a file has its `quote`, or a reason says one of the texts in `longer`,
+    `careful` is run after all. doubt: called between the statements of `prepare` and the query. check: called at the
+    end; raises when what was read is not what was planned. release: called when nobody needs the files any more. lines:
+    the lines of one of its files, by its place in `files`, in which records begin that the rejects tell by their
+    numbers; None where these are lines.
     """
 
     query: str
@@ -55,12 +58,20 @@ class Part:
     careful: Part | None = None
     complete: Callable[[duckdb.DuckDBPyConnection, str], None] | None = None
     prepare: tuple[str, ...] = ()
+    doubt: Callable[[duckdb.DuckDBPyConnection], None] | None = None
     fatal: str | None = None
     room: int = 0
     longer: tuple[str, ...] = ()
     check: Callable[[], None] | None = None
     release: Callable[[], None] | None = None
     lines: Callable[[int, Collection[int]], dict[int, int]] | None = None
+
+    def begin(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Everything that stands before the query."""
+        for statement in self.prepare:
+            connection.execute(statement)
+        if self.doubt is not None:
+            self.doubt(connection)
 
     @property
     def too_long(self) -> str:

@@ -209,7 +209,7 @@ def _written(
     try:
         files, counts = _copied(context, connection, part, name)
         rejected = _rejected(connection, part)
-        if part.careful is None or not _too_long(connection, part, rejected, fingerprints):
+        if part.careful is None or not _misread(connection, part, rejected, fingerprints):
             return part, files, counts, rejected
     except DataError as error:
         if part.careful is None or error.code not in ("conversion", "invalid_input", "json_malformed"):
@@ -221,13 +221,14 @@ def _written(
         raise with_names(error, part.names) from error.__cause__
 
 
-def _too_long(
+def _misread(
     connection: duckdb.DuckDBPyConnection, part: Part, rejected: str | None, fingerprints: Fingerprints
 ) -> bool:
-    """Whether a line was longer than the part's query takes: some are lost without a word."""
+    """Whether a file has what the part's query takes for something else, mostly without a word."""
     if not part.room:
         return False
-    if any(fingerprints.of(each.ref.path).longest > part.room for each in part.files):
+    told = [fingerprints.of(each.ref.path) for each in part.files]
+    if any(each.quoted or each.longest > part.room for each in told):
         return True
     # A record of several lines may be too long where none of them is.
     found = connection.execute(f"SELECT count(*) FROM {rejected} WHERE {part.too_long}").fetchall() if rejected else []
@@ -238,8 +239,7 @@ def _copied(
     context: StepContext, connection: duckdb.DuckDBPyConnection, part: Part, name: str
 ) -> tuple[tuple[StagedFile, ...], list[int]]:
     with duckdb_errors():
-        for statement in part.prepare:
-            connection.execute(statement)
+        part.begin(connection)
     query, storage = part.query, context.storage
     if part.origin is None:
         files = write_parquet(

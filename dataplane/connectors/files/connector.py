@@ -224,8 +224,6 @@ class FileConnector(Connector):
             part = next(iter(reading.in_parts()))
             try:
                 with duckdb_errors():
-                    for statement in part.prepare:
-                        connection.execute(statement)
                     return _first_rows(connection, part, limit)
             except DataError as error:
                 if part.careful is None:
@@ -334,6 +332,7 @@ def _about(said: str, stream: Suggestion) -> bool:
 
 def _first_rows(connection: duckdb.DuckDBPyConnection, part: Part, limit: int) -> Previewed:
     """Nobody waits until a long file has been read to its end, where it would be told what of it is rejected."""
+    part.begin(connection)
     told = part.rejects is not None and not any(map(_is_long, part.files))
     return first_rows(connection, part if told else replace(part, rejects=None), limit)
 

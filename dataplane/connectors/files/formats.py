@@ -12,7 +12,7 @@ from dataplane.connectors.files import casts, objects
 from dataplane.connectors.files.encodings import READERS_NAMES, Compression, head
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.layouts import Layout
-from dataplane.connectors.files.lines import lines_of
+from dataplane.connectors.files.lines import closed, lines_of
 from dataplane.connectors.files.settings import FileSettings, Format
 from dataplane.connectors.files.texts import ROW, TABLE, Texts
 from dataplane.connectors.reading import Part, SourceFile
@@ -23,8 +23,11 @@ from dataplane.relations import identifier, literal, path_list
 BUFFER = 8_000_000
 # Measured on 5 M lines whose order is kept: pieces of 2 MB need 60 MB less than those of 8 MB, and a hundredth more
 # time. Files with longer lines, or larger objects, are read again.
-_SMALL_BUFFER = 2_000_000
-# Everything behind such a quote is one value; threads that begin further down take it for rows, or for nothing.
+SMALL_BUFFER = 2_000_000
+# A thread that begins to read at such a piece may take the lines of a value for rows, so files with quotes are read in
+# turn; that takes a quarter longer. What stands behind a quote that is never closed is lost then, without a word; of
+# that the threads tell.
+_IN_TURN = "parallel = false"
 _OPEN_QUOTE = "unterminated quote"
 _LONG_LINE = "Maximum line size"
 ORIGIN = "__origin"
@@ -38,7 +41,8 @@ _NO_OBJECT = f"coalesce(json_type({_OBJECT}), '') NOT IN ('OBJECT', 'NULL')"
 class GroupFile:
     """One file of a group: where DuckDB reads it (a copy, perhaps), and what it says about its columns.
 
-    blank: so many empty lines stand before its header.
+    blank: so many empty lines stand before its header. quoted: a quote stands in its beginning, and it is
+    larger than a piece.
     """
 
     source: SourceFile
@@ -49,13 +53,14 @@ class GroupFile:
     weight: int
     texts: Texts | None = None
     blank: int = 0
+    quoted: bool = False
 
     def alike(self, other: GroupFile) -> bool:
         """Whether one statement can read both."""
         if self.texts or other.texts:
             return False
-        mine = self.format, self.compression, self.layout, self.blank
-        return mine == (other.format, other.compression, other.layout, other.blank)
+        mine = self.format, self.compression, self.layout, self.blank, self.quoted
+        return mine == (other.format, other.compression, other.layout, other.blank, other.quoted)
 
 
 @dataclass(frozen=True)
@@ -79,24 +84,42 @@ class Group:
             return self._by_lines(check)
         if self.format == "parquet":
             return Part(self._chosen(self._parquet()), files=sources, origin=origin, check=check)
-        rejects = self._rejects("") if self._delimited else None
-        fast = self._chosen(self._fast())
-        fatal = _OPEN_QUOTE if self._delimited else None
-        exact = Part(
-            self._chosen(self._careful()),
-            rejects=self._careful_rejects(),
-            files=sources,
-            origin=origin,
-            fatal=fatal,
-            check=check,
-            lines=self._lines if self._delimited else None,
+        fast, careful = self._chosen(self._fast()), self._chosen(self._careful())
+        exact = Part(careful, rejects=self._careful_rejects(), files=sources, origin=origin, check=check)
+        if not self._delimited:
+            return replace(exact, query=fast, rejects=None, careful=exact)
+        exact = replace(exact, fatal=_OPEN_QUOTE, lines=self._lines)
+        twin = replace(
+            exact, query=fast, rejects=self._rejects(""), room=self._buffer, longer=(_LONG_LINE, _OPEN_QUOTE)
         )
-        twin = replace(exact, query=fast, rejects=rejects, careful=exact)
-        return replace(twin, room=self._buffer, longer=(_LONG_LINE, _OPEN_QUOTE)) if self._delimited else twin
+        exact = self._with_quotes(exact) if self.settings.quote else exact
+        return replace(self._with_quotes(twin) if self.files[0].quoted else twin, careful=exact)
+
+    def _with_quotes(self, part: Part) -> Part:
+        """A part that is read in turn, and beside its rejects the quotes that are never closed."""
+        read = self._source({}, rejects="_quotes", in_turn=False)
+        told = f"SELECT * FROM ({self._rejects('_quotes')}) WHERE contains(reason, {literal(_OPEN_QUOTE)})"
+        return replace(
+            part,
+            prepare=(f"CREATE OR REPLACE TEMP TABLE __quotes AS SELECT count(*) AS rows FROM {read}",),
+            doubt=self._doubt,
+            rejects=f"({part.rejects}) UNION ALL {told}",
+        )
+
+    def _doubt(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Take back what the threads told of quotes in a file whose end shows that all are closed."""
+        table = self._table("_quotes")
+        of_file = f"SELECT 1 FROM {table}_scan s WHERE s.scan_id = {table}.scan_id AND s.file_id = {table}.file_id"
+        open_ = f"contains(error_message, {literal(_OPEN_QUOTE)})"
+        for each in self.files:
+            where = f"WHERE {open_} AND EXISTS ({of_file} AND s.file_path = {literal(each.absolute)})"
+            told = connection.execute(f"SELECT count(*) FROM {table} {where}").fetchall()[0][0]
+            if told and closed(each.source, self.settings):
+                connection.execute(f"DELETE FROM {table} {where}")
 
     @property
     def _buffer(self) -> int:
-        return BUFFER if self.sample else _SMALL_BUFFER
+        return BUFFER if self.sample else SMALL_BUFFER
 
     def _typed(self, table: Texts, check: Callable[[], None] | None) -> Part:
         """The file's texts as a table of the instance, from which the rows are taken, and those that do not fit."""
@@ -176,7 +199,8 @@ class Group:
         items = self._items(
             lambda each: casts.fast(identifier(each.name), each.type, separator=separator, date_format=date_format)
         )
-        return f"SELECT {items}{self._origin()} FROM {self._source(types, rejects='', buffer=self._buffer)}"
+        source = self._source(types, rejects="", fast=True, in_turn=self.files[0].quoted)
+        return f"SELECT {items}{self._origin()} FROM {source}"
 
     def _careful_types(self) -> dict[str, str]:
         """Texts for every type that a value might be bent to fit; what DuckDB's reader itself refuses stays its own."""
@@ -297,8 +321,10 @@ class Group:
         paths = path_list(each.absolute for each in self.files)
         return f"SELECT {self._items(value)}{self._origin()} FROM read_parquet({paths}, filename = '{PATH}')"
 
-    def _source(self, types: dict[str, str], *, rejects: str | None, buffer: int = BUFFER) -> str:
-        """The reader's call. rejects: what tells its tables apart; None drops what it refuses."""
+    def _source(self, types: dict[str, str], *, rejects: str | None, fast: bool = False, in_turn: bool = True) -> str:
+        """The reader's call. rejects: what tells its tables apart; None drops what it refuses. in_turn: by one thread,
+        where values may have several lines."""
+        buffer = self._buffer if fast else BUFFER
         paths = path_list(each.absolute for each in self.files)
         options = [f"filename = '{PATH}'", f"compression = '{READERS_NAMES[self.files[0].compression]}'"]
         if not self._delimited:
@@ -325,6 +351,8 @@ class Group:
             f"decimal_separator = {literal(settings.decimal_separator)}",
             f"buffer_size = {buffer}",
         ]
+        if settings.quote and in_turn:
+            options.append(_IN_TURN)
         if settings.date_format:
             options.append(f"dateformat = {literal(settings.date_format)}")
         if rejects is None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from itertools import chain
 
 from dataplane.connectors.files.layouts import records
 from dataplane.connectors.files.settings import FileSettings
@@ -15,6 +17,8 @@ from dataplane.fingerprints import text_of
 # Whoever waits for a page does not wait for lines further down than so many characters.
 _FURTHEST = 128 << 20
 _LONGEST = 16 << 20
+# No line of a file reads so.
+_BEHIND = "\x00behind the last line\x00"
 
 
 def lines_of(source: SourceFile, settings: FileSettings, numbers: Collection[int]) -> dict[int, int]:
@@ -47,3 +51,16 @@ def lines_of(source: SourceFile, settings: FileSettings, numbers: Collection[int
             if len(found) == len(numbers) or next(passing, None) is None:
                 return found
     return found
+
+
+def closed(source: SourceFile, settings: FileSettings) -> bool:
+    """Whether every value of a file ends: none goes on behind its last line. It is read to its end."""
+    with text_of(source) as file:
+        text = io.TextIOWrapper(file, "utf-8", errors="replace", newline="")
+        for _ in range(settings.skip):
+            text.readline(_LONGEST)
+        try:
+            last = deque(records(chain(text, [_BEHIND]), settings), maxlen=1)
+        except csv.Error:  # A value is longer than any that would be read.
+            return False
+    return list(last) == [[_BEHIND]]

@@ -107,13 +107,26 @@ class Files:
             layout = self._layout(format_, found, absolute, texts)
         except FileNotFoundError:
             raise gone(ref.path) from None
-        blank = blank_before(found, self.settings) if format_ in ("csv", "tsv") else 0
-        longest_line = formats.BUFFER if format_ in ("csv", "tsv", "fixed") else 0
+        delimited = format_ in ("csv", "tsv")
+        blank = blank_before(found, self.settings) if delimited else 0
+        longest_line = formats.BUFFER if delimited or format_ == "fixed" else 0
         compressed = compression != "none"
         copy = "" if absolute == found.absolute or format_ in COPIED else absolute
-        source = SourceFile(ref, found.absolute, self._first_line(format_, blank), compressed, copy, longest_line)
+        quote, quoted = self._quoted(replace(found, absolute=absolute), compressed) if delimited else (b"", False)
+        first = self._first_line(format_, blank)
+        source = SourceFile(ref, found.absolute, first, compressed, copy, longest_line, quote)
         weight = found.size * (_UNPACKED if compressed else 1)
-        return GroupFile(source, absolute, format_, compression, layout, weight, texts, blank)
+        return GroupFile(source, absolute, format_, compression, layout, weight, texts, blank, quoted)
+
+    def _quoted(self, text: Found, compressed: bool) -> tuple[bytes, bool]:
+        """The quote to look for while a text in UTF-8 is read, and whether one stands in its beginning already.
+
+        Values of several lines are misread where pieces of a file are read at once.
+        """
+        quote = (self.settings.quote or "").encode()[:1]
+        if not quote or not (compressed or os.path.getsize(text.absolute) > formats.SMALL_BUFFER):
+            return b"", False
+        return (b"", True) if quote in head(text, formats.BUFFER) else (quote, False)
 
     def _first_line(self, format_: Format, blank: int) -> int | None:
         """The line of the first row, counted from 1; None of formats without lines."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import random
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -327,12 +328,56 @@ def test_a_record_of_three_megabytes_is_read_among_short_ones(drop, behind, valu
         assert tried_out.rows == 10 + behind
 
 
-@pytest.mark.parametrize("rows_behind", [3, 100_000])
-def test_a_quote_that_is_never_closed_hides_no_rows(drop, rows_behind):
+@pytest.mark.parametrize(
+    ("plain", "border", "pack"),
+    [
+        (0, 2_000_000, bytes),
+        (0, 8_000_000, gzip.compress),
+        (1_000_000, 2_000_000, bytes),
+        (8_100_000, 10_000_000, bytes),
+    ],
+    ids=["whole pieces", "packed", "rows before", "far down"],
+)
+def test_lines_of_a_value_are_never_taken_for_rows(drop, plain, border, pack):
+    """They look like rows, and a piece of the file that a reader takes begins among them."""
+    before = "a,b\n" + "plain,row\n" * (plain // 10)
+    quoted = 'k,"a note"\n'
+    before += quoted * ((border - len(before) - 500) // len(quoted))
+    letter = "\n".join(["Dear Sir, thank you for the parcel"] * 30)
+    rows_before = before.count("\n") - 1
+    drop.write("a.csv", "a,b\nx,y\n")
+    stream = drop.stream()
+    drop.write("a.csv", pack(f'{before}k,"{letter}"\n{quoted * 50_000}'.encode()))
+    got = drop.extract(stream)
+    arrived = rows(drop.root, got)
+    assert (len(arrived), got.table.rejected) == (rows_before + 50_001, ())
+    assert arrived[rows_before] == ("k", letter)
+
+
+def test_quotes_within_values_of_several_lines_are_not_taken_for_open_ones(drop):
+    """Where a piece of the file begins within such a value, the reader's threads tell of a quote that is open."""
+    choice = random.Random(8).choice
+    told = ["Hello, I am, here", '"" quoted, words""', "a,b", 'x,"" ,y', "no, maybe", '5"" pipe, long', ",,", '"" ,']
+    values = ["\n".join(choice(told) for _ in range(choice(range(1, 30)))) for _ in range(60_000)]
+    drop.write("a.csv", 'a,b\nx,"y,z"\n')
+    stream = drop.stream()
+    path = drop.write("a.csv", "a,b\n" + "".join(f'T,"{value}"\n' for value in values))
+    assert path.stat().st_size > 8_000_000
+    got = drop.extract(stream)
+    assert [b for _, b in rows(drop.root, got)] == [value.replace('""', '"') for value in values]
+    assert got.table.rejected == ()
+
+
+@pytest.mark.parametrize(
+    ("rows_before", "rows_behind"),
+    [(500, 3), (500, 100_000), (85_000, 3)],
+    ids=["few rows", "many rows", "far down"],
+)
+def test_a_quote_that_is_never_closed_hides_no_rows(drop, rows_before, rows_behind):
     drop.write("a.csv", 'id,note\n1,x\n2,"y,z"\n')
     stream = drop.stream()
-    drop.write("a.csv", "id,note\n" + "1,a\n" * 500 + '2,"b\n' + ("3," + "c" * 97 + "\n") * rows_behind)
-    with pytest.raises(DataError, match="line 502 that is never closed") as caught:
+    drop.write("a.csv", "id,note\n" + f"1,{'a' * 97}\n" * rows_before + '2,"b\n' + ("3," + "c" * 97 + "\n") * rows_behind)
+    with pytest.raises(DataError, match=f"line {rows_before + 2} that is never closed") as caught:
         drop.extract(stream)
     assert (caught.value.code, caught.value.suggestions[0].id) == ("quote_open", "ignore_file")
 
