@@ -104,7 +104,7 @@ def with_names(error: DataError, names: Mapping[str, str]) -> DataError:
 
 def disk_full() -> InfrastructureError:
     return InfrastructureError(
-        "The disk is full. Free space or enlarge the disk of the storage; the step can then be tried again.",
+        "The disk is full. Free space or enlarge the disk of the storage.",
         code="disk_full",
     )
 

@@ -314,7 +314,7 @@ def _refused(url: str, error: Exception) -> ManifoldError:
 
 def _later(url: str, code: str, what: str) -> TransientError:
     return TransientError(
-        f"{shown(url)} {what}. It is tried again; if it stays so, look at the server.",
+        f"{shown(url)} {what}. If it stays so, look at the server.",
         code=code,
         evidence={"url": shown(url)},
     )

@@ -42,7 +42,7 @@ def resolve(host: str, port: int) -> list[str]:
     except (OSError, UnicodeError) as error:
         if isinstance(error, socket.gaierror) and error.errno in _TEMPORARY:
             raise TransientError(
-                f"This machine's name service did not answer for {host}. It is tried again; if it stays, mend it.",
+                f"This machine's name service did not answer for {host}. If it stays, mend it.",
                 code="name_service",
                 evidence={"host": host},
             ) from None

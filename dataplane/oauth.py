@@ -227,7 +227,7 @@ def _asked(http: Http, url: str, app: App, form: Mapping[str, str]) -> dict[str,
                 break
     if status >= 500 or status in (408, 425, 429):
         raise TransientError(
-            f"{shown(url)} gives no token now ({status}). It is tried again; if it stays so, look there.",
+            f"{shown(url)} gives no token now ({status}). If it stays so, look there.",
             code="rate_limited" if status == 429 else "server_error",
             evidence={"url": shown(url), "status": status},
         )

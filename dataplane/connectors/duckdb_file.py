@@ -175,7 +175,7 @@ def refused(shown: str, path: str, error: duckdb.Error) -> TransientError | Conf
     if "lock on file" in said:
         return TransientError(
             f"{shown} is open in another program that writes to it, and a DuckDB file has one writer at a time. Close "
-            "it there; it is tried again.",
+            "it there.",
             code="file_locked",
             evidence={"file": shown, "said": said[:500]},
         )

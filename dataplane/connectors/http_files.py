@@ -267,13 +267,13 @@ def _good(path: str, status: int, headers: Mapping[str, str]) -> None:
     if status == 429:
         wait = headers.get("retry-after", "")
         raise TransientError(
-            f"The server has been asked for too much and refuses {path} for now. It is tried again.",
+            f"The server has been asked for too much and refuses {path} for now. If it stays so, run less often.",
             code="rate_limited",
             evidence={**evidence, **({"retry_after": wait} if wait.isdecimal() else {})},
         )
     if status >= 500 or status in (408, 425):
         raise TransientError(
-            f"The server cannot give {path} now ({status}). It is tried again; if it stays so, look at the server.",
+            f"The server cannot give {path} now ({status}). If it stays so, look at the server.",
             code="server_error",
             evidence=evidence,
         )
@@ -301,7 +301,7 @@ def _same(found: Found, answer: Answer, done: int) -> None:
     if done and not (answer.status == 206 and begins):
         raise TransientError(
             f"The download of {found.path} broke off after {done:,} of {found.size:,} bytes, and the server cannot go "
-            "on there. It is tried again from the beginning.",
+            "on there: it has to be read from the beginning.",
             code="connection_lost",
             evidence={"file": found.path, "bytes": done, "promised": found.size},
         )

@@ -272,7 +272,7 @@ def told(error: Exception, params: NatsParams, stream: str, *, entered: bool) ->
     if isinstance(error, ssl.SSLError | nats.errors.SecureConnRequiredError | nats.errors.SecureConnWantedError):
         return tls_fails(params.host, said)
     if isinstance(error, nats.js.errors.APIError):
-        return TransientError(f"The server answers: {said[:200]}. It is tried again.", code="server_error")
+        return TransientError(f"The server answers: {said[:200]}.", code="server_error")
     return lost(params.host)
 
 

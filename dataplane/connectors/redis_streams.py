@@ -307,7 +307,7 @@ def _told(error: redis.RedisError, params: RedisParams, stream: str) -> Manifold
         return ConfigurationError(
             f"The server has no database {params.database}. Correct its number.", code="database_missing"
         )
-    return TransientError(f"The server answers: {said[:200]}. It is tried again.", code="server_error")
+    return TransientError(f"The server answers: {said[:200]}.", code="server_error")
 
 
 def _too_old() -> ConfigurationError:

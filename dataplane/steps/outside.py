@@ -65,7 +65,7 @@ def _written(context: StepContext, table: Table, wanted: Load) -> Loaded:
     if done.status == "overtaken":
         raise TransientError(
             f"Another execution of this step, which began later, has loaded into {wanted.table} meanwhile. Nothing was "
-            "changed; it is tried again.",
+            "changed.",
             code="overtaken",
             evidence={"table": wanted.table},
         )

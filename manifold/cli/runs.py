@@ -270,6 +270,7 @@ def show_run(run: dict[str, Any]) -> None:
     steps = run.get("steps") or []
     if steps:
         _show_steps(steps)
+    _show_waits(steps)
     _show_counts(steps)
     _show_checks(steps)
     if run["error"]:
@@ -295,6 +296,15 @@ def _show_steps(steps: list[dict[str, Any]]) -> None:
         ["step", "kind", "state", "rows in", "rows out", "took", "memory"],
         "",
     )
+
+
+def _show_waits(steps: list[dict[str, Any]]) -> None:
+    """What failed and is tried again."""
+    for step in steps:
+        if step["state"] == "retry_wait":
+            click.echo(
+                f"\n{step['key']}: {step['error']['message']}\nIt is tried again at {output.when(step['due_at'])}."
+            )
 
 
 def _show_counts(steps: list[dict[str, Any]]) -> None:

@@ -1,4 +1,7 @@
-"""The names that a policy of retries may use are those that errors have: no code is missing, and none is made up."""
+"""The names that a policy of retries may use are those that errors have: no code is missing, and none is made up.
+
+No error says that it is tried again: it does not know. Whoever knows the attempt says it.
+"""
 
 from __future__ import annotations
 
@@ -69,3 +72,18 @@ def test_every_code_of_an_error_can_be_named() -> None:
 
 def test_no_code_is_made_up() -> None:
     assert set().union(*(texts(module) for module in MODULES)) >= CODES
+
+
+def test_no_error_promises_another_try() -> None:
+    calls = [node for module in MODULES for node in ast.walk(module) if isinstance(node, ast.Call)]
+    errors = [each for each in calls if ast.unparse(each.func).rpartition(".")[2] in ERRORS]
+    tables = [postgresql._REFUSALS, postgresql._PASSING, [*warehouses._TRANSIENT.values()]]
+    assert len(errors) > 300
+    said = [text for each in errors for text in texts(each)] + [text for table in tables for text in _words(table)]
+    assert [text for text in said if "tried again" in text] == []
+
+
+def _words(table: Any) -> Iterator[str]:
+    """Every text of a table, however deep it lies."""
+    for each in [table] if isinstance(table, str) else table:
+        yield from [each] if isinstance(each, str) else _words(each)

@@ -202,7 +202,7 @@ Error: Any = type(
         "code": s.CharField(),
         "message": s.CharField(),
         "evidence": s.DictField(),
-        "retryable": s.BooleanField(),
+        "retryable": s.BooleanField(help_text="Whether it may work later as it stands."),
         "suggestions": Suggestion(many=True),
         "last_good_run": s.UUIDField(allow_null=True),
     },
@@ -221,6 +221,7 @@ class Step(Shape):
     started_at = s.DateTimeField(allow_null=True)
     finished_at = s.DateTimeField(allow_null=True)
     duration_s = s.FloatField(allow_null=True)
+    due_at = s.DateTimeField(allow_null=True, help_text="When a step that waits to retry is tried again.")
     rows_in = s.IntegerField()
     rows_out = s.IntegerField()
     rows_rejected = s.IntegerField()

@@ -39,9 +39,7 @@ def classify(error: BaseException) -> ManifoldError:
         )
     if isinstance(error, OperationalError | InterfaceError):
         log.warning("step_lost_its_database", error=str(error).partition("\n")[0])
-        return TransientError(
-            "Manifold's own database did not answer. Look at its log; the step is tried again.", code="database"
-        )
+        return TransientError("Manifold's own database did not answer. Look at its log.", code="database")
     return _bug(error)
 
 

@@ -232,7 +232,7 @@ def busy(shown: str, seconds: float) -> TransientError:
     """Somebody else has written for longer than a load waits."""
     return TransientError(
         f"{shown} was being written by another program for {seconds:.0f} s, and such a file has one writer at a time. "
-        "Close it there; it is tried again.",
+        "Close it there.",
         code="file_locked",
         evidence={"file": shown, "waited_s": round(seconds, 1)},
     )
@@ -245,7 +245,7 @@ def _refused(dialect: Dialect, load: Load, error: duckdb.Error) -> ManifoldError
     if dialect.locked(said):
         return TransientError(
             f"{dialect.shown} was being read or written by another program when the load was to be kept; nothing has "
-            "changed. It is tried again.",
+            "changed. Close it there.",
             code="file_locked",
             evidence={"file": dialect.shown, "said": said[:500]},
         )

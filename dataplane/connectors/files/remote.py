@@ -151,7 +151,7 @@ def changed(path: str, when: str) -> DataError:
 
 def _short(path: str, size: int, promised: int) -> TransientError:
     return TransientError(
-        f"{path} ended after {size:,} of {promised:,} bytes. It is tried again; if it stays so, look at the server.",
+        f"{path} ended after {size:,} of {promised:,} bytes. If it stays so, look at the server.",
         code="connection_lost",
         evidence={"file": path, "bytes": size, "promised": promised},
     )

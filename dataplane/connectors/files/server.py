@@ -114,18 +114,18 @@ def unreachable(host: str, port: int, error: OSError | None) -> TransientError:
     evidence = {"host": host, "port": port}
     if isinstance(error, TimeoutError):
         return TransientError(
-            f"{host} does not answer on port {port}. Check the port and the firewall; it is tried again.",
+            f"{host} does not answer on port {port}. Check the port and the firewall.",
             code="connection_timeout",
             evidence=evidence,
         )
     if isinstance(error, ConnectionRefusedError):
         return TransientError(
-            f"{host} accepts no connection on port {port}. Check the port, or start the server; it is tried again.",
+            f"{host} accepts no connection on port {port}. Check the port, or start the server.",
             code="connection_refused",
             evidence=evidence,
         )
     return TransientError(
-        f"{host} cannot be reached on port {port}. Check the network; it is tried again.",
+        f"{host} cannot be reached on port {port}. Check the network.",
         code="unreachable",
         evidence=evidence,
     )
@@ -134,7 +134,8 @@ def unreachable(host: str, port: int, error: OSError | None) -> TransientError:
 def lost(host: str) -> TransientError:
     """The error for a session that ended, or in which nothing comes any more."""
     return TransientError(
-        f"The connection to {host} broke off, or nothing came from there for too long. It is tried again.",
+        f"The connection to {host} broke off, or nothing came from there for too long. If it stays so, "
+        "look at the network and the server.",
         code="connection_lost",
         evidence={"host": host},
     )
@@ -144,7 +145,7 @@ def another_protocol(host: str, port: int, wanted: str) -> TransientError:
     """The error for what listens, and answers with what no such server says."""
     return TransientError(
         f"{host} answers on port {port} in another protocol than {wanted}. Check host and port, and what listens "
-        "there; it is tried again.",
+        "there.",
         code="connection_lost",
         evidence={"host": host, "port": port},
     )

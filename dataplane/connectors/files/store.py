@@ -122,8 +122,8 @@ class Store(Remote):
                 raise changed(found.path, "since the run was planned")
             if done and not answer.headers.get("content-range", "").startswith(f"bytes {done}-"):
                 raise TransientError(
-                    f"The reading of {found.path} broke off after {done:,} bytes, and the store cannot go on there. "
-                    "It is tried again from the beginning.",
+                    f"The reading of {found.path} broke off after {done:,} bytes, and the store cannot go on there: "
+                    "it has to be read from the beginning.",
                     code="connection_lost",
                     evidence={"file": found.path, "bytes": done},
                 )
@@ -197,13 +197,13 @@ class Store(Remote):
             return gone(path)
         if status == 429 or code in self.busy:
             return TransientError(
-                "The store has been asked for too much and refuses more for now. It is tried again.",
+                "The store has been asked for too much and refuses more for now. If it stays so, run less often.",
                 code="rate_limited",
                 evidence=evidence,
             )
         if status >= 500:
             return TransientError(
-                f"The store cannot answer now ({status}). It is tried again; if it stays so, look at the store.",
+                f"The store cannot answer now ({status}). If it stays so, look at the store.",
                 code="server_error",
                 evidence=evidence,
             )

@@ -72,7 +72,7 @@ class Judge:
         evidence = {"url": where, "stream": stream, "said": words}
         if any(_TOO_OFTEN.search(code or message) for code, message in found):
             return TransientError(
-                f"{where} is asked for {stream} too often: {words} It is tried again; if it stays so, ask for fewer "
+                f"{where} is asked for {stream} too often: {words} If it stays so, ask for fewer "
                 "records a page, or run less often.",
                 code="rate_limited",
                 evidence={**evidence, **({} if wait is None else {"retry_after": wait})},
@@ -89,8 +89,7 @@ class Judge:
             )
         if any(_LATER.search(code) for code, _ in found):
             return TransientError(
-                f"{where} cannot answer the query {stream} now: {words} It is tried again; if it stays so, look at the "
-                "server.",
+                f"{where} cannot answer the query {stream} now: {words} If it stays so, look at the server.",
                 code="server_error",
                 evidence=evidence,
             )

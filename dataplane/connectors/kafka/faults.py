@@ -69,9 +69,7 @@ def of_topic(stream: str, error: KafkaError | None) -> ManifoldError:
         return no_stream(stream, "topic")
     if error.code() == kafka.KafkaError.TOPIC_AUTHORIZATION_FAILED:
         return _forbidden(error)
-    return TransientError(
-        f"The brokers answer for {stream}: {error.str()[:200]}. It is tried again.", code="server_error"
-    )
+    return TransientError(f"The brokers answer for {stream}: {error.str()[:200]}.", code="server_error")
 
 
 def gone(stream: str, partition: int) -> DataError:
@@ -89,7 +87,7 @@ def silent(error: KafkaError | None, params: KafkaParams, seconds: float) -> Tra
     why = f" ({error.str()[:200]})" if error is not None else ""
     return TransientError(
         f"No broker has answered for {seconds:.0f} seconds{why}. Check the addresses, also those that the brokers tell "
-        "of themselves (advertised.listeners), and whether they want TLS; it is tried again.",
+        "of themselves (advertised.listeners), and whether they want TLS.",
         code="connection_lost",
         evidence={"servers": list(params.servers)},
     )

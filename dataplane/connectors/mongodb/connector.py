@@ -175,7 +175,7 @@ class MongoDB(Connector):
         if not self._asked(lambda: client.is_primary or asking.reached(window), stream):
             raise TransientError(
                 f"The only server that answers is a secondary, and its {stream} does not reach {window.column} "
-                f"{window.upper} yet, up to which is to be read. It is tried again; if it stays so, have the server "
+                f"{window.upper} yet, up to which is to be read. If it stays so, have the server "
                 "that takes writes answer, or name it in the source.",
                 code="secondary_behind",
                 evidence={"stream": stream, "upper": window.upper},

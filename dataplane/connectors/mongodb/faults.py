@@ -39,7 +39,7 @@ def told(params: MongoParams, error: Exception, what: str) -> ManifoldError:
             evidence=evidence,
         )
     return TransientError(
-        f"The server does not answer about {what}, or the connection was lost. It is tried again; if it stays so, look "
+        f"The server does not answer about {what}, or the connection was lost. If it stays so, look "
         "at the server, and whether it wants encryption.",
         code="connection_lost",
         evidence=evidence,
@@ -75,9 +75,7 @@ def _refused(params: MongoParams, code: int, said: str, what: str) -> ManifoldEr
             code="filter_refused",
             evidence=evidence,
         )
-    return TransientError(
-        f"The server refuses to answer about {what}: {said}. It is tried again.", code="server_error", evidence=evidence
-    )
+    return TransientError(f"The server refuses to answer about {what}: {said}.", code="server_error", evidence=evidence)
 
 
 def scrubbed(params: MongoParams, said: str) -> str:

@@ -79,7 +79,7 @@ def _opened(params: MongoParams, host: str, port: int, seconds: float) -> tuple[
     if not (hello.get("isWritablePrimary") or hello.get("secondary")):
         client.close()
         raise TransientError(
-            f"{host}:{port} belongs to a replica set and cannot be read now. It is tried again; if it stays so, look "
+            f"{host}:{port} belongs to a replica set and cannot be read now. If it stays so, look "
             "at the state of the set.",
             code="server_starting",
             evidence={"host": host, "port": port},
@@ -129,7 +129,7 @@ def _recorded(host: str) -> list[tuple[str, int]]:
         ) from None
     except exception.DNSException:
         raise TransientError(
-            f"This machine's name service did not answer for {host}. It is tried again; if it stays, mend it.",
+            f"This machine's name service did not answer for {host}. If it stays, mend it.",
             code="name_service",
             evidence={"host": host},
         ) from None

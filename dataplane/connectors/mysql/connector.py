@@ -123,7 +123,7 @@ class MySQL(DatabaseServer[Connection, Prepared], Destination):
             return None
         return self._asked_again(stream) or TransientError(
             f"The server broke off reading {stream.name}: the connection was lost, the statement took longer than its "
-            "limit, or a row of a view or query cannot be computed. It is tried again; if it stays, run the view or "
+            "limit, or a row of a view or query cannot be computed. If it stays, run the view or "
             "query at the server, which tells why.",
             code="connection_lost",
             evidence={"stream": stream.name, "said": said[:1000]},

@@ -104,14 +104,13 @@ def refused_connection(params: MySQLParams, error: Exception) -> ManifoldError:
         return ConfigurationError(message, code=code, evidence=evidence)
     if number in (1040, 1203, 1226):
         return TransientError(
-            f"{params.host} has no free connection now. It is tried again; if it stays, raise max_connections or the "
-            "user's limit.",
+            f"{params.host} has no free connection now. If it stays, raise max_connections or the user's limit.",
             code="too_many_connections",
             evidence=evidence,
         )
     if number in LOST or number == 2003:
         return TransientError(
-            f"{params.host}:{params.port} closed the connection or did not answer in time. It is tried again; if it "
+            f"{params.host}:{params.port} closed the connection or did not answer in time. If it "
             "stays, ask whether a MySQL or MariaDB listens there.",
             code="connection_lost",
             evidence=evidence,
@@ -139,7 +138,7 @@ def refused_statement(params: MySQLParams, error: pymysql.err.MySQLError, what: 
         )
     if number in LOST or number in PASSING:
         return TransientError(
-            f"{params.host} broke off reading {what}: {said}. It is tried again.",
+            f"{params.host} broke off reading {what}: {said}. If it stays so, look at the server's log.",
             code="connection_lost",
             evidence=evidence,
         )

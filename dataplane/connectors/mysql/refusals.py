@@ -95,7 +95,7 @@ def _by_class(params: MySQLParams, number: int, about: dict[str, str], evidence:
     table, said = about["table"], about["said"]
     if number == 1205:
         return TransientError(
-            f"Another session holds rows of {table}, and did not let go in time. It is tried again; look for sessions "
+            f"Another session holds rows of {table}, and did not let go in time. Look for sessions "
             "that are idle in a transaction.",
             code="table_locked",
             evidence=evidence,
@@ -108,8 +108,8 @@ def _by_class(params: MySQLParams, number: int, about: dict[str, str], evidence:
         )
     if number in faults.LOST or number in faults.PASSING:
         return TransientError(
-            f"{params.host} broke off the load into {table}: {said}. It is tried again; a load that had arrived finds "
-            "itself done.",
+            f"{params.host} broke off the load into {table}: {said}. A load that had arrived "
+            "finds itself done when it is run again.",
             code="connection_lost",
             evidence=evidence,
         )

@@ -148,7 +148,7 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
         if not any(each in said for each in _FROM_SERVER):
             return None
         return self._asked_again(stream) or TransientError(
-            f"Reading {stream.name} broke off: {said.partition(chr(10))[0]}. It is tried again.",
+            f"Reading {stream.name} broke off: {said.partition(chr(10))[0]}. If it stays so, look at the server's log.",
             code="statement_timeout" if "statement timeout" in said else "connection_lost",
             evidence={"stream": stream.name, "said": said[:1000]},
         )

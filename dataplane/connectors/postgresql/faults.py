@@ -88,12 +88,12 @@ _PASSING: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("too many clients", "too many connections", "remaining connection slots"),
         "too_many_connections",
-        "{host} has no free connection now. It is tried again; if it stays, raise max_connections or the role's limit.",
+        "{host} has no free connection now. If it stays, raise max_connections or the role's limit.",
     ),
     (
         ("starting up", "shutting down", "recovery mode", "not yet accepting"),
         "server_starting",
-        "{host} is starting or stopping. It is tried again.",
+        "{host} is starting or stopping. If it stays so, look at its log.",
     ),
     (
         ("timeout expired", "timed out"),
@@ -109,7 +109,7 @@ _PASSING: tuple[tuple[tuple[str, ...], str, str], ...] = (
             "terminating connection",
         ),
         "connection_lost",
-        "{host}:{port} closed the connection. It is tried again; if it stays, ask whether a PostgreSQL listens there.",
+        "{host}:{port} closed the connection. If it stays, ask whether a PostgreSQL listens there.",
     ),
 )
 
@@ -143,7 +143,8 @@ def refused_statement(params: PostgreSQLParams, error: psycopg.Error, what: str,
         )
     if state == "" or state.startswith("08") or state in _PASSING_STATES:
         return TransientError(
-            f"The connection to {params.host} broke while reading {what}: {first_line(said)}. It is tried again.",
+            f"The connection to {params.host} broke while reading {what}: {first_line(said)}. If it stays so, look "
+            "at the server's log.",
             code="connection_lost",
             evidence=evidence,
         )

@@ -79,7 +79,7 @@ def _by_class(params: PostgreSQLParams, state: str, about: dict[str, str], evide
     table, said = about["table"], about["said"]
     if state == "55P03":
         return TransientError(
-            f"Another session holds {table}, and did not let go within a minute. It is tried again; look for sessions "
+            f"Another session holds {table}, and did not let go within a minute. Look for sessions "
             "that are idle in a transaction.",
             code="table_locked",
             evidence=evidence,
@@ -92,8 +92,8 @@ def _by_class(params: PostgreSQLParams, state: str, about: dict[str, str], evide
         )
     if state == "" or state.startswith("08") or state in _PASSING:
         return TransientError(
-            f"The connection to {params.host} broke while {table} was loaded: {said}. It is tried again; a load "
-            "that had arrived finds itself done.",
+            f"The connection to {params.host} broke while {table} was loaded: {said}. A load "
+            "that had arrived finds itself done when it is run again.",
             code="connection_lost",
             evidence=evidence,
         )

@@ -143,7 +143,8 @@ def attach(
         attaching.attach(duck, "postgres", given)
     except duckdb.Error as error:
         raise TransientError(
-            f"{params.host}:{params.port} closed the door while it was opened for reading. It is tried again.",
+            f"{params.host}:{params.port} closed the door while it was opened for reading. If it stays so, look "
+            "at the server's log.",
             code="connection_lost",
             evidence={"host": params.host, "server": params.scrubbed(str(error))[:500]},
         ) from None

@@ -167,7 +167,7 @@ class Client:
             return
         if seconds > self._patience:
             raise error or TransientError(
-                f"{shown(self._params.base_url)} takes no more requests for {seconds:,.0f} s. It is tried again; raise "
+                f"{shown(self._params.base_url)} takes no more requests for {seconds:,.0f} s. Raise "
                 "*Longest wait* of the source to wait for it.",
                 code="rate_limited",
                 evidence={"retry_after": round(seconds)},
@@ -219,7 +219,7 @@ def heed_status(answered: Answered) -> None:
     spent = status == 403 and (wait is not None or _limit(headers, "remaining") == 0)
     if status == 429 or spent:
         raise TransientError(
-            f"{where} has been asked too often and refuses for now ({status}). It is tried again; if it stays so, ask "
+            f"{where} has been asked too often and refuses for now ({status}). If it stays so, ask "
             "for larger pages, or run less often.",
             code="rate_limited",
             evidence=evidence,
@@ -232,7 +232,7 @@ def heed_status(answered: Answered) -> None:
         )
     if status >= 500 or status in (408, 425):
         raise TransientError(
-            f"{where} cannot answer now ({status}). It is tried again; if it stays so, look at the server.",
+            f"{where} cannot answer now ({status}). If it stays so, look at the server.",
             code="server_error",
             evidence=evidence,
         )

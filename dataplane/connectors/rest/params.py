@@ -232,7 +232,7 @@ class Session(Access, Address):
         ge=0,
         le=3_600,
         title="Longest wait",
-        description="In seconds. A server that asks for more patience fails the try; the run is tried again later.",
+        description="In seconds. A server that asks for more patience fails the step, and perhaps the run.",
     )
 
     @property

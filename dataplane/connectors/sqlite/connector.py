@@ -184,7 +184,7 @@ def refused(shown: str, path: str, error: duckdb.Error) -> ConfigurationError | 
     said = str(error).replace(path, shown)
     if "database is locked" in said or "database is busy" in said:
         return TransientError(
-            f"{shown} is being written by another program and did not come free in time. It is tried again.",
+            f"{shown} is being written by another program and did not come free in time. Close it there.",
             code="file_locked",
             evidence={"file": shown, "said": said[:500]},
         )

@@ -28,8 +28,8 @@ _CONFIGURATION = {
 }
 _TRANSIENT = {
     "statement_timeout": "Reading {what} took longer than the time limit: {said}. Read less at a time.",
-    "connection_lost": "{host} broke off reading {what}: {said}. It is tried again.",
-    "server_busy": "{host} has no room for {what} now: {said}. It is tried again.",
+    "connection_lost": "{host} broke off reading {what}: {said}. If it stays so, look at the network and the server.",
+    "server_busy": "{host} has no room for {what} now: {said}. If it stays so, run less at a time, or enlarge it.",
 }
 
 

@@ -1,12 +1,32 @@
-"""`manifold runs list` and `cancel`, where no worker changes a run meanwhile."""
+"""`manifold runs list`, `show` and `cancel`, where no worker changes a run meanwhile."""
 
 from __future__ import annotations
 
 import pytest
 
+from apps.pipelines.execution import settling
+from apps.pipelines.execution.claiming import claim
+from dataplane.errors import TransientError
+from manifold.cli import output
 from tests.served import Served
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(scope="module")
+def dropped(served: Served) -> str:
+    """A run whose first step has failed and waits to retry."""
+    mine = claim(served.made.running.steps.get(kind="plan").pk, "host:1/m")
+    assert mine is not None
+    settling.fail(mine, TransientError("The network dropped.", code="connection_lost"), 1)
+    return str(served.made.running.pk)
+
+
+def test_a_step_that_waits_to_retry_says_why_and_until_when(served: Served, dropped: str) -> None:
+    (waiting,) = [each for each in served.json("runs", "show", dropped)["steps"] if each["state"] == "retry_wait"]
+    assert waiting["due_at"] and waiting["error"]["message"] == "The network dropped."
+    shown = served.manifold("runs", "show", dropped).stdout
+    assert f"The network dropped.\nIt is tried again at {output.when(waiting['due_at'])}." in shown
 
 
 def test_a_run_is_cancelled_once(served: Served) -> None:
