@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from dataplane.names import slug_of
 from manifold.cli import output
 from manifold.cli.detecting import given, show
 from manifold.cli.stages import setting, show_check, show_streams, tell_found
@@ -171,8 +172,7 @@ def _named(slug: str | None, title: str, called: str, *, ask: bool) -> tuple[str
     """Title and slug; where nobody says one, after what the source is called elsewhere."""
     if slug is None:
         title = title or click.prompt("Title", default=called)
-        plain = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:63]
-        slug = click.prompt("Name", default=plain or "source")
+        slug = click.prompt("Name", default=slug_of(title) or "source")
     return title or slug, str(slug)
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from apps.sources.models import Stream
 from dataplane.connectors import registry
+from dataplane.names import slug_of
 
 _EXAMPLE = """\
 # No source is set up yet: add one under Sources, then name it here.
@@ -53,8 +54,8 @@ def first_document(stream: Stream | None, taken: Collection[str]) -> str:
 
 def _name(stream: str) -> str:
     """A stream's name as the id of a step: the table without its schema, in letters, digits and dashes."""
-    plain = re.sub(r"[^a-z0-9]+", "-", stream.rpartition(".")[2].lower()).strip("-")
-    return plain[:40].strip("-") if re.match(r"[a-z]", plain) else f"rows-{plain}"[:40].strip("-")
+    plain = slug_of(stream.rpartition(".")[2], 40)
+    return plain if re.match(r"[a-z]", plain) else f"rows-{plain}"[:40].strip("-")
 
 
 def _free(name: str, taken: Collection[str]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -35,6 +34,7 @@ from dataplane.connectors.clues import LONGEST
 from dataplane.connectors.files.settings import FileSettings
 from dataplane.connectors.schema import StreamInfo
 from dataplane.errors import ManifoldError
+from dataplane.names import slug_of
 
 Step = Callable[[HttpRequest, Project, type[Connector]], HttpResponse]
 
@@ -250,11 +250,14 @@ def _draft(request: HttpRequest, project: Project, kind: type[Connector]) -> Sou
 
 
 def _named(request: HttpRequest, project: Project) -> tuple[str, str]:
-    """Name and title. Raises InvalidFields for a name that is taken, before anybody waits for the rest."""
+    """Name and title. Raises InvalidFields for a name that cannot be given, before anybody waits for the rest."""
     title = request.POST.get("title", "").strip()[:200]
-    slug = request.POST.get("slug", "").strip() or re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:63].strip("-")
     if not title:
         raise InvalidFields({"title": ["Give it a title."]})
+    slug = request.POST.get("slug", "").strip() or slug_of(title)
+    if not slug:
+        raise InvalidFields({"slug": ["None can be made from this title: enter one, such as reference-db."]})
+    services.check_name(slug)
     if Source.objects.filter(project=project, slug=slug).exists():
         raise InvalidFields({"slug": [f"There is a source {slug} already. Choose another name."]})
     return slug, title

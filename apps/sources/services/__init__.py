@@ -32,7 +32,7 @@ from apps.sources.services.files import ignore_file, record_files, record_read, 
 from apps.sources.services.grants import disconnect, must_need_consent
 from apps.sources.services.inbox import must_take_events, prune_events, receive_event, standing_of
 from apps.sources.services.inbox_secrets import drop_previous_secret, rotate_secret
-from apps.sources.services.sources import LONGEST, create_source, delete_source, update_source
+from apps.sources.services.sources import LONGEST, check_name, create_source, delete_source, update_source
 from apps.sources.services.streams import declare_stream, delete_stream, note_schema, update_stream
 from apps.sources.services.templates import begun_by, template_of
 from apps.sources.services.testing import KEPT, Answer, stage_json, test_source
@@ -51,6 +51,7 @@ __all__ = [
     "begin_connecting",
     "begun_by",
     "binding",
+    "check_name",
     "connector_class",
     "connector_of",
     "create_credential",

@@ -46,7 +46,7 @@ def create_source(
     Raises InvalidFields, or Conflict where the slug is taken.
     """
     kind = connector_class(connector)
-    _check_name(slug)
+    check_name(slug)
     _check_interval(check_every)
     _check_writable(kind, writable)
     clear, secrets = parted(kind, checked(kind, with_credential(params, credential, kind)))
@@ -121,7 +121,8 @@ def delete_source(source: Source, *, actor: Actor, used_by: Sequence[str]) -> No
             credential.delete()
 
 
-def _check_name(slug: str) -> None:
+def check_name(slug: str) -> None:
+    """Raises InvalidFields for what no source may be called."""
     check_slug(slug)
     if slug in _TAKEN:
         raise InvalidFields({"slug": [f"{slug} is an address of the API. Choose another name."]})

@@ -54,6 +54,21 @@ def test_what_is_not_clear_is_asked_and_what_nobody_knows_is_said(client: Client
     assert "SQLite" in said(client.post(NEW, {"sample": "U1FMaXRlIGZvcm1hdCAzAA==", "name": "shop.db"}))
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ({"title": "注文"}, "None can be made from this title"),
+        ({"slug": "detect"}, "an address of the API"),
+        ({"slug": "Shop"}, "small letters"),
+    ],
+)
+def test_a_name_that_cannot_be_given_is_told_before_anybody_waits(
+    client: Client, entered: dict[str, Any], name: dict[str, str], told: str
+) -> None:
+    answer = said(client.post(f"{NEW}postgresql/", {**entered, **name, "do": "next"}))
+    assert told in answer and "it works" not in answer
+
+
 def test_each_step_leads_to_the_next_and_the_last_one_stores(client: Client, entered: dict[str, Any]) -> None:
     address = f"{NEW}postgresql/"
     assert "it works" in said(client.post(address, {**entered, "do": "test"}))
