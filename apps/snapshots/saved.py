@@ -16,7 +16,7 @@ from apps.audit.refusals import Conflict, Invalid
 from apps.snapshots.models import SavedQuery
 from dataplane import parameters, statements
 from dataplane.parameters import Parameter
-from dataplane.statements import StatementError
+from dataplane.syntax import StatementError
 
 _TRIES = 50
 

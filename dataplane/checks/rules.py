@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
-from dataplane import statements
+from dataplane import statements, syntax
 from dataplane.steps.base import Spec
 
 Action = Literal["stop", "ask", "warn", "quarantine"]
@@ -58,7 +58,7 @@ class Regex(Spec):
     @field_validator("pattern")
     @classmethod
     def _readable(cls, value: str) -> str:
-        wrong = statements.pattern_fault(value)
+        wrong = syntax.pattern_fault(value)
         if wrong:
             raise ValueError(
                 f"The pattern cannot be read: {wrong}. Patterns are RE2: no look-around, no back-references."
@@ -137,7 +137,7 @@ class Rule(Spec):
             return value
         try:
             statements.check_expression(value)
-        except statements.StatementError as error:
+        except syntax.StatementError as error:
             raise ValueError(error.message) from None
         return value
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import duckdb
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
-from dataplane import statements
+from dataplane import statements, syntax
 from dataplane.engine import write_parquet
 from dataplane.errors import ConfigurationError, DataError
 from dataplane.relations import identifier, relation_sql
@@ -38,7 +38,7 @@ class SqlSpec(Spec):
             return value
         try:
             return statements.check_select(value, info.data["inputs"])
-        except statements.StatementError as error:
+        except syntax.StatementError as error:
             raise ValueError(error.message) from None
 
 

@@ -14,8 +14,8 @@ from dataplane import sandbox
 from dataplane.errors import CancelledError, ConfigurationError
 from dataplane.parameters import parameter
 from dataplane.sandbox import QueryResult, run_query
-from dataplane.statements import StatementError
 from dataplane.steps.base import Table
+from dataplane.syntax import StatementError
 from tests.dataplane.hostile import HOSTILE
 from tests.dataplane.tables import Staging
 

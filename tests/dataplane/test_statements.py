@@ -12,15 +12,8 @@ import pytest
 
 from dataplane import functions
 from dataplane.engine import operator_instance
-from dataplane.statements import (
-    MAX_LENGTH,
-    StatementError,
-    check_expression,
-    check_select,
-    fault,
-    named_in,
-    pattern_fault,
-)
+from dataplane.statements import check_expression, check_select, fault, named_in
+from dataplane.syntax import MAX_LENGTH, StatementError, pattern_fault
 from tests.dataplane.hostile import HOSTILE
 from tests.dataplane.tables import Staging
 
@@ -232,8 +225,8 @@ def test_a_character_that_no_text_may_hold_is_a_fault_of_the_statement(text: str
 
 def test_looking_at_a_statement_loads_no_library_for_tables_of_python() -> None:
     look = (
-        "import sys; from dataplane import statements; statements.check_select('SELECT a FROM t', ['t']); "
-        "statements.pattern_fault('a+'); print(sorted({'numpy', 'pandas'} & set(sys.modules) - before))"
+        "import sys; from dataplane import statements, syntax; statements.check_select('SELECT a FROM t', ['t']); "
+        "syntax.pattern_fault('a+'); print(sorted({'numpy', 'pandas'} & set(sys.modules) - before))"
     )
     # What the driver itself imports is not looked at.
     begun = f"import sys, duckdb; before = set(sys.modules); {look}"

@@ -25,7 +25,8 @@ from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError
 from dataplane.failures import duckdb_errors
 from dataplane.relations import identifier
-from dataplane.statements import StatementError, check_expression
+from dataplane.statements import check_expression
+from dataplane.syntax import StatementError
 
 CATALOG = "source"
 _PREVIEW_MEMORY = 512 << 20
