@@ -21,6 +21,8 @@ from dataplane.errors import (
 )
 
 _NO_JSON = re.compile(r'Malformed JSON in file "(.*?)", at byte \d+ in (line|record/value) (\d+): ([^.]*)')
+_ENDS_DIFFER = "state machine reached an invalid state"
+_ITS_FILE = re.compile(r"^\s*file = (.+)$", re.MULTILINE)
 _FULL = ("no space left on device", "disk quota exceeded", "max_temp_directory_size")
 
 
@@ -70,6 +72,8 @@ def translated(error: duckdb.Error) -> ManifoldError | CancelledError:
         return InfrastructureError(f"A file could not be read or written. {first}", code="io", evidence=evidence)
     if malformed := _NO_JSON.search(first):
         return _no_json(*malformed.groups())
+    if _ENDS_DIFFER in first and (file := _ITS_FILE.search(text)):
+        return _ends_differ(file.group(1))
     if isinstance(error, duckdb.InvalidInputException | duckdb.DataError):
         return DataError(f"The rows could not be read. {first}", code="invalid_input", evidence=evidence)
     return BugError(f"DuckDB failed unexpectedly. {first}", code="duckdb", evidence=evidence)
@@ -82,6 +86,16 @@ def _no_json(file: str, unit: str, number: str, reason: str) -> DataError:
         f"{file} is no JSON in {place}: {reason}. Have it mended and delivered again, or set the file aside.",
         code="json_malformed",
         evidence={"file": file, "place": place},
+        suggestions=[Suggestion("ignore_file", f"Set {file} aside", "The run goes on without it.", applicable=True)],
+    )
+
+
+def _ends_differ(file: str) -> DataError:
+    return DataError(
+        f"The lines of {file} end in several ways: in CR LF up to some line, say, and in LF behind it. Have it "
+        "delivered again with one of them, or set it aside.",
+        code="line_ends",
+        evidence={"file": file},
         suggestions=[Suggestion("ignore_file", f"Set {file} aside", "The run goes on without it.", applicable=True)],
     )
 

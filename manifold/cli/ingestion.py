@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,19 +16,22 @@ STATES = ["succeeded", "failed", "cancelled", "timed_out", "skipped"]
 @click.command()
 @click.argument("slug", required=False)
 @click.option("--stream", help="Of this stream only.")
-@click.option("--state", type=click.Choice(STATES), help="What ended so only.")
+@click.option("--pipeline", help="Of runs of this pipeline only.")
+@click.option("--run", metavar="RUN", help="Of this run only.")
+@click.option("--state", multiple=True, type=click.Choice(STATES), help="What ended so only; may be repeated.")
 @click.option("--since", help="Not before this time, 2026-01-31T00:00:00Z.")
 @click.option("--until", help="Before this time.")
 @click.option("--rows-min", type=click.IntRange(0), metavar="N", help="At least so many rows were fetched.")
+@click.option("--rows-max", type=click.IntRange(0), metavar="N", help="At most so many rows.")
+@click.option("--bytes-min", type=click.IntRange(0), metavar="N", help="At least so many bytes.")
+@click.option("--bytes-max", type=click.IntRange(0), metavar="N", help="At most so many bytes.")
 @click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), help="CSV file to write.")
 @output.limit(default=30)
 @output.command
-def history(
-    client: Client, *, slug: str | None, target: Path | None, limit: int, as_json: bool, **asked: str | int | None
-) -> None:
+def history(client: Client, *, slug: str | None, target: Path | None, limit: int, as_json: bool, **asked: Any) -> None:
     """What became of the rows of each stream in each run, of a source or of all; `-o` saves everything as CSV."""
     place = at("sources", slug, "history") if slug else at("history")
-    given = {name: value for name, value in asked.items() if value is not None}
+    given = {name: value for name, value in asked.items() if value not in (None, ())}
     if target is not None:
         _save(client, place, target, given, as_json)
         return
@@ -55,7 +59,7 @@ def history(
     )
 
 
-def _save(client: Client, place: str, target: Path, given: dict[str, str | int], as_json: bool) -> None:
+def _save(client: Client, place: str, target: Path, given: dict[str, Any], as_json: bool) -> None:
     if target.exists():
         output.stop(f"{target} exists already; name another file with -o.", output.USAGE)
     written = client.download(f"{place}export/", target, **given)

@@ -29,6 +29,7 @@ COLUMNS = {
     "stream": "stream",
     "pipeline": "run__pipeline__slug",
     "run": "run_id",
+    "step": "step_key",
     "state": "state",
     "fetched": "fetched",
     "inserted": "inserted",
@@ -46,7 +47,7 @@ COLUMNS = {
 
 
 class IngestionFilter(filters.FilterSet):
-    """`since` and `until` are times; `rows_min` and `rows_max` bound what was fetched."""
+    """`since` and `until` are times; `rows_…` bound what was fetched, `bytes_…` its size."""
 
     source = filters.CharFilter(field_name="source_slug")
     stream = filters.CharFilter()
@@ -58,6 +59,7 @@ class IngestionFilter(filters.FilterSet):
     rows_min = filters.NumberFilter(field_name="fetched", lookup_expr="gte", min_value=0)
     rows_max = filters.NumberFilter(field_name="fetched", lookup_expr="lte", min_value=0)
     bytes_min = filters.NumberFilter(field_name="bytes", lookup_expr="gte", min_value=0)
+    bytes_max = filters.NumberFilter(field_name="bytes", lookup_expr="lte", min_value=0)
 
     class Meta:
         model = Ingestion

@@ -16,13 +16,13 @@ from django.views.decorators.http import require_GET
 from apps.accounts.models import Project
 from apps.accounts.page_base import project_page
 from apps.pipelines.api.history import IngestionFilter, exported
-from apps.pipelines.models import Ingestion
+from apps.pipelines.models import Ingestion, Pipeline
 from apps.pipelines.states import INGESTION
 from apps.sources.models import Source
 
 PAGE = 50
 DRAWN = 60
-SIZES = {"1": "with rows", "1000": "from 1,000 rows", "1000000": "from 1,000,000 rows"}
+BOUNDS = ("rows_min", "rows_max", "bytes_min", "bytes_max")
 _TONES = {"succeeded": "ok", "failed": "bad", "timed_out": "bad"}
 
 
@@ -68,6 +68,7 @@ def _list(request: HttpRequest, project: Project, source: Source | None) -> Http
     before = _uuid(request.GET.get("before", ""))
     page = list((found.filter(pk__lt=before) if before else found)[: PAGE + 1])
     sources = Source.objects.visible_to(request.user).filter(project=project)
+    pipelines = Pipeline.objects.visible_to(request.user).filter(project=project).order_by("slug")
     context = {
         "source": source,
         "base": reverse("console:source-history", args=[project.slug, source.slug])
@@ -78,7 +79,7 @@ def _list(request: HttpRequest, project: Project, source: Source | None) -> Http
         "chosen": chosen,
         "filtered": any(chosen.values()),
         "states": INGESTION,
-        "sizes": SIZES,
+        "pipelines": pipelines.values_list("slug", flat=True),
         "sources": [] if source else sources.values_list("slug", flat=True),
         "chart": _chart(list(found[:DRAWN])) if not before else None,
     }
@@ -86,17 +87,16 @@ def _list(request: HttpRequest, project: Project, source: Source | None) -> Http
 
 
 def _chosen(request: HttpRequest) -> dict[str, str]:
-    names = ("source", "stream", "state", "rows_min", "since", "until")
+    names = ("source", "pipeline", "stream", "state", "since", "until", *BOUNDS)
     return {name: request.GET.get(name, "").strip()[:200] for name in names}
 
 
 def _narrowed(rows: QuerySet[Ingestion], chosen: dict[str, str]) -> QuerySet[Ingestion]:
     """As the API filters; days are those of UTC, the last one included. What is no value of a filter is not asked."""
-    asked: dict[str, Any] = {name: chosen[name] for name in ("source", "stream") if chosen[name]}
+    asked: dict[str, Any] = {name: chosen[name] for name in ("source", "pipeline", "stream") if chosen[name]}
     if chosen["state"] in INGESTION:
         asked["state"] = [chosen["state"]]
-    if chosen["rows_min"] in SIZES:
-        asked["rows_min"] = chosen["rows_min"]
+    asked |= {name: chosen[name] for name in BOUNDS if chosen[name].isdecimal()}
     since, until = _day(chosen["since"]), _day(chosen["until"])
     if since:
         asked["since"] = f"{since}T00:00:00Z"

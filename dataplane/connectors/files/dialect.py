@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dataplane.connectors.files.inference import NOTHING
+from dataplane.connectors.files.layouts import behind_nothing
 
 _DELIMITERS = (",", ";", "\t", "|")
 _QUOTES = ('"', "'")
@@ -59,7 +60,7 @@ def _dialect(text: str, delimiters: Sequence[str], *, whole: bool) -> Dialect:
         score = (count / len(rows)) * (1 + min(width, 20) / 10 if width > 1 else 0.5)
         if best is None or score > best[0]:
             skip = _skipped(text, rows, width)
-            header, doubtful = _header([each for each in rows if len(each) == width])
+            header, doubtful = _headed([each for each in rows if len(each) == width])
             best = (score, Dialect(delimiter, quote, escape, skip, header, width, doubtful))
     return best[1] if best else Dialect(delimiters[0], '"', '"', 0, True, 0)
 
@@ -102,9 +103,16 @@ def _skipped(text: str, rows: list[list[str]], width: int) -> int:
     narrow = 0
     while narrow < min(len(rows), 20) and len(rows[narrow]) != width:
         narrow += 1
-    lines = text.split("\n")
-    filled = [number for number, line in enumerate(lines) if line.strip("\r")]
+    lines = io.StringIO(text, newline="")
+    filled = [number for number, line in enumerate(lines) if line.strip("\r\n")]
     return filled[narrow] if narrow < len(filled) else 0
+
+
+def _headed(rows: list[list[str]]) -> tuple[bool, bool]:
+    """As `_header`; nothing but delimiters may stand above one, such as the rows that a spreadsheet has left empty."""
+    below = behind_nothing(rows)
+    found = _header(below)
+    return found if below and found[0] else _header(rows)
 
 
 def _header(rows: list[list[str]]) -> tuple[bool, bool]:

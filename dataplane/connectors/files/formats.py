@@ -42,7 +42,7 @@ class GroupFile:
     """One file of a group: where DuckDB reads it (a copy, perhaps), and what it says about its columns.
 
     blank: so many empty lines stand before its header. quoted: a quote stands in its beginning, and it is
-    larger than a piece.
+    larger than a piece. line_end: what ends each of its lines, as the reader is told; empty where nothing has to be.
     """
 
     source: SourceFile
@@ -54,13 +54,14 @@ class GroupFile:
     texts: Texts | None = None
     blank: int = 0
     quoted: bool = False
+    line_end: str = ""
 
     def alike(self, other: GroupFile) -> bool:
         """Whether one statement can read both."""
         if self.texts or other.texts:
             return False
-        mine = self.format, self.compression, self.layout, self.blank, self.quoted
-        return mine == (other.format, other.compression, other.layout, other.blank, other.quoted)
+        mine = self.format, self.compression, self.layout, self.blank, self.quoted, self.line_end
+        return mine == (other.format, other.compression, other.layout, other.blank, other.quoted, other.line_end)
 
 
 @dataclass(frozen=True)
@@ -350,6 +351,7 @@ class Group:
             f"nullstr = [{', '.join(literal(each) for each in settings.null_values)}]",
             f"decimal_separator = {literal(settings.decimal_separator)}",
             f"buffer_size = {buffer}",
+            f"new_line = '{self.files[0].line_end}'",
         ]
         if settings.quote and in_turn:
             options.append(_IN_TURN)

@@ -100,21 +100,31 @@ def bounded_width(path: str, columns: int) -> None:
 
 
 def header_of(text: str, settings: FileSettings) -> list[str]:
-    """The first record after the lines to skip; empty when there is none."""
+    """The first record after the lines to skip that says anything; empty when there is none."""
     stream = io.StringIO(text, newline="")
     for _ in range(settings.skip):
         stream.readline()
-    return next((each for each in records(stream, settings) if each), [])
+    return next((each for each in records(stream, settings) if _says(each)), [])
+
+
+def behind_nothing(rows: list[list[str]]) -> list[list[str]]:
+    """The rows from the first one on that says anything: above a header nothing but delimiters may stand."""
+    return rows[next((place for place, each in enumerate(rows) if _says(each)), len(rows)) :]
+
+
+def _says(row: list[str]) -> bool:
+    return any(map(str.strip, row))
 
 
 def blank_before(found: Found, settings: FileSettings) -> int:
-    """How many empty lines stand before the header: a reader would take the first of them for it."""
+    """How many lines without a letter stand before the header: a reader would take the first of them for it."""
     blank = 0
     if settings.header:
         stream = io.StringIO(text_of(head(found, _HEADER_BYTES), settings.encoding), newline="")
         for _ in range(settings.skip):
             stream.readline()
-        while (line := stream.readline()) and not line.strip("\r\n"):
+        nothing = f" \t\r\n{settings.separator}{settings.quote or ''}"
+        while (line := stream.readline()) and not line.strip(nothing):
             blank += 1
     return blank
 

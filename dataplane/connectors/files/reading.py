@@ -13,7 +13,8 @@ from dataplane import statements
 from dataplane.connectors.files import formats
 from dataplane.connectors.files.avro import Avro, avro_of
 from dataplane.connectors.files.beginnings import beginning_of
-from dataplane.connectors.files.encodings import as_utf8, compression_of, head
+from dataplane.connectors.files.encodings import Compression, as_utf8, compression_of, head
+from dataplane.connectors.files.ends import LINE_FEED, evened, line_end_of
 from dataplane.connectors.files.fixed import fixed_of
 from dataplane.connectors.files.formats import Group, GroupFile
 from dataplane.connectors.files.found import Found, gone
@@ -105,9 +106,11 @@ class Files:
             if isinstance(texts, (Avro, Markup)):
                 absolute, compression = texts.copy, "none"
             layout = self._layout(format_, found, absolute, texts)
+            delimited, line_end = format_ in ("csv", "tsv"), ""
+            if delimited:
+                absolute, compression, line_end = self._evened(found, absolute, compression)
         except FileNotFoundError:
             raise gone(ref.path) from None
-        delimited = format_ in ("csv", "tsv")
         blank = blank_before(found, self.settings) if delimited else 0
         longest_line = formats.BUFFER if delimited or format_ == "fixed" else 0
         compressed = compression != "none"
@@ -116,7 +119,7 @@ class Files:
         first = self._first_line(format_, blank)
         source = SourceFile(ref, found.absolute, first, compressed, copy, longest_line, quote)
         weight = found.size * (_UNPACKED if compressed else 1)
-        return GroupFile(source, absolute, format_, compression, layout, weight, texts, blank, quoted)
+        return GroupFile(source, absolute, format_, compression, layout, weight, texts, blank, quoted, line_end)
 
     def _quoted(self, text: Found, compressed: bool) -> tuple[bytes, bool]:
         """The quote to look for while a text in UTF-8 is read, and whether one stands in its beginning already.
@@ -127,6 +130,16 @@ class Files:
         if not quote or not (compressed or os.path.getsize(text.absolute) > formats.SMALL_BUFFER):
             return b"", False
         return (b"", True) if quote in head(text, formats.BUFFER) else (quote, False)
+
+    def _evened(self, found: Found, absolute: str, compression: Compression) -> tuple[str, Compression, str]:
+        """Where a text in UTF-8 lies whose lines all end alike, how it is compressed, and what ends them."""
+        end = line_end_of(replace(found, absolute=absolute), self.settings, formats.BUFFER)
+        if end is not None:
+            return absolute, compression, end
+        copy = evened(absolute, self.settings, self.folder_for_copies)
+        if absolute != found.absolute:
+            os.remove(absolute)
+        return copy, "none", LINE_FEED
 
     def _first_line(self, format_: Format, blank: int) -> int | None:
         """The line of the first row, counted from 1; None of formats without lines."""

@@ -14,6 +14,7 @@ from dataplane.connectors.files.formats import json_shape
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.layouts import (
     Layout,
+    behind_nothing,
     delimited_layout,
     json_names,
     parquet_layout,
@@ -145,7 +146,7 @@ def values_of(place: Place, ref: FileRef, settings: FileSettings) -> dict[str, f
 def _values(here: Found, settings: FileSettings) -> dict[str, frozenset[str]]:
     text = text_of(head(here, _SAMPLE_BYTES), settings.encoding)
     lines = text.splitlines(keepends=True)[settings.skip : -1 if len(text) >= _SAMPLE_BYTES else None]
-    rows = [each for each in records(lines, settings) if each]
+    rows = behind_nothing([each for each in records(lines, settings) if each])
     names = unique(rows[0]) if rows else []
     columns = zip(*(each for each in rows[1:] if len(each) == len(names)), strict=True)
     return {name: frozenset(each) - {""} for name, each in zip(names, columns, strict=False)}

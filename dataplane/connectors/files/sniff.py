@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from dataplane.connectors.files.formats import json_shape
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.inference import Inferred, infer
 from dataplane.connectors.files.layouts import (
+    behind_nothing,
     bounded_width,
     empty,
     exact_types,
@@ -178,6 +180,8 @@ def _delimited(
     alike = {name: getattr(dialect, name) for name in DIALECT - {"encoding"}}
     settings = FileSettings(**{"pattern": ("*",), "format": format_, "encoding": encoding, **alike, **given})
     names = header_of(text, settings)
+    if not names and not settings.skip:
+        raise empty(files[0].path)
     if not names:
         raise DataError(
             f"{files[0].path} ends within the {settings.skip} lines that are skipped at its beginning. Skip fewer.",
@@ -190,7 +194,7 @@ def _delimited(
     bounded_width(files[0].path, len(names))
     said = _said_of_header(names, doubtful=dialect.doubtful and "header" not in given)
     if settings.skip and not settings.header and not given.keys() & {"skip", "header"}:
-        said.append(_NARROW.format(line=text.split("\n")[settings.skip - 1].strip()[:80], skip=settings.skip))
+        said.append(_NARROW.format(line=_lines(text)[settings.skip - 1].strip()[:80], skip=settings.skip))
     guessed = [] if "encoding" in given or encoding.startswith("utf") else [_GUESSED.format(encoding=encoding)]
     names = unique(names)
     rows: list[list[str]] = []
@@ -278,10 +282,10 @@ def _sample(found: Found, settings: FileSettings, names: Sequence[str]) -> list[
     """Rows from a file's beginning, and from its end where it can be reached, in the order of the names."""
     start = head(found)
     text = text_of(start, settings.encoding)
-    lines = text.splitlines(keepends=True)[settings.skip :]
+    lines = _lines(text)[settings.skip :]
     rows = [each for each in records(lines, settings) if each]
     order = list(range(len(names)))
-    if settings.header and rows:
+    if settings.header and (rows := behind_nothing(rows)):
         there = {name: position for position, name in enumerate(unique(rows[0]))}
         order = [there.get(name, -1) for name in names]
         rows = rows[1:]
@@ -295,12 +299,17 @@ def _sample(found: Found, settings: FileSettings, names: Sequence[str]) -> list[
     return [[each[at] if at >= 0 else "" for at in order] for each in rows if len(each) >= width]
 
 
+def _lines(text: str) -> list[str]:
+    """The lines of a text with their ends, as a reader counts them: what else parts lines elsewhere is a letter."""
+    return list(io.StringIO(text, newline=""))
+
+
 def _last_rows(found: Found, settings: FileSettings) -> list[list[str]]:
     if settings.encoding.startswith("utf-16") or compression_of(found.absolute) != "none":
         return []
     with open(found.absolute, "rb") as file:
         file.seek(-min(_TAIL, found.size), os.SEEK_END)
-        lines = file.read().decode(settings.encoding, errors="replace").splitlines(keepends=True)[1:]
+        lines = _lines(file.read().decode(settings.encoding, errors="replace"))[1:]
     if settings.quote and any(line.count(settings.quote) % 2 for line in lines):
         # Where a quoted text goes over lines, nobody knows whether the sample begins inside one.
         return []

@@ -56,6 +56,8 @@ def test_it_works(furnished: Furnished, api: Api) -> None:
         ("rows_min=1&rows_max=5", 1),
         ("rows_min=1E-999999999", 5),
         ("bytes_min=1000", 0),
+        ("bytes_max=10&bytes_min=10", 3),
+        ("bytes_max=9", 1),
         ("since=2020-01-01T00:00:00Z", 5),
         ("until=2020-01-01T00:00:00Z", 0),
         ("pipeline=orders", 5),
@@ -69,7 +71,7 @@ def test_it_is_narrowed(furnished: Furnished, api: Api, query: str, count: int) 
     assert api(furnished.people["viewer"]).get(f"{BASE}/history/?state=nonsense").status_code == 400
 
 
-@pytest.mark.parametrize("name", ["rows_min", "rows_max", "bytes_min"])
+@pytest.mark.parametrize("name", ["rows_min", "rows_max", "bytes_min", "bytes_max"])
 def test_a_number_that_nothing_can_be_counted_by_is_refused(furnished: Furnished, api: Api, name: str) -> None:
     client = api(furnished.people["viewer"])
     for number in ("-1", "NaN", "1E%2B999999999", "-1E%2B999999999"):
@@ -105,6 +107,10 @@ def test_the_page_is_narrowed_and_saved(furnished: Furnished, client: Client) ->
     add(furnished.succeeded, 2, stream="wide")
     text = client.get("/p/flights/history/?stream=wide&state=failed&rows_min=oops&since=soon").content.decode()
     assert text.count("<tr>") == 3
+    for query, count in (("rows_max=0", 3), ("rows_min=3", 1), ("bytes_max=9", 1), ("pipeline=orders&bytes_min=10", 3)):
+        assert client.get(f"/p/flights/history/?{query}").content.decode().count("<tr>") == count + 1, query
+        saved = client.get(f"/p/flights/history/export/?{query}").getvalue().decode()
+        assert len(saved.splitlines()) == count + 1, query
     assert "Nothing fits these filters" in client.get("/p/flights/history/?since=2999-01-01").content.decode()
     last = client.get("/p/flights/history/?since=0001-01-01&until=9999-12-31").content.decode()
     assert last.count("<tr>") == 5, "no day comes after the last one"

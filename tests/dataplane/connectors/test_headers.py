@@ -116,3 +116,29 @@ def test_a_header_that_is_narrower_than_its_rows_is_told(drop: Drop) -> None:
     drop.write("a.csv", "id,name\n1,anna,\n2,bert,\n")
     (info,) = drop.connector.discover()
     assert info.warnings[0].startswith("What stands above the rows is skipped, up to line 1 (id,name), because")
+
+
+@pytest.mark.parametrize("above", ["\t\t\n", "\t\t\n\t\t\n", "\t\n\t\t\n", "a report\n\t\t\n", '""\t \t""\n'])
+def test_lines_of_nothing_but_delimiters_may_stand_above_a_header(drop: Drop, above: str) -> None:
+    drop.write("a.tsv", f"{above}id\tname\tsum\n1\tAnn\t2\n2\tBen\t3\n")
+    (info,) = drop.connector.discover()
+    assert [(each.name, each.type) for each in info.columns] == [
+        ("id", "BIGINT"),
+        ("name", "VARCHAR"),
+        ("sum", "BIGINT"),
+    ]
+    stream = drop.stream()
+    drop.write("a.tsv", f"{above}id\tname\tsum\n1\tAnn\t2\nx\tBen\t3\n")
+    result = drop.extract(stream)
+    assert rows(drop.root, result) == [(1, "Ann", 2)]
+    assert [row for _, row, _, _ in rejects(drop.root, result)] == [above.count("\n") + 3]
+
+
+def test_rows_without_a_value_are_kept_where_there_is_no_header(drop: Drop) -> None:
+    drop.write("a.tsv", "\t\t\n1\t2\t3\n4\t5\t6\n")
+    assert len(rows(drop.root, drop.extract(drop.stream()))) == 3
+
+
+def test_a_file_of_nothing_but_delimiters_is_empty(drop: Drop) -> None:
+    drop.write("a.csv", ",,\n,,\n")
+    assert "a.csv is empty: not even a header is in it" in drop.connector.discover()[0].warnings[0]

@@ -223,6 +223,13 @@ def test_the_history_is_shown_and_saved(served: Served) -> None:
     assert said[0].split()[:4] == ["at", "source", "stream", "state"]
     assert any("orders" in each and "succeeded" in each for each in said[1:])
     assert served.json("sources", "history", "--state", "failed")["results"] == []
+    run, bounds = str(served.made.succeeded.pk), ["--rows-min", "3", "--rows-max", "3", "--bytes-max", "1000000"]
+    fitting = ["--state", "failed", "--state", "succeeded", "--pipeline", "orders", "--run", run, *bounds]
+    assert [each["run"] for each in served.json("sources", "history", *fitting)["results"]] == [run]
+    assert served.json("sources", "history", *fitting, "--bytes-min", "1000001")["results"] == []
+    target = served.made.folder / "narrowed.csv"
+    assert served.manifold("sources", "history", "-o", str(target), *fitting).exit_code == 0
+    assert len(target.read_text().splitlines()) == 2
     target = served.made.folder / "saved.csv"
     assert served.manifold("sources", "history", "-o", str(target)).exit_code == 0
     assert target.read_text().startswith("id,at,source,stream")
