@@ -20,10 +20,11 @@ from dataplane.connectors.databases.stages import reachable
 from dataplane.connectors.fields import secret_field
 from dataplane.connectors.files.server import CONNECT_SECONDS, lost, not_admitted
 from dataplane.connectors.nats_credentials import NatsCredentials
+from dataplane.connectors.nats_pull import Pull
 from dataplane.connectors.schema import Column
 from dataplane.connectors.streams.connector import Broker, StreamConnector, no_stream
 from dataplane.connectors.streams.extents import Extent
-from dataplane.connectors.streams.messages import Batch, Pace
+from dataplane.connectors.streams.messages import Batch
 from dataplane.connectors.streams.params import MessageParams
 from dataplane.connectors.streams.server import ChosenStreams, ServerAddress, ServerSession, TlsAccess, tls_fails
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AT_ONCE = 5_000
-# So long the server keeps our place in a stream when nobody asks for the next messages.
-_FORGOTTEN_AFTER = 600.0
 _OF_THEIR_OWN = ("KV_", "OBJ_", "$")
 # What the server calls its errors: no consumer of this name, and no JetStream for the account or at all.
 _NO_CONSUMER = 10014
@@ -115,9 +114,9 @@ class _Session(ServerSession[NatsParams]):
     def since(self, stream: str, extents: Sequence[Extent], at: datetime) -> list[Extent]:
         from nats.js.api import DeliverPolicy
 
-        place = self._place(stream, deliver_policy=DeliverPolicy.BY_START_TIME, opt_start_time=at)
-        before = self._ask(place.consumer_info(), stream).delivered.stream_seq
-        self._ask(place.unsubscribe())
+        place = self._place(stream)
+        before = self._ask(place.begin(deliver_policy=DeliverPolicy.BY_START_TIME, opt_start_time=at), stream)
+        self._ask(place.end())
         return [each.behind(before) for each in extents]
 
     def messages(self, stream: str, spans: dict[str, tuple[int, int]], most: int) -> Iterator[Batch]:
@@ -126,44 +125,23 @@ class _Session(ServerSession[NatsParams]):
         for lower, upper in spans.values():
             if lower >= upper:
                 continue
-            place = self._place(stream, deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=lower + 1)
-            left, more, pace = most, True, Pace(AT_ONCE)
+            place = self._place(stream)
+            self._ask(place.begin(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=lower + 1), stream)
+            left, more = most, True
             while more and left > 0:
-                taken, more = self._taken(place, stream, upper, min(left, pace.count))
+                taken, more = self._taken(place, stream, upper, min(left, AT_ONCE))
                 left -= len(taken)
                 if taken:
-                    batch = _batch(taken)
-                    pace.took(batch.count, batch.bytes)
-                    yield batch
-            self._ask(place.unsubscribe())
+                    yield _batch(taken)
+            self._ask(place.end())
 
-    def _place(self, stream: str, **begins: Any) -> Any:
-        """A consumer of this read's own, which acknowledges nothing."""
-        from nats.js.api import AckPolicy, ConsumerConfig
+    def _place(self, stream: str) -> Pull:
+        assert self._client is not None, "the session has not been opened"
+        return Pull(self._client, stream, seconds=self._seconds)
 
-        config = ConsumerConfig(
-            ack_policy=AckPolicy.NONE,
-            inactive_threshold=_FORGOTTEN_AFTER,
-            mem_storage=True,
-            num_replicas=1,
-            **begins,
-        )
-        return self._ask(self._stream.pull_subscribe("", stream=stream, config=config), stream)
-
-    def _taken(self, place: Any, stream: str, upper: int, most: int) -> tuple[list[Msg], bool]:
+    def _taken(self, place: Pull, stream: str, upper: int, most: int) -> tuple[list[Msg], bool]:
         """The next messages of a span, and whether there may be more."""
-        import nats.errors
-
-        async def fetch() -> list[Msg]:
-            found: list[Msg] = []
-            with suppress(nats.errors.TimeoutError):
-                found = list(await place.fetch(most, timeout=self._seconds))
-            # Nothing comes where nothing is left; and where the consumer went away while it was asked.
-            if not found and (await place.consumer_info()).num_pending:
-                raise nats.errors.TimeoutError
-            return found
-
-        found = self._ask(fetch(), stream)
+        found = self._ask(place.next(most), stream)
         taken = [each for each in found if each.metadata.sequence.stream <= upper]
         if not found or len(taken) < len(found):
             return taken, False

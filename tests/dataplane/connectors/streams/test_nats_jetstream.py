@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,7 +24,7 @@ from dataplane.errors import ManifoldError, TransientError
 from tests.certificates import self_signed
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
 from tests.nats_accounts import Party, handed_out
-from tests.nats_server import PASSWORD, USER, nats_server
+from tests.nats_server import BY_PASSWORD, PASSWORD, USER, nats_server
 
 Do = Callable[..., Any]
 
@@ -37,6 +37,10 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture
 def do(port: int) -> Do:
+    return caller(port)
+
+
+def caller(port: int) -> Do:
     """Calls a method of JetStream's client."""
 
     def called(method: str, *given: Any, **named: Any) -> Any:
@@ -126,27 +130,61 @@ def test_messages_that_are_gone_are_told_and_deleted_ones_between_are_not_waited
     assert read(connector, stream, planned.window)[0] == [(7,)]
 
 
-def test_large_messages_are_taken_few_at_once(port: int, name: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(messages, "MOST_BYTES", 160_000)
-    sizes = [4_000] * 140 + [20] * 100
+def sent(port: int, name: str, values: Iterable[bytes]) -> None:
+    """Many messages, of which the last alone is waited for: the stream keeps their order."""
 
     async def send() -> None:
         client = await nats.connect(f"nats://127.0.0.1:{port}", user=USER, password=PASSWORD)
-        *early, last = (b'{"x": "%s"}' % (b"x" * (size - 9)) for size in sizes)
+        *early, last = values
         for each in early:
             await client.publish(f"{name}.new", each)
-        # The stream keeps its order, and tells of this one alone that it has been kept.
         await client.jetstream().publish(f"{name}.new", last)
         await client.drain()
 
     asyncio.run(send())
+
+
+def test_large_messages_are_taken_few_at_once(port: int, name: str, monkeypatch: pytest.MonkeyPatch):
+    """As many as a batch holds by their bytes; one that is larger than a batch comes alone."""
+    monkeypatch.setattr(messages, "MOST_BYTES", 160_000)
+    sizes = [20] * 100 + [4_000] * 100 + [300_000, 20]
+    sent(port, name, (b'{"x": "%s"}' % (b"x" * (size - 9)) for size in sizes))
     connector = NatsJetStream(build(port, name).params)
     with connector.session() as broker:
         (extent,) = broker.extents(name)
-        batches = list(broker.messages(name, {"": (extent.before, extent.newest)}, 200))
-    assert [len(each or b"") for batch in batches for each in batch.values] == sizes[:200]
-    assert [each.count for each in batches] == [100, 40, 40, 20]
-    assert connector.preview(declared(name, x="VARCHAR"), 240).num_rows == 240
+        batches = list(broker.messages(name, {"": (extent.before, extent.newest)}, 202))
+    assert [len(each or b"") for batch in batches for each in batch.values] == sizes
+    assert [each.bytes <= 160_000 for each in batches] == [True] * (len(batches) - 2) + [False, True]
+    assert batches[0].count > 100 and batches[-2].count == 1
+    assert connector.preview(declared(name, x="VARCHAR"), 240).num_rows == 202
+
+
+def test_no_more_is_asked_for_than_the_server_sends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It closes the connection of whoever lets much more than that wait."""
+    monkeypatch.setattr(messages, "MOST_BYTES", 1 << 20)
+    with nats_server(tmp_path, entrance=f"{BY_PASSWORD}\nmax_pending: 2MB") as port:
+        caller(port)("add_stream", name="events", subjects=["events.>"])
+        sent(port, "events", (b'{"n": %d, "x": "%s"}' % (n, b"x" * 500_000) for n in range(60)))
+        connector, stream = build(port, "events"), declared("events", n="INTEGER")
+        rows, _, settled = read(connector, stream, whole(connector, stream))
+    assert rows == [(n,) for n in range(60)]
+    assert settled is not None and settled.messages == 60
+
+
+def test_headers_of_a_message_are_its_own_whatever_they_are_called(port: int, name: str, do: Do):
+    stream = declared(name, n="INTEGER", _headers="JSON")
+    publish(do, name, b'{"n": 1}', headers={"Status": "404"})
+    publish(do, name, b'{"n": 2}', headers={"Status": "500"})
+    connector = build(port, name)
+    rows = read(connector, stream, whole(connector, stream))[0]
+    assert rows == [(1, '{"Status": "404"}'), (2, '{"Status": "500"}')]
+
+
+def test_a_read_leaves_no_consumer_behind(port: int, name: str, do: Do):
+    publish(do, name, b'{"n": 1}')
+    connector, stream = build(port, name, begin="time", begin_at="2026-01-01"), declared(name, n="INTEGER")
+    assert read(connector, stream, whole(connector, stream))[0] == [(1,)]
+    assert do("consumers_info", name) == []
 
 
 def test_it_begins_with_a_time(port: int, name: str, do: Do):
@@ -180,7 +218,7 @@ def test_each_stage_fails_in_its_own_way(port: int, name: str):
 def test_a_read_whose_consumer_went_away_is_tried_again(port: int, name: str, do: Do, monkeypatch: pytest.MonkeyPatch):
     """The server forgets it when it starts again; the stream is there all the same."""
     publish(do, name, b"{}", b"{}", b"{}")
-    monkeypatch.setattr(messages, "_FIRST", 2)
+    monkeypatch.setattr(nats_jetstream, "AT_ONCE", 2)
     connector = NatsJetStream(build(port, name).params)
     with connector.session() as broker:
         batches = broker.messages(name, {"": (0, 3)}, 3)
