@@ -38,21 +38,18 @@ def bare(query: str) -> str:
     return query.strip().rstrip(";").rstrip()
 
 
-def chosen(
-    stream: StreamConfig, columns: Iterable[Found], *, hidden: bool = False
-) -> tuple[list[Found], dict[str, str], tuple[str, ...]]:
+def chosen(stream: StreamConfig, columns: Iterable[Found]) -> tuple[list[Found], dict[str, str], tuple[str, ...]]:
     """The columns to read, in the order they are chosen or declared in; their declared types; what is new.
 
-    hidden: whether a column that is there may be kept from the user. Raises ConfigurationError for one that is gone.
+    Raises ConfigurationError for one that is gone.
     """
     there = {each.name: each for each in columns}
     declared = {each.name: each.type for each in stream.columns}
     names = list(stream.select or declared or there)
     missing = list(dict.fromkeys(name for name in names if name not in there))
     if missing:
-        doubt = ", or this user may not read it" if hidden else ""
         raise ConfigurationError(
-            f"{stream.name} has no column {', '.join(missing)} any more{doubt}. Discover the source again, or take the "
+            f"{stream.name} has no column {', '.join(missing)} any more. Discover the source again, or take the "
             "column out of the stream.",
             code="column_missing",
             evidence={"stream": stream.name, "missing": missing, "columns": list(there)},

@@ -113,6 +113,14 @@ class DatabaseServer(Connector, Generic[Connection, Ready]):
         """What stands against reading a stream by its cursor."""
 
     @abstractmethod
+    def _withheld(self, connection: Connection, stream: StreamConfig, names: Sequence[str]) -> list[str]:
+        """Those of these columns, none of which the user sees, that the table has all the same."""
+
+    @abstractmethod
+    def _grant(self, connection: Connection, stream: StreamConfig) -> str:
+        """The statement that lets the user read all of a table."""
+
+    @abstractmethod
     def _nothing(self) -> ConfigurationError:
         """Why there may be nothing to read."""
 
@@ -179,10 +187,20 @@ class DatabaseServer(Connector, Generic[Connection, Ready]):
         return StreamInfo(prepared.stream.name, prepared.columns, warnings=warnings)
 
     def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...]:
-        """Of the catalogue alone: who has locked a table keeps nobody from its columns."""
+        """Of the catalogue alone: who has locked a table keeps nobody from its columns.
+
+        One that is withheld is no column that has gone: it fails a stream that reads it, and stays of any other.
+        """
         undeclared = StreamConfig(stream.name, settings=stream.settings, query=stream.query)
         with self._connected(ASK_SECONDS) as connection:
-            return self._prepared(connection, undeclared).columns
+            columns = self._prepared(connection, undeclared).columns
+            there = {each.name for each in columns}
+            unseen = {each.name: each for each in stream.columns if each.name not in there}
+            withheld = self._kept_back(connection, stream, list(unseen))
+            read = [each for each in withheld if not stream.select or each in stream.select]
+            if read:
+                raise self._not_granted(connection, stream, read)
+            return columns + tuple(unseen[each] for each in withheld)
 
     def preflight(self, streams: Sequence[StreamConfig]) -> list[Finding]:
         ends = monotonic() + PREFLIGHT_SECONDS
@@ -206,7 +224,7 @@ class DatabaseServer(Connector, Generic[Connection, Ready]):
         try:
             self._prepared(connection, stream)
         except (ConfigurationError, DataError) as error:
-            return [Finding(stream.name, error.code, error.message)]
+            return [Finding(stream.name, error.code, error.message, error.evidence.get("grant", ""))]
         return findings
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
@@ -221,7 +239,29 @@ class DatabaseServer(Connector, Generic[Connection, Ready]):
             return self._asked(lambda: asking.counted_alone(window), stream.name)
 
     def _prepared(self, connection: Connection, stream: StreamConfig) -> Ready:
-        return self._asked(lambda: self._prepare(connection, stream), stream.name)
+        try:
+            return self._asked(lambda: self._prepare(connection, stream), stream.name)
+        except ConfigurationError as error:
+            missing = error.evidence.get("missing", []) if error.code == "column_missing" else []
+            withheld = self._kept_back(connection, stream, missing)
+            if not withheld:
+                raise
+            raise self._not_granted(connection, stream, withheld) from None
+
+    def _kept_back(self, connection: Connection, stream: StreamConfig, names: Sequence[str]) -> list[str]:
+        """Those of the columns, which the user does not see, that a grant alone would bring back."""
+        if not names or stream.query:
+            return []
+        return self._asked(lambda: self._withheld(connection, stream, names), stream.name)
+
+    def _not_granted(self, connection: Connection, stream: StreamConfig, names: Sequence[str]) -> ConfigurationError:
+        grant = self._asked(lambda: self._grant(connection, stream), stream.name)
+        return ConfigurationError(
+            f"{self.params.user} may not read {', '.join(names)} of {stream.name} any more: the right is missing, not "
+            f"the column. Its owner can allow it: {grant} Or take the column out of the stream.",
+            code="missing_grant",
+            evidence={"stream": stream.name, "columns": list(names), "grant": grant},
+        )
 
     def _asked_again(self, stream: StreamConfig) -> ManifoldError | None:
         """Whether the source is still there as it was: if not, that is the reason, and the server gives it a number."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pymysql.connections import Connection
-from pymysql.constants import FIELD_TYPE
+from pymysql.constants import ER, FIELD_TYPE
+from pymysql.err import MySQLError
 
 from dataplane.connectors.mysql import session
 from dataplane.connectors.mysql.types import SourceColumn, arrival, quoted, text
@@ -93,6 +94,19 @@ def relation(connection: Connection, database: str, stream: StreamConfig) -> Rel
             evidence={"stream": stream.name, "table": name},
         )
     return Relation(name, columns)
+
+
+def withheld(connection: Connection, stream: StreamConfig, names: Iterable[str]) -> list[str]:
+    """Those of these columns that the server refuses to show, and does not miss: its catalogue hides both alike."""
+    return [each for each in names if _refuses(connection, f"SELECT {quoted(each)} FROM {quoted(table_of(stream))}")]
+
+
+def _refuses(connection: Connection, query: str) -> bool:
+    try:
+        session.ask(connection, f"{query} LIMIT 0")
+    except MySQLError as error:
+        return bool(error.args and error.args[0] == ER.COLUMNACCESS_DENIED_ERROR)
+    return False
 
 
 def query_relation(connection: Connection, query: str) -> Relation:

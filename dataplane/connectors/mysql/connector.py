@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar
 
@@ -83,6 +83,12 @@ class MySQL(DatabaseServer[Connection, Prepared], Destination):
 
     def _asking(self, connection: Connection, prepared: Prepared) -> Asking:
         return Asking(prepared, connection)
+
+    def _withheld(self, connection: Connection, stream: StreamConfig, names: Sequence[str]) -> list[str]:
+        return catalog.withheld(connection, stream, names)
+
+    def _grant(self, connection: Connection, stream: StreamConfig) -> str:
+        return preflight.grant(connection, self.params.database, stream)
 
     def _findings(self, connection: Connection, stream: StreamConfig) -> list[Finding]:
         return preflight.findings(connection, self.params.database, stream)

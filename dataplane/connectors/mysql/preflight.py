@@ -9,7 +9,7 @@ from pymysql.connections import Connection
 from dataplane.connectors.base import Finding
 from dataplane.connectors.mysql import session
 from dataplane.connectors.mysql.catalog import table_of
-from dataplane.connectors.mysql.types import quoted, text
+from dataplane.connectors.mysql.types import quoted
 from dataplane.connectors.schema import StreamConfig
 
 _COLUMN = """
@@ -35,13 +35,16 @@ def findings(connection: Connection, database: str, stream: StreamConfig) -> lis
     return list(_told(connection, database, table_of(stream), stream))
 
 
+def grant(connection: Connection, database: str, stream: StreamConfig) -> str:
+    """The statement that lets the user of a session read all of a table."""
+    user, _, host = str(session.one(connection, "SELECT current_user()")).rpartition("@")
+    return f"GRANT SELECT ON {quoted(database)}.{quoted(table_of(stream))} TO {quoted(user)}@{quoted(host)};"
+
+
 def _told(connection: Connection, database: str, name: str, stream: StreamConfig) -> Iterator[Finding]:
     cursor, table = str(stream.cursor), f"{quoted(database)}.{quoted(name)}"
     column = session.ask(connection, _COLUMN, database, name, cursor)
     if not column:
-        user, _, host = str(session.one(connection, "SELECT current_user()")).rpartition("@")
-        said = f"{user} may not read {cursor} of {stream.name}."
-        yield Finding(stream.name, "missing_grant", said, f"GRANT SELECT ON {table} TO {text(user)}@{text(host)};")
         return
     nullable, type_ = column[0]
     kind, engine = session.ask(connection, _TABLE, database, name)[0]

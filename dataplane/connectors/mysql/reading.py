@@ -103,7 +103,7 @@ def prepare(connection: Connection, params: MySQLParams, stream: StreamConfig) -
         here = catalog.query_relation(connection, bare(stream.query))
     else:
         here = catalog.relation(connection, params.database, stream)
-    columns, declared, warnings = chosen(stream, here.columns, hidden=True)
+    columns, declared, warnings = chosen(stream, here.columns)
     prepared = Prepared(
         stream=stream,
         relation=here,

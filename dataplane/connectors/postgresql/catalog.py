@@ -42,6 +42,14 @@ WHERE a.attrelid = ANY (%s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum
 """
 
+_WITHHELD = """
+SELECT a.attname::text FROM pg_attribute a
+JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND a.attname = ANY (%(names)s::text[])
+  AND a.attnum > 0 AND NOT a.attisdropped AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT')
+ORDER BY a.attnum
+"""
+
 # Domains are followed down to their base type; the innermost modifier counts.
 _TYPES = """
 WITH RECURSIVE wanted AS (
@@ -124,6 +132,13 @@ def relation(connection: Connection, params: PostgreSQLParams, stream: StreamCon
         raise faults.refused_statement(params, denied, f"{schema}.{table}")
     columns = _columns(connection, [oid]).get(oid, ())
     return Relation(oid, schema, table, kind, columns, rows if rows >= 0 else None)
+
+
+def withheld(connection: Connection, stream: StreamConfig, names: Iterable[str]) -> list[str]:
+    """Those of these columns that a table has, and that this user may not read."""
+    schema, table = parts(stream)
+    given = {"schema": schema, "table": table, "names": list(names)}
+    return [name for (name,) in connection.execute(_WITHHELD, given).fetchall()]
 
 
 def query_relation(connection: Connection, params: PostgreSQLParams, stream: StreamConfig, sql: str) -> Relation:

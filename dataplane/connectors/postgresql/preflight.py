@@ -39,16 +39,24 @@ def findings(connection: Connection, user: str, stream: StreamConfig) -> list[Fi
     return [] if row is None else list(_told(stream, f"{quoted(schema)}.{quoted(table)}", quoted(schema), user, row))
 
 
+def grant(stream: StreamConfig, user: str) -> str:
+    """The statement that lets a user read all of a table."""
+    schema, table = parts(stream)
+    return f"GRANT SELECT ON {quoted(schema)}.{quoted(table)} TO {quoted(user)};"
+
+
 def _told(stream: StreamConfig, table: str, schema: str, user: str, row: tuple[Any, ...]) -> Iterator[Finding]:
-    kind, readable, hidden, secured, not_null, indexed = row
+    kind, readable, withheld, secured, not_null, indexed = row
     name, cursor, reader = stream.name, str(stream.cursor), quoted(user)
+    read = {*(stream.select or [each.name for each in stream.columns] or withheld), cursor}
+    hidden = [each for each in withheld if each in read]
     if not readable:
-        grant = f"GRANT USAGE ON SCHEMA {schema} TO {reader}; GRANT SELECT ON {table} TO {reader};"
-        yield Finding(name, "missing_grant", f"{user} may not read {name}.", grant)
+        both = f"GRANT USAGE ON SCHEMA {schema} TO {reader}; {grant(stream, user)}"
+        yield Finding(name, "missing_grant", f"{user} may not read {name}.", both)
         return
     if hidden:
         said = f"{user} may not read {', '.join(hidden)} of {name}."
-        yield Finding(name, "missing_grant", said, f"GRANT SELECT ON {table} TO {reader};")
+        yield Finding(name, "missing_grant", said, grant(stream, user))
     if secured:
         said = f"Row security of {name} may hide rows from {user}; they would be missed without a word."
         yield Finding(

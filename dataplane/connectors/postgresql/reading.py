@@ -100,7 +100,7 @@ def prepare(connection: Connection, params: PostgreSQLParams, stream: StreamConf
         here = catalog.query_relation(connection, params, stream, bare(stream.query))
     else:
         here = catalog.relation(connection, params, stream)
-    columns, declared, warnings = chosen(stream, here.columns, hidden=True)
+    columns, declared, warnings = chosen(stream, here.columns)
     unknown = [each for each in columns if not declared.get(each.name)]
     sampled = {each.name: each for each in catalog.with_digits(connection, here, unknown)}
     columns = [sampled.get(each.name, each) for each in columns]

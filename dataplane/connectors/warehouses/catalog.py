@@ -13,6 +13,7 @@ from dataplane.connectors.warehouses.dialect import Dialect
 from dataplane.connectors.warehouses.reading import as_column, parts
 from dataplane.connectors.warehouses.session import Session
 from dataplane.connectors.warehouses.types import Native
+from dataplane.errors import ConfigurationError
 
 _WHAT = "the catalogue"
 _TIMES = ("DATE", "TIMESTAMP")
@@ -64,13 +65,26 @@ def findings(session: Session, dialect: Dialect, user: str, stream: StreamConfig
     schema, name = parts(stream)
     table = dialect.table(schema, name)
     found = session.ask(dialect.columns([schema], name), _WHAT)
+    if not found:
+        said = f"{user} may not read {stream.name}, or it is not there."
+        return [Finding(stream.name, "missing_grant", said, dialect.grant(table, user))]
     column = next(
         (Native(each[2], each[3], str(each[4]).upper() == "YES") for each in found if each[2] == stream.cursor), None
     )
-    if column is None:
-        said = f"{user} may not read {stream.cursor} of {stream.name}, or it is not there."
-        return [Finding(stream.name, "missing_grant", said, dialect.grant(table, user))]
-    if column.nullable:
+    if column is not None and column.nullable:
         said = f"{stream.cursor} of {stream.name} may be NULL; such rows are not read incrementally."
         return [Finding(stream.name, "cursor_nullable", said, dialect.not_null(table, column))]
     return []
+
+
+def withheld(session: Session, dialect: Dialect, stream: StreamConfig, names: Sequence[str]) -> list[str]:
+    """Those of these columns that the server refuses to show, and does not miss."""
+    return [each for each in names if _refuses(session, dialect, stream, each)]
+
+
+def _refuses(session: Session, dialect: Dialect, stream: StreamConfig, name: str) -> bool:
+    try:
+        session.ask(dialect.limited(dialect.quoted(name), f"FROM {dialect.table(*parts(stream))}", 1), stream.name)
+    except ConfigurationError as error:
+        return error.code == "missing_grant"
+    return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, TypeVar
 
@@ -55,13 +55,13 @@ class Warehouse(DatabaseServer[Session, Prepared]):
         READ_COMMITTED_SNAPSHOT on, Trino where the system behind its catalogue does.
         """
         with self._connected(READ_SECONDS) as session:
-            prepared = self._prepare(session, stream)
+            prepared = self._prepared(session, stream)
             with self._flowing(session, prepared, prepared.select(window), connection) as query:
                 yield Reading(query, prepared.columns, warnings=list(prepared.warnings))
 
     def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
         with self._connected(ASK_SECONDS) as session, connector_instance(memory=PREVIEW_MEMORY, threads=1) as duck:
-            prepared = self._prepare(session, stream)
+            prepared = self._prepared(session, stream)
             with self._flowing(session, prepared, prepared.select(None, limit), duck) as query:
                 return duck.execute(query).to_arrow_table()
 
@@ -110,6 +110,12 @@ class Warehouse(DatabaseServer[Session, Prepared]):
 
     def _findings(self, connection: Session, stream: StreamConfig) -> list[Finding]:
         return catalog.findings(connection, self.dialect, self.params.user, stream)
+
+    def _withheld(self, connection: Session, stream: StreamConfig, names: Sequence[str]) -> list[str]:
+        return catalog.withheld(connection, self.dialect, stream, names)
+
+    def _grant(self, connection: Session, stream: StreamConfig) -> str:
+        return self.dialect.grant(self.dialect.table(*reading.parts(stream)), self.params.user)
 
     def _nothing(self) -> ConfigurationError:
         where = ", ".join(self.params.schemas) or "any schema"

@@ -105,7 +105,7 @@ def prepare(session: Session, dialect: Dialect, stream: StreamConfig) -> Prepare
             code="table_missing",
             evidence={"stream": stream.name, "table": name},
         )
-    columns, wanted, warnings = chosen(stream, there, hidden=True)
+    columns, wanted, warnings = chosen(stream, there)
     arrivals = tuple(dialect.arrival(each, wanted.get(each.name)) for each in columns)
     return Prepared(
         dialect=dialect,

@@ -123,4 +123,4 @@ def test_mysql_is_looked_at_alike(mysql: Database) -> None:
     mysql.do(*(each.remedy for each in against))
     assert source.preflight([StreamConfig("bad", cursor="at")]) == []
     gone = source.preflight([StreamConfig("bad", cursor="gone")])
-    assert [each.code for each in gone] == ["missing_grant"] and gone[0].remedy.startswith("GRANT SELECT ON ")
+    assert [(each.code, each.remedy) for each in gone] == [("column_missing", "")]

@@ -189,8 +189,10 @@ def test_metadata_services_are_not_asked() -> None:
 def test_what_stands_against_a_cursor(clickhouse_server: ClickHouseServer, database: str) -> None:
     here, table = source(clickhouse_server, database), f"{database}.orders"
     gone, nullable = here.preflight([StreamConfig(table, cursor=each) for each in ("x", "a name", "at")])
-    assert (gone.code, gone.remedy) == ("missing_grant", f"GRANT SELECT ON `{database}`.`orders` TO `reader`;")
+    assert (gone.code, gone.remedy) == ("column_missing", "")
     assert nullable.code == "cursor_nullable"
+    (unseen,) = here.preflight([StreamConfig(f"{database}.none", cursor="x")])
+    assert (unseen.code, unseen.remedy) == ("missing_grant", f"GRANT SELECT ON `{database}`.`none` TO `reader`;")
 
 
 def test_an_answer_that_is_cut_off_is_not_taken_for_a_whole_one() -> None:
