@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-from dataplane.errors import TransientError
+import duckdb
+
+from dataplane.errors import CancelledError, TransientError
 
 T = TypeVar("T")
 
+_INTERRUPTED_EVERY = 0.05
 
 _LEFT: dict[Hashable, tuple[threading.Thread, float]] = {}
 """The work of each name that was left behind, whether it hangs still or has ended since, and when it was left."""
@@ -48,6 +52,28 @@ def within(seconds: float, work: Callable[[], T], *, name: Hashable = None, agai
     if name is not None:
         _LEFT[name] = thread, time.monotonic()
     raise _no_answer(f"No answer within {seconds:.0f} seconds")
+
+
+@contextmanager
+def interrupted_after(seconds: float, connection: duckdb.DuckDBPyConnection, late: TransientError) -> Iterator[None]:
+    """Interrupt what runs on the connection when it is time; the CancelledError that comes of it becomes `late`."""
+    over = threading.Event()
+
+    def watch() -> None:
+        due = not over.wait(seconds)
+        # An interrupt that falls between two statements is lost.
+        while due and not over.wait(_INTERRUPTED_EVERY):
+            connection.interrupt()
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield
+    except CancelledError:
+        raise late from None
+    finally:
+        over.set()
+        watching.join()
 
 
 def _no_answer(said: str) -> TransientError:

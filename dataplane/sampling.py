@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,9 +14,9 @@ from dataplane.connectors.reading import Part, Previewed, Reading, Rejected
 from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.windows import Mark
 from dataplane.engine import connector_instance
-from dataplane.errors import CancelledError, DataError, TransientError
+from dataplane.errors import DataError, TransientError
 from dataplane.failures import duckdb_errors, translated
-from dataplane.patience import within
+from dataplane.patience import interrupted_after, within
 
 ROWS = 10_000
 """So many rows of a table, or about so many messages, are tried; of files the first one is, as a whole."""
@@ -28,7 +25,6 @@ MOST = 100_000
 """More rejected rows are not counted."""
 SECONDS = 20.0
 _LONGEST = 1000
-_INTERRUPTED_EVERY = 0.05
 _MEMORY = 256 << 20
 
 
@@ -70,7 +66,7 @@ def _tried(connector: Connector, stream: StreamConfig, seconds: float) -> Tried:
             extensions=connector.extensions, memory=_MEMORY, spill=f"{folder}/spill", ordered=connector.ordered
         ) as connection,
         connector.read(stream, window, connection) as reading,
-        _for_at_most(seconds, connection),
+        interrupted_after(seconds, connection, _late(seconds)),
         duckdb_errors(),
     ):
         limit, until = None if files else ROWS, time.monotonic() + seconds / 4
@@ -162,26 +158,9 @@ def _limited(part: Part, limit: int | None) -> str:
     return f"SELECT * FROM ({part.query}) LIMIT {limit}" if limit else part.query
 
 
-@contextmanager
-def _for_at_most(seconds: float, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    over = threading.Event()
-
-    def watch() -> None:
-        late = not over.wait(seconds)
-        # An interrupt that falls between two statements is lost.
-        while late and not over.wait(_INTERRUPTED_EVERY):
-            connection.interrupt()
-
-    watching = threading.Thread(target=watch, daemon=True)
-    watching.start()
-    try:
-        yield
-    except CancelledError:
-        raise TransientError(
-            f"Reading the sample took longer than {seconds:.0f} seconds, so it was left. Save without it, and look at "
-            "the rows that the first run sets aside.",
-            code="sample_timeout",
-        ) from None
-    finally:
-        over.set()
-        watching.join()
+def _late(seconds: float) -> TransientError:
+    return TransientError(
+        f"Reading the sample took longer than {seconds:.0f} seconds, so it was left. Save without it, and look at "
+        "the rows that the first run sets aside.",
+        code="sample_timeout",
+    )

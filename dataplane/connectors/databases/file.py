@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -16,21 +16,26 @@ from pydantic import BaseModel, ConfigDict, Field
 from dataplane.connectors.base import Capabilities, Connector, Stage
 from dataplane.connectors.databases import cursors
 from dataplane.connectors.databases.declared import chosen, cursor_changed, no_type
+from dataplane.connectors.databases.server import patience
 from dataplane.connectors.databases.stages import staged
 from dataplane.connectors.files.single import allowed_file
 from dataplane.connectors.reading import Part, Reading
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
 from dataplane.engine import connector_instance
-from dataplane.errors import ConfigurationError
+from dataplane.errors import ConfigurationError, TransientError
 from dataplane.failures import duckdb_errors
+from dataplane.patience import interrupted_after, within
 from dataplane.relations import identifier
 from dataplane.statements import check_expression
 from dataplane.syntax import StatementError
 
 CATALOG = "source"
 _PREVIEW_MEMORY = 512 << 20
+_GRACE_SECONDS = 1.0
 _TYPE = re.compile(r"[A-Z][A-Z0-9_ ]*(\([0-9 ,]+\))?( WITH TIME ZONE)?(\[\d*\])*")
+
+Answer = TypeVar("Answer")
 
 
 class FileParams(BaseModel):
@@ -90,10 +95,31 @@ class DatabaseFile(Connector):
         path = allowed_file(self.params.path, self.roots)
         with (
             connector_instance(extensions=self.extensions, memory=_PREVIEW_MEMORY, threads=2) as duck,
+            interrupted_after(patience(self), duck, self._late()),
             duckdb_errors(),
             self._attached(duck, path),
         ):
             yield duck, path
+
+    def _in_time(self, look: Callable[[], Answer]) -> Answer:
+        """What a look at the file tells. Of what is computed inside SQLite no interrupt is heard: where somebody waits,
+        it is left behind. Raises TransientError."""
+        if not self.hurried:
+            return look()
+        try:
+            return within(patience(self) + _GRACE_SECONDS, look, name=(self.key, self.params.path))
+        except TransientError as error:
+            if error.code != "answer_timeout":
+                raise
+            raise self._late() from None
+
+    def _late(self) -> TransientError:
+        return TransientError(
+            f"Looking through {self.params.path} took longer than {patience(self):,.0f} seconds, so it was left. A run "
+            "waits for six hours: start it, or have less looked through with a filter.",
+            code="statement_timeout",
+            evidence={"file": self.params.path},
+        )
 
     def test(self) -> Iterator[Stage]:
         found: list[StreamInfo] = []
@@ -121,10 +147,16 @@ class DatabaseFile(Connector):
             return self._tables(duck, path)
 
     def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...]:
-        with self._opened() as (duck, path):
-            return self._offer(duck, path, StreamConfig(stream.name, settings=stream.settings)).columns
+        def look() -> tuple[Column, ...]:
+            with self._opened() as (duck, path):
+                return self._offer(duck, path, StreamConfig(stream.name, settings=stream.settings)).columns
+
+        return self._in_time(look)
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
+        return self._in_time(lambda: self._planned(stream, mode, mark))
+
+    def _planned(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         with self._opened() as (duck, path):
             offered = self._filtered(duck, path, stream)
             rows = offered.lenient or offered.query
@@ -135,8 +167,9 @@ class DatabaseFile(Connector):
             return replace(found, warnings=offered.warnings + found.warnings)
 
     def count(self, stream: StreamConfig, window: Window) -> int | None:
-        if not window.by_cursor:
-            return None
+        return self._in_time(lambda: self._counted(stream, window)) if window.by_cursor else None
+
+    def _counted(self, stream: StreamConfig, window: Window) -> int:
         with self._opened() as (duck, path):
             offered = self._filtered(duck, path, stream)
             cursor = cursors.cursor_of(stream, offered.columns)

@@ -37,6 +37,19 @@ def patience(connector: Connector) -> float:
     return ASK_SECONDS if connector.hurried else READ_SECONDS
 
 
+def in_time(streams: Sequence[StreamConfig], look: Callable[[StreamConfig], list[Finding]]) -> list[Finding]:
+    """What stands against each of these streams, as far as there is time to look."""
+    ends = monotonic() + PREFLIGHT_SECONDS
+    found: list[Finding] = []
+    for each in streams:
+        if monotonic() < ends:
+            found += look(each)
+        else:
+            said = f"{each.name} was not looked at: the others took {PREFLIGHT_SECONDS:.0f} seconds. Try it by itself."
+            found.append(Finding(each.name, "not_looked_at", said))
+    return found
+
+
 Answer = TypeVar("Answer")
 
 
@@ -203,18 +216,8 @@ class DatabaseServer(Connector, Generic[Connection, Ready]):
             return columns + tuple(unseen[each] for each in withheld)
 
     def preflight(self, streams: Sequence[StreamConfig]) -> list[Finding]:
-        ends = monotonic() + PREFLIGHT_SECONDS
         with self._connected(ASK_SECONDS) as connection:
-            return self._asked(
-                lambda: [found for each in streams for found in self._in_time(ends, connection, each)], "the catalogue"
-            )
-
-    def _in_time(self, ends: float, connection: Connection, stream: StreamConfig) -> list[Finding]:
-        """What stands against a stream, if there is time left to look."""
-        if monotonic() < ends:
-            return self._against(connection, stream)
-        said = f"{stream.name} was not looked at: the others took {PREFLIGHT_SECONDS:.0f} seconds. Try it by itself."
-        return [Finding(stream.name, "not_looked_at", said)]
+            return self._asked(lambda: in_time(streams, lambda each: self._against(connection, each)), "the catalogue")
 
     def _against(self, connection: Connection, stream: StreamConfig) -> list[Finding]:
         """What stands against a stream; where a run could not read it at all, and no grant mends it, that alone."""

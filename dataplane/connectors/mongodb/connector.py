@@ -16,7 +16,7 @@ from dataplane.connectors.base import Capabilities, Connector, Finding, Stage
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import planning
 from dataplane.connectors.databases.guards import unreadable_value
-from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, patience
+from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, in_time, patience
 from dataplane.connectors.databases.stages import reachable, staged
 from dataplane.connectors.mongodb import faults, reading, session
 from dataplane.connectors.mongodb.params import MongoParams
@@ -117,7 +117,9 @@ class MongoDB(Connector):
 
     def preflight(self, streams: Sequence[StreamConfig]) -> list[Finding]:
         with session.connected(self.params, ASK_SECONDS) as client:
-            return [found for each in streams if each.cursor for found in self._findings(client, each)]
+            there = self._named(client)
+            read = [each for each in streams if each.cursor]
+            return in_time(read, lambda each: self._findings(client, each, there.get(each.name)))
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         with self._prepared(stream, patience(self)) as (client, prepared):
@@ -285,10 +287,15 @@ class MongoDB(Connector):
         found = self._asked(ask, name)
         return columns_of(name, found) if found else ((), ())
 
-    def _findings(self, client: Client, stream: StreamConfig) -> list[Finding]:
-        documents = client[self.params.database][stream.name]
-        if self._named(client).get(stream.name):
+    def _findings(self, client: Client, stream: StreamConfig, view: bool | None) -> list[Finding]:
+        """What stands against a collection; where a run could not read it at all, that alone."""
+        try:
+            self._prepare(client, stream, view)
+        except (ConfigurationError, DataError) as error:
+            return [Finding(stream.name, error.code, error.message)]
+        if view:
             return []
+        documents = client[self.params.database][stream.name]
         keys = self._asked(lambda: [next(iter(each["key"])) for each in documents.list_indexes()], stream.name)
         if stream.cursor in keys:
             return []
@@ -299,15 +306,18 @@ class MongoDB(Connector):
     @contextmanager
     def _prepared(self, stream: StreamConfig, seconds: float) -> Iterator[tuple[Client, Prepared]]:
         with session.connected(self.params, seconds) as client:
-            view = self._named(client).get(stream.name)
-            if view is None:
-                raise ConfigurationError(
-                    f"{self.params.database} has no collection {stream.name} any more, or this user may not read it. "
-                    "Discover the source again.",
-                    code="table_missing",
-                    evidence={"stream": stream.name},
-                )
-            yield client, reading.prepare(stream, lambda: self._sampled(client, stream.name)[0], ordered=not view)
+            yield client, self._prepare(client, stream, self._named(client).get(stream.name))
+
+    def _prepare(self, client: Client, stream: StreamConfig, view: bool | None) -> Prepared:
+        """The stream as it will be read; None as `view` where there is no collection of its name."""
+        if view is None:
+            raise ConfigurationError(
+                f"{self.params.database} has no collection {stream.name} any more, or this user may not read it. "
+                "Discover the source again.",
+                code="table_missing",
+                evidence={"stream": stream.name},
+            )
+        return reading.prepare(stream, lambda: self._sampled(client, stream.name)[0], ordered=not view)
 
     def _asked(self, ask: Callable[[], Answer], what: str) -> Answer:
         """The answer. Raises ManifoldError for what the driver raises."""

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from dataplane.connectors.databases import file, server
 from dataplane.connectors.duckdb_file import DuckDBFile
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.connectors.windows import Mark, Window
@@ -161,6 +162,18 @@ def test_what_is_new(tmp_path: Path) -> None:
     more = connector.plan(config, "incremental", mark)
     assert more.window is not None
     assert (more.window.upper, len(more.warnings)) == ("2024-01-01 05:00:00", 1)
+
+
+def test_a_dry_run_interrupts_what_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = filled(tmp_path, "CREATE TABLE t AS SELECT range AS id FROM range(10_000_000)")
+    (info,) = source.discover()
+    slow = stream(info, cursor="id", row_filter="md5(repeat(CAST(id AS VARCHAR), 5000)) <> ''")
+    monkeypatch.setattr(server, "ASK_SECONDS", 0.1)
+    monkeypatch.setattr(file, "_GRACE_SECONDS", 30.0)
+    source.hurried = True
+    with pytest.raises(TransientError) as caught:
+        source.plan(slow, "incremental", Mark())
+    assert caught.value.code == "statement_timeout"
 
 
 def test_columns_filter_and_declared_types(tmp_path: Path) -> None:

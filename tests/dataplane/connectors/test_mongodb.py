@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from dataplane.connectors.base import Connector, Stage
 from dataplane.connectors.clues import Clue
+from dataplane.connectors.databases import server
 from dataplane.connectors.mongodb import MongoDB
 from dataplane.connectors.mongodb.filters import filter_of
 from dataplane.connectors.mongodb.session import below
@@ -522,12 +523,22 @@ def test_what_there_is(store: Store, mongo: Connector) -> None:
     assert (finding.code, finding.remedy) == ("cursor_unindexed", "db.getCollection('b').createIndex({'at': 1})")
     store.indexes["b"] = ["at"]
     assert mongo.preflight([of]) == []
+    against = mongo.preflight([replace(of, name="gone"), replace(of, cursor="none"), of])
+    assert [(each.stream, each.code) for each in against] == [("gone", "table_missing"), ("b", "column_missing")]
     store.add("b", {"_id": ids(4)[3], "more": 1})
     now = mongo.columns_now(of, ())
     assert now is not None and [each.name for each in now] == ["_id", "at", "more"]
     with pytest.raises(ConfigurationError) as caught:
         mongo.plan(replace(of, name="gone"), "incremental", Mark())
     assert caught.value.code == "table_missing"
+
+
+def test_a_preflight_ends_in_time(store: Store, mongo: Connector, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add("b", {"_id": 1, "at": NOON})
+    of = StreamConfig("b", columns=mongo.discover()[0].columns, cursor="at")
+    monkeypatch.setattr(server, "PREFLIGHT_SECONDS", 0.0)
+    assert [each.code for each in mongo.preflight([of, of])] == ["not_looked_at", "not_looked_at"]
+    assert not any("listIndexes" in each for each in store.asked)
 
 
 def test_no_look_takes_more_than_one_answer_holds(store: Store, mongo: Connector, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dataplane.connectors.databases import file, server
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.connectors.sqlite import SQLite
 from dataplane.connectors.windows import Mark, Window
@@ -194,6 +195,26 @@ def test_an_incremental_read_stops_at_a_cell_of_another_kind(tmp_path: Path, bas
     base.execute("INSERT INTO t VALUES (2, 'soon')")
     with pytest.raises(DataError, match="column at: the text soon is no DATE"):
         extract(tmp_path, config, Window("cursor", column="id", upper="2"))
+
+
+def test_a_dry_run_does_not_wait_for_what_sqlite_computes(
+    tmp_path: Path, base: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base.execute(
+        "CREATE VIEW slow AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) "
+        "SELECT max(i) AS id FROM n"
+    )
+    base.commit()
+    monkeypatch.setattr(server, "ASK_SECONDS", 0.05)
+    monkeypatch.setattr(file, "_GRACE_SECONDS", 0.05)
+    slow, source = StreamConfig("slow", columns=(Column("id", "BIGINT"),), cursor="id"), connector(tmp_path)
+    source.hurried = True
+    with pytest.raises(TransientError) as caught:
+        source.plan(slow, "incremental", Mark())
+    assert (caught.value.code, "took longer than" in caught.value.message) == ("statement_timeout", True)
+    assert connector(tmp_path).plan(slow, "incremental", Mark()).window == Window(
+        "cursor", column="id", upper="1000000"
+    )
 
 
 def test_columns_and_filter(tmp_path: Path, base: sqlite3.Connection) -> None:
