@@ -31,10 +31,10 @@ PAGES = {
     "datasets/": 5,
     "sources/": 10,
     "sources/source-1/": 8,
-    "sources/source-1/history/": 8,
+    "sources/source-1/history/": 7,
     "sources/source-1/impact/": 8,
     "sources/source-1/cost/": 12,
-    "history/": 7,
+    "history/": 6,
     "connectors/": 4,
     "audit/": 7,
 }
