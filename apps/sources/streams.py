@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from apps.sources.models import Stream
 from apps.sources.parameters import InvalidFields, told
 from dataplane.connectors.base import Connector
-from dataplane.connectors.files.connector import NOT_LOOKED_AT, FileConnector
+from dataplane.connectors.files.connector import FileConnector
+from dataplane.connectors.files.looking import NOT_LOOKED_AT
 from dataplane.connectors.files.settings import settings_of
 from dataplane.connectors.files.sniff import DIALECT
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo

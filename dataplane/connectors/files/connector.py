@@ -5,49 +5,40 @@ Where the files lie is a `Place`, which each connector opens in its own way; lis
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import duckdb
 import pyarrow as pa
 
 from dataplane.connectors.base import Connector, Stage
 from dataplane.connectors.files import changed as changes
-from dataplane.connectors.files.encodings import SAMPLE, head, open_bytes
+from dataplane.connectors.files.encodings import head
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.listing import Listing, list_stream
+from dataplane.connectors.files.looking import Look
 from dataplane.connectors.files.place import Place
+from dataplane.connectors.files.previewing import first_of
 from dataplane.connectors.files.reading import Files
-from dataplane.connectors.files.settings import ARCHIVE, FileSettings, Format, format_of, settings_of
+from dataplane.connectors.files.settings import FileSettings, format_of, settings_of
 from dataplane.connectors.files.shape import Shape, chosen, values_of
-from dataplane.connectors.files.sniff import DIALECT, VALUES, Sniffed, sniff
-from dataplane.connectors.files.suggest import Suggestion, named_with, suggestions
-from dataplane.connectors.files.workbooks import workbook_of
+from dataplane.connectors.files.sniff import DIALECT, VALUES
 from dataplane.connectors.files.zipped import Unzipped
-from dataplane.connectors.reading import Part, Previewed, Reading, SourceFile
+from dataplane.connectors.reading import Previewed, Reading
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
 from dataplane.engine import connector_instance, spill_folder
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
-from dataplane.failures import duckdb_errors, with_names
-from dataplane.sampling import first_rows
+from dataplane.failures import duckdb_errors
 
-_SNIFFED_FILES = 5
 _PREVIEW_MEMORY = 512 << 20
 _LISTED = 20
 _WARNED = 3
-NOT_LOOKED_AT = (
-    "Its columns were not looked at: the source holds too many streams to look at in one go. They are found when it is "
-    "chosen by name, else when it is read."
-)
-
-Item = TypeVar("Item")
 
 
 class FileConnector(Connector):
@@ -127,21 +118,7 @@ class FileConnector(Connector):
 
     def _discovered(self, names: Collection[str] | None) -> list[StreamInfo]:
         with self._opened(sample=True) as place, connector_instance(memory=_PREVIEW_MEMORY) as connection:
-            found, left = place.files()
-            until = time.monotonic() + self.patience_for(names)
-            infos: list[StreamInfo] = []
-            for suggested in suggestions(found):
-                for each, sheet in self._sheets(place, suggested):
-                    if names is not None and each.name not in names:
-                        continue
-                    late = bool(infos) and time.monotonic() > until
-                    seen = Sniffed((), {}, [NOT_LOOKED_AT]) if late else self._seen(connection, place, each, sheet)
-                    # What is said of an archive is said once, of a stream that comes out of it if there is one.
-                    mine = [said for said in left if _about(said, each)]
-                    left = [said for said in left if said not in mine]
-                    infos.append(self._info(each, seen, tuple(mine), sheet))
-            infos[:1] = [replace(each, warnings=(*left, *each.warnings)) for each in infos[:1]]
-            return infos
+            return Look(place, connection).streams(names, self.patience_for(names), self.suggested)
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         settings = settings_of(stream)
@@ -193,7 +170,7 @@ class FileConnector(Connector):
         with self._opened(sample=True) as place, connector_instance(memory=_PREVIEW_MEMORY) as connection:
             listing = list_stream(place, settings, frozenset(), now=time.time())
             with duckdb_errors():
-                seen = self._seen_by(connection, place, [*listing.files, *listing.left], settings)
+                seen = Look(place, connection).declared([*listing.files, *listing.left], settings)
         found = {**info.settings, **seen.settings, **given}
         return replace(info, columns=seen.columns, settings=found, warnings=tuple(seen.warnings))
 
@@ -221,18 +198,7 @@ class FileConnector(Connector):
             connector_instance(memory=_PREVIEW_MEMORY, ordered=True) as connection,
             self._reading(stream, window, connection, sample=True) as reading,
         ):
-            part = next(iter(reading.in_parts()))
-            try:
-                with duckdb_errors():
-                    return _first_rows(connection, part, limit)
-            except DataError as error:
-                if part.careful is None:
-                    raise with_names(error, part.names) from error
-            try:
-                with duckdb_errors():
-                    return _first_rows(connection, part.careful, limit)
-            except DataError as error:
-                raise with_names(error, part.names) from error
+            return first_of(connection, next(iter(reading.in_parts())), limit)
 
     @contextmanager
     def _reading(
@@ -246,105 +212,12 @@ class FileConnector(Connector):
             refs = window.files
             if window.kind == "full":
                 refs = tuple(list_stream(place, settings, frozenset(), now=time.time()).files)
-            declared = stream.columns or self._seen_by(connection, place, refs, settings).columns
+            declared = stream.columns or Look(place, connection).declared(refs, settings).columns
             files = Files(place, stream, settings, tuple(declared), connection, copies, sample)
             total = sum(each.size for each in refs)
             yield Reading(
                 "", _chosen(stream, declared), total_bytes=total, parts=files.parts(refs), warnings=files.warnings
             )
-
-    def _seen_by(
-        self, connection: duckdb.DuckDBPyConnection, place: Place, refs: Sequence[FileRef], settings: FileSettings
-    ) -> Sniffed:
-        """What the files themselves have, for a stream that declares no columns."""
-        if not refs:
-            return Sniffed(())
-        format_ = format_of(refs[0].path, settings)
-        if format_ is None:
-            raise _format_unknown(refs[0].path)
-        files = [place.find(each.path) for each in _spread(refs)]
-        return self._sniffed(connection, place, files, format_, declared=settings)
-
-    def _sheets(self, place: Place, found: Suggestion) -> Iterator[tuple[Suggestion, str | None]]:
-        """A suggestion for each sheet where workbooks have several, going by the first of them."""
-        names: tuple[str, ...] = ()
-        if found.format == "excel" and found.files[0].size:
-            here = place.fetch(found.files[0])
-            try:
-                names = workbook_of(here).sheets
-            except DataError:
-                pass  # It is told where the stream itself is looked at.
-            finally:
-                place.release([here.path])
-        if len(names) < 2:
-            yield found, None
-        for name in names if len(names) > 1 else ():
-            yield replace(found, name=named_with(found.name, name)), name
-
-    def _seen(
-        self, connection: duckdb.DuckDBPyConnection, place: Place, found: Suggestion, sheet: str | None
-    ) -> Sniffed:
-        try:
-            with duckdb_errors():
-                return self._sniffed(connection, place, _spread(found.files), found.format, sheet=sheet)
-        except (DataError, ConfigurationError) as error:
-            # One file that cannot be read must not hide the streams beside it.
-            return Sniffed((), {}, [error.message])
-
-    def _info(self, found: Suggestion, seen: Sniffed, warnings: tuple[str, ...], sheet: str | None) -> StreamInfo:
-        size = sum(each.size for each in found.files)
-        title = f"{found.pattern}, {len(found.files)} file{'s' if len(found.files) != 1 else ''}"
-        title += f", sheet {sheet}" if sheet else ""
-        settings = {"pattern": [found.pattern], "format": found.format, **self.suggested}
-        return StreamInfo(
-            found.name,
-            seen.columns,
-            title=title,
-            bytes=size,
-            settings={**settings, **seen.settings},
-            warnings=(*warnings, *seen.warnings),
-        )
-
-    def _sniffed(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        place: Place,
-        files: Sequence[Found],
-        format_: Format,
-        *,
-        declared: FileSettings | None = None,
-        sheet: str | None = None,
-    ) -> Sniffed:
-        # Files that have to be brought here first are looked at sparingly.
-        chosen = files if place.local else [*files[:1], *files[1:][-1:]]
-        here = [place.fetch(each) for each in chosen]
-        try:
-            return sniff(connection, here, format_, declared=declared, sheet=sheet)
-        finally:
-            place.release(each.path for each in here)
-
-
-def _about(said: str, stream: Suggestion) -> bool:
-    """Whether a warning is about an archive from which files of the stream come."""
-    parts = (each.path.lower().partition(f"{ARCHIVE}/") for each in stream.files)
-    return any(f"{archive}{ARCHIVE}" in said.lower() for archive, within, _ in parts if within)
-
-
-def _first_rows(connection: duckdb.DuckDBPyConnection, part: Part, limit: int) -> Previewed:
-    """Nobody waits until a long file has been read to its end, where it would be told what of it is rejected."""
-    part.begin(connection)
-    told = part.rejects is not None and not any(map(_is_long, part.files))
-    return first_rows(connection, part if told else replace(part, rejects=None), limit)
-
-
-def _is_long(file: SourceFile) -> bool:
-    """Whether a file is longer than a sample, once unpacked."""
-    if file.copy or not file.compressed:
-        return os.path.getsize(file.copy or file.absolute) > 2 * SAMPLE
-    # One that is damaged, or cut off as a sample is, is told by its reader.
-    with suppress(OSError, pa.ArrowInvalid), open_bytes(file.absolute) as text:
-        return len(text.read(2 * SAMPLE + 1)) > 2 * SAMPLE
-    return False
 
 
 def _planned(place: Place, listing: Listing, files: Sequence[FileRef], reason: str) -> Planned:
@@ -365,27 +238,16 @@ def _names(new: Sequence[FileRef], of: int) -> str:
 
 
 def _missing(stream: StreamConfig, settings: FileSettings, listing: Listing) -> DataError:
+    remedy = f"Put the files there, or correct the pattern of {stream.name}."
+    if listing.left:
+        remedy = (
+            "Those that do are set aside, or still being written. Run again once one is whole, or stop ignoring one."
+        )
     return DataError(
-        f"No file fits {', '.join(settings.pattern)}. Put the files there, or correct the pattern of {stream.name}.",
+        f"No file fits {', '.join(settings.pattern)}. {remedy}",
         code="files_missing",
         evidence={"pattern": list(settings.pattern), "others": listing.others[:_LISTED]},
     )
-
-
-def _format_unknown(path: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"Nothing tells in which format {path} is written. Choose the format in the stream's settings.",
-        code="format_unknown",
-        evidence={"file": path},
-    )
-
-
-def _spread(files: Sequence[Item]) -> list[Item]:
-    """At most a few of the files, from the first to the last."""
-    if len(files) <= _SNIFFED_FILES:
-        return list(files)
-    step = (len(files) - 1) / (_SNIFFED_FILES - 1)
-    return [files[round(position * step)] for position in range(_SNIFFED_FILES)]
 
 
 def _chosen(stream: StreamConfig, declared: Sequence[Column]) -> tuple[Column, ...]:
