@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dataplane.connectors.kafka.params import KafkaParams
+from dataplane.connectors.kafka.params import LARGEST, KafkaParams
 from dataplane.connectors.streams.connector import no_stream
 from dataplane.connectors.streams.server import tls_fails
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
+
+_NAMED = 5
 
 
 def explained(error: KafkaError, params: KafkaParams, seconds: float) -> ManifoldError:
@@ -54,6 +56,25 @@ def passes(error: KafkaError) -> bool:
     import confluent_kafka as kafka
 
     return error.code() in (kafka.KafkaError._TRANSPORT, kafka.KafkaError._TIMED_OUT)
+
+
+def oversized(error: KafkaError) -> bool:
+    """Whether it says that an answer is larger than the client takes, or is none of Kafka's."""
+    import confluent_kafka as kafka
+
+    return error.code() == kafka.KafkaError._BAD_MSG
+
+
+def too_large(stream: str, ahead: dict[str, int]) -> DataError:
+    """A message that the client does not take. ahead: what comes next in each partition that is not at its end."""
+    places = ", ".join(f"partition {each} from offset {offset} on" for each, offset in list(ahead.items())[:_NAMED])
+    return DataError(
+        f"A message of {stream} is larger than {LARGEST // 1_000_000} MB, so it is not read: in {places}. Have its "
+        "sender keep such things elsewhere and send where they are; once the brokers have removed it, when_gone lets "
+        "the source go on.",
+        code="message_too_large",
+        evidence={"stream": stream, "ahead": ahead},
+    )
 
 
 def of_topic(stream: str, error: KafkaError | None) -> ManifoldError:

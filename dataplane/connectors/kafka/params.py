@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
 
+LARGEST = 110_000_000
+"""Bytes of an answer. A broker takes no message of more than 104,857,600 unless it is told to."""
+
+
 class KafkaServers(BaseModel):
     """Where the brokers are, and which topics are read."""
 
@@ -83,6 +87,7 @@ def settings_of(params: KafkaParams, noted: Callable[[KafkaError], None]) -> dic
         "isolation.level": "read_committed",
         "socket.connection.setup.timeout.ms": int(CONNECT_SECONDS * 1000),
         "queued.max.messages.kbytes": 32_768,
+        "receive.message.max.bytes": LARGEST,
         "error_cb": noted,
         "security.protocol": ("SASL_" if params.sasl != "none" else "") + ("SSL" if params.tls else "PLAINTEXT"),
     }

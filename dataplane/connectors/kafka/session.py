@@ -112,12 +112,13 @@ class Session:
         import confluent_kafka as kafka
 
         open_ = {int(each): upper for each, (lower, upper) in spans.items() if lower < upper}
-        starts = {int(each): lower + 1 for each, (lower, _) in spans.items()}
+        read = {int(each): lower for each, (lower, _) in spans.items()}
+        self._failure = None
         with self._told():
-            self._opened.assign([kafka.TopicPartition(stream, each, starts[each]) for each in open_])
+            self._opened.assign([kafka.TopicPartition(stream, each, read[each] + 1) for each in open_])
         try:
             while open_ and most > 0:
-                taken = self._taken(open_, min(most, AT_ONCE))
+                taken = self._taken(stream, open_, min(most, AT_ONCE), read)
                 if taken:
                     yield batch_of(taken)
                 most -= len(taken)
@@ -125,8 +126,11 @@ class Session:
             with suppress(kafka.KafkaException, RuntimeError):
                 self._opened.unassign()
 
-    def _taken(self, open_: dict[int, int], most: int) -> list[Message]:
-        """The next messages within the spans that are still open; a partition that is read to its end is closed."""
+    def _taken(self, stream: str, open_: dict[int, int], most: int, read: dict[int, int]) -> list[Message]:
+        """The next messages within the spans that are still open; a partition that is read to its end is closed.
+
+        read: up to where each partition is read, which it notes.
+        """
         found: list[Message] = []
         size, heard = 0, time.monotonic()
         while open_ and len(found) < most and size < MOST_BYTES:
@@ -136,6 +140,9 @@ class Session:
                 if self._within(each, open_):
                     found.append(each)
                     size += len(each)
+                    read[each.partition() or 0] = each.offset() or 0
+            if not came and self._failure is not None and faults.oversized(self._failure):
+                raise faults.too_large(stream, {str(each): read[each] + 1 for each in open_})
             heard = time.monotonic() if came else heard
             if time.monotonic() - heard > self._seconds:
                 raise faults.silent(self._failure, self._params, self._seconds)
@@ -168,7 +175,7 @@ class Session:
 
     def _noted(self, error: KafkaError) -> None:
         """What goes on between the client and the brokers; the first serious failure explains those that follow."""
-        if self._failure is None or faults.refuses(error):
+        if self._failure is None or faults.refuses(error) or faults.oversized(error):
             self._failure = error
         if server := faults.mistrusted(error):
             self._mistrusted.add(server)

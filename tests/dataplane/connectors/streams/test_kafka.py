@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -14,10 +15,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from dataplane.connectors import registry
 from dataplane.connectors.base import Connector
 from dataplane.connectors.clues import Clue
-from dataplane.connectors.kafka import Kafka
+from dataplane.connectors.kafka import Kafka, session
+from dataplane.connectors.kafka.params import settings_of
 from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.windows import Mark
-from dataplane.errors import ManifoldError
+from dataplane.errors import DataError, ManifoldError
 from tests.certificates import self_signed
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
 from tests.kafka_cluster import kafka_cluster
@@ -113,6 +115,29 @@ def test_a_limit_cuts_every_partition_where_it_was_read(servers: list[str], topi
         mark = Mark(spans=tuple(known.values()))
     assert sorted(found) == sorted(10 * partition + n for partition in range(4) for n in range(5))
     assert lengths == [(7, 13), (7, 6), (6, 0)]
+
+
+def test_large_messages_are_read_and_of_one_that_is_too_large_it_says_so(
+    servers: list[str], topic: str, monkeypatch: pytest.MonkeyPatch
+):
+    given = {"bootstrap.servers": ",".join(servers), "message.max.bytes": 10_000_000, "linger.ms": 0}
+    producer = Producer(given)
+    for size in (1_500_000, 3_000_000):
+        producer.produce(topic, value=b'{"n": "%s"}' % (b"x" * size), partition=2)
+        assert producer.flush(60) == 0
+    stream = declared(topic, n="VARCHAR")
+    connector = build(servers, topic)
+    window = whole(connector, stream)
+    rows, _, settled = read(connector, stream, window)
+    assert settled is not None
+    assert [len(n) for (n,) in rows] == [1_500_000, 3_000_000]
+    limits = {"receive.message.max.bytes": 2_000_000, "fetch.max.bytes": 1_000_000, "message.max.bytes": 1_000_000}
+    monkeypatch.setattr(session, "settings_of", lambda *given: settings_of(*given) | limits)
+    began = time.monotonic()
+    with pytest.raises(DataError) as refused:
+        read(connector, stream, window)
+    assert (refused.value.code, refused.value.evidence["ahead"]) == ("message_too_large", {"2": 1})
+    assert time.monotonic() - began < 10, "nobody waits for it as for a broker that is silent"
 
 
 def test_it_begins_with_a_time_in_each_partition(servers: list[str], topic: str, send: Send):
