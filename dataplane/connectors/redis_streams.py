@@ -19,6 +19,7 @@ from dataplane.connectors import recognising
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.files.server import connected, lost, not_admitted
 from dataplane.connectors.schema import Column
+from dataplane.connectors.streams import messages
 from dataplane.connectors.streams.connector import Broker, StreamConnector, no_stream
 from dataplane.connectors.streams.extents import Extent, Written, milliseconds
 from dataplane.connectors.streams.messages import Batch, Pace
@@ -133,8 +134,24 @@ class _Session(ServerSession[RedisParams]):
 
     def messages(self, stream: str, spans: dict[str, tuple[int, int]], most: int) -> Iterator[Batch]:
         for lower, upper in spans.values():
-            for found in self._entries(stream, lower, upper, most):
-                yield self._batch(found)
+            yield from self._batches(self._entries(stream, lower, upper, most))
+
+    def latest(self, stream: str, most: int) -> Iterator[Batch]:
+        """So many of the newest entries, from batch to batch older ones: ids tell nobody where these begin."""
+        return self._batches(self._newest(stream, most), newest_first=True)
+
+    def _batches(self, came: Iterator[Sequence[Entry]], *, newest_first: bool = False) -> Iterator[Batch]:
+        """What came, gathered until it fills a batch."""
+        gathered: list[Entry] = []
+        size = 0
+        for found in came:
+            gathered += found
+            size += _size(found)
+            if len(gathered) >= AT_ONCE or size >= messages.MOST_BYTES:
+                yield self._batch(gathered[::-1] if newest_first else gathered)
+                gathered, size = [], 0
+        if gathered:
+            yield self._batch(gathered[::-1] if newest_first else gathered)
 
     def _entries(self, stream: str, lower: int, upper: int, left: int) -> Iterator[Sequence[Entry]]:
         """The entries between two ids, some at once."""
@@ -148,21 +165,20 @@ class _Session(ServerSession[RedisParams]):
             yield found
             lower = number(found[-1][0].decode())
             left -= len(found)
-            pace.took(len(found), sum(len(each) for _, fields in found for each in fields.values()))
+            pace.took(len(found), _size(found))
 
-    def latest(self, stream: str, most: int) -> Iterator[Batch]:
-        """So many of the newest entries, from batch to batch older ones: ids tell nobody where these begin."""
-        upper, left, pace = "+", most, Pace(AT_ONCE)
+    def _newest(self, stream: str, left: int) -> Iterator[Sequence[Entry]]:
+        """The newest entries, some at once, the newest first."""
+        upper, pace = "+", Pace(AT_ONCE)
         while left > 0:
             count = min(left, pace.count)
             found: Any = self._ask(lambda client: client.xrevrange(stream, upper, count=count), stream)  # noqa: B023
             if not found:
                 break
-            batch = self._batch(found[::-1])
-            yield batch
+            yield found
             upper = f"({_decoded(found[-1][0])}"
-            left -= batch.count
-            pace.took(batch.count, batch.bytes)
+            left -= len(found)
+            pace.took(len(found), _size(found))
 
     def since(self, stream: str, extents: Sequence[Extent], at: datetime) -> list[Extent]:
         """No command counts entries, so those of the side that has fewer are looked through, with each plan."""
@@ -316,6 +332,11 @@ def _too_old() -> ConfigurationError:
         "Redis 7 or newer, or Valkey.",
         code="server_too_old",
     )
+
+
+def _size(found: Sequence[Entry]) -> int:
+    """Bytes of what the entries say."""
+    return sum(len(each) for _, fields in found for each in fields.values())
 
 
 def _as_json(fields: dict[bytes, bytes]) -> bytes:

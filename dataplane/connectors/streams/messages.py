@@ -20,7 +20,6 @@ from dataplane.relations import identifier, literal
 VALUE = "value"
 MOST_BYTES = 16 << 20
 """A batch ends where its messages have so many."""
-_FIRST = 100
 _TABLE = "__messages"
 _RAW = 1000
 _NOT_TEXT = "it is not UTF-8"
@@ -48,16 +47,17 @@ class Batch:
 
 
 class Pace:
-    """How many messages to ask of a broker that counts nothing else, so that batches stay about MOST_BYTES large."""
+    """How many messages to ask of a broker that counts nothing else, so that about MOST_BYTES come at once: at first
+    one, since nobody knows how large they are."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self.count = min(_FIRST, most)
+        self.count = 1
 
     def took(self, count: int, size: int) -> None:
         """So many came, with so many bytes: fewer at once where they have grown, and more step by step."""
         fitting = MOST_BYTES * count // max(1, size)
-        self.count = max(1, min(2 * self.count, self._most, fitting))
+        self.count = max(1, min(4 * self.count, self._most, fitting))
 
 
 @dataclass(frozen=True)
