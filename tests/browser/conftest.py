@@ -27,6 +27,8 @@ FLAGS = [
     "--disable-sync",
 ]
 Open = Callable[..., Page]
+# How the browser and htmx tell of an answer that is an error.
+_STATUS = ("responded with a status of", "Response Status Error Code")
 # What htmx says of a request that a newer one, or another page, has replaced. Of failures it says more than that.
 _REPLACED = ("htmx:sendAbort", "htmx:afterRequest")
 
@@ -114,7 +116,7 @@ def open_page(browser: Browser, installation: Installation) -> Iterator[Open]:
         refused: tuple[int, ...] = (),
     ) -> Page:
         def note(message: ConsoleMessage) -> None:
-            meant = any(f"responded with a status of {each} " in message.text for each in refused)
+            meant = any(f"{words} {each} " in message.text for each in refused for words in _STATUS)
             if message.type in ("error", "warning") and not meant and not message.text.startswith(_REPLACED):
                 errors.append(f"{message.page.url if message.page else ''}: {message.text}")
 

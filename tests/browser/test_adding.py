@@ -83,3 +83,43 @@ def test_a_file_is_told_by_its_beginning_and_left_where_it_is(
     expect(page.locator("#connection")).to_contain_text("It begins as files of SQLite do.")
     page.get_by_role("button", name="Back").click()
     expect(page.get_by_role("button", name="Find the connector")).to_be_visible()
+
+
+def test_the_browser_s_back_leads_to_the_step_before_and_keeps_what_was_entered(
+    open_page: Open, signed_in: Path, installation: Installation
+) -> None:
+    page = open_page(signed_in)
+    page.goto("/p/default/new-source/")
+    _paste(page, str(installation.drop))
+    page.get_by_label("Title").fill("Going back")
+    page.get_by_role("button", name="Test and go on").click()
+    expect(page.get_by_role("button", name="Look at the types")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_label("Title")).to_have_value("Going back")
+    page.go_forward()
+    expect(page.get_by_label("Title")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_label("Address, connection string")).to_have_value(str(installation.drop))
+
+
+def test_whoever_is_signed_out_on_the_way_loses_nothing(
+    open_page: Open, signed_in: Path, installation: Installation
+) -> None:
+    page = open_page(signed_in, refused=(401,))
+    page.goto("/p/default/new-source/local_files/")
+    page.get_by_label("Title").fill("Signed out")
+    page.get_by_label("Folder").fill(str(installation.drop))
+    page.context.clear_cookies(name="manifold_session")
+    page.get_by_role("button", name="Test and go on").click()
+    expect(page.get_by_role("alert")).to_contain_text("Your session has ended")
+    assert serious_faults(page) == []
+    with page.context.expect_page() as opened:
+        page.get_by_role("alert").get_by_role("link", name="Sign in in another tab").click()
+    other = opened.value
+    other.get_by_label("User name").fill("admin")
+    other.get_by_label("Password").fill(installation.password)
+    other.get_by_role("button", name="Sign in").click()
+    other.wait_for_url("**/p/**")
+    page.get_by_role("button", name="Test and go on").click()
+    expect(page.get_by_role("button", name="Look at the types")).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_hidden()

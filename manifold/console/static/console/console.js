@@ -30,22 +30,35 @@
     tick();
   });
 
-  // The next step of a wizard is read from its beginning.
-  document.addEventListener("htmx:afterSwap", (event) => {
-    if (!event.detail.target.matches("[data-step]")) return;
-    window.scrollTo(0, 0);
-    event.detail.target.querySelector("h2")?.focus({ preventScroll: true });
-  });
-
   // Nobody looks at a hidden page, so it does not ask.
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (document.hidden && event.detail.elt.matches("[data-live]")) event.preventDefault();
   });
 
-  // Signed out while a page polls: go where one signs in.
-  document.addEventListener("htmx:responseError", (event) => {
-    if (event.detail.xhr.status === 401) location.reload();
+  // Whoever signs in again in another tab gets another token, which the forms that are open here do not know.
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (event.detail.verb === "get") return;
+    document.querySelectorAll("[data-told]").forEach((toast) => toast.remove());
+    const token = document.cookie.match(/(?:^|; )manifold_csrf=([^;]+)/)?.[1];
+    if (!token) return;
+    event.detail.headers["X-CSRFToken"] = token;
+    if (event.detail.parameters.csrfmiddlewaretoken) event.detail.parameters.csrfmiddlewaretoken = token;
   });
+
+  // What somebody sent and nobody took is told, and stays as it was entered. Signed out while a page only looks: go where
+  // one signs in.
+  document.addEventListener("htmx:responseError", (event) => {
+    const { xhr, requestConfig } = event.detail;
+    if (requestConfig.verb !== "get") tell(xhr.status === 401 ? "signed-out" : "refused");
+    else if (xhr.status === 401) location.reload();
+  });
+  document.addEventListener("htmx:sendError", (event) => {
+    if (event.detail.requestConfig.verb !== "get") tell("away");
+  });
+
+  function tell(what) {
+    document.querySelector(".toasts").append(document.getElementById(`told-${what}`).content.cloneNode(true));
+  }
 
   // Running clocks: data-since holds when something began.
   function tick() {
@@ -114,8 +127,6 @@
     document.querySelectorAll("details[data-menu][open]").forEach((menu) => {
       if (!menu.contains(event.target)) menu.removeAttribute("open");
     });
-    const back = event.target.closest("[data-back]");
-    if (back) back.closest("[data-step]").replaceChildren();
     const copy = event.target.closest("[data-copy]");
     if (copy) copyText(copy);
     const all = event.target.closest("[data-check-all]");
