@@ -136,13 +136,20 @@ def _deleting_what_is_not_new(graph: Graph, steps: dict[str, Step], places: text
 
 
 def _expected_of_no_dataset(steps: dict[str, Step], places: texts.Places) -> list[Problem]:
-    """Only of datasets it is known when they were loaded."""
+    """A document says it of the datasets that it owns; a stream may be read by many pipelines and belongs to none."""
     return [
-        places.problem(
-            ("steps", key, "expected"),
-            f"`{key}` loads no dataset, so nothing tells whether it came in time.",
-            "Say `expected` beside a `load` step with a `dataset`.",
-        )
+        places.problem(("steps", key, "expected"), *_expected_elsewhere(key, step))
         for key, step in steps.items()
         if step.settings.expected and not (step.kind == "load" and step.spec.dataset)
     ]
+
+
+def _expected_elsewhere(key: str, step: Step) -> tuple[str, str]:
+    beside = "Say `expected` beside a `load` step with a `dataset`"
+    if step.kind != "extract":
+        return f"`{key}` loads no dataset, so nothing tells whether it came in time.", f"{beside}."
+    where = f"{step.spec.source}/{step.spec.stream}"
+    return (
+        f"`{key}` reads a stream, which belongs to no pipeline.",
+        f"{beside}. Of the stream say it on its page, or with `manifold freshness set {where}`.",
+    )
