@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import signal
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,6 +80,9 @@ class Folder(Near):
             raise gone(path)
         return Found(path, absolute, status.st_size, status.st_mtime_ns)
 
+    def being_written(self, found: Found) -> bool:
+        return _being_written(found.absolute)
+
     def _inside(self, absolute: str) -> bool:
         return below(os.path.realpath(absolute), self.real)
 
@@ -87,6 +93,29 @@ class Folder(Near):
         """Raises ConfigurationError when the folder is missing, no folder, not readable or below no allowed root."""
         self.real = _resolved(self.shown, self._roots)
         return "The folder exists, is below an allowed one, and may be read."
+
+
+def _being_written(absolute: str) -> bool:
+    """Whether a file is open for writing: Linux gives no lease for reading it then, to its owner or an administrator.
+
+    Where nobody can tell (another system or owner, some network drives) it is not.
+    """
+    try:
+        file = os.open(absolute, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        # Who wants to write meanwhile waits until the lease has gone. The signal that tells of it would end this process.
+        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    except AttributeError:  # These leases are Linux's own.
+        return False
+    finally:
+        os.close(file)
+    return False
 
 
 def _is_text(path: str) -> bool:

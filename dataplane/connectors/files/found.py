@@ -45,6 +45,11 @@ def size_told(text: str) -> int:
     return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= _DIGITS else 0
 
 
+def still_written(path: str) -> str:
+    """Why a file is left out for now."""
+    return f"{path} is still being written, and is left for the next run."
+
+
 def gone(path: str) -> DataError:
     """The error for a file that a window names and that is not there any more."""
     return DataError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow.parquet as pq
 
 from dataplane.connectors.files.encodings import compression_of, head
+from dataplane.connectors.files.found import Found, still_written
 from dataplane.connectors.files.patterns import FilePattern
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.settings import FileSettings, format_of
@@ -15,6 +16,8 @@ from dataplane.connectors.windows import FileRef
 from dataplane.errors import DataError, ManifoldError
 
 _COUNTED = 200
+# A file that has not changed for longer is whole, whoever keeps it open.
+_FRESH = 86_400.0
 
 
 @dataclass
@@ -61,6 +64,15 @@ def _whole(settings: FileSettings, refused: Mapping[str, DataError]) -> None:
             raise error
 
 
+def _unsettled(place: Place, found: Found, settings: FileSettings, age: float) -> str:
+    """Why a file that changed so many seconds ago may not be whole yet; nothing where it may."""
+    if settings.settle_seconds is None:
+        return still_written(found.path) if age < _FRESH and place.being_written(found) else ""
+    if age < settings.settle_seconds:
+        return f"{found.path} was changed a moment ago and is left for the next run."
+    return ""
+
+
 def list_stream(place: Place, settings: FileSettings, ignored: frozenset[str], *, now: float) -> Listing:
     """What fits the stream's patterns; ignored files and such as were changed a moment ago are left out."""
     patterns = [FilePattern(each) for each in settings.pattern]
@@ -79,8 +91,8 @@ def list_stream(place: Place, settings: FileSettings, ignored: frozenset[str], *
                 listing.warnings.append(f"{each.path} is left out: the date in its name is none.")
         elif each.path in ignored:
             listing.left.append(each.ref(match.date))
-        elif settings.settle_seconds and now - each.changed / 1e9 < settings.settle_seconds:
-            listing.warnings.append(f"{each.path} was changed a moment ago and is left for the next run.")
+        elif why := _unsettled(place, each, settings, now - each.changed / 1e9):
+            listing.warnings.append(why)
             listing.left.append(each.ref(match.date))
         else:
             listing.files.append(each.ref(match.date))

@@ -47,6 +47,10 @@ class Place(ABC):
     def find(self, path: str) -> Found:
         """One file as it is now. Raises DataError when it is gone."""
 
+    def being_written(self, found: Found) -> bool:
+        """Whether a program has the file open to write into it, where that can be told."""
+        return False
+
     @abstractmethod
     def fetch(self, found: Found) -> Found:
         """The same file, readable at `absolute`. Raises DataError when it is not as it was found."""

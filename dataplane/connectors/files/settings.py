@@ -109,7 +109,12 @@ class FileSettings(BaseModel):
         None, title="When a file has changed since it was read", description="Empty: leave it, and say so"
     )
     by_pattern: bool = Field(False, title="Read all files of the first pattern before those of the next")
-    settle_seconds: float = Field(0, ge=0, title="Leave a file alone until it has not changed for so many seconds")
+    settle_seconds: float | None = Field(
+        None,
+        ge=0,
+        title="Leave a file alone until it has not changed for so many seconds",
+        description="Empty: in folders of this machine, until no program of it is writing there any more",
+    )
 
     @field_validator("pattern", "positions", "repeated", mode="before")
     @classmethod

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 from dataplane.connectors.files.bombs import bomb, most_of
 from dataplane.connectors.files.encodings import broken
-from dataplane.connectors.files.found import Found, gone
+from dataplane.connectors.files.found import Found, gone, still_written
 from dataplane.connectors.files.place import Copying, Place, Work
 from dataplane.connectors.files.remote import SAMPLE, bounded, by_lines, sound, whole_lines
 from dataplane.connectors.files.roots import unreadable
@@ -57,6 +57,10 @@ class Unzipped(Copying):
             if not each.path.lower().endswith(ARCHIVE):
                 found.append(each)
                 continue
+            if self.being_written(each):
+                # What is in it is said at its end.
+                warnings.append(still_written(each.path))
+                continue
             try:
                 with _opened(each) as archive:
                     members, left = _members(each, archive)
@@ -79,6 +83,9 @@ class Unzipped(Copying):
         archive, member = inside
         with _opened(archive) as opened:
             return _found(archive, _member(opened, member, path))
+
+    def being_written(self, found: Found) -> bool:
+        return bool(found.absolute) and self._place.being_written(found)
 
     def fetch(self, found: Found) -> Found:
         inside = None if found.absolute else self._inside(found.path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from dataplane.connectors.base import Stage
 from dataplane.connectors.files.connector import FileConnector
+from dataplane.connectors.files.folder import Folder
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.patterns import FilePattern, generalised
 from dataplane.connectors.files.suggest import suggestions
@@ -262,3 +265,54 @@ def test_names_of_streams_from_deep_folders_are_cut_and_differ() -> None:
     found = suggestions([Found(f"{folders}/{each}.csv", "", 1, 0) for each in ("orders", "customers")])
     assert len({each.name for each in found}) == 2
     assert all(len(each.name) <= 160 for each in found)
+
+
+def test_a_file_that_is_open_for_writing_is_left_until_it_is_closed(drop):
+    flights(drop, 1, 2)
+    stream = drop.stream()
+    with open(drop.folder / "flights_2013-02.csv", "a") as writing:
+        planned = drop.plan(stream)
+        assert [each.path for each in planned.window.files] == ["flights_2013-01.csv"]
+        assert planned.warnings == ("flights_2013-02.csv is still being written, and is left for the next run.",)
+        assert [each.path for each in planned.listed] == ["flights_2013-01.csv", "flights_2013-02.csv"]
+        writing.write("22,2013-02-02\n")
+        assert drop.plan(StreamConfig(stream.name, settings={**stream.settings, "settle_seconds": 0})).warnings == ()
+        full = drop.connector.plan(stream, "full_refresh", Mark())
+        assert len(full.window.files) == 1
+    after = drop.plan(stream, planned.window)
+    assert [each.path for each in after.window.files] == ["flights_2013-02.csv"]
+
+
+def test_one_that_has_not_changed_for_a_day_is_read_though_somebody_keeps_it_open(drop):
+    flights(drop, 1)
+    stream = drop.stream()
+    with open(drop.folder / "flights_2013-01.csv", "a"):
+        old = time.time() - 90_000
+        os.utime(drop.folder / "flights_2013-01.csv", (old, old))
+        assert drop.plan(stream).window is not None
+
+
+def test_where_the_only_file_is_still_written_that_is_said(drop):
+    flights(drop, 1)
+    stream = drop.stream()
+    with open(drop.folder / "flights_2013-01.csv", "a"), pytest.raises(DataError) as raised:
+        drop.connector.plan(stream, "full_refresh", Mark())
+    assert "still being written" in raised.value.message and raised.value.code == "files_missing"
+
+
+def test_whoever_wants_to_write_at_that_moment_ends_nothing(drop):
+    flights(drop, 1)
+    path = drop.folder / "flights_2013-01.csv"
+    writer = subprocess.Popen([sys.executable, "-c", f"while True: open({str(path)!r}, 'a').close()"])
+    try:
+        place = Folder(str(drop.folder), [str(drop.root)])
+        place.open()
+        found = place.find("flights_2013-01.csv")
+        seen, until = {place.being_written(found)}, time.monotonic() + 20
+        while len(seen) < 2 and time.monotonic() < until:
+            seen.add(place.being_written(found))
+        seen |= {place.being_written(found) for _ in range(3000)}
+    finally:
+        writer.kill()
+        writer.wait()
+    assert seen == {True, False}

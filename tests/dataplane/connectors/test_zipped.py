@@ -225,3 +225,17 @@ def test_a_large_member_is_looked_at_by_its_beginning(drop, monkeypatch):
     assert [each.type for each in stream.columns] == ["BIGINT", "BIGINT"]
     assert drop.connector.preview(stream).num_rows == 50
     assert len(rows(drop.root, drop.extract(stream))) == 100_000
+
+
+def test_an_archive_that_is_still_written_is_left_and_stops_nothing(drop: Drop) -> None:
+    whole = archive(("orders.csv", ORDERS))
+    drop.write("day.zip", whole)
+    stream = drop.stream()
+    with open(drop.folder / "day.zip", "wb") as writing:
+        writing.write(whole[:40])
+        writing.flush()
+        planned = drop.plan(stream)
+        assert planned.window is None
+        assert planned.warnings == ("day.zip is still being written, and is left for the next run.",)
+        writing.write(whole[40:])
+    assert paths(drop) == ["day.zip/orders.csv"]
