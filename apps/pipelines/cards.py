@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import Count, Max, OuterRef, QuerySet, Subquery, Sum
 
 from apps.accounts.models import Project
-from apps.pipelines import freshness
+from apps.pipelines import freshness, lag
 from apps.pipelines.models import Pipeline
 from apps.pipelines.queries import shown_time
 from apps.sources.models import ConnectionCheck, Drift, Source, Stream
@@ -57,22 +57,28 @@ _READ = """
         FROM pipelines_ingestion i WHERE i.source = s.id AND i.id >= %(since)s
     ) day
 """
-# How many messages the newest window of each reader has left for the next one.
-_BEHIND = """
-    SELECT s.id, sum(newest.behind)::bigint
+# Of each reader the newest window: how many messages it has left for the next one, and how long its own took to read.
+_MESSAGES = """
+    SELECT s.id, newest.behind, extract.rows_in, extract.started_at, extract.finished_at
     FROM sources_source s
     JOIN pipelines_pipeline p ON p.project_id = s.project_id
     JOIN pipelines_pipelineversion v ON v.id = p.published_id
     CROSS JOIN LATERAL jsonb_each(v.document -> 'steps') step
     CROSS JOIN LATERAL (
-        SELECT (w.bounds ->> 'behind')::bigint AS behind FROM pipelines_window w
+        SELECT w.id, w.batch, (w.bounds ->> 'behind')::bigint AS behind FROM pipelines_window w
         WHERE w.pipeline_id = p.id AND w.step_key = step.key AND w.source = s.id
               AND w.stream = step.value -> 'extract' ->> 'stream' AND w.state = 'done'
               AND w.bounds -> 'kind' = '"offsets"'
         ORDER BY w.id DESC LIMIT 1
     ) newest
+    LEFT JOIN LATERAL (
+        SELECT e.rows_in, e.started_at, e.finished_at
+        FROM pipelines_run r JOIN pipelines_steprun e ON e.run_id = r.id
+        WHERE r.batch = newest.batch AND e.key = step.key AND e.state = 'succeeded'
+        ORDER BY e.id DESC LIMIT 1
+    ) extract ON true
     WHERE s.id = ANY (%(sources)s::uuid[]) AND step.value -> 'extract' ->> 'source' = s.slug
-    GROUP BY s.id
+    ORDER BY newest.id
 """
 
 
@@ -109,6 +115,14 @@ class Files:
     pending: int = 0
     newest: str = ""
     newest_at: datetime | None = None
+
+
+@dataclass
+class Messages:
+    """How many wait for all readers of a source, and how many a second the newest reading was given."""
+
+    behind: int | None = None
+    per_s: float | None = None
 
 
 @dataclass
@@ -154,7 +168,7 @@ def cards(sources: QuerySet[Source], project: Project, now: datetime) -> list[Ca
     ids = [each.pk for each in found]
     files = {row[0]: Files(*row[1:]) for row in _asked(_FILES, ids)}
     reads = {row[0]: Read(*row[1:]) for row in _asked(_READ, ids, since=_first_id(now - DAY))}
-    behind = dict(_asked(_BEHIND, ids))
+    messages = _messages(ids)
     starts = _next_starts(project)
     late = freshness.late_streams(project, now)
     return [
@@ -164,13 +178,13 @@ def cards(sources: QuerySet[Source], project: Project, now: datetime) -> list[Ca
             starts.get(each.slug),
             each.changed or 0,
             [one for one in late if one[0].source_id == each.pk],
-            _figures(each, read, files.get(each.pk, Files()), behind.get(each.pk)),
+            _figures(each, read, files.get(each.pk, Files()), messages[each.pk]),
         )
         for each in found
     ]
 
 
-def _figures(source: Any, read: Read, files: Files, behind: int | None) -> list[Figure]:
+def _figures(source: Any, read: Read, files: Files, messages: Messages) -> list[Figure]:
     family = registry.get(source.connector).family
     if family == "file":
         failed = [Figure("failed", files.failed, bad=True)] if files.failed else []
@@ -193,9 +207,9 @@ def _figures(source: Any, read: Read, files: Files, behind: int | None) -> list[
             Figure("failures in a day", read.day_failed, bad=bool(read.day_failed)),
         ]
     return [
-        Figure("behind", behind),
+        Figure("behind", messages.behind),
         Figure("messages in a day", read.day_rows),
-        Figure("a second, last time", _rate(read), "text"),
+        Figure("a second, last time", None if messages.per_s is None else f"{messages.per_s:,.0f}", "text"),
     ]
 
 
@@ -210,8 +224,14 @@ def _left(stages: Iterable[dict[str, Any]] | None) -> str | None:
     return said[0].removesuffix(" requests are left") if said else None
 
 
-def _rate(read: Read) -> str | None:
-    return f"{read.rows / read.seconds:,.0f}" if read.rows and read.seconds else None
+def _messages(sources: Sequence[uuid.UUID]) -> dict[uuid.UUID, Messages]:
+    found: dict[uuid.UUID, Messages] = defaultdict(Messages)
+    for source, behind, read, began, ended in _asked(_MESSAGES, sources):
+        each = found[source]
+        if behind is not None:
+            each.behind = (each.behind or 0) + behind
+        each.per_s = lag.per_second(read, began, ended)
+    return found
 
 
 def _next_starts(project: Project) -> dict[str, datetime]:

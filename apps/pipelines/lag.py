@@ -20,6 +20,8 @@ from dataplane.connectors.windows import Span
 
 # Each is asked for one message while somebody waits.
 _MOST_PARTITIONS = 20
+# In less time nothing is known of a speed.
+_SHORTEST = 0.05
 
 
 @dataclass(frozen=True)
@@ -164,9 +166,12 @@ def _waiting_since(
 
 
 def _rate(window: Window) -> float | None:
-    """Messages a second of the step that has read a window."""
     steps = StepRun.objects.filter(run__batch=window.batch, key=window.step_key, state="succeeded").order_by("-id")
     row = steps.values_list("rows_in", "started_at", "finished_at").first()
-    if row is None or row[1] is None or row[2] is None or row[2] <= row[1]:
-        return None
-    return round(row[0] / (row[2] - row[1]).total_seconds(), 1)
+    return per_second(*row) if row else None
+
+
+def per_second(read: int | None, began: datetime | None, ended: datetime | None) -> float | None:
+    """How fast an extract was: what its source gave, and the time of this step alone. None where that says nothing."""
+    seconds = (ended - began).total_seconds() if began and ended else 0.0
+    return round(read / seconds, 1) if read and seconds > _SHORTEST else None

@@ -11,6 +11,7 @@ from typing import Any
 from django.db.models import F
 
 from apps.pipelines.graph import PLAN
+from apps.pipelines.lag import per_second
 from apps.pipelines.models import Run, StepRun
 from apps.pipelines.states import STEP_OPEN
 
@@ -103,12 +104,12 @@ def _row(step: StepRun, steps: list[StepRun], axis: _Axis, *, decisive: bool) ->
     over = max(began, step.finished_at or (axis.end if step.started_at else began))
     ready = min(ready, began)
     worked = (over - began).total_seconds()
-    rows = (step.progress or {}).get("rows") if step.finished_at is None else step.rows_out
-    rate = rows / worked if rows and worked > 0.05 and step.started_at else None
+    read = (step.progress or {}).get("rows", 0) if step.finished_at is None else step.rows_in
     waited = (began - ready).total_seconds()
     held_for = min(_held(step, over), worked)
     held = axis.bar(began, began + timedelta(seconds=held_for))
     work = axis.bar(began, over)
+    rate = per_second(read, step.started_at, over)
     return Row(step, axis.bar(ready, began), work, held, waited, held_for, after, decisive=decisive, rate=rate)
 
 

@@ -13,7 +13,7 @@ from apps.accounts import services
 from apps.accounts.models import Project
 from apps.audit.context import SYSTEM
 from apps.pipelines.cards import Card, cards
-from apps.pipelines.models import Ingestion, Run, Schedule, Window
+from apps.pipelines.models import Ingestion, Run, Schedule, StepRun, Window
 from apps.sources.models import ConnectionCheck, Drift, Health, Source, SourceFile, Stream
 from tests.furnished import Furnished, furnished  # noqa: F401  a fixture
 from tests.people import Api
@@ -103,12 +103,27 @@ def test_a_stream_of_messages_shows_how_far_behind_and_how_fast_it_is(furnished:
             step_key="events",
             source=source.pk,
             stream="events",
-            batch=furnished.succeeded.pk if place else furnished.cancelled.pk,
+            batch=(furnished.cancelled, furnished.succeeded)[place].pk,
             bounds={"kind": "offsets", "behind": behind},
             state="done",
         )
     read(furnished.succeeded, source, fetched=3000)
-    assert figures(source) == {"behind": 42, "messages in a day": 3000, "a second, last time": "1,500"}
+    read(furnished.succeeded, source, state="skipped")
+    assert figures(source) == {"behind": 42, "messages in a day": 3000, "a second, last time": None}
+    for run, took in ((furnished.cancelled, 30), (furnished.succeeded, 1)):
+        Run.objects.filter(pk=run.pk).update(batch=run.pk)
+        StepRun.objects.create(
+            run=run,
+            key="events",
+            kind="extract",
+            position=9,
+            state="succeeded",
+            rows_in=3000,
+            rows_out=10,
+            started_at=(began := timezone.now()),
+            finished_at=began + timedelta(seconds=took),
+        )
+    assert figures(source) == {"behind": 42, "messages in a day": 3000, "a second, last time": "3,000"}
 
 
 def test_it_says_when_a_schedule_reads_it_next_and_which_columns_have_changed(

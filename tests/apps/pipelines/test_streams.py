@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,10 +11,13 @@ from uuid import uuid4
 
 import pytest
 import redis
+from django.utils import timezone
 
 from apps.accounts.models import Project
 from apps.pipelines import lag, services, windows
+from apps.pipelines.cards import cards
 from apps.pipelines.models import Run, Window
+from apps.pipelines.pages.timeline import timeline
 from apps.sources import services as sources
 from apps.sources.models import Drift, Source, Stream
 from dataplane.connectors import redis_streams
@@ -96,6 +100,23 @@ def test_it_works(project: Project, source: Source, key: str, add: Add):
     assert "2 messages" in second.mode_reason
     assert numbers(project) == [1, 2, 3, 4, 5]
     assert (ws.output(second, "orders")["behind"], ws.windows(pipeline)) == (0, ["done", "done"])
+
+
+def test_its_card_the_lag_and_the_run_tell_one_speed_also_where_messages_are_set_aside(
+    project: Project, source: Source, key: str, client: redis.Redis
+):
+    """What was given to the extract, set aside or not, in the time of this step alone."""
+    client.xadd(key, {"n": "odd"})
+    run = ws.run(ws.published(project, TEXT.format(key=key)))
+    began = timezone.now()
+    times = {"extract": began, "load": began + timedelta(hours=1)}
+    for kind, at in times.items():
+        run.steps.filter(kind=kind).update(started_at=at, finished_at=at + timedelta(seconds=2))
+    (card,) = cards(Source.objects.all(), project, began)
+    (reader,) = lag.lag_of(Stream.objects.select_related("source__credential").get()).readers
+    rows = {each.step.kind: each.rate for each in timeline(list(run.steps.order_by("position")), began).rows}
+    assert (reader.messages_per_s, rows["extract"]) == (2.0, 2.0)
+    assert {each.label: each.value for each in card.figures}["a second, last time"] == "2"
 
 
 def test_a_run_ends_at_its_limit_and_the_next_goes_on(project: Project, source: Source, key: str, add: Add):

@@ -30,7 +30,7 @@ def step(key: str, upstream: list[str], times: tuple[float | None, float | None,
 
 DONE = [
     step("plan", [], (0, 0, 1)),
-    step("a", ["plan"], (1, 2, 4), rows_out=200),
+    step("a", ["plan"], (1, 2, 4), kind="extract", rows_in=200, rows_out=150),
     step("b", ["plan"], (1, 4, 8)),
     step("kept", ["a", "b"], (8, 8, 10)),
 ]
