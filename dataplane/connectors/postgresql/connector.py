@@ -27,6 +27,7 @@ from dataplane.connectors.windows import Window
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 
+_MOMENTS = ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
 # What the scanner's own errors hold, and DuckDB's about our SQL do not.
 _FROM_SERVER = ("ostgres", "ERROR:", "COPY", "Failed to execute query")
 
@@ -107,15 +108,14 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
     def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:
         """Everything read on `connection` until the context ends sees one snapshot of the source."""
         with self._attached(stream, connection, READ_SECONDS, window) as (prepared, total):
-            warnings = list(prepared.warnings)
-            if not prepared.scannable(window):
-                yield Reading(prepared.queried(window), prepared.columns, total_rows=total, warnings=warnings)
-                return
+            warnings, scannable = list(prepared.warnings), prepared.scannable(window)
 
             def check(rows: str) -> None:
-                _refuse_nan(prepared, window, connection, rows)
+                _refuse_late_times(prepared, connection, rows)
+                if scannable:
+                    _refuse_nan(prepared, window, connection, rows)
 
-            query = prepared.scanned(window)
+            query = prepared.scanned(window) if scannable else prepared.queried(window)
             yield Reading(query, prepared.columns, total_rows=total, warnings=warnings, check=check)
 
     def preview(self, stream: StreamConfig, limit: int = 50) -> pa.Table:
@@ -167,6 +167,13 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
             return ask()
         except psycopg.Error as error:
             raise faults.refused_statement(self.params, error, what) from None
+
+
+def _refuse_late_times(prepared: Prepared, duck: duckdb.DuckDBPyConnection, rows: str) -> None:
+    """A time later than DuckDB's last one becomes one before PostgreSQL's first, which the files' statistics tell."""
+    for each in prepared.columns:
+        if each.type in _MOMENTS and duck.execute(reading.before_the_first(each.name, rows)).fetchone():
+            raise faults.too_late(prepared.stream.name, each.name)
 
 
 def _refuse_nan(prepared: Prepared, window: Window, duck: duckdb.DuckDBPyConnection, rows: str) -> None:

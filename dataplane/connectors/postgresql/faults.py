@@ -217,6 +217,16 @@ def cannot_hold(what: str, column: str, value: str) -> DataError:
     )
 
 
+def too_late(what: str, column: str) -> DataError:
+    """A time that would arrive as another one, so nothing is kept of what was read."""
+    return DataError(
+        f"Column {column} of {what} holds a time after 294247-01-10 04:00:54, the last one that arrives as it is. "
+        f"Declare {column} as VARCHAR to keep every value, or leave such rows out with a filter.",
+        code="value",
+        evidence={"stream": what, "column": column},
+    )
+
+
 def server_text(params: PostgreSQLParams, error: psycopg.Error) -> str:
     """What the server or libpq said, without the password and without libpq's address prefix."""
     text = (error.diag.message_primary or str(error)).strip()

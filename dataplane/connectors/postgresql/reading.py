@@ -129,6 +129,12 @@ def _cursor(here: Relation, stream: StreamConfig) -> Cursor | None:
     return Cursor(column.name, column)
 
 
+def before_the_first(name: str, rows: str) -> str:
+    """A row if a time is earlier than any that PostgreSQL has."""
+    first = "TIMESTAMP '4714-01-01 (BC) 00:00:00'"
+    return f"SELECT 1 FROM ({rows}) WHERE {quoted(name)} < {first} AND isfinite({quoted(name)}) LIMIT 1"
+
+
 def zeros(name: str, rows: str) -> str:
     """A row if a column of what the scanner has read holds a 0, which is also what it makes of a NaN."""
     return f"SELECT 1 FROM ({rows}) WHERE {quoted(name)} = 0 LIMIT 1"

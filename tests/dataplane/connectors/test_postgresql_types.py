@@ -184,6 +184,24 @@ def test_a_nan_in_a_bounded_numeric_is_named_and_never_becomes_a_number(postgres
     assert caught.value.code == "number_out_of_range"
 
 
+@pytest.mark.parametrize("way", ["scanner", "query"])
+def test_a_time_that_would_arrive_as_another_is_refused(postgres_url: str, way: str) -> None:
+    _table(
+        postgres_url,
+        "CREATE TABLE late (a timestamp, b timestamptz); INSERT INTO late VALUES "
+        "('4713-01-01 BC', '-infinity'), ('294247-01-10 04:00:54.775806', 'infinity')",
+    )
+    stream = StreamConfig("public.late", row_filter="true" if way == "query" else None)
+    first, second = "4713-01-01 (BC) 00:00:00", "294247-01-10 04:00:54.775806"
+    read = staged(connector(postgres_url), stream, FULL, "CAST(a AS VARCHAR), CAST(b AS VARCHAR)")
+    assert read == [(first, "-infinity"), (second, "infinity")]
+    _table(postgres_url, "INSERT INTO late (b) VALUES ('294276-12-31 23:59:59+00')")
+    with pytest.raises(DataError, match=r"Column b of public\.late holds a time after 294247-01-10"):
+        staged(connector(postgres_url), stream, FULL)
+    kept = StreamConfig("public.late", columns=(Column("b", "VARCHAR"),))
+    assert ("294276-12-31 23:59:59+00",) in staged(connector(postgres_url), kept, FULL, "b")
+
+
 @pytest.mark.parametrize(("type_", "text"), [("VARCHAR", "NaN"), ("DOUBLE", "nan")])
 def test_a_nan_is_kept_by_the_declared_type_that_the_refusal_names(postgres_url: str, type_: str, text: str) -> None:
     _table(postgres_url, "CREATE TABLE n (price numeric(10,2)); INSERT INTO n VALUES ('NaN')")
