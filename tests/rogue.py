@@ -28,13 +28,14 @@ _QUIT, _PREPARE, _CLOSE_STATEMENT = b"\x01", b"\x16", b"\x19"
 class Rogue:
     """Lets in who names itself so, answers `honest` statements, at the next asks for the file `wanted`, and is gone.
 
-    drops: it hangs up on the others instead of telling them.
+    drops: it hangs up on the others instead of telling them. greeting: what it says first.
     """
 
     wanted: str = ""
     honest: int = 1000
     admits: bytes = b""
     drops: bool = False
+    greeting: bytes = _GREETING
     port: int = 0
     asked: int = 0
     got: bytes = b""
@@ -43,7 +44,7 @@ class Rogue:
     def serve(self, client: socket.socket) -> None:
         with client, suppress(OSError, EOFError):
             client.settimeout(60)
-            _send(client, 0, _GREETING)
+            _send(client, 0, self.greeting)
             number, said = _packet(client)
             if self.admits in said:
                 _send(client, number + 1, _OK)

@@ -19,6 +19,7 @@ from pymysql.connections import Connection
 from dataplane import authorities
 from dataplane.connectors.databases import attaching
 from dataplane.connectors.databases.stages import CONNECT_SECONDS, reachable
+from dataplane.connectors.files.server import another_protocol
 from dataplane.connectors.mysql import faults
 from dataplane.connectors.mysql.params import MySQLParams
 from dataplane.errors import ConfigurationError, TransientError
@@ -73,10 +74,14 @@ def _close(connection: Connection) -> None:
 
 def sign_in(params: MySQLParams, address: str, seconds: float, *, writes: bool = False) -> Connection:
     """Open a session at an address that `reachable` has found. Raises ManifoldError."""
+    arguments = _arguments(params, address)
     try:
-        connection = _Connection(**_arguments(params, address))
+        connection = _Connection(**arguments)
     except (pymysql.err.MySQLError, OSError, RuntimeError) as error:
         raise faults.refused_connection(params, error) from None
+    except Exception:
+        # PyMySQL takes apart what it is sent without looking, and may stumble over anything in it.
+        raise another_protocol(params.host, params.port, "MySQL or MariaDB") from None
     # The server's own limit comes first; this one is for a server that has gone. A greeting does not take as long.
     connection._read_timeout = connection._write_timeout = seconds + 2 * CONNECT_SECONDS
     try:

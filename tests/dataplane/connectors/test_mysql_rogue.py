@@ -84,3 +84,16 @@ def test_a_server_that_has_gone_before_it_was_attached_is_tried_again() -> None:
         pass
     error = refused(server)
     assert isinstance(error, TransientError) and error.code == "connection_lost"
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [b"", b"\x0a", b"\x0a\xff\xff\0", b"\x0a5.5\0half", b"\x0a8.0\0" + b"\xff" * 15],
+    ids=["nothing", "its version alone", "a version that is no text", "half a greeting", "no salt"],
+)
+def test_a_server_that_speaks_otherwise_is_told_as_such(greeting: bytes) -> None:
+    with rogue(Rogue(greeting=greeting)) as server:
+        *_, failed = MySQL(params(server)).test()
+    assert failed.error is not None
+    assert (failed.name, failed.error.code) == ("authenticate", "connection_lost")
+    assert "in another protocol than MySQL or MariaDB" in failed.error.message
