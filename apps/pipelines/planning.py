@@ -14,10 +14,11 @@ from typing import Any
 from apps.pipelines import arrival, asking, backfills, drifting
 from apps.pipelines import document as documents
 from apps.pipelines import windows as w
+from apps.pipelines.asked import Asked
 from apps.pipelines.backfills import Part
 from apps.pipelines.concluding import conclude, refuse_unknown
 from apps.pipelines.document import Document
-from apps.pipelines.models import Pipeline, PipelineVersion, Run, Window
+from apps.pipelines.models import Pipeline, PipelineVersion, Window
 from apps.pipelines.plans import SEED, Plan, Survey
 from apps.sources.models import Stream
 from dataplane.connectors.files.connector import FileConnector
@@ -68,11 +69,6 @@ def survey(
     return _asking(base, pipeline_id, part, picked, ask_all=ask_all)
 
 
-def picked_by(run: Run) -> Picked | None:
-    """The files that a run was started for, where not for all."""
-    return Picked(tuple(run.files), run.again) if run.files else None
-
-
 def refuse_unknown_files(document: Document, project_id: uuid.UUID, picked: Picked) -> None:
     """Folders on this machine are looked into before a run begins; of any other place its plan says the same.
 
@@ -105,15 +101,10 @@ def whole(document: Document, pipeline_id: uuid.UUID, project_id: uuid.UUID) -> 
     return replace(base, asks=asking.questions(base, asking.bindings_of(document, streams), None, ()))
 
 
-def dry_run(
-    pipeline: Pipeline,
-    version: PipelineVersion,
-    mode: str,
-    only: Sequence[str] = (),
-    picked: Picked | None = None,
-) -> dict[str, Any]:
+def dry_run(pipeline: Pipeline, version: PipelineVersion, asked: Asked) -> dict[str, Any]:
     """What a run would do, in the shape `plan`. Asks the sources now, and writes nothing. Raises ManifoldError."""
-    found = survey(documents.load(version.document), pipeline.pk, pipeline.project_id, mode, only=only, picked=picked)
+    document = documents.load(version.document)
+    found = survey(document, pipeline.pk, pipeline.project_id, asked.mode, only=asked.only, picked=asked.picked)
     for ask in found.asks.values():
         ask.connector.hurried = True
     plan = conclude(found, {key: answer(ask) for key, ask in found.asks.items()})

@@ -6,7 +6,8 @@ import uuid
 
 from apps.audit.context import Actor
 from apps.audit.refusals import Conflict
-from apps.pipelines import arrival, planning, starting, windows
+from apps.pipelines import arrival, starting, windows
+from apps.pipelines.asked import Asked
 from apps.pipelines.graph import PLAN, Graph
 from apps.pipelines.models import Decision, Pipeline, Run, StepRun, Window
 from apps.pipelines.states import RUN_TERMINAL, STEP_DONE
@@ -34,11 +35,9 @@ def create_retry(run: Run, pipeline: Pipeline, *, actor: Actor, trigger_key: str
         run.version,
         actor=actor,
         trigger="retry",
-        mode=run.requested_mode,
+        asked=Asked.of(run),
         trigger_key=trigger_key,
         retry_of=run,
-        only=run.only,
-        picked=planning.picked_by(run),
     )
     # A slice of a backfill is read anew: live runs may have loaded newer rows since.
     standing = _standing(run) if run.backfill_id is None else {}

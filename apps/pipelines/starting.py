@@ -18,6 +18,7 @@ from apps.audit.ids import new_id
 from apps.audit.services import record
 from apps.pipelines import backfills, runlog
 from apps.pipelines import document as documents
+from apps.pipelines.asked import Asked
 from apps.pipelines.backfills import Turn
 from apps.pipelines.document import Document
 from apps.pipelines.execution import release
@@ -25,7 +26,6 @@ from apps.pipelines.execution.dispatch import Ready
 from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Backfill, Pipeline, PipelineVersion, Run, StepRun
 from apps.pipelines.states import RUN_ACTIVE
-from dataplane.steps.plan import Picked
 
 
 def lock_pipeline(pipeline_id: uuid.UUID) -> Pipeline:
@@ -39,27 +39,25 @@ def create_run(
     *,
     actor: Actor,
     trigger: str,
-    mode: str,
+    asked: Asked,
     trigger_key: str | None = None,
     start_before: datetime | None = None,
     retry_of: Run | None = None,
-    only: Sequence[str] = (),
-    picked: Picked | None = None,
     turn: Turn | None = None,
 ) -> Run:
     """A pending run with all its steps, and the event. The caller holds the pipeline's lock.
 
-    Of a run of `only` these steps and what they need the others are skipped from the start. `picked` are the files that
-    it reads where not all that are new. `turn` is what it reads for a backfill.
+    Of a run of only some steps and what they need the others are skipped from the start. `turn` is what it reads for a
+    backfill.
     """
-    document = documents.load(version.document)
+    document, picked = documents.load(version.document), asked.picked
     run_id = new_id()
     run = Run.objects.create(
         id=run_id,
         project_id=pipeline.project_id,
         pipeline=pipeline,
         version=version,
-        requested_mode=mode,
+        requested_mode=asked.mode,
         trigger=trigger,
         trigger_key=trigger_key,
         actor_kind=actor.kind,
@@ -70,12 +68,12 @@ def create_run(
         start_before=start_before,
         retry_of=retry_of,
         root=retry_of.root if retry_of else run_id,
-        only=list(only),
+        only=list(asked.only),
         files=list(picked.files) if picked else [],
         again=picked is not None and picked.again,
         **_place(turn, retry_of),
     )
-    StepRun.objects.bulk_create(_steps(run, document, only))
+    StepRun.objects.bulk_create(_steps(run, document, asked.only))
     _record("run created", run, pipeline, _asked(run))
     return run
 
@@ -171,8 +169,7 @@ def _next_slice(pipeline: Pipeline) -> Run | None:
         backfill.version,
         actor=Actor(cast(ActorKind, backfill.actor_kind), backfill.actor_id, backfill.actor_name),
         trigger="backfill",
-        mode="auto",
-        only=backfill.loads,
+        asked=Asked("auto", tuple(backfill.loads)),
         turn=turn,
     )
 

@@ -6,6 +6,7 @@ from django.db import transaction
 
 from apps.audit.context import SYSTEM
 from apps.pipelines import arrival, backfills, collecting, starting
+from apps.pipelines.asked import Asked
 from apps.pipelines.graph import PLAN
 from apps.pipelines.models import Run
 
@@ -36,5 +37,5 @@ def follow(run: Run) -> None:
     if run.pipeline.runs.filter(state="pending", backfill=None).exists():
         return
     starting.create_run(
-        run.pipeline, version, actor=SYSTEM, trigger="follow_up", mode=mode, trigger_key=f"follow_up:{run.pk}"
+        run.pipeline, version, actor=SYSTEM, trigger="follow_up", asked=Asked(mode), trigger_key=f"follow_up:{run.pk}"
     )

@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from apps.pipelines import backfills, drifting, planning
 from apps.pipelines import document as documents
+from apps.pipelines.asked import Asked
 from apps.pipelines.concluding import conclude
 from apps.pipelines.execution.frame import new_context
 from apps.pipelines.execution.kinds import Done, KindAdapter, Refused, SkipRun, Verdict
@@ -35,7 +36,7 @@ class PlanAdapter(KindAdapter):
             reused=reused,
             only=run.only,
             part=backfills.part_of(run),
-            picked=planning.picked_by(run),
+            picked=Asked.of(run).picked,
             follows=run.trigger == "follow_up",
         )
         return new_context(step, {}, {"asks": survey.asks, "survey": survey}), PlanSpec()

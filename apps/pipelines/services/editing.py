@@ -1,13 +1,10 @@
-"""Every write on pipelines and runs that a person or a trigger asks for. Each is one transaction, with its actor."""
+"""A pipeline and the text of its document: drafted, published, removed."""
 
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Sequence
-from datetime import datetime
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from django.db import transaction
 
@@ -17,26 +14,19 @@ from apps.audit.refusals import Conflict, Invalid
 from apps.pipelines import (
     collecting,
     freshness,
-    planning,
     retries,
-    retrying,
     rewriting,
     schedules,
-    seeding,
     starting,
     validation,
 )
 from apps.pipelines import document as documents
 from apps.pipelines import text as texts
 from apps.pipelines.document import Document
-from apps.pipelines.execution import closing, dispatch
-from apps.pipelines.models import Pipeline, PipelineVersion, Run
+from apps.pipelines.models import Pipeline, PipelineVersion
 from apps.pipelines.problems import DocumentError, Problem
-from apps.pipelines.states import RUN_ACTIVE, RUN_TERMINAL
+from apps.pipelines.states import RUN_TERMINAL
 from apps.snapshots import services as snapshots
-from dataplane.steps.plan import Picked
-
-MODES = ("auto", "seed", "incremental", "repair")
 
 
 def validate(project: Project, text: str) -> tuple[Document | None, list[Problem]]:
@@ -205,166 +195,6 @@ def delete_pipeline(pipeline: Pipeline, *, actor: Actor) -> None:
         locked.versions.all().delete()
         locked.delete()
         transaction.on_commit(lambda: collecting.collect_orphans(runs), robust=True)
-
-
-def start_run(
-    pipeline: Pipeline,
-    *,
-    actor: Actor,
-    trigger: str = "manual",
-    mode: str = "auto",
-    trigger_key: str | None = None,
-    start_before: datetime | None = None,
-    if_running: Literal["queue", "skip"] | None = None,
-    only: Sequence[str] = (),
-    files: Sequence[str] = (),
-    again: bool = False,
-) -> Run:
-    """A new run of the published version, started at once or when its turn comes.
-
-    `only`: these steps, with everything that they need; the others are skipped. `files`: of new files only these, by
-    path or with `*` and `?`; with `again` also such as were read before. `if_running` stands above what the
-    document says for every run. The same `trigger_key` in the same project gives the same run again. Raises Conflict
-    when nothing is published, when the key was used for another request, or where a seed of only some steps would take
-    rows from a load; Invalid for a step or a file that is not there, or files that do not go with the mode.
-    """
-    picked = _picked(mode, files, again=again)
-    if picked and pipeline.published and not _known(pipeline.project_id, trigger_key):
-        # Looked into before the lock: a folder may be large.
-        chosen = documents.load(pipeline.published.document).only(_known_steps(pipeline.published, only))
-        planning.refuse_unknown_files(chosen, pipeline.project_id, picked)
-    with acting(actor):
-        locked, known = _locked(pipeline.pk, trigger_key)
-        if known is not None:
-            return _same_request(known, locked, mode, only, files, again=again)
-        version = _version(locked)
-        only = _chosen(version, mode, only)
-        # A slice of a backfill is over soon, and no other begins before this run.
-        busy = locked.runs.filter(state__in=RUN_ACTIVE | {"pending"}, backfill=None).exists()
-        run = starting.create_run(
-            locked,
-            version,
-            actor=actor,
-            trigger=trigger,
-            mode=mode,
-            trigger_key=trigger_key,
-            start_before=start_before,
-            only=only,
-            picked=picked,
-        )
-        if busy and (if_running or documents.load(version.document).header.if_running) == "skip":
-            closing.skip_pending(run, "Another run of this pipeline had not ended, and it says `if_running: skip`.")
-        else:
-            _admit(locked.pk)
-    # Behind the commit: its first step waits for nothing else.
-    run.refresh_from_db()
-    return run
-
-
-def cancel_run(run: Run, *, actor: Actor) -> Run:
-    """Stop a run: a pending one at once, a running one when its steps have let go. Raises Conflict when it is over."""
-    with acting(actor):
-        starting.lock_pipeline(run.pipeline_id)
-        locked = Run.objects.select_for_update(no_key=True).get(pk=run.pk)
-        if locked.state in RUN_TERMINAL:
-            raise Conflict(f"The run is over: {locked.state}.", code="run_over")
-        closing.stop_run(locked, "cancelled")
-        locked.refresh_from_db()
-        return locked
-
-
-def retry_run(run: Run, *, actor: Actor, trigger_key: str | None = None) -> Run:
-    """A new run that repeats an ended one, with the same windows, reusing the steps whose outputs still stand.
-
-    Raises Conflict when it has not ended, has nothing to repeat, or others have since loaded what it had read.
-    """
-    with acting(actor):
-        locked, known = _locked(run.pipeline_id, trigger_key)
-        if known is not None:
-            return _same_request(known, locked, known.requested_mode, known.only, known.files, again=known.again)
-        again = retrying.create_retry(run, locked, actor=actor, trigger_key=trigger_key)
-        _admit(locked.pk)
-        again.refresh_from_db()
-        return again
-
-
-def plan_run(
-    pipeline: Pipeline,
-    *,
-    mode: str = "auto",
-    only: Sequence[str] = (),
-    files: Sequence[str] = (),
-    again: bool = False,
-) -> dict[str, Any]:
-    """What a run would read and why, in the shape `plan`; asks the sources and writes nothing."""
-    version = _version(pipeline)
-    picked = _picked(mode, files, again=again)
-    return planning.dry_run(pipeline, version, mode, _chosen(version, mode, only), picked)
-
-
-def _locked(pipeline_id: uuid.UUID, trigger_key: str | None) -> tuple[Pipeline, Run | None]:
-    """The pipeline's row, locked, and the run that somebody has started with this key before."""
-    locked = starting.lock_pipeline(pipeline_id)
-    if trigger_key is not None:
-        # Two requests with one key for two pipelines hold different locks; this one they share.
-        starting.lock_trigger_key(locked.project_id, trigger_key)
-    return locked, _known(locked.project_id, trigger_key)
-
-
-def _version(pipeline: Pipeline) -> PipelineVersion:
-    """What runs of it do. Raises Conflict."""
-    if pipeline.published is None:
-        raise Conflict(
-            f"The pipeline `{pipeline.slug}` has no published version. Publish its draft first.", code="not_published"
-        )
-    return pipeline.published
-
-
-def _known(project_id: uuid.UUID, trigger_key: str | None) -> Run | None:
-    if trigger_key is None:
-        return None
-    return Run.objects.filter(project_id=project_id, trigger_key=trigger_key).first()
-
-
-def _picked(mode: str, files: Sequence[str], *, again: bool) -> Picked | None:
-    """Raises Invalid."""
-    if files and mode not in ("auto", "incremental"):
-        raise Invalid("files", f"A run with mode {mode} picks no files. Use auto.", code="files_and_mode")
-    if again and not files:
-        raise Invalid("again", "Say which files are to be read again.", code="no_files")
-    return Picked(tuple(files), again) if files else None
-
-
-def _chosen(version: PipelineVersion, mode: str, only: Sequence[str]) -> list[str]:
-    """The steps that were asked for. Raises Invalid for one not there, Conflict where they are too few for a seed."""
-    chosen = _known_steps(version, only)
-    if chosen and mode == "seed":
-        seeding.refuse_in_part(documents.load(version.document), version.pipeline_id, chosen)
-    return chosen
-
-
-def _known_steps(version: PipelineVersion, only: Sequence[str]) -> list[str]:
-    """The steps that were asked for, once each, as the document orders them. Raises Invalid for one not there."""
-    steps = list(version.document.get("order", version.document["steps"])) if only else []
-    unknown = next((each for each in only if each not in steps), None)
-    if unknown is not None:
-        raise Invalid("steps", f"There is no step `{unknown}`. Steps are: {', '.join(steps)}.", code="no_such_step")
-    return [each for each in steps if each in only]
-
-
-def _admit(pipeline_id: uuid.UUID) -> None:
-    ready = starting.admit(pipeline_id)
-    if ready:
-        transaction.on_commit(partial(dispatch.send, ready), robust=True)
-
-
-def _same_request(
-    known: Run, pipeline: Pipeline, mode: str, only: Sequence[str], files: Sequence[str], *, again: bool
-) -> Run:
-    same = known.pipeline_id == pipeline.pk and known.requested_mode == mode and known.again == again
-    if not same or set(known.only) != set(only) or set(known.files) != set(files):
-        raise Conflict("This key was used for another request. Send a new one.", code="key_used")
-    return known
 
 
 def _storable(text: str) -> str:
