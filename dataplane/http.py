@@ -186,8 +186,8 @@ def origin(url: str) -> tuple[str, str, int]:
     plain = url.isascii() and url.isprintable() and " " not in url and len(url) <= _LONGEST_URL
     if parts.scheme not in _PORTS or not parts.hostname or parts.username or parts.password or not plain:
         raise ConfigurationError(
-            "This is no address to download from. Write it like https://data.example.org/orders.csv, without a user; "
-            "what is no plain letter is escaped.",
+            "This is no address of the web. Write it like https://data.example.org/orders, without a user; what is no "
+            "plain letter is escaped.",
             code="url",
             evidence={"url": url[:200] if "@" not in url else ""},
         )
@@ -195,16 +195,20 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def following(url: str, told: str) -> str:
-    """The address that a server sends on to. Raises ConfigurationError for one that is none."""
+    """The address that a server sends on to. Raises ConfigurationError for one that is none of the web's."""
     try:
-        return urljoin(url, told)
-    except ValueError:
+        target = urljoin(url, told)
+        origin(target)
+    except (ValueError, ConfigurationError):
+        # A key may stand behind the question mark, and a password before the @.
+        named = told.partition("?")[0].rpartition("@")[2][:200]
         raise ConfigurationError(
-            f"{shown(url)} sends on to {told[:200]!r}, which is no address. Have the server mended, or name the "
-            "address that it should send on to.",
+            f"{shown(url)} sends on to {named!r}, which is no address of the web. Have the server mended, or name "
+            "the address that it should send on to.",
             code="redirect_unreadable",
-            evidence={"url": shown(url), "told": told[:200]},
+            evidence={"url": shown(url), "told": named},
         ) from None
+    return target
 
 
 def _followed(url: str, location: str) -> str:

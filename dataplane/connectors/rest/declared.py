@@ -41,7 +41,7 @@ _LOOKED_SECONDS = 20.0
 _PREVIEW_MEMORY = 512 << 20
 _OF_ONE_STREAM = (
     "http_status", "json_malformed", "records_missing", "records_malformed", "pages_repeat", "answer_too_large",
-    "query_refused", "pages_unknown",
+    "query_refused", "pages_unknown", "next_elsewhere", "redirect_unreadable",
 )  # fmt: skip
 
 
@@ -195,6 +195,9 @@ class DeclaredApi(Connector, Generic[D]):
         with self._session(hurried=True) as (client, duck, folder):
             columns = self._columns(stream, client, duck)
             chosen_columns(stream, columns)
+            if not columns:
+                # No record tells one, so there is no row either.
+                return Previewed(pa.table({}))
             part = _whole(islice(self._pages(client, stream, duck), 1), stream, columns, folder)
             with duckdb_errors():
                 return first_rows(duck, part.careful or part, limit)

@@ -225,14 +225,14 @@ class Session(Access, Address):
     """What every session with an API needs, and how much is asked of the API, and of whoever waits for it, at most."""
 
     most_pages: int = Field(100_000, ge=1, le=10_000_000, title="Most pages of one read")
-    largest_mb: int = Field(16, ge=1, le=16, title="Largest answer", description="In MB.")
-    most_seconds: int = Field(120, ge=1, le=3_600, title="Longest answer", description="In seconds.")
+    largest_mb: int = Field(16, ge=1, le=16, title="Largest answer, in MB")
+    most_seconds: int = Field(120, ge=1, le=3_600, title="Longest answer, in seconds")
     most_wait: int = Field(
         300,
         ge=0,
         le=3_600,
-        title="Longest wait",
-        description="In seconds. A server that asks for more patience fails the step, and perhaps the run.",
+        title="Longest wait, in seconds",
+        description="A server that asks for more patience fails the step, and perhaps the run.",
     )
 
     @property

@@ -211,8 +211,8 @@ def test_addresses_that_are_not_public_are_refused(web: Web, host: str, code: st
     [
         ("http://169.254.169.254/latest/meta-data/", "address_refused"),
         ("http://10.0.0.1/x.csv", "address_private"),
-        ("file:///etc/passwd", "url"),
-        ("ftp://127.0.0.1/x", "url"),
+        ("file:///etc/passwd", "redirect_unreadable"),
+        ("ftp://127.0.0.1/x", "redirect_unreadable"),
         ("/loop.csv", "too_many_redirects"),
         ("http://[half", "redirect_unreadable"),
     ],

@@ -48,7 +48,7 @@ class Api:
             return
         way = urlsplit(request.path).path.rpartition("/")[2]
         found = [each for each in self.orders if each["at"] >= query.get("since", "")]
-        at = self._offset(way, query)
+        at = self._offset(way, query, found)
         rows, more = found[at : at + self.size], at + self.size < len(found)
         if way == "all":
             rows = found
@@ -63,11 +63,11 @@ class Api:
             link["Link"] = f'</v1/link?cursor=0>; rel="first", <{self.base}/link?{onward}>; rel="next"'
         request.answer(200, json.dumps(told).encode(), link)
 
-    def _offset(self, way: str, query: Mapping[str, str]) -> int:
+    def _offset(self, way: str, query: Mapping[str, str], found: list[Record]) -> int:
         if way == "page":
             return (int(query.get("page", "1")) - 1) * self.size
         if way == "last" and "after" in query:
-            return next(at for at, each in enumerate(self.orders, 1) if str(each["id"]) == query["after"])
+            return next(at for at, each in enumerate(found, 1) if str(each["id"]) == query["after"])
         return int(query.get("offset" if way == "offset" else "cursor", "0"))
 
 

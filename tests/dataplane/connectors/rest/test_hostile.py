@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -231,14 +232,23 @@ def test_a_network_that_is_allowed_is_reached(api: Api) -> None:
     assert planned(connector) == 7
 
 
-@pytest.mark.parametrize("way", ["address", "link"])
-def test_a_next_page_at_no_address_is_told(api: Api, way: str) -> None:
-    body = b'{"data": {"orders": [{"id": 1}]}, "next": "http://[half"}'
-    link = {"Link": '<http://[half>; rel="next"'} if way == "link" else {}
+@pytest.mark.parametrize(
+    ("way", "told"),
+    [
+        ("address", "http://[half"),
+        ("link", "http://[half"),
+        ("link", "file:///etc/passwd"),
+        ("link", "http://ann:s3cret@127.0.0.1/"),
+        ("link", "http://127.0.0.1/a b?key=s3cret"),
+    ],
+)
+def test_a_next_page_at_no_address_is_told(api: Api, way: str, told: str) -> None:
+    body = json.dumps({"data": {"orders": [{"id": 1}]}, "next": told}).encode()
+    link = {"Link": f'<{told}>; rel="next"'} if way == "link" else {}
     api.web.bad[f"/v1/{way}"] = lambda request: request.answer(200, body, link)
     with pytest.raises(ConfigurationError) as caught:
         planned(source(api, way))
-    assert caught.value.code == "redirect_unreadable"
+    assert caught.value.code == "redirect_unreadable" and "s3cret" not in str(caught.value.as_json())
 
 
 def test_a_cursor_may_begin_with_a_slash(api: Api) -> None:

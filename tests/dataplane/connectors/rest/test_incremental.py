@@ -68,7 +68,18 @@ def test_a_row_that_came_late_is_found_within_the_lookback(api: Api, tmp_path: P
     assert api.asked[0]["since"] == "2026-01-01T00:00:01Z"
 
 
-@pytest.mark.parametrize(("way", "at"), [*(("page", at) for at in range(1, 9)), ("cursor", 2), ("cursor", 5)])
+# The requests of a look and a read of what is there. Pages by number and offset end with one that is empty.
+_REQUESTS = {"all": 2, "page": 8, "offset": 8, "cursor": 6, "address": 6, "last": 6, "link": 6}
+
+
+@pytest.mark.parametrize(
+    ("way", "at"),
+    [
+        pytest.param(way, at, marks=() if way == "page" else pytest.mark.all)
+        for way, most in _REQUESTS.items()
+        for at in range(1, most + 1)
+    ],
+)
 def test_a_read_that_ends_at_any_page_leaves_no_gap_and_no_duplicate(
     api: Api, tmp_path: Path, way: str, at: int
 ) -> None:
@@ -91,11 +102,11 @@ def test_a_read_that_ends_at_any_page_leaves_no_gap_and_no_duplicate(
         assert reader.found == []
     api.before = lambda number, request: False
     api.orders += [order(8), order(9)]
-    if reader.found == []:
-        if window is None:
-            window = reader.plan()
-        assert window is not None
-        reader.read(window)
+    assert reader.found == []
+    if window is None:
+        window = reader.plan()
+    assert window is not None
+    reader.read(window)
     reader.run()
     assert sorted(reader.found) == list(range(1, 10))
 

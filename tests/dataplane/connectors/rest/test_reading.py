@@ -163,6 +163,13 @@ def test_one_wrong_path_hides_no_other_stream(api: Api) -> None:
     assert orders.primary_key == ("id",) and orders.cursor_candidates == ("id", "note", "at")
 
 
+def test_a_stream_without_a_record_is_shown_without_a_row(api: Api) -> None:
+    api.orders.clear()
+    (info,) = source(api).discover()
+    assert info.columns == () and "has no record now" in info.warnings[0]
+    assert source(api).previewed(StreamConfig("orders")).table.shape == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("params", "said"),
     [
