@@ -8,6 +8,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from dataplane.types import as_text
+
 _AS_THEY_ARE = frozenset(
     {"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "VARCHAR"}
 )
@@ -16,8 +18,9 @@ _AS_THEY_ARE = frozenset(
 def rows_of(table: pa.Table) -> tuple[list[dict[str, str]], list[list[Any]]]:
     """Columns ({name, type} with DuckDB's type) and rows of a small table.
 
-    Decimals, times and everything else become DuckDB's text for them: exact, and without Python's limits (an endless
-    date or a year before Christ has no Python value). NaN and infinite numbers become text, too.
+    Objects, maps and lists become JSON. Decimals, times and everything else become DuckDB's text for them: exact, and
+    without Python's limits (an endless date or a year before Christ has no Python value). NaN and infinite numbers
+    become text, too.
     """
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -28,7 +31,7 @@ def rows_of(table: pa.Table) -> tuple[list[dict[str, str]], list[list[Any]]]:
             return [], []
         # By position: names may be repeated, or be written in ways that need quoting.
         items = [
-            f"#{place}" if type_ in _AS_THEY_ARE or type_ in ("DOUBLE", "FLOAT") else f"CAST(#{place} AS VARCHAR)"
+            f"#{place}" if type_ in _AS_THEY_ARE or type_ in ("DOUBLE", "FLOAT") else as_text(f"#{place}", type_)
             for place, type_ in enumerate(types, 1)
         ]
         rows = relation.project(", ".join(f"{each} AS c{place}" for place, each in enumerate(items))).fetchall()

@@ -62,11 +62,7 @@ def _answer(connection: Any, request: dict[str, Any]) -> None:
     described = [(row[0], row[1]) for row in connection.execute(f"DESCRIBE (\n{query}\n)", values).fetchall()]
     _say({"columns": described})
     names = [f"c{position}" for position in range(len(described))]
-    plain = request["plain_types"]
-    items = [
-        name if type_ in plain else f"CAST({name} AS VARCHAR)"
-        for name, (_, type_) in zip(names, described, strict=True)
-    ]
+    items = [_item(name, type_, request) for name, (_, type_) in zip(names, described, strict=True)]
     limit = request["limit_rows"]
     whole = f"(\n{query}\n) AS result({', '.join(names)}){request['order']}"
     connection.execute(f"SELECT {', '.join(items)} FROM {whole} LIMIT {limit + 1}", values)
@@ -81,6 +77,13 @@ def _answer(connection: Any, request: dict[str, Any]) -> None:
             sys.stdout.buffer.write(line + b"\n")
             rows += 1
     _say({"end": {"truncated": False, "bytes": False}})
+
+
+def _item(name: str, type_: str, request: dict[str, Any]) -> str:
+    if type_ in request["plain_types"]:
+        return name
+    nested = type_.endswith("]") or type_.startswith(tuple(request["nested_types"]))
+    return f"CAST(to_json({name}) AS VARCHAR)" if nested else f"CAST({name} AS VARCHAR)"
 
 
 def _say(value: dict[str, Any], *, error: bool = False) -> None:

@@ -14,7 +14,7 @@ from dataplane.parameters import Parameter
 from dataplane.relations import identifier, literal, relation_sql
 from dataplane.steps.base import ColumnType, Table
 from dataplane.storage import Storage
-from dataplane.types import family
+from dataplane.types import as_text, family
 
 Format = Literal["csv", "parquet", "json", "ndjson"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -134,7 +134,7 @@ def _column(name: str, column: ColumnType, form: Format) -> str:
     header = identifier(harmless(column.name))
     if family(column.type) in ("number", "time", "boolean"):
         return f"{name} AS {header}"
-    text = f"CAST({name} AS VARCHAR)"
+    text = as_text(name, column.type)
     risky = ", ".join(f"chr({ord(each)})" for each in _FORMULA)
     return f"CASE WHEN {text}[1] IN ({risky}) THEN '''' || {text} ELSE {text} END AS {header}"
 

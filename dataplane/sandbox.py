@@ -29,6 +29,7 @@ from dataplane.parameters import Parameter
 from dataplane.relations import identifier, path_list, relation_sql
 from dataplane.steps.base import Table
 from dataplane.storage import Storage
+from dataplane.types import NESTED
 
 _SCRIPT = Path(__file__).with_name("confined.py")
 _PACKAGES = str(Path(duckdb.__file__).parent.parent)
@@ -109,6 +110,7 @@ def run_query(
         "limit_rows": limit_rows,
         "limit_bytes": limit_bytes,
         "plain_types": _PLAIN.split(),
+        "nested_types": NESTED,
     }
     with child(request) as process:
         # What the child may send is bounded here too, should it no longer be what we started.

@@ -7,6 +7,8 @@ from typing import Literal
 
 Family = Literal["number", "text", "time", "boolean", "other"]
 
+NESTED = ("STRUCT(", "MAP(", "UNION(")
+"""How the names of nested types begin, but for lists, which end in a bracket."""
 _SIGNED = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 _UNSIGNED = ("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 _DIGITS = {
@@ -45,6 +47,16 @@ def family(name: str) -> Family:
     if name in _TIMES:
         return "time"
     return "boolean" if name == "BOOLEAN" else "other"
+
+
+def as_text(value: str, name: str) -> str:
+    """An expression of this type as text in SQL: JSON where it is nested, else what DuckDB writes for it."""
+    return f"CAST(to_json({value}) AS VARCHAR)" if is_nested(name) else f"CAST({value} AS VARCHAR)"
+
+
+def is_nested(name: str) -> bool:
+    """True for objects, maps and lists."""
+    return name.endswith("]") or name.startswith(NESTED)
 
 
 def is_integer(name: str) -> bool:

@@ -44,6 +44,16 @@ def test_csv_is_harmless_in_a_spreadsheet(staging: Staging) -> None:
     assert [row[2] for row in read[1:4]] == ["0", "-1", "-2"], "numbers are no formulas"
 
 
+def test_what_is_nested_is_json_in_csv(staging: Staging) -> None:
+    table = staging.table("SELECT [{'a': 'x', 'b': NULL}] AS parts, MAP {'k': DATE '2013-01-01'} AS days")
+    written = b"".join(open_export(table, staging.storage, "csv")).decode()
+    (row,) = list(csv.DictReader(io.StringIO(written, newline="")))
+    assert {name: json.loads(cell) for name, cell in row.items()} == {
+        "parts": [{"a": "x", "b": None}],
+        "days": {"k": "2013-01-01"},
+    }
+
+
 @pytest.mark.parametrize(
     ("form", "expected"),
     [

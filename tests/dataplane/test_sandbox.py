@@ -53,10 +53,13 @@ def test_values_are_what_json_has(staging: Staging, table: Table) -> None:
     result = ask(
         staging,
         "SELECT DATE '2013-01-01' AS d, 1.50::DECIMAL(5, 2) AS m, 'nan'::DOUBLE AS n, [1, 2] AS l, NULL AS z, true b, "
+        "{'day': DATE '2013-01-01', 'of': MAP {'x': [12345678901234567.25::DECIMAL(38, 2), NULL]}} AS s, "
         "'2013-01-01 00:00:00+02'::TIMESTAMPTZ AS t, '\\xFF'::BLOB AS r, i AS i, i AS i FROM flights LIMIT 1",
         table,
     )
-    assert result.rows == [["2013-01-01", "1.50", "NaN", "[1, 2]", None, True, "2012-12-31 22:00:00+00", "\\xFF", 0, 0]]
+    nested = '{"day":"2013-01-01","of":{"x":[12345678901234567.25,null]}}'
+    plain = ["2013-01-01", "1.50", "NaN", "[1,2]", None, True, nested, "2012-12-31 22:00:00+00", "\\xFF", 0, 0]
+    assert result.rows == [plain]
     json.dumps(result.as_json(), allow_nan=False)
     assert [each["name"] for each in result.columns][-2:] == ["i", "i"]
 
@@ -169,7 +172,7 @@ def test_the_child_has_no_environment_and_writes_no_file(
     monkeypatch.setenv("MANIFOLD_MASTER_KEY", "canary-master-key")
     request = sandbox.confinement({"t": table}, staging.storage, memory=MEMORY, seconds=20)
     endless = {"query": "SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 8"}
-    limits = {"limit_rows": 1, "limit_bytes": 1, "plain_types": []}
+    limits = {"limit_rows": 1, "limit_bytes": 1, "plain_types": [], "nested_types": []}
     with sandbox.child({**request, **endless, **limits}) as process:
         time.sleep(1)
         assert Path(f"/proc/{process.pid}/environ").read_bytes() == b""
