@@ -74,8 +74,8 @@ class HttpFilesParams(BaseModel):
         title="When a file has changed",
         description="An incremental read says so, or reads it again: then merge or replace, or rows come twice.",
     )
-    largest_mb: int = Field(10_240, ge=1, title="Largest file", description="In MB.")
-    most_seconds: int = Field(3_600, ge=1, le=86_400, title="Longest download", description="In seconds.")
+    largest_mb: int = Field(10_240, ge=1, title="Largest file, in MB")
+    most_seconds: int = Field(3_600, ge=1, le=86_400, title="Longest download, in seconds")
 
     @field_validator("urls")
     @classmethod

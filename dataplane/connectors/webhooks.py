@@ -32,13 +32,13 @@ class WebhookAccess(BaseModel):
         "Secret", "The one that the sender has given you (whsec_…). Empty: have one made on the source's page."
     )
     previous: str | None = secret_field("Secret before", "Also accepted, while the sender changes over.")
-    largest_kb: int = Field(256, ge=1, le=2_048, title="Largest event", description="In KB.")
+    largest_kb: int = Field(256, ge=1, le=2_048, title="Largest event, in kB")
     keep_days: int = Field(
         7,
         ge=1,
         le=3_650,
-        title="Keep events",
-        description="Days after which events are removed that were loaded. So long one that comes again is known.",
+        title="Keep events, in days",
+        description="Then those that were loaded are removed. So long one that comes again is known.",
     )
 
     @field_validator("secret", "previous")

@@ -47,9 +47,9 @@ def show(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         "source": source,
         "connector": forms.shown(connector),
         "params": [
-            (titles.get(name, name), "\n".join(map(str, value)) if isinstance(value, list) else value)
-            for name, value in source.params.items()
-            if value not in (None, "", [])
+            (title, _written(source.params[name]))
+            for name, title in titles.items()
+            if source.params.get(name) not in (None, "", [])
         ],
         "secrets": [(titles[name], name in stored) for name in titles if name in hidden],
         "streams": source.streams.annotate(file_count=Count("files")).order_by("name"),
@@ -63,6 +63,13 @@ def show(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         **connecting.shown(request, source),
     }
     return render(request, "sources/show.html", context)
+
+
+def _written(value: Any) -> Any:
+    """A parameter as a person reads it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "\n".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _chart(checks: list[ConnectionCheck]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class AzureBlobParams(BaseModel):
         title="Endpoint",
         description="Of the account, where it is not https://ACCOUNT.blob.core.windows.net.",
     )
-    largest_mb: int = Field(10_240, ge=1, title="Largest file", description="In MB.")
+    largest_mb: int = Field(10_240, ge=1, title="Largest file, in MB")
 
     @field_validator("account_key")
     @classmethod

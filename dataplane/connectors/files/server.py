@@ -38,7 +38,7 @@ class ServerParams(BaseModel):
         title="Folder",
         description="Empty: the one that the user comes to; files in its subfolders are found too.",
     )
-    largest_mb: int = Field(10_240, ge=1, title="Largest file", description="In MB.")
+    largest_mb: int = Field(10_240, ge=1, title="Largest file, in MB")
 
 
 Kind = Literal["file", "folder", "link", "itself", "other"]

@@ -36,7 +36,7 @@ class GoogleStorageParams(BaseModel):
     access_key_id: str | None = Field(None, title="Access key", description="Of an HMAC key.")
     secret_access_key: str | None = secret_field("Secret", "Of the HMAC key.")
     endpoint: Endpoint = Field(None, title="Endpoint", description=f"Where it is not {GOOGLE}.")
-    largest_mb: int = Field(10_240, ge=1, title="Largest file", description="In MB.")
+    largest_mb: int = Field(10_240, ge=1, title="Largest file, in MB")
 
     @field_validator("service_account")
     @classmethod

@@ -119,7 +119,7 @@ class GraphQLParams(Session, Asking, Access, Queries, Address):
         title="Address", description="Where queries are sent to, such as https://api.example.org/graphql"
     )
     # An answer tells of its records and of its pages: to look for both takes more memory than for records alone.
-    largest_mb: int = Field(10, ge=1, le=10, title="Largest answer", description="In MB.")
+    largest_mb: int = Field(10, ge=1, le=10, title="Largest answer, in MB")
 
     @model_validator(mode="after")
     def _declared(self) -> Self:

@@ -47,7 +47,7 @@ class S3Params(BaseModel):
     access_key_id: str | None = Field(None, title="Access key", description="Empty: a bucket that everybody may read.")
     secret_access_key: str | None = secret_field("Secret key")
     session_token: str | None = secret_field("Session token", "Of temporary keys.")
-    largest_mb: int = Field(10_240, ge=1, title="Largest file", description="In MB.")
+    largest_mb: int = Field(10_240, ge=1, title="Largest file, in MB")
 
     @model_validator(mode="after")
     def _complete(self) -> S3Params:

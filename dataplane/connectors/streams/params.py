@@ -26,8 +26,8 @@ class MessageParams(BaseModel):
     most_messages: int = Field(
         1_000_000, ge=1, le=1_000_000_000, title="Messages of a run", description="Then it ends; the next one goes on."
     )
-    most_mb: int = Field(1_024, ge=1, le=1_000_000, title="Size of a run", description="In MB of messages.")
-    most_seconds: int = Field(600, ge=1, le=86_400, title="Time of a run", description="In seconds of reading.")
+    most_mb: int = Field(1_024, ge=1, le=1_000_000, title="Size of a run, in MB")
+    most_seconds: int = Field(600, ge=1, le=86_400, title="Time of a run, in seconds")
     begin: Literal["oldest", "newest", "time"] = Field(
         "oldest",
         title="Begin with",

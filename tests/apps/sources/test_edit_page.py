@@ -8,7 +8,11 @@ import pytest
 from django.test import Client
 
 from apps.accounts.models import Project, User
+from apps.audit.context import SYSTEM
+from apps.sources import services
 from apps.sources.models import Source
+from dataplane.connectors import registry
+from dataplane.connectors.fields import fields_of
 
 pytestmark = pytest.mark.django_db
 
@@ -64,3 +68,18 @@ def test_what_is_no_day_and_no_interval_is_refused(page: Any, unreachable: Sourc
     said = page(**{name: value}).content.decode()
     assert ("Secrets expire on" if name == "expires_on" else "Test it every") in said
     assert Source.objects.get(pk=unreachable.pk).title == unreachable.title
+
+
+def test_settings_are_shown_in_the_order_of_the_form_and_in_words(
+    client: Client, admin: User, project: Project
+) -> None:
+    given = {"host": "127.0.0.1", "port": 1, "tls": False}
+    services.create_source(project, slug="events", title="", connector="redis_streams", params=given, actor=SYSTEM)
+    client.force_login(admin)
+    said = client.get(f"/p/{project.slug}/sources/events/").content.decode()
+    assert '<dt>TLS</dt><dd class="written">no</dd>' in said
+    assert '<dt>Time of a run, in seconds</dt><dd class="written">600</dd>' in said
+    fields = [each for each in fields_of(registry.get("redis_streams").Params) if each.kind != "secret"]
+    shown = [f"<dt>{each.title}</dt>" for each in fields]
+    places = [said.index(each) for each in shown if each in said]
+    assert len(places) > 6 and places == sorted(places)

@@ -8,6 +8,7 @@ from pathlib import Path
 from dataplane.connectors import matrix, registry
 from dataplane.connectors.base import Capabilities
 from dataplane.connectors.destination import Destination
+from dataplane.connectors.fields import fields_of
 
 
 def test_it_works() -> None:
@@ -23,6 +24,20 @@ def test_it_works() -> None:
 def test_what_can_be_written_to_is_a_destination_and_says_so() -> None:
     for key, kind in registry.connectors().items():
         assert kind.capabilities.writable is issubclass(kind, Destination), key
+
+
+def test_a_number_says_in_what_it_counts() -> None:
+    """Its title does, which stands in forms, docs and on the source's page."""
+    units = {"_mb": "in MB", "_kb": "in kB", "_seconds": "in seconds", "_wait": "in seconds", "_days": "in days"}
+    named = [
+        (key, field.name, field.title, units[end])
+        for key, kind in registry.connectors().items()
+        for field in fields_of(kind.Params)
+        for end in units
+        if field.name.endswith(end)
+    ]
+    assert len(named) > 20
+    assert [each for each in named if each[3] not in each[2]] == []
 
 
 def test_the_docs_say_what_is_declared() -> None:
