@@ -38,33 +38,33 @@ class SourceFile:
 class Part:
     """One SELECT of a reading, run to its end before the next part is asked for.
 
-    complete: called with the connection and the table of the rejects, to add what their query cannot tell.
     files: what it reads, in the order in which its rows come. origin: with several files, the column of `query` that
-    holds the position (0, 1, …) of a row's file in `files`; it is taken out before the rows are staged. careful: the
-    query to run instead when `query` fails with a value that does not fit its type exactly; rows that do not fit are
-    left out there. rejects: run after the query on the same connection (file, row, reason, raw). fatal: what stands in
-    the reason of a reject behind which nobody can tell where a row ends. room: so many bytes a line may have for
-    `query`, 0 for any; where one has more, a file has its `quote`, or a reason says one of the texts in `longer`,
-    `careful` is run after all. doubt: called between the statements of `prepare` and the query. check: called at the
-    end; raises when what was read is not what was planned. release: called when nobody needs the files any more. lines:
-    the lines of one of its files, by its place in `files`, in which records begin that the rejects tell by their
-    numbers; None where these are lines.
+    holds the position (0, 1, …) of a row's file in `files`; it is taken out before the rows are staged.
+    prepare: run before the query, and then doubt is called with the connection. careful: the query to run instead when
+    `query` fails with a value that does not fit its type exactly; rows that do not fit are left out there. room: so
+    many bytes a line may have for `query`, 0 for any; where one has more, a file has its `quote`, or a reason says one
+    of the texts in `longer`, `careful` is run after all. rejects: run after the query on the same connection (file,
+    row, reason, raw). complete: called with the connection and the table of the rejects, to add what their query
+    cannot tell. lines: the lines of one of its files, by its place in `files`, in which records begin that the rejects
+    tell by their numbers; None where these are lines. fatal: what stands in the reason of a reject behind which nobody
+    can tell where a row ends. check: called at the end; raises when what was read is not what was planned. release:
+    called when nobody needs the files any more.
     """
 
     query: str
-    rejects: str | None = None
     files: tuple[SourceFile, ...] = ()
     origin: str | None = None
-    careful: Part | None = None
-    complete: Callable[[duckdb.DuckDBPyConnection, str], None] | None = None
     prepare: tuple[str, ...] = ()
     doubt: Callable[[duckdb.DuckDBPyConnection], None] | None = None
-    fatal: str | None = None
+    careful: Part | None = None
     room: int = 0
     longer: tuple[str, ...] = ()
+    rejects: str | None = None
+    complete: Callable[[duckdb.DuckDBPyConnection, str], None] | None = None
+    lines: Callable[[int, Collection[int]], dict[int, int]] | None = None
+    fatal: str | None = None
     check: Callable[[], None] | None = None
     release: Callable[[], None] | None = None
-    lines: Callable[[int, Collection[int]], dict[int, int]] | None = None
 
     def begin(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Everything that stands before the query."""

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field, replace
 import duckdb
 
 from dataplane import statements
-from dataplane.connectors.files import formats
+from dataplane.connectors.files import groups
 from dataplane.connectors.files.avro import Avro, avro_of
 from dataplane.connectors.files.beginnings import beginning_of
 from dataplane.connectors.files.encodings import Compression, as_utf8, compression_of, head
 from dataplane.connectors.files.ends import LINE_FEED, evened, line_end_of
 from dataplane.connectors.files.fixed import fixed_of
-from dataplane.connectors.files.formats import Group, GroupFile
+from dataplane.connectors.files.formats import group_for
 from dataplane.connectors.files.found import Found, gone
+from dataplane.connectors.files.groups import Group, GroupFile
+from dataplane.connectors.files.json_files import json_shape
 from dataplane.connectors.files.layouts import (
     Layout,
     blank_before,
@@ -112,7 +114,7 @@ class Files:
         except FileNotFoundError:
             raise gone(ref.path) from None
         blank = blank_before(found, self.settings) if delimited else 0
-        longest_line = formats.BUFFER if delimited or format_ == "fixed" else 0
+        longest_line = groups.BUFFER if delimited or format_ == "fixed" else 0
         compressed = compression != "none"
         copy = "" if absolute == found.absolute or format_ in COPIED else absolute
         quote, quoted = self._quoted(replace(found, absolute=absolute), compressed) if delimited else (b"", False)
@@ -127,13 +129,13 @@ class Files:
         Values of several lines are misread where pieces of a file are read at once.
         """
         quote = (self.settings.quote or "").encode()[:1]
-        if not quote or not (compressed or os.path.getsize(text.absolute) > formats.SMALL_BUFFER):
+        if not quote or not (compressed or os.path.getsize(text.absolute) > groups.SMALL_BUFFER):
             return b"", False
-        return (b"", True) if quote in head(text, formats.BUFFER) else (quote, False)
+        return (b"", True) if quote in head(text, groups.BUFFER) else (quote, False)
 
     def _evened(self, found: Found, absolute: str, compression: Compression) -> tuple[str, Compression, str]:
         """Where a text in UTF-8 lies whose lines all end alike, how it is compressed, and what ends them."""
-        end = line_end_of(replace(found, absolute=absolute), self.settings, formats.BUFFER)
+        end = line_end_of(replace(found, absolute=absolute), self.settings, groups.BUFFER)
         if end is not None:
             return absolute, compression, end
         copy = evened(absolute, self.settings, self.folder_for_copies)
@@ -155,7 +157,7 @@ class Files:
         if format_ == "excel":
             return sheet_of(self.connection, found, self.settings, self.columns)
         if format_ == "fixed":
-            return fixed_of(found, self.settings, formats.BUFFER)
+            return fixed_of(found, self.settings, groups.BUFFER)
         if format_ != "xml":
             return None
         markup = markup_of(found, self.settings, self.columns, folder, sample=self.sample)
@@ -171,7 +173,7 @@ class Files:
         if format_ in ("json", "ndjson"):
             if not head(found, 4096).strip():
                 raise empty(found.path)
-            shape = formats.json_shape(format_, found)
+            shape = json_shape(format_, found)
             declared = [each.name for each in self.columns]
             seen = json_names(self.connection, found, absolute, shape, declared)
             if extra := sorted(set(seen).difference(declared)):
@@ -182,7 +184,7 @@ class Files:
 
     def _part(self, files: Sequence[GroupFile]) -> Part:
         settings = self.settings.model_copy(update={"skip": self.settings.skip + files[0].blank})
-        group = Group(settings, self.columns, self.stream, tuple(files), self._parts, self.sample)
+        group = group_for(files[0])(settings, self.columns, self.stream, tuple(files), self._parts, self.sample)
         self._parts += 1
         self._tell(group)
         sources = [each.source for each in files]

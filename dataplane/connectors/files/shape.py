@@ -10,8 +10,8 @@ import duckdb
 
 from dataplane.connectors.files.avro import avro_columns
 from dataplane.connectors.files.encodings import head, text_of
-from dataplane.connectors.files.formats import json_shape
 from dataplane.connectors.files.found import Found
+from dataplane.connectors.files.json_files import json_shape
 from dataplane.connectors.files.layouts import (
     Layout,
     behind_nothing,

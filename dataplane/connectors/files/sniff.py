@@ -17,9 +17,9 @@ from dataplane.connectors.files.dialect import dialect_of
 from dataplane.connectors.files.encodings import as_utf8, compression_of, encoding_of, head, text_of
 from dataplane.connectors.files.fixed import beginning
 from dataplane.connectors.files.fixed import placed as placed_letters
-from dataplane.connectors.files.formats import json_shape
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.inference import Inferred, infer
+from dataplane.connectors.files.json_files import json_shape
 from dataplane.connectors.files.layouts import (
     behind_nothing,
     bounded_width,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
+from dataplane.connectors.rest.packed import unpacked
 from dataplane.connectors.rest.params import Session, headers_of
 from dataplane.connectors.rest.signing import SignIn
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
@@ -24,6 +25,8 @@ _WORTH_TELLING = 1
 _NUMBER = re.compile(r"[0-9]{1,15}([.][0-9]{1,9})?")
 # A reset that is larger than this is a moment, not a number of seconds.
 _MOMENT = 1_000_000_000
+# And of those, what is larger than this is told in milliseconds.
+_MILLISECONDS = 100_000_000_000
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,8 @@ class Client:
 
     def _body(self, url: str, answer: Answer) -> bytes:
         pieces, size = [], 0
-        for chunk in answer.chunks():
+        # A refusal is told by its status, whatever was made of its words.
+        for chunk in unpacked(answer) if 200 <= answer.status < 300 else answer.chunks():
             size += len(chunk)
             if size > self._params.largest:
                 raise ConfigurationError(
@@ -160,6 +164,7 @@ class Client:
         of = f" of {limit:,.0f}" if limit is not None else ""
         self.limits = f"{left:,.0f}{of} requests are left"
         if left <= 0 and reset is not None:
+            reset = reset / 1000 if reset > _MILLISECONDS else reset
             self._rests_until = time.monotonic() + (reset - time.time() if reset > _MOMENT else reset)
 
     def _pause(self, seconds: float, error: ManifoldError | None = None) -> None:
@@ -218,8 +223,9 @@ def heed_status(answered: Answered) -> None:
     evidence = {"url": where, "status": status, **({} if wait is None else {"retry_after": wait})}
     spent = status == 403 and (wait is not None or _limit(headers, "remaining") == 0)
     if status == 429 or spent:
+        asks = f", and asks to wait for {wait:,.0f} s: see *Longest wait* of the source" if wait else ""
         raise TransientError(
-            f"{where} has been asked too often and refuses for now ({status}). If it stays so, ask "
+            f"{where} has been asked too often and refuses for now ({status}){asks}. If it stays so, ask "
             "for larger pages, or run less often.",
             code="rate_limited",
             evidence=evidence,

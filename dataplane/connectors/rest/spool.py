@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
-from dataplane.connectors.files.formats import Group, GroupFile
+from dataplane.connectors.files.groups import GroupFile
+from dataplane.connectors.files.json_files import Ndjson
 from dataplane.connectors.files.layouts import exact_types
 from dataplane.connectors.files.settings import FileSettings
 from dataplane.connectors.reading import Part, SourceFile
@@ -41,7 +42,7 @@ class Batch:
         layout = tuple((each.name, "newline_delimited") for each in columns)
         source = SourceFile(FileRef(self.name, self.size, ""), self.path, 1)
         file = GroupFile(source, self.path, "ndjson", "none", layout, self.size)
-        part = Group(_SETTINGS, columns, stream, (file,), number).part(None)
+        part = Ndjson(_SETTINGS, columns, stream, (file,), number).part(None)
         careful = part.careful and replace(part.careful, files=())
         return replace(part, files=(), careful=careful, release=lambda: os.unlink(self.path))
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dataplane.connectors.files import formats
+from dataplane.connectors.files import groups
 from dataplane.connectors.files.ends import evened, line_end_of
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.settings import FileSettings
@@ -73,7 +73,7 @@ def test_a_rejected_line_has_its_number_in_the_file(drop: Drop) -> None:
 def test_an_end_of_another_kind_far_down_is_told_with_the_file(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
     (drop.folder / "a.csv").write_bytes(b"id,name\n" + b"1,Ann\n" * 20_000 + b"2,Ben\r\n" * 20_000)
     stream = drop.stream()
-    monkeypatch.setattr(formats, "BUFFER", 40_000)
+    monkeypatch.setattr(groups, "BUFFER", 40_000)
     with pytest.raises(DataError) as raised:
         drop.extract(stream)
     assert (raised.value.code, raised.value.evidence) == ("line_ends", {"file": "a.csv"})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -82,6 +84,7 @@ def test_a_server_that_asks_for_too_much_patience_is_left_alone(api: Api) -> Non
     with pytest.raises(TransientError) as caught:
         planned(source(api))
     assert caught.value.evidence["retry_after"] == 86400 and len(api.asked) == 1
+    assert "asks to wait for 86,400 s" in caught.value.message
 
 
 def test_a_limit_is_heeded_before_it_is_passed_and_shown(api: Api) -> None:
@@ -166,6 +169,54 @@ def test_what_is_called_json_and_is_none_is_told(api: Api) -> None:
     api.web.bad["/v1/all"] = lambda request: request.answer(200, b'{"id": 1', {"Content-Type": "application/json"})
     with pytest.raises(DataError, match="though it says application/json: it is cut off"):
         planned(source(api, "all"))
+
+
+@pytest.mark.parametrize("often", [1, 1000])
+def test_a_server_that_packs_its_answers_is_read(api: Api, often: int) -> None:
+    """In one piece, and in so many that a piece ends wherever it may."""
+    body = json.dumps({"data": {"orders": [{**order(1), "note": "x" * 1000}] * often}}).encode()
+    packed = gzip.compress(body)
+    api.web.bad["/v1/all"] = lambda request: request.answer(200, packed, {"Content-Encoding": "GZIP"})
+    assert planned(source(api, "all")) == often
+
+
+@pytest.mark.parametrize(
+    ("how", "body", "said"),
+    [
+        ("br", b"{}", r"is packed \(br\), although"),
+        ("gzip", b'{"data": {}}', "says gzip, and is none"),
+        ("gzip", gzip.compress(b'{"data": {"orders": []}}')[:-4], "is cut off, or more"),
+        ("gzip", gzip.compress(b'{"data": {"orders": []}}') * 2, "is cut off, or more"),
+    ],
+    ids=["otherwise", "not at all", "cut off", "twice"],
+)
+def test_an_answer_that_nobody_can_unpack_is_told(api: Api, how: str, body: bytes, said: str) -> None:
+    api.web.bad["/v1/all"] = lambda request: request.answer(200, body, {"Content-Encoding": how})
+    with pytest.raises(DataError, match=said) as caught:
+        planned(source(api, "all"))
+    assert caught.value.code == "json_malformed"
+    api.web.bad["/v1/all"] = lambda request: request.answer(401, body, {"Content-Encoding": how})
+    with pytest.raises(ConfigurationError, match=r"does not let us in \(401\)"):
+        planned(source(api, "all"))
+
+
+def test_what_unpacks_without_an_end_is_refused_at_its_size(api: Api) -> None:
+    """A kilobyte for each megabyte: no more is unpacked than one answer may hold."""
+    bomb = gzip.compress(b" " * (64 << 20), 1)
+    api.web.bad["/v1/all"] = lambda request: request.answer(200, bomb, {"Content-Encoding": "gzip"})
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConfigurationError) as caught:
+            planned(source(api, "all", largest_mb=1))
+        assert caught.value.code == "answer_too_large" and tracemalloc.get_traced_memory()[1] < 16_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_reset_in_milliseconds_is_a_moment(api: Api) -> None:
+    soon = (datetime.now(UTC) - timedelta(seconds=1)).timestamp()
+    api.headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{soon * 1000:.0f}"}
+    assert planned(source(api)) == 7
 
 
 def test_an_answer_that_is_too_large_is_refused(api: Api) -> None:

@@ -1,0 +1,103 @@
+"""Files that are read at once by the types that were declared, and with care where a value does not fit its own."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from dataplane.connectors.files import casts, groups
+from dataplane.connectors.files.encodings import READERS_NAMES
+from dataplane.connectors.files.groups import PATH, Group, unfit
+from dataplane.connectors.schema import Column
+from dataplane.relations import identifier, literal
+
+
+@dataclass(frozen=True)
+class CarefulGroup(Group):
+    """Base of the formats in which a value may be another than was declared."""
+
+    @property
+    def _buffer(self) -> int:
+        return groups.BUFFER if self.sample else groups.SMALL_BUFFER
+
+    @property
+    def _separator(self) -> str:
+        """What stands before the decimals of a number."""
+        return "."
+
+    @property
+    def _date_format(self) -> str | None:
+        return None
+
+    @property
+    def _options(self) -> list[str]:
+        """What every reader's call says."""
+        return [f"filename = '{PATH}'", f"compression = '{READERS_NAMES[self._first.compression]}'"]
+
+    @abstractmethod
+    def _fast_source(self, types: dict[str, str]) -> str:
+        """The reader's call of the fast query."""
+
+    @abstractmethod
+    def _careful_source(self, types: dict[str, str]) -> str:
+        """The reader's call of the careful query."""
+
+    @abstractmethod
+    def _all_rows(self, types: dict[str, str]) -> str:
+        """The reader's call that gives the rows with values that do not fit, among all others."""
+
+    @abstractmethod
+    def _careful_type(self, column: Column) -> str:
+        """Text for every type that a value might be bent to fit; what DuckDB's reader itself refuses stays its own."""
+
+    def _fast(self) -> str:
+        form, separator = self._date_format, self._separator
+        types = {each.name: casts.read_type(each.type, date_format=form) for each in self.columns}
+        items = self._items(
+            lambda each: casts.fast(identifier(each.name), each.type, separator=separator, date_format=form)
+        )
+        return f"SELECT {items}{self._place()} FROM {self._fast_source(types)}"
+
+    def _careful_types(self) -> dict[str, str]:
+        return {each.name: self._careful_type(each) for each in self.columns}
+
+    def _exact(self, each: Column, types: dict[str, str]) -> str:
+        if types[each.name] == each.type:
+            return identifier(each.name)
+        name = identifier(each.name)
+        return casts.careful(name, each.type, separator=self._separator, date_format=self._date_format)
+
+    def _unfit(self, types: dict[str, str]) -> list[tuple[Column, str]]:
+        """For each column that is read as text: the condition of a value that does not fit."""
+        return [
+            (each, f"({identifier(each.name)} IS NOT NULL AND ({self._exact(each, types)}) IS NULL)")
+            for each in self.columns
+            if each.name in self._there and types[each.name] != each.type
+        ]
+
+    def _reasons(self, types: dict[str, str]) -> list[str]:
+        """For each of these columns: why its value does not fit, or NULL."""
+        return [f"CASE WHEN {bad} THEN {literal(unfit(each))} END" for each, bad in self._unfit(types)]
+
+    def _careful(self) -> str:
+        types = self._careful_types()
+        items = self._items(lambda each: self._exact(each, types))
+        return f"SELECT {items}{self._place()} FROM {self._careful_source(types)} WHERE NOT ({self._bad(types)})"
+
+    def _bad(self, types: dict[str, str]) -> str:
+        """The condition of a row that is set aside."""
+        return " OR ".join(condition for _, condition in self._unfit(types)) or "false"
+
+    def _misfits(self, types: dict[str, str], names: list[str], separator: str) -> str:
+        """The rows that the careful read left out, each with its place among those of its file, counted from 0."""
+        texts = ", ".join(f"coalesce(CAST({identifier(name)} AS VARCHAR), '')" for name in names)
+        rows = (
+            f"SELECT {PATH}, row_number() OVER () - 1 AS n, "
+            f"nullif(concat_ws('; ', {', '.join(self._reasons(types))}), '') AS reason, "
+            f"concat_ws({literal(separator)}, {texts}) AS raw FROM {self._all_rows(types)}"
+        )
+        # A row's place in its file: its number less that of the first row of the file.
+        return (
+            f"SELECT name AS file, n - min(n) OVER (PARTITION BY name) AS nth, reason, raw "
+            f"FROM ({rows}) JOIN {self._names()} USING ({PATH}) QUALIFY reason IS NOT NULL"
+        )

@@ -1,0 +1,156 @@
+"""Reading files of delimited text, and telling of each line that was refused where it stands and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+import duckdb
+
+from dataplane.connectors.files import casts, groups
+from dataplane.connectors.files.careful import CarefulGroup
+from dataplane.connectors.files.groups import PATH, struct, unfit
+from dataplane.connectors.files.lines import closed, lines_of
+from dataplane.connectors.reading import Part
+from dataplane.connectors.schema import Column
+from dataplane.relations import literal
+
+# A thread that begins to read at such a piece may take the lines of a value for rows, so files with quotes are read in
+# turn; that takes a quarter longer. What stands behind a quote that is never closed is lost then, without a word; of
+# that the threads tell.
+_IN_TURN = "parallel = false"
+_OPEN_QUOTE = "unterminated quote"
+_LONG_LINE = "Maximum line size"
+
+
+@dataclass(frozen=True)
+class Delimited(CarefulGroup):
+    """Files of CSV and the like."""
+
+    def part(self, check: Callable[[], None] | None) -> Part:
+        exact = Part(
+            self._chosen(self._careful()),
+            rejects=self._careful_rejects(),
+            files=self._sources,
+            origin=self._origin,
+            fatal=_OPEN_QUOTE,
+            check=check,
+            lines=self._lines,
+        )
+        fast = replace(
+            exact,
+            query=self._chosen(self._fast()),
+            rejects=self._rejects(""),
+            room=self._buffer,
+            longer=(_LONG_LINE, _OPEN_QUOTE),
+        )
+        exact = self._with_quotes(exact) if self.settings.quote else exact
+        return replace(self._with_quotes(fast) if self._first.quoted else fast, careful=exact)
+
+    def _with_quotes(self, part: Part) -> Part:
+        """A part that is read in turn, and beside its rejects the quotes that are never closed."""
+        read = self._read({}, self._stored("_quotes"), in_turn=False)
+        told = f"SELECT * FROM ({self._rejects('_quotes')}) WHERE contains(reason, {literal(_OPEN_QUOTE)})"
+        return replace(
+            part,
+            prepare=(f"CREATE OR REPLACE TEMP TABLE __quotes AS SELECT count(*) AS rows FROM {read}",),
+            doubt=self._doubt,
+            rejects=f"({part.rejects}) UNION ALL {told}",
+        )
+
+    def _doubt(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Take back what the threads told of quotes in a file whose end shows that all are closed."""
+        table = self._table("_quotes")
+        of_file = f"SELECT 1 FROM {table}_scan s WHERE s.scan_id = {table}.scan_id AND s.file_id = {table}.file_id"
+        open_ = f"contains(error_message, {literal(_OPEN_QUOTE)})"
+        for each in self.files:
+            where = f"WHERE {open_} AND EXISTS ({of_file} AND s.file_path = {literal(each.absolute)})"
+            told = connection.execute(f"SELECT count(*) FROM {table} {where}").fetchall()[0][0]
+            if told and closed(each.source, self.settings):
+                connection.execute(f"DELETE FROM {table} {where}")
+
+    def _lines(self, place: int, numbers: Collection[int]) -> dict[int, int]:
+        return lines_of(self.files[place].source, self.settings, numbers)
+
+    @property
+    def _separator(self) -> str:
+        return self.settings.decimal_separator
+
+    @property
+    def _date_format(self) -> str | None:
+        return self.settings.date_format
+
+    def _careful_type(self, column: Column) -> str:
+        return "VARCHAR" if casts.guarded(column.type) else column.type
+
+    def _fast_source(self, types: dict[str, str]) -> str:
+        return self._read(types, self._stored(""), fast=True, in_turn=self._first.quoted)
+
+    def _careful_source(self, types: dict[str, str]) -> str:
+        return self._read(types, self._stored("_careful"))
+
+    def _all_rows(self, types: dict[str, str]) -> str:
+        return self._read(types, ["ignore_errors = true"])
+
+    def _read(self, types: dict[str, str], refused: list[str], *, fast: bool = False, in_turn: bool = True) -> str:
+        """The reader's call. refused: what becomes of lines that it refuses. in_turn: by one thread, where values may
+        have several lines."""
+        settings = self.settings
+        options = [
+            *self._options,
+            f"columns = {struct({name: types.get(name, 'VARCHAR') for name, _ in self._first.layout})}",
+            "auto_detect = false",
+            f"header = {str(settings.header).lower()}",
+            f"skip = {settings.skip}",
+            f"delim = {literal(settings.separator)}",
+            f"quote = {literal(settings.quote or '')}",
+            f"escape = {literal((settings.escape or settings.quote or '') if settings.quote else '')}",
+            f"nullstr = [{', '.join(literal(each) for each in settings.null_values)}]",
+            f"decimal_separator = {literal(settings.decimal_separator)}",
+            f"buffer_size = {self._buffer if fast else groups.BUFFER}",
+            f"new_line = '{self._first.line_end}'",
+        ]
+        if settings.quote and in_turn:
+            options.append(_IN_TURN)
+        if settings.date_format:
+            options.append(f"dateformat = {literal(settings.date_format)}")
+        return f"read_csv({self._paths}, {', '.join([*options, *refused])})"
+
+    def _stored(self, kind: str) -> list[str]:
+        """Lines that are refused are stored in tables of this kind."""
+        table = self._table(kind)
+        return ["store_rejects = true", f"rejects_table = '{table}'", f"rejects_scan = '{table}_scan'"]
+
+    def _table(self, kind: str) -> str:
+        return f"__rejects_{self.number}{kind}"
+
+    def _careful_rejects(self) -> str:
+        """The rows that the careful read left out, with their lines, and what DuckDB's reader refused itself."""
+        types = self._careful_types()
+        own = self._rejects("_careful")
+        if not self._unfit(types):
+            return own
+        misfits = self._misfits(types, [name for name, _ in self._first.layout], self.settings.separator)
+        first = self._first.source.first_line or 1
+        before = "row_number() OVER (PARTITION BY file ORDER BY row) - 1"
+        shifts = f"SELECT file, row - {first} - ({before}) AS nth FROM ({own})"
+        skipped = f"SELECT count(*) FROM ({shifts}) s WHERE s.file = b.file AND s.nth <= b.nth"
+        return (
+            f"SELECT b.file, b.nth + {first} + ({skipped}) AS row, reason, raw FROM ({misfits}) b "
+            f"UNION ALL SELECT file, row, reason, raw FROM ({own}) ORDER BY file, row"
+        )
+
+    def _rejects(self, kind: str) -> str:
+        """One row for each rejected line."""
+        wanted = " ".join(f"WHEN {literal(each.name)} THEN {literal(unfit(each))}" for each in self.columns)
+        reason = (
+            f"CASE error_type WHEN 'CAST' THEN CASE column_name {wanted} ELSE error_message END "
+            f"WHEN 'MISSING COLUMNS' THEN 'too few columns' WHEN 'TOO MANY COLUMNS' THEN 'too many columns' "
+            f"ELSE error_message END"
+        )
+        return (
+            f"SELECT name AS file, CAST(line AS BIGINT) AS row, string_agg(DISTINCT {reason}, '; ') AS reason, "
+            f"trim(any_value(csv_line), chr(10) || chr(13)) AS raw FROM {self._table(kind)} AS e "
+            f"JOIN {self._table(kind)}_scan AS s USING (scan_id, file_id) "
+            f"JOIN {self._names()} ON s.file_path = known.{PATH} GROUP BY name, line ORDER BY name, line"
+        )
