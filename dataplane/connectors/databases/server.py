@@ -261,7 +261,7 @@ class DatabaseServer(Connector, Generic[Connection, Ready]):
         grant = self._asked(lambda: self._grant(connection, stream), stream.name)
         return ConfigurationError(
             f"{self.params.user} may not read {', '.join(names)} of {stream.name} any more: the right is missing, not "
-            f"the column. Its owner can allow it: {grant} Or take the column out of the stream.",
+            f"the column. Its owner can allow it: {grant.rstrip(';')}. Or take the column out of the stream.",
             code="missing_grant",
             evidence={"stream": stream.name, "columns": list(names), "grant": grant},
         )

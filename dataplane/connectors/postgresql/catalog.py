@@ -50,6 +50,13 @@ WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND a.attname = ANY (%(na
 ORDER BY a.attnum
 """
 
+_UNREADABLE = """
+SELECT a.attrelid, string_agg(a.attname, ', ' ORDER BY a.attnum) FROM pg_attribute a
+WHERE a.attrelid = ANY (%s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+  AND NOT has_column_privilege(a.attrelid, a.attnum, 'SELECT')
+GROUP BY a.attrelid
+"""
+
 # Domains are followed down to their base type; the innermost modifier counts.
 _TYPES = """
 WITH RECURSIVE wanted AS (
@@ -163,6 +170,7 @@ def discover(connection: Connection, params: PostgreSQLParams) -> list[StreamInf
     rows = connection.execute(_RELATIONS, {"schemas": list(params.schemas)}).fetchall()
     oids = [row[0] for row in rows]
     columns = _columns(connection, oids)
+    unreadable = dict(connection.execute(_UNREADABLE, [oids]).fetchall())
     keys = connection.execute(_KEYS, [oids]).fetchall()
     primary = {oid: tuple(names) for oid, is_primary, names in keys if is_primary}
     leading = {(oid, names[0]) for oid, _, names in keys if names}
@@ -171,7 +179,11 @@ def discover(connection: Connection, params: PostgreSQLParams) -> list[StreamInf
     for oid, schema, name, kind, count, size, comment in rows:
         here = Relation(oid, schema, name, kind, columns.get(oid, ()), count if count >= 0 else None, size)
         here = replace(here, columns=with_digits(connection, here, here.columns))
-        found.append(_info(here, comment or "", primary.get(oid, ()), leading, ordered))
+        info = _info(here, comment or "", primary.get(oid, ()), leading, ordered)
+        if names := unreadable.get(oid):
+            said = f"{params.user} may not read {names}: GRANT SELECT on the table brings such columns, too."
+            info = replace(info, warnings=(*info.warnings, said))
+        found.append(info)
     return found
 
 
