@@ -153,6 +153,8 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
     def _broken_off(self, stream: StreamConfig, said: str) -> ManifoldError | None:
         if not any(each in said for each in _FROM_SERVER):
             return None
+        if conflict := faults.replica_conflict(self.params, stream.name, said):
+            return conflict
         return self._asked_again(stream) or TransientError(
             f"Reading {stream.name} broke off: {said.partition(chr(10))[0]}. If it stays so, look at the server's log.",
             code="statement_timeout" if "statement timeout" in said else "connection_lost",

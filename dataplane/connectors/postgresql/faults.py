@@ -27,6 +27,7 @@ _COMPUTED = (
     "invalid byte sequence",
     "more than one row returned by a subquery",
 )
+_OF_A_REPLICA = "due to conflict with recovery"
 _SAID = re.compile(r"ERROR:\s*(.*)")
 _MARKED = re.compile(re.escape(MARK) + r'(?P<value>\S+) in (?P<column>.*)"')
 _PASSING_STATES = frozenset({"57P01", "57P02", "57P03", "53300", "40001", "40P01", "55P03"})
@@ -135,6 +136,8 @@ def refused_statement(params: PostgreSQLParams, error: psycopg.Error, what: str,
         code, sentence = _STATEMENTS[state]
         message = sentence.format(what=what, user=params.user, said=first_line(said))
         return ConfigurationError(message, code=code, evidence=evidence)
+    if conflict := replica_conflict(params, what, said):
+        return conflict
     if state == "57014":
         return TransientError(
             f"Reading {what} took longer than the time limit. Read less at a time, or index what it is filtered by.",
@@ -177,6 +180,19 @@ _STATEMENTS: dict[str, tuple[str, str]] = {
         "The filter of {what} has the wrong type: {said}. A filter is true or false for each row.",
     ),
 }
+
+
+def replica_conflict(params: PostgreSQLParams, what: str, said: str) -> TransientError | None:
+    """What a replica says that had no more time for a reader; None for anything else."""
+    if _OF_A_REPLICA not in said:
+        return None
+    return TransientError(
+        f"{params.host} is a replica, and gave up reading {what} for changes of its primary that could not wait. If it "
+        "stays so, switch hot_standby_feedback on there, raise its max_standby_streaming_delay, or read from the "
+        "primary.",
+        code="replica_conflict",
+        evidence={"stream": what, "server": first_line(said)},
+    )
 
 
 def unreadable_value(what: str, said: str) -> DataError | None:

@@ -1,0 +1,99 @@
+"""A replica that gives up a reader says so, and what to change; the next try reads everything."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.windows import Window
+from dataplane.errors import TransientError
+from manifold.embedded import binaries, postgres
+from manifold.embedded.account import give, popen_options, server_account
+from manifold.embedded.ports import free_port
+from manifold.embedded.postgres import Postgres
+from tests.dataplane.connectors.databases import connector, staged
+from tests.services import open_folder
+
+pytestmark = pytest.mark.all
+_FAST = {"fsync": "off", "autovacuum": "off"}
+
+
+@contextmanager
+def running(cluster: Postgres) -> Iterator[str]:
+    server = cluster.start(subprocess.DEVNULL)
+    try:
+        cluster.wait_until_ready(server)
+        yield cluster.superuser_url
+    finally:
+        postgres.stop(server)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[str, str]]:
+    """A server and its replica, which lets no reader keep a change waiting."""
+    account = server_account()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=open_folder())))
+        folder.chmod(0o755)
+        (folder / "own").mkdir()
+        give(folder / "own", account)
+        programs, password = binaries.postgres_bin(account), postgres.new_password()
+        primary = Postgres(folder / "own" / "primary", programs, free_port(), password, account, _FAST)
+        primary.initialise()
+        url = stack.enter_context(running(primary))
+        copied = folder / "own" / "replica"
+        subprocess.run(
+            [programs / "pg_basebackup", "-d", url, "-D", copied, "-R", "-c", "fast", "--no-sync"],
+            check=True,
+            capture_output=True,
+            **popen_options(account),
+        )
+        replica = replace(primary, data=copied, port=free_port(), settings=_FAST | {"max_standby_streaming_delay": "0"})
+        yield url, stack.enter_context(running(replica))
+
+
+def test_a_replica_that_gives_a_reader_up(pair: tuple[str, str]) -> None:
+    primary, replica = pair
+    with psycopg.connect(primary, autocommit=True) as database:
+        database.execute("CREATE TABLE t AS SELECT i AS id FROM generate_series(1, 300) i")
+        source = connector(replica)
+        _caught_up(primary, replica)
+
+        def change() -> None:
+            for last in range(299, 99, -10):
+                database.execute(f"DELETE FROM t WHERE id > {last}")
+                database.execute("VACUUM t")
+                over.wait(0.2)
+            database.execute("DELETE FROM t WHERE id > 100")
+
+        over, changing = threading.Event(), threading.Thread(target=change)
+        changing.start()
+        with pytest.raises(TransientError) as caught:
+            staged(source, StreamConfig("slow", query="SELECT id, pg_sleep(0.02)::text AS s FROM t"), Window("full"))
+        over.set()
+        changing.join()
+        assert caught.value.code == "replica_conflict", caught.value.message
+        assert "hot_standby_feedback" in caught.value.message and "slow" in caught.value.message
+        _caught_up(primary, replica)
+        assert staged(source, StreamConfig("public.t"), Window("full"), "count(*), max(id)") == [(100, 100)]
+
+
+def _caught_up(primary: str, replica: str) -> None:
+    with psycopg.connect(primary) as one, psycopg.connect(replica, autocommit=True) as other:
+        (here,) = one.execute("SELECT pg_current_wal_lsn()").fetchone() or ()
+        until = threading.Event()
+        for _ in range(1000):
+            (there,) = other.execute("SELECT pg_last_wal_replay_lsn() >= %s", [here]).fetchone() or ()
+            if there:
+                return
+            until.wait(0.02)
+    raise AssertionError("the replica does not follow")
