@@ -25,7 +25,7 @@ from dataplane.connectors.reading import Part, Previewed, Reading
 from dataplane.connectors.rest.spool import Batch as Lines
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.connectors.streams.extents import Extent, Written, gap_of, moved, planned, said
-from dataplane.connectors.streams.messages import MOST_BYTES, VALUE, Batch, Layout
+from dataplane.connectors.streams.messages import MOST_BYTES, VALUE, Batch, Layout, objects
 from dataplane.connectors.streams.params import MessageParams
 from dataplane.connectors.streams.taking import Taking
 from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
@@ -270,16 +270,15 @@ class StreamConnector(Connector):
             size += batch.bytes
             if size >= MOST_BYTES:
                 break
-        objects = [each for each in values if _is_object(each)]
+        found, keys = _keys(values)
         warnings = []
         if not values:
             warnings.append(
                 f"{stream} has no message now, so nothing tells its columns. Runs find them once it has one."
             )
-        elif len(objects) < len(values):
-            many = f"{len(values) - len(objects)} of {len(values)} messages of {stream}"
+        elif found < len(values):
+            many = f"{len(values) - found} of {len(values)} messages of {stream}"
             warnings.append(f"{many} are no JSON objects. They are set aside, or read as raw messages.")
-        keys = _keys(objects)
         own = {each.name for each in self.beside}
         if hidden := [each.name for each in keys if each.name in own]:
             warnings.append(f"The key {', '.join(hidden)} of {stream} cannot be read: it is what stands beside.")
@@ -305,19 +304,14 @@ class StreamConnector(Connector):
         return Batch({name: empty[name].combine_chunks() for name in empty.column_names}, [], {}, {})
 
 
-def _is_object(value: bytes) -> bool:
-    return value.lstrip().startswith(b"{") and value.rstrip().endswith(b"}")
-
-
-def _keys(objects: Sequence[bytes]) -> tuple[Column, ...]:
-    """The columns that these JSON objects have."""
-    if not objects:
-        return ()
+def _keys(values: Sequence[bytes]) -> tuple[int, tuple[Column, ...]]:
+    """How many of these messages are JSON objects, and the columns that those have."""
     with tempfile.TemporaryDirectory(prefix="manifold-sample-") as folder, connector_instance() as duck:
+        found = objects(duck, values)
         path = os.path.join(folder, "sample.ndjson")
         with open(path, "xb") as file:
-            size = sum(file.write(each.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n") for each in objects)
-        return Lines("sample", path, size, len(objects)).columns(duck)
+            size = sum(file.write(each.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n") for each in found)
+        return len(found), Lines("sample", path, size, len(found)).columns(duck) if found else ()
 
 
 def no_stream(name: str, what: str) -> ConfigurationError:

@@ -25,6 +25,12 @@ _RAW = 1000
 _NOT_TEXT = "it is not UTF-8"
 _NESTED = f"it has nests more than {DEEPEST} deep"
 _NO_OBJECT = "it is no JSON object"
+# What is wrong with a message as a whole.
+_WHOLE = (
+    f"CASE WHEN __fault IS NOT NULL THEN __fault WHEN {VALUE} IS NULL THEN NULL "
+    f"WHEN NOT json_valid({VALUE}) THEN {literal(_NO_OBJECT)} "
+    f"WHEN json_type({VALUE}) <> 'OBJECT' THEN {literal(_NO_OBJECT)} END"
+)
 _SPACE = "' ' || chr(9) || chr(10) || chr(13)"
 
 
@@ -127,12 +133,7 @@ class Layout:
         """The messages with their keys as texts, and what is wrong with each as a whole."""
         if self.format == "raw" or not self._keys:
             return self._with("NULL")
-        whole = (
-            f"CASE WHEN __fault IS NOT NULL THEN __fault WHEN {VALUE} IS NULL THEN NULL "
-            f"WHEN NOT json_valid({VALUE}) THEN {literal(_NO_OBJECT)} "
-            f"WHEN json_type({VALUE}) <> 'OBJECT' THEN {literal(_NO_OBJECT)} END"
-        )
-        faults = f"SELECT * REPLACE ({whole} AS __fault) FROM {_TABLE}"
+        faults = f"SELECT * REPLACE ({_WHOLE} AS __fault) FROM {_TABLE}"
         keys = f"CASE WHEN __fault IS NULL AND {VALUE} IS NOT NULL THEN json_transform({VALUE}, {self._structure}) END"
         return f"SELECT *, {keys} AS __keys FROM ({faults})"
 
@@ -180,6 +181,15 @@ class Layout:
         if column in self._keys:
             return f"__keys.{identifier(column.name)}"
         return f"CAST({identifier(column.name)} AS {column.type})"
+
+
+def objects(connection: duckdb.DuckDBPyConnection, values: Sequence[bytes]) -> list[bytes]:
+    """Those that a read takes for JSON objects."""
+    texts, faults = _texts(pa.array(values, pa.binary()), values, nested=True)
+    fault = pa.array(faults or [None] * len(values), pa.string())
+    connection.register(_TABLE, pa.table({VALUE: texts, "__fault": fault}))
+    sound = connection.execute(f"SELECT ({_WHOLE}) IS NULL FROM {_TABLE}").fetchall()
+    return [each for each, (taken,) in zip(values, sound, strict=True) if taken]
 
 
 def _texts(
