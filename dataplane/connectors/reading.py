@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import duckdb
 import pyarrow as pa
@@ -52,6 +52,7 @@ class Part:
     """
 
     query: str
+    _: KW_ONLY
     files: tuple[SourceFile, ...] = ()
     origin: str | None = None
     prepare: tuple[str, ...] = ()

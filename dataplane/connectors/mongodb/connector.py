@@ -165,7 +165,8 @@ class MongoDB(Connector):
             documents = client[self.params.database][stream.name]
             found = self._asked(lambda: list(reading.batches(documents, prepared, None, -limit)), stream.name)
             duck.register("__documents", pa.Table.from_batches(found, prepared.schema))
-            return first_rows(duck, Part(*prepared.rows("__documents")), limit)
+            query, rejects = prepared.rows("__documents")
+            return first_rows(duck, Part(query, rejects=rejects), limit)
 
     def _caught_up(self, client: Client, prepared: Prepared, window: Window) -> None:
         """A window that another server has planned loses no documents to a secondary that is behind.
