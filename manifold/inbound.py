@@ -14,7 +14,7 @@ from apps.audit.refusals import Busy
 from apps.sources import services
 from apps.sources.models import Source
 from dataplane.connectors.webhooks import Webhooks
-from manifold.hooks import too_many, unsigned
+from manifold.hooks import body_of, too_many, unsigned
 
 
 @csrf_exempt
@@ -29,11 +29,12 @@ def receive(request: HttpRequest, source_id: uuid.UUID) -> HttpResponse:
     if source is None:
         return unsigned(request, 404, "There is no source of events at this address.")
     largest = int(source.params.get("largest_kb", 0))
-    if int(request.headers.get("Content-Length") or 0) > largest * 1024:
+    body = body_of(request, largest * 1024)
+    if body is None:
         return unsigned(request, 413, f"An event has at most {largest} KB.")
     headers = {name.lower(): value for name, value in request.headers.items()}
     try:
-        fresh = services.receive_event(source, body=request.body, headers=headers)
+        fresh = services.receive_event(source, body=body, headers=headers)
     except signed.NotSigned as error:
         return unsigned(request, 401, error.message)
     except Busy as error:

@@ -148,6 +148,18 @@ def test_an_event_whose_answer_was_lost_with_its_taker_is_kept_once(shop: Shop):
     assert shop.kept()["killed"] == 1
 
 
+@pytest.mark.parametrize(("size", "status"), [(100_000, 202), (3 << 20, 413)])
+def test_an_event_whose_length_is_not_told_is_taken_up_to_its_largest(shop: Shop, size: int, status: int):
+    told = shop.request(f"pieces-{size}", size)
+    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    pieces = (told.content[at : at + 65_536] for at in range(0, len(told.content), 65_536))
+    headers = {name: told.headers[name] for name in names}
+    answer = httpx.post(told.url, content=pieces, headers=headers, trust_env=False, timeout=60)
+    assert answer.request.headers["Transfer-Encoding"] == "chunked"
+    assert answer.status_code == status, answer.text
+    assert shop.kept()[f"pieces-{size}"] == (status == 202)
+
+
 def test_while_the_database_is_away_it_is_to_come_again(shop: Shop):
     server = shop.cluster.processes["postgres"]
     server.send_signal(signal.SIGINT)
