@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -127,11 +127,24 @@ class Client:
             headers = {"Content-Type": "application/octet-stream", "Content-Length": str(source.stat().st_size)}
             return self.in_project("PUT", path, content=body, headers=headers)
 
-    def wait(self, run_id: str, seconds: float | None = None, every: float = 0.5) -> dict[str, Any]:
-        """Poll a run until it is over; returns it as the API shows it, finished or not when `seconds` have passed."""
+    def wait(
+        self,
+        run_id: str,
+        seconds: float | None = None,
+        every: float = 0.5,
+        halted: Callable[[dict[str, Any]], None] = lambda run: None,
+    ) -> dict[str, Any]:
+        """Poll a run until it is over; returns it as the API shows it, finished or not when `seconds` have passed.
+
+        halted: is given the run whenever it begins to wait for something, such as somebody's decision.
+        """
         until = None if seconds is None else time.monotonic() + seconds
+        waits_for = None
         while True:
             run: dict[str, Any] = self.in_project("GET", at("runs", run_id))
+            if run["waits_for"] and run["waits_for"] != waits_for:
+                halted(run)
+            waits_for = run["waits_for"]
             if run["state"] in RUN_OVER or (until is not None and time.monotonic() > until):
                 return run
             time.sleep(every)

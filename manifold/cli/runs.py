@@ -48,7 +48,7 @@ def run(
         output.print_json(plan) if as_json else show_plan(plan)
         return
     started = client.in_project("POST", at("pipelines", pipeline, "runs"), json=body)
-    finished = client.wait(started["id"]) if wait else started
+    finished = client.wait(started["id"], halted=_tell) if wait else started
     output.print_json(finished) if as_json else show_run(finished)
     leave(finished)
 
@@ -111,7 +111,7 @@ def cancel(client: Client, *, run_id: str, as_json: bool) -> None:
 def retry(client: Client, *, run_id: str, wait: bool, as_json: bool) -> None:
     """Start a new run that reuses what still stands of an ended one."""
     started = client.in_project("POST", at("runs", run_id, "retry"))
-    finished = client.wait(started["id"]) if wait else started
+    finished = client.wait(started["id"], halted=_tell) if wait else started
     output.print_json(finished) if as_json else show_run(finished)
     leave(finished)
 
@@ -124,7 +124,7 @@ def retry(client: Client, *, run_id: str, wait: bool, as_json: bool) -> None:
 def fix(client: Client, *, run_id: str, suggestion: str, wait: bool, as_json: bool) -> None:
     """Do what the error of a failed run suggests, by the name in brackets; a run follows it."""
     started = client.in_project("POST", at("runs", run_id, "suggestions", suggestion, "apply"))
-    finished = client.wait(started["id"]) if wait else started
+    finished = client.wait(started["id"], halted=_tell) if wait else started
     output.print_json(finished) if as_json else show_run(finished)
     leave(finished)
 
@@ -195,6 +195,14 @@ def decide(
 def skip(client: Client, *, run_id: str, reason: str, as_json: bool) -> None:
     """End a run that has not begun, without running it."""
     _act(client, run_id, "skip", as_json, {"reason": reason})
+
+
+def _tell(run: dict[str, Any]) -> None:
+    """Whoever waits for a run has to know what that waits for: it may be them."""
+    said = f"manifold: {run['id']} waits. {run['waits_for']}"
+    if run["state"] == "waiting":
+        said += f" Answer with `manifold runs decide {run['id']} continue`, or `stop`."
+    click.echo(output.plain(said), err=True)
 
 
 def _act(client: Client, run_id: str, action: str, as_json: bool, body: dict[str, Any] | None = None) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from apps.pipelines.execution import settling
 from apps.pipelines.execution.claiming import claim
 from dataplane.errors import TransientError
-from manifold.cli import output
+from manifold.cli import output, runs
 from tests.served import Served
 
 pytestmark = pytest.mark.django_db
@@ -27,6 +30,30 @@ def test_a_step_that_waits_to_retry_says_why_and_until_when(served: Served, drop
     assert waiting["due_at"] and waiting["error"]["message"] == "The network dropped."
     shown = served.manifold("runs", "show", dropped).stdout
     assert f"The network dropped.\nIt is tried again at {output.when(waiting['due_at'])}." in shown
+
+
+def test_whoever_waits_for_a_run_is_told_what_it_waits_for(served: Served) -> None:
+    client = served.client()
+
+    def cancel() -> None:
+        while not (found := client.in_project("GET", "runs/", params={"state": "pending"})["results"]):
+            time.sleep(0.05)
+        time.sleep(0.3)
+        client.in_project("POST", f"runs/{found[0]['id']}/cancel/")
+
+    with ThreadPoolExecutor(1) as beside:
+        cancelled = beside.submit(cancel)
+        result = served.manifold("run", "orders", "--wait")
+        cancelled.result()
+    assert result.exit_code == 1
+    assert result.stderr.count("waits. Its turn: another run of this pipeline has not ended.") == 1
+
+
+def test_whoever_waits_for_a_run_is_told_how_to_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    runs._tell({"id": "7", "state": "waiting", "waits_for": "Is it right?"})
+    assert capsys.readouterr().err == (
+        "manifold: 7 waits. Is it right? Answer with `manifold runs decide 7 continue`, or `stop`.\n"
+    )
 
 
 def test_a_run_is_cancelled_once(served: Served) -> None:
