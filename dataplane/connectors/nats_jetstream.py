@@ -108,8 +108,9 @@ class _Session(ServerSession[NatsParams]):
         self._loop.close()
 
     def extents(self, stream: str) -> list[Extent]:
-        state = self._ask(self._stream.stream_info(stream), stream).state
-        return [Extent("", max(state.first_seq - 1, 0), state.last_seq)]
+        found = self._ask(self._stream.stream_info(stream), stream)
+        made = found.created.isoformat(timespec="milliseconds") if found.created else ""
+        return [Extent("", max(found.state.first_seq - 1, 0), found.state.last_seq, made=made)]
 
     def since(self, stream: str, extents: Sequence[Extent], at: datetime) -> list[Extent]:
         from nats.js.api import DeliverPolicy

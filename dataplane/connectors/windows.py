@@ -40,7 +40,8 @@ class Span:
     """Messages of one partition: those behind `lower`, up to and with `upper`, as the source writes its offsets.
 
     count_lower, count_upper: how many messages the partition had ever been given by then, where offsets alone do not
-    tell how many lie between two of them. begins: nothing before it was read, so that it may begin later, too.
+    tell how many lie between two of them. begins: nothing before it was read, so that it may begin later, too. made:
+    when its stream came to be, where the source says so: another one of the same name has other messages.
     """
 
     partition: str
@@ -49,6 +50,7 @@ class Span:
     count_lower: int | None = None
     count_upper: int | None = None
     begins: bool = False
+    made: str = ""
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,7 @@ class StreamConnector(Connector):
                 spans.append(span)
                 continue
             extent = extents.get(span.partition) or Extent(span.partition, -1, -1)
-            gap = gap_of(extent, self.written.number(span.lower), span.count_lower)
+            gap = gap_of(extent, self.written.number(span.lower), span.count_lower, span.made)
             # Where nothing was read before, it begins with what is there when it is read.
             begins = span.begins and window.limits is not None
             gaps += [gap] if gap and not begins else []

@@ -27,14 +27,17 @@ class Extent:
     given: int | None = None
     kept: int | None = None
     at_least: bool = False
+    made: str = ""
 
     @property
     def given_before(self) -> int | None:
         """How many messages it was given before its oldest one."""
         return None if self.given is None or self.kept is None else self.given - self.kept
 
-    def restarted(self, lower: int, count: int | None) -> bool:
-        """Whether it is another one of the same name: it was given less than was read before."""
+    def restarted(self, lower: int, count: int | None, made: str) -> bool:
+        """Whether it is another one of the same name: it was made at another time, or given less than was read."""
+        if made and self.made and made != self.made:
+            return True
         return self.newest < lower or (self.given is not None and count is not None and self.given < count)
 
     def missing(self, lower: int, count: int | None) -> int:
@@ -81,9 +84,9 @@ class Gap:
     before: int
 
 
-def gap_of(extent: Extent, lower: int, count: int | None) -> Gap | None:
-    """What is gone behind an offset, if anything."""
-    if extent.restarted(lower, count):
+def gap_of(extent: Extent, lower: int, count: int | None, made: str) -> Gap | None:
+    """What is gone behind an offset, if anything; `made`: when the stream had come to be in which it is one."""
+    if extent.restarted(lower, count, made):
         return Gap(extent.partition, 0, True, extent.before)
     missing = extent.missing(lower, count)
     return Gap(extent.partition, missing, False, extent.before) if missing else None
@@ -115,7 +118,7 @@ def planned(
     waiting = [many for _, _, many in ahead if many is not None]
     # A partition that its broker does not name now goes on where it was when it is named again.
     left = (mark for partition, mark in read.items() if partition not in {each.partition for each in extents})
-    spans += [Span(each.partition, each.upper, each.upper, each.count_upper, each.count_upper) for each in left]
+    spans += [replace(each, lower=each.upper, count_lower=each.count_upper, begins=False) for each in left]
     warnings = said(stream, gaps, written, go_on=go_on)
     window = Window("offsets", spans=tuple(spans), limits=limits, gone=sum(each.messages for each in gaps))
     if not waiting:
@@ -134,18 +137,19 @@ def _ahead(extent: Extent, mark: Span | None, written: Written) -> tuple[Span, G
     """A partition's next span, what is gone there, and how many messages wait; None where none is new."""
     lower = written.number(mark.upper) if mark else extent.before
     count = mark.count_upper if mark else extent.given_before
-    gap = gap_of(extent, lower, count) if mark else None
+    gap = gap_of(extent, lower, count, mark.made) if mark else None
     if gap is not None:
         lower, count = extent.before, extent.given_before
     begins = mark is None or gap is not None
-    span = Span(extent.partition, written.text(lower), written.text(extent.newest), count, extent.given, begins)
+    upper = written.text(extent.newest)
+    span = Span(extent.partition, written.text(lower), upper, count, extent.given, begins, extent.made)
     return span, gap, extent.waiting(lower, count) if extent.newest > lower else None
 
 
 def _behind_all(stream: str, extents: Sequence[Extent], written: Written, limits: Limits) -> Planned:
     """The window that remembers where later ones begin."""
-    ends = [(each.partition, written.text(each.newest), each.given) for each in extents]
-    spans = tuple(Span(partition, end, end, given, given) for partition, end, given in ends)
+    ends = [(each, written.text(each.newest)) for each in extents]
+    spans = tuple(Span(each.partition, end, end, each.given, each.given, made=each.made) for each, end in ends)
     there = sum(each.waiting(each.before, each.given_before) for each in extents)
     reason = f"First read: it begins with the newest, so {there:,} messages of {stream} are left out."
     return Planned(Window("offsets", spans=spans, limits=limits), reason, 0)
@@ -157,7 +161,8 @@ def moved(span: Span, extent: Extent, written: Written) -> Span:
     if extent.newest < upper:
         upper, count = extent.newest, extent.given
     lower = written.text(min(extent.before, upper))
-    return replace(span, lower=lower, upper=written.text(upper), count_lower=extent.given_before, count_upper=count)
+    before, made = extent.given_before, extent.made
+    return replace(span, lower=lower, upper=written.text(upper), count_lower=before, count_upper=count, made=made)
 
 
 def said(stream: str, gaps: Sequence[Gap], written: Written, *, go_on: bool) -> tuple[str, ...]:
@@ -170,7 +175,7 @@ def said(stream: str, gaps: Sequence[Gap], written: Written, *, go_on: bool) -> 
 def _told(stream: str, gap: Gap, written: Written) -> str:
     where = f"{stream}, partition {gap.partition}," if gap.partition else stream
     if gap.restarted:
-        return f"{where} was made anew: it was given fewer messages than were read of it."
+        return f"{where} was made anew since it was read, so its messages are others."
     there = written.text(gap.before)
     return f"{gap.messages:,} messages of {where} are gone before they were read; those after {there} are there."
 

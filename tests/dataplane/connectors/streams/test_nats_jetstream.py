@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,7 +20,7 @@ from dataplane.connectors.base import Connector
 from dataplane.connectors.nats_jetstream import NatsJetStream, NatsParams
 from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.streams import messages
-from dataplane.connectors.windows import Mark
+from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import ManifoldError, TransientError
 from tests.certificates import self_signed
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
@@ -128,6 +129,31 @@ def test_messages_that_are_gone_are_told_and_deleted_ones_between_are_not_waited
     planned = build(port, name, when_gone="go on").plan(stream, "incremental", Mark(spans=settled.spans))
     assert planned.window is not None and planned.window.gone == 1
     assert read(connector, stream, planned.window)[0] == [(7,)]
+
+
+def test_a_stream_that_was_made_anew_is_no_continuation_also_where_it_has_more_messages(port: int, name: str, do: Do):
+    stream = declared(name, n="INTEGER")
+    connector = build(port, name)
+    publish(do, name, b'{"n": 1}', b'{"n": 2}')
+    settled = read(connector, stream, whole(connector, stream))[2]
+    assert settled is not None
+    mark = Mark(spans=Window.from_json(settled.as_json()).spans)
+    publish(do, name, b'{"n": 3}')
+    waiting = connector.plan(stream, "incremental", mark).window
+    assert waiting is not None
+    do("delete_stream", name)
+    do("add_stream", name=name, subjects=[f"{name}.>"])
+    publish(do, name, *(b'{"n": %d}' % n for n in range(10, 15)))
+    for refuse in (lambda: connector.plan(stream, "incremental", mark), lambda: read(connector, stream, waiting)):
+        with pytest.raises(ManifoldError, match="was made anew since it was read") as refused:
+            refuse()
+        assert refused.value.code == "stream_restarted"
+    planned = build(port, name, when_gone="go on").plan(stream, "incremental", mark)
+    assert planned.window is not None and len(planned.warnings) == 1
+    assert read(connector, stream, planned.window)[0] == [(n,) for n in range(10, 15)]
+    earlier = Mark(spans=tuple(replace(each, made="") for each in mark.spans))
+    known = connector.plan(stream, "incremental", earlier).window
+    assert known is not None and known.spans[0].lower == "2", "a window of before says nothing of when it was made"
 
 
 def sent(port: int, name: str, values: Iterable[bytes]) -> None:
