@@ -235,10 +235,11 @@ def json_names(
     if shape == "newline_delimited":
         _shallow(found, absolute, _SAMPLE)
         # An empty object has no keys.
-        keys = "coalesce(nullif(json_keys(json), []), [NULL])"
+        keys = "coalesce(nullif(keys, []), [NULL])"
+        in_objects = f"SELECT DISTINCT json_keys(json) AS keys FROM {_objects(absolute)}"
         try:
             with duckdb_errors():
-                seen = connection.execute(f"SELECT DISTINCT unnest({keys}) FROM {_objects(absolute)}").fetchall()
+                seen = connection.execute(f"SELECT DISTINCT unnest({keys}) FROM ({in_objects})").fetchall()
         except DataError:
             seen = []  # What is wrong is told by those who look for types.
         names = tuple(name for (name,) in seen)
