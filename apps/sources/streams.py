@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -138,6 +138,12 @@ def types_kept(found: Sequence[Column], types: Mapping[str, str], was: Mapping[s
     ]
 
 
+def names_kept(names: Mapping[str, str], columns: Iterable[str]) -> dict[str, str]:
+    """What columns are called otherwise, of those that are there."""
+    there = frozenset(columns)
+    return {source: name for source, name in names.items() if source in there}
+
+
 def refreshed(config: StreamConfig, info: StreamInfo, *, fills_missing: bool = False) -> StreamConfig:
     """The declaration after the source was looked at again.
 
@@ -157,8 +163,7 @@ def refreshed(config: StreamConfig, info: StreamInfo, *, fills_missing: bool = F
     there = {each.name for each in columns}
     names = config.names
     if before and not fills_missing:
-        names = {source: name for source, name in names.items() if source in there}
-        names = kept_apart(names, [each for each in columns if each.name not in before])
+        names = kept_apart(names_kept(names, there), [each for each in columns if each.name not in before])
     return replace(
         config,
         columns=columns,

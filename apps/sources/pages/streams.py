@@ -19,7 +19,7 @@ from apps.sources import services
 from apps.sources.models import Stream
 from apps.sources.pages import file_settings, forms
 from apps.sources.parameters import InvalidFields
-from apps.sources.streams import DeclaredColumn, seen_columns, types_kept
+from apps.sources.streams import DeclaredColumn, names_kept, seen_columns, types_kept
 from dataplane.connectors import registry
 from dataplane.connectors.files.settings import FileSettings
 from dataplane.drift import POLICIES, Policy
@@ -238,8 +238,7 @@ def _declared(stream: Stream, data: QueryDict, anew: Anew | None) -> dict[str, A
         if name in data:
             config[name] = forms.text_of(data, name)
     if anew:
-        there = {each["name"] for each in columns}
-        config["names"] = {name: now for name, now in stream.config.get("names", {}).items() if name in there}
+        config["names"] = names_kept(stream.config.get("names", {}), [each["name"] for each in columns])
     if data.get("lookback", "").strip():
         config["lookback"] = data["lookback"]
     settings: dict[str, Any] = {}

@@ -71,18 +71,8 @@ def update_stream(
     """
     if drift:
         check_policy(drift)
-    looked_at = stream.config
     with acting(actor):
-        if seen is not None:
-            # Its health is judged again below: whoever wants both locks a source before its streams.
-            Source.objects.select_for_update(no_key=True).get(pk=stream.source_id)
-        stream = Stream.objects.select_for_update(of=("self",)).select_related("source__credential").get(pk=stream.pk)
-        if seen is not None and stream.config != looked_at:
-            raise Conflict(
-                f"How {stream.name} is declared was changed while its source was looked at, and nothing was saved. "
-                "Look at its declaration, and read it so again.",
-                code="changed_meanwhile",
-            )
+        stream = _locked(stream, looked_at=seen is not None)
         before = configured(stream)
         connector = connector_class(stream.source.connector)
         wanted = merged(before, config, connector)
@@ -98,6 +88,22 @@ def update_stream(
         if seen is not None:
             _settle_changes(stream, actor)
     return stream
+
+
+def _locked(stream: Stream, *, looked_at: bool) -> Stream:
+    """The stream's row. looked_at: its source was asked how it is to be declared. Raises Conflict where it has been
+    declared otherwise since."""
+    if looked_at:
+        # Its health is judged again: whoever wants both locks a source before its streams.
+        Source.objects.select_for_update(no_key=True).get(pk=stream.source_id)
+    locked = Stream.objects.select_for_update(of=("self",)).select_related("source__credential").get(pk=stream.pk)
+    if looked_at and locked.config != stream.config:
+        raise Conflict(
+            f"How {stream.name} is declared was changed while its source was looked at, and nothing was saved. "
+            "Look at its declaration, and read it so again.",
+            code="changed_meanwhile",
+        )
+    return locked
 
 
 def delete_stream(stream: Stream, *, actor: Actor, used_by: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from apps.sources.models import Source, Stream
 from apps.sources.parameters import InvalidFields
 from apps.sources.services.connectors import connector_of
 from apps.sources.services.streams import update_stream
-from apps.sources.streams import configured, merged, seen_columns, types_kept
+from apps.sources.streams import configured, merged, names_kept, seen_columns, types_kept
 from dataplane import sampling
 from dataplane.connectors.base import Connector, Finding
 from dataplane.connectors.files.connector import FileConnector
@@ -71,7 +71,7 @@ def read_so(
         "settings": info.settings,
         "columns": types_kept(info.columns, types, was),
         "select": [each for each in declared.select if each in there],
-        "names": {name: now for name, now in declared.names.items() if name in there},
+        "names": names_kept(declared.names, there),
     }
     tried = try_stream(stream, config=config)
     saved = not dry_run and (anyway or fits(tried))
