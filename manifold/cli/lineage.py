@@ -17,7 +17,8 @@ def impact(client: Client, *, slug: str, as_json: bool) -> None:
     if as_json:
         output.print_json(found)
         return
-    rows = [("pipeline", each["pipeline"], "reads it" if each["direct"] else "") for each in found["pipelines"]]
+    how = {True: "reads it", False: "reads what comes from it"}
+    rows = [("pipeline", each["pipeline"], how[each["direct"]]) for each in found["pipelines"]]
     rows += [("pipeline", each["pipeline"], f"writes its table {each['table']}") for each in found["written"]]
     for each in found["datasets"]:
         due = f"{each['state']}, due {output.when(each['due_at'])}" if each["state"] else ""

@@ -18,6 +18,13 @@ from apps.pipelines.models import Ingestion, Spending
 from apps.pipelines.schedules import clock
 from apps.sources.models import Source
 
+TITLES = {
+    "currency": "Currency",
+    "budget": "Budget for a month",
+    "per_call": "A request",
+    "per_gb_read": "A GB read",
+    "per_gb_month": "A GB kept for a month",
+}
 _SHOWN = 30
 
 
@@ -27,7 +34,7 @@ def cost(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     """What it costs; a POST sets prices and budget."""
     visible = Source.objects.visible_to(request.user).filter(project=project).select_related("project")
     source = get_object_or_404(visible, slug=slug)
-    refused: dict[str, Any] = {}
+    refused: list[tuple[str, str]] = []
     if request.method == "POST":
         require(request, "manage")
         given = {name: value.strip().replace(",", ".") for name, value in request.POST.dict().items() if value.strip()}
@@ -35,7 +42,7 @@ def cost(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         if form.is_valid():
             costs.set_prices(source, form.validated_data, actor=actor_of(request.user))
             return go(request, reverse("console:source-cost", args=[project.slug, slug]), "Prices and budget are set.")
-        refused = {name: " ".join(map(str, texts)) for name, texts in form.errors.items()}
+        refused = [(TITLES.get(name, name), " ".join(map(str, texts))) for name, texts in form.errors.items()]
     found = costs.cost_json(source, clock())
     rows = Ingestion.objects.filter(source=source.pk).select_related("run__pipeline")
     prices = Spending.objects.filter(source=source).first() or Spending(source=source)
@@ -44,6 +51,7 @@ def cost(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         "cost": found,
         "fields": {**found, **(request.POST.dict() if refused else {})},
         "refused": refused,
+        "titles": TITLES,
         "rows": costs.with_cost(rows.exclude(bytes=0, calls=0)[:_SHOWN], prices),
         "chart": _chart(found["days"]),
         "spent_part": _part(found),

@@ -26,9 +26,13 @@ def impact(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
     found = lineage.impact(source, clock())
     graph = _graph(found)
     dues = sorted((each["due_at"], each["dataset"]) for each in found["datasets"] if each["state"] == "fresh")
+    failing = {each["pipeline"] for each in (*found["pipelines"], *found["written"]) if each.get("direct", True)}
     context = {
         "source": source,
         "impact": found,
+        "failing": len(failing),
+        "following": len({each["pipeline"] for each in found["pipelines"]} - failing),
+        "overdue": sum(each["state"] in ("late", "stale") for each in found["datasets"]),
         "graph": graph,
         "height": board.height_of(graph),
         "first_due": {"at": dues[0][0], "dataset": dues[0][1]} if dues else None,

@@ -126,7 +126,10 @@ def test_the_page_draws_it_and_takes_prices(furnished: Furnished, client: Client
     text = client.get(place).content.decode()
     assert 'data-chart="bytes"' in text and text.count("<tr>") == 2
     refused = client.post(place, {"per_call": "much"})
-    assert refused.status_code == 422 and "A valid number is required" in refused.content.decode()
-    assert client.post(place, {"per_call": "0,5", "budget": "", "currency": "EUR"}).status_code == 302
+    assert refused.status_code == 422 and "A request: A valid number is required" in refused.content.decode()
+    assert client.post(place, {"per_call": "0,5", "budget": "", "currency": "USD"}).status_code == 302
     row = Spending.objects.get()
     assert (row.per_call, row.budget) == (Decimal("0.5"), None)
+    client.force_login(furnished.people["operator"])
+    text = client.get(place).content.decode()
+    assert "<dt>A request</dt><dd>0.5 USD</dd>" in text and 'name="per_call"' not in text

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.pipelines import freshness, lineage, services
 from apps.pipelines.lineage import Asset, Flow
-from apps.snapshots.models import Dataset
+from apps.snapshots.models import Dataset, Snapshot
 from apps.sources import services as sources
 from apps.sources.models import Source
 from tests.apps.pipelines import workshop as ws
@@ -111,5 +111,12 @@ def test_its_page_draws_and_says_what_is_late_first(wired: Furnished, client: Cl
     with CaptureQueriesContext(connection) as queries:
         text = client.get("/p/flights/sources/drop/impact/").content.decode()
     assert len(queries) == 9
+    assert "<span>Pipelines fail</span><b>1</b>" in text and "2 more get no new rows" in text
+    db = client.get("/p/flights/sources/db/impact/").content.decode()
+    assert "<span>Pipelines fail</span><b>2</b>" in db and "more get" not in db
     assert "orders is late first" in text and '"source": "stream orders", "target": "dataset orders"' in text
     assert "drop" in client.get("/p/flights/datasets/names/upstream/").content.decode()
+    freshness.expect(Dataset.objects.get(slug="orders"), {"max_age": 60}, actor=ws.ACTOR)
+    Snapshot.objects.filter(dataset__slug="orders").update(created_at=NOW)
+    text = client.get("/p/flights/sources/drop/impact/").content.decode()
+    assert "1 late or stale already" in text and "nothing is expected" not in text
