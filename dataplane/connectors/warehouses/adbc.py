@@ -39,7 +39,8 @@ class AdbcSession(Session):
         self._driver = driver(f"{self.module}.dbapi", self.extra, self.product)
         self._connection: Any = None
         with self.opening():
-            self._connection = self.connected()
+            whom = (params.host, params.port, params.database, params.user)
+            self._connection = self.signed_in(self.connected, self.extra, *whom)
 
     @abstractmethod
     def connected(self) -> Any:

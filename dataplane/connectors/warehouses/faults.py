@@ -6,6 +6,8 @@ from typing import Any
 
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
 
+SIGN_IN = "the session"
+"""What is asked for when somebody signs in."""
 _CONFIGURATION = {
     "authentication": "{host} does not accept the sign-in of {user}: {said}. Enter the right user and password in the "
     "source.",
@@ -28,6 +30,8 @@ _CONFIGURATION = {
 }
 _TRANSIENT = {
     "statement_timeout": "Reading {what} took longer than the time limit: {said}. Read less at a time.",
+    "connection_timeout": "{host} took too long to let {user} in: {said}. Check that it is up and that no firewall is "
+    "in between.",
     "connection_lost": "{host} broke off reading {what}: {said}. If it stays so, look at the network and the server.",
     "server_busy": "{host} has no room for {what} now: {said}. If it stays so, run less at a time, or enlarge it.",
 }
@@ -38,6 +42,8 @@ def refused(code: str, said: str, what: str, about: dict[str, Any]) -> ManifoldE
     first = " ".join(scrubbed(said, about.get("secrets", ())).split())[:500]
     told = {**about, "said": first, "what": what}
     evidence = {"stream": what, "server": first}
+    if code == "statement_timeout" and what == SIGN_IN:
+        code = "connection_timeout"
     if code in _TRANSIENT:
         return TransientError(_TRANSIENT[code].format(**told), code=code, evidence=evidence)
     known = code if code in _CONFIGURATION else "statement_refused"

@@ -29,12 +29,9 @@ from dataplane.connectors.warehouses.types import (
     unchanged,
 )
 from dataplane.errors import ManifoldError
-from dataplane.patience import within
 
 _TEXTS = frozenset({"varchar2", "nvarchar2", "char", "nchar", "clob", "nclob", "long", "varchar"})
 _MOMENT = "YYYY-MM-DD HH24:MI:SS"
-_SIGN_IN_SECONDS = 2 * CONNECT_SECONDS
-_AGAIN_SECONDS = 300
 _CODES = {
     "ORA-01017": "authentication",
     "ORA-28000": "authentication",
@@ -214,8 +211,7 @@ class OracleSession(Session):
         protocol = "tcps" if encrypted else "tcp"
         self._connection: Any = None
         with self.opening():
-            self._connection = within(
-                _SIGN_IN_SECONDS,
+            self._connection = self.signed_in(
                 lambda: module.connect(
                     user=params.user,
                     password=params.password or "",
@@ -227,9 +223,7 @@ class OracleSession(Session):
                     # In minutes: a server that is gone is noticed, and what waits for it ends.
                     expire_time=1,
                 ),
-                # The driver waits for ever for a server that takes the connection and says nothing.
-                name=("oracle", protocol, address, params.port, params.user),
-                again_after=_AGAIN_SECONDS,
+                *("oracle", protocol, address, params.port, params.user),
             )
             self._connection.call_timeout = int(seconds * 1000)
             with self._connection.cursor() as cursor:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import pyarrow as pa
 
+from dataplane.connectors.databases.stages import CONNECT_SECONDS
+from dataplane.connectors.warehouses import faults
 from dataplane.connectors.warehouses.types import Native
 from dataplane.errors import ManifoldError
+from dataplane.patience import within
 
 BATCH_ROWS = 10_000
 # A server is to tell itself that a statement has taken too long, so it has a little longer to tell it.
 GRACE_SECONDS = 10.0
+SIGN_IN_SECONDS = 2 * CONNECT_SECONDS
+AGAIN_SECONDS = 300.0
 # Over HTTP, too, databases may lie in private networks; metadata services are refused all the same.
 ANYWHERE = ("0.0.0.0/0", "::/0")
 
@@ -53,12 +58,20 @@ class Session(ABC):
     def opening(self) -> Iterator[None]:
         """What makes the session. A connection that it has opened when it fails is let go of."""
         try:
-            with self.told("the session"):
+            with self.told(faults.SIGN_IN):
                 yield
         except BaseException:
             with suppress(Exception):
                 self.close()
             raise
+
+    def signed_in(self, connect: Callable[[], Any], *name: Hashable) -> Any:
+        """What a driver connects to; TransientError `answer_timeout` after `SIGN_IN_SECONDS`.
+
+        Drivers wait for ever for a server that takes the connection and says nothing, or try again for minutes. name:
+        whom it asks for.
+        """
+        return within(SIGN_IN_SECONDS, connect, name=name, again_after=AGAIN_SECONDS)
 
     @contextmanager
     def told(self, what: str) -> Iterator[None]:

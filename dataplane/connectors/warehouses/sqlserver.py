@@ -11,6 +11,7 @@ from pydantic import Field
 from dataplane.connectors import recognising
 from dataplane.connectors.databases.drivers import driver
 from dataplane.connectors.databases.stages import CONNECT_SECONDS
+from dataplane.connectors.files.server import another_protocol
 from dataplane.connectors.warehouses import faults
 from dataplane.connectors.warehouses.connector import Warehouse
 from dataplane.connectors.warehouses.dialect import Dialect
@@ -254,6 +255,8 @@ class SQLServerSession(Session):
         said = str(error.ddbc_error or error)
         if "Failed to load the driver" in said:
             return faults.refused("driver_libraries", said, what, self._params.about)
+        if "Protocol error in TDS stream" in said:
+            return another_protocol(self._params.host, self._params.port, "SQL Server")
         code = next((code for words, code in _SAID.items() if words in said), "statement_refused")
         return faults.refused(code, said, what, self._params.about)
 

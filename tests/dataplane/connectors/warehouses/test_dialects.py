@@ -20,7 +20,7 @@ import sqlglot
 
 from dataplane.connectors import registry
 from dataplane.connectors.schema import StreamConfig
-from dataplane.connectors.warehouses import bigquery, oracle, reading, snowflake, sqlserver
+from dataplane.connectors.warehouses import bigquery, reading, session, snowflake, sqlserver
 from dataplane.connectors.warehouses.connector import Warehouse
 from dataplane.connectors.warehouses.dialect import Dialect
 from dataplane.connectors.warehouses.questions import Asking
@@ -504,19 +504,41 @@ def test_whoever_hangs_up_is_told_by_the_driver_itself(key: str) -> None:
     assert "canary" not in f"{last.error.message}{last.error.evidence}"
 
 
-def test_whoever_takes_a_connection_and_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oracle, "_SIGN_IN_SECONDS", 0.2)
+@pytest.mark.parametrize("key", ["oracle", "redshift"])
+def test_whoever_takes_a_connection_and_says_nothing_is_not_waited_for(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "SIGN_IN_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         given: dict[str, Any] = {"host": "127.0.0.1", "port": server.getsockname()[1], "database": "d", "user": "u"}
         again, waited = "has not answered the question before this one yet", "No answer within 0 seconds"
         for changed, said in (({}, waited), ({}, again), ({"user": "other"}, waited)):
-            *_, last = registry.build("oracle", given | changed).test()
+            *_, last = registry.build(key, given | changed).test()
             assert last.error is not None
             assert (last.error.code, last.error.retryable) == ("answer_timeout", True)
             assert said in last.error.message
-        monkeypatch.setattr(oracle, "_AGAIN_SECONDS", 0)
-        *_, last = registry.build("oracle", given).test()
+        monkeypatch.setattr(session, "AGAIN_SECONDS", 0)
+        *_, last = registry.build(key, given).test()
         assert last.error is not None and waited in last.error.message
+
+
+@pytest.mark.parametrize(
+    ("said", "what", "code", "advice"),
+    [
+        ("[Microsoft]Protocol error in TDS stream", "the session", "connection_lost", "in another protocol than SQL"),
+        ("[Microsoft]TCP Provider: Timeout error [258].", "the session", "connection_timeout", "no firewall"),
+        ("[Microsoft]Query timeout expired", "dbo.t", "statement_timeout", "Read less at a time"),
+    ],
+)
+def test_what_sql_servers_driver_says_of_a_connection(said: str, what: str, code: str, advice: str) -> None:
+    given = {"host": "db.example.org", "database": "d", "user": "u", "password": "canary"}
+    here = object.__new__(sqlserver.SQLServerSession)
+    here._params = sqlserver.SQLServerParams.model_validate(given)
+    error = Exception(said)
+    error.ddbc_error = said  # type: ignore[attr-defined]
+    told = here.explained(error, what)
+    assert told is not None and (told.code, told.retryable) == (code, True)
+    assert advice in told.message
 
 
 @pytest.mark.parametrize(
