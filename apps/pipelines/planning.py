@@ -115,7 +115,8 @@ def dry_run(pipeline: Pipeline, version: PipelineVersion, asked: Asked) -> dict[
         "mode": "skip" if plan.skip else plan.mode,
         "mode_reason": said["mode_reason"],
         "steps": [
-            {name: each[name] for name in ("key", "kind", "reads", "estimate", "skip_reason")} for each in said["steps"]
+            {name: each[name] for name in ("key", "kind", "reads", "estimate", "skip_reason", "warnings")}
+            for each in said["steps"]
         ],
     }
 
@@ -129,6 +130,7 @@ def summary(plan: Plan, document: Document) -> dict[str, Any]:
     for key in graph.order:
         step = document.steps[key]
         entry: dict[str, Any] = {"key": key, "kind": step.kind, "reads": [], "estimate": None, "skip_reason": None}
+        entry["warnings"] = []
         above = graph.incremental_above(key)
         if key in reading:
             each = reading[key]

@@ -112,7 +112,7 @@ def only(planned: Planned, wanted: Callable[[FileRef], bool]) -> Planned:
     chosen = tuple(each for each in found if wanted(each))
     if not chosen:
         return _of(planned, (), "None of the files that were picked waits to be read.")
-    return _of(planned, chosen, f"{len(chosen)} of {len(found)} new files were picked.")
+    return _of(planned, chosen, f"{len(chosen)} of {len(found)} files to read were picked.")
 
 
 def _of(planned: Planned, files: tuple[FileRef, ...], reason: str) -> Planned:

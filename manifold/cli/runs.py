@@ -233,6 +233,9 @@ def show_plan(plan: dict[str, Any]) -> None:
         ["step", "kind", "reads", "rows", "size"],
         "The pipeline has no steps.",
     )
+    for step in plan["steps"]:
+        for warning in step["warnings"]:
+            click.echo(output.plain(f"{step['key']}: {warning}"), err=True)
 
 
 def _reads(step: dict[str, Any], said: str) -> str:

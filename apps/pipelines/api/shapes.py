@@ -177,6 +177,7 @@ class PlanStep(Shape):
     reads = s.ListField(child=s.JSONField())
     estimate = Estimate(allow_null=True)
     skip_reason = s.CharField(allow_null=True)
+    warnings = s.ListField(child=s.CharField(), help_text="What is left out, and why.")
 
 
 class Plan(Shape):

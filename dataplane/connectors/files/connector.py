@@ -138,11 +138,10 @@ class FileConnector(Connector):
             again = {each.path for each in changed} if policy == "read_again" else set()
             new = [each for each in listing.files if each.path not in read or each.path in again]
             if not new:
-                known = f"; {len(read)} were read before" if read else ""
-                reason = f"No new file fits {', '.join(settings.pattern)}{known}."
+                reason = _nothing_new(settings, listing, len(read), len(changed))
                 planned = Planned(None, reason, warnings=tuple(listing.warnings), listed=listing.present)
             else:
-                planned = _planned(place, listing, new, _names(new, len(listing.files)))
+                planned = _planned(place, listing, new, _names(new, again, len(listing.files)))
             return replace(planned, changed=tuple(each.path for each in changed), touched=touched)
 
     def listed(self, streams: Sequence[StreamConfig]) -> dict[str, tuple[FileRef, ...]]:
@@ -232,9 +231,21 @@ def _planned(place: Place, listing: Listing, files: Sequence[FileRef], reason: s
     )
 
 
-def _names(new: Sequence[FileRef], of: int) -> str:
-    shown = ", ".join(each.path for each in new[:3]) + (" and others" if len(new) > 3 else "")
-    return f"{len(new)} of {of} files {'is' if len(new) == 1 else 'are'} new: {shown}."
+def _names(files: Sequence[FileRef], again: Collection[str], of: int) -> str:
+    """What is read, of so many files. again: those of them that were read before, and have changed."""
+    shown = ", ".join(each.path for each in files[:3]) + (" and others" if len(files) > 3 else "")
+    old = len(again)
+    new = len(files) - old
+    said = [f"{new} {'is' if new == 1 else 'are'} new"] if new else []
+    said += [f"{old} {'has' if old == 1 else 'have'} changed since being read"] if old else []
+    return f"Of {of} files {' and '.join(said)}: {shown}."
+
+
+def _nothing_new(settings: FileSettings, listing: Listing, read: int, changed: int) -> str:
+    known = [f"{read} were read before"] if read else []
+    known += [f"{changed} of them {'has' if changed == 1 else 'have'} changed since"] if changed else []
+    known += [f"{listing.unsettled} may not be whole yet"] if listing.unsettled else []
+    return "; ".join([f"No new file fits {', '.join(settings.pattern)}", *known]) + "."
 
 
 def _missing(stream: StreamConfig, settings: FileSettings, listing: Listing) -> DataError:

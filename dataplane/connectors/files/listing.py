@@ -25,13 +25,14 @@ class Listing:
     """What there is.
 
     files: those to read, by date then path, perhaps by pattern before that. left: fitting files that are ignored or
-    still change. others: paths that do not fit. warnings: what was left out, and why.
+    still change; the latter are `unsettled`. others: paths that do not fit. warnings: what was left out, and why.
     """
 
     files: list[FileRef]
     left: list[FileRef] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    unsettled: int = 0
 
     @property
     def present(self) -> tuple[FileRef, ...]:
@@ -94,6 +95,7 @@ def list_stream(place: Place, settings: FileSettings, ignored: frozenset[str], *
         elif why := _unsettled(place, each, settings, now - each.changed / 1e9):
             listing.warnings.append(why)
             listing.left.append(each.ref(match.date))
+            listing.unsettled += 1
         else:
             listing.files.append(each.ref(match.date))
     listing.files.sort(key=lambda each: (places[each.path], each.file_date or "", each.path))

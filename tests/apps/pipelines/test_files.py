@@ -109,10 +109,15 @@ def test_a_file_is_read_once_more_where_a_load_knows_its_rows_again(project: Pro
     pipeline = ws.published(project, MERGED)
     ws.run(pipeline)
     put(drop, "2", "2,21")
+    plan = services.plan_run(pipeline)
+    assert "3 were read before; 1 of them has changed since." in plan["mode_reason"]
+    (said,) = plan["steps"][0]["warnings"]
+    assert said.startswith("sales_2026-02.csv has changed") and plan["steps"][1]["warnings"] == []
     assert ws.run(pipeline).state == "skipped"
     assert states(pipeline)["2"] == "changed"
     ended = run(pipeline, "sales_2026-02.csv", again=True)
     assert ended.state == "succeeded", ws.error_of(ended)
+    assert ended.mode_reason.endswith("1 of 1 files to read were picked.")
     assert amounts(project) == {10, 21, 30}
     assert states(pipeline)["2"] == "processed"
 

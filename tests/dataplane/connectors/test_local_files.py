@@ -194,6 +194,17 @@ def test_ignored_files_and_files_still_written_are_left(drop):
     assert any("flights_2013-02.csv" in each for each in planned.warnings)
 
 
+def test_what_is_new_is_told_apart_from_what_has_changed(drop):
+    flights(drop, 1, 2)
+    stream = drop.stream(when_changed="read_again")
+    first = drop.plan(stream).window
+    drop.write("flights_2013-01.csv", "id,day\n9,2013-01-01\n8,2013-01-01\n")
+    assert drop.plan(stream, first).reason == "Of 2 files 1 has changed since being read: flights_2013-01.csv."
+    flights(drop, 3)
+    said = drop.plan(stream, first).reason
+    assert said.startswith("Of 3 files 1 is new and 1 has changed since being read: flights_2013-01.csv, ")
+
+
 def test_a_date_that_is_none_is_reported(drop):
     flights(drop, 1)
     stream = drop.stream()
@@ -274,6 +285,8 @@ def test_a_file_that_is_open_for_writing_is_left_until_it_is_closed(drop):
         planned = drop.plan(stream)
         assert [each.path for each in planned.window.files] == ["flights_2013-01.csv"]
         assert planned.warnings == ("flights_2013-02.csv is still being written, and is left for the next run.",)
+        nothing = drop.plan(stream, planned.window).reason
+        assert nothing == "No new file fits flights_{YYYY}-{MM}.csv; 1 were read before; 1 may not be whole yet."
         assert [each.path for each in planned.listed] == ["flights_2013-01.csv", "flights_2013-02.csv"]
         writing.write("22,2013-02-02\n")
         assert drop.plan(StreamConfig(stream.name, settings={**stream.settings, "settle_seconds": 0})).warnings == ()

@@ -67,9 +67,10 @@ def test_a_plan_tells_the_bounds_of_what_is_read_in_words(capsys: pytest.Capture
         {"stream": "planes"},
         {"path": "a.csv", "size": 5},
     ]
-    step = {"key": "x", "kind": "extract", "skip_reason": None, "estimate": None}
+    step = {"key": "x", "kind": "extract", "skip_reason": None, "estimate": None, "warnings": ["b.csv is\x1b left."]}
     show_plan({"mode": "auto", "mode_reason": "", "steps": [{**step, "reads": [each]} for each in reads]})
-    said = capsys.readouterr().out
+    said, warned = capsys.readouterr()
+    assert warned.count("x: b.csv is") == 4 and "\x1b" not in warned
     assert "people: changed from the beginning to 2026-01-02" in said
     assert "events, partition 3: from 5 to 9" in said and "planes" in said and "a.csv" in said and "{" not in said
 
