@@ -1,4 +1,4 @@
-"""`make bench-peers`: dlt beside Manifold, in turn in one run; the table goes to benchmarks/peers.md."""
+"""`make bench-peers`: dlt and the limit beside Manifold, in turn in one run; the table goes to benchmarks/peers.md."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import data, loads, paged, report
+from benchmarks import data, limits, loads, paged, report
 from benchmarks.installation import database, installation, open_folder
 from tests.mariadb import installed, mariadb
 
@@ -22,6 +23,14 @@ LEAST_ROWS = paged.PAGES * paged.RECORDS
 _PROGRAM = Path(__file__).with_name("dlt_peer.py")
 # How many times as fast Manifold is asked to be.
 AT_LEAST = {"CSV": 2.0, "NDJSON": 30.0, "REST": 1.5, "PostgreSQL": 2.5, "SQLite": 2.0, "MariaDB": 2.0}
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A work of Manifold, whose `limit` is what dlt needed, and the seconds of what no tool is quicker than."""
+
+    row: report.Row
+    bare: list[float]
 
 
 def main() -> None:
@@ -53,8 +62,11 @@ def options(arguments: list[str]) -> argparse.Namespace:
     return asked
 
 
-def _rows(folder: Path, python: Path, works: list[str], rounds: int, size: int) -> list[report.Row]:
-    def dlt(kind: str, place: str, _: Path) -> float:
+def _rows(folder: Path, python: Path, works: list[str], rounds: int, size: int) -> list[Beside]:
+    bare: list[float] = []
+
+    def dlt(kind: str, place: str, beside: Path) -> float:
+        bare.append(limits.limit(kind, place, beside))
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             command = [str(python), str(_PROGRAM), kind, place, scratch]
             # It tells nobody that it was run.
@@ -86,7 +98,12 @@ def _rows(folder: Path, python: Path, works: list[str], rounds: int, size: int) 
             "SQLite": lambda: loads.sqlite_row(client, data.sqlite_file(folder / "sqlite", file), rounds, dlt),
             "MariaDB": from_mariadb,
         }
-        return [measured[each]() for each in works if each != "MariaDB" or installed()]
+        rows = []
+        for each in works:
+            if each != "MariaDB" or installed():
+                bare.clear()
+                rows.append(Beside(measured[each](), list(bare)))
+        return rows
 
 
 def about(size: int) -> str:
@@ -94,30 +111,32 @@ def about(size: int) -> str:
     return (
         f"{_size(size)}; of the API {paged.PAGES} pages of {paged.RECORDS:,}, each after {paged.PAUSE * 1000:.0f} ms. "
         "Medians, taken in turn: whole runs of Manifold with plan, checks of types, hashes and the snapshot's commit; "
-        "of dlt the pipeline into Parquet files, without its imports. MariaDB is read through DuckDB's scanner; what "
-        "that needs by itself stands in results.md."
+        "the limit, which does the reads and writes alone; of dlt the pipeline into Parquet files, without its "
+        "imports. How many times as fast as dlt: Manifold, and the limit itself, above which nobody gets."
     )
 
 
-def table(rows: list[report.Row], before: str, size: int) -> str:
+def table(rows: list[Beside], before: str, size: int) -> str:
     """A line for each work: what was measured now, else what stands in the text of `before` for as many rows."""
     known = before.splitlines() if _size(size) in before else []
     lines = {each.split("|")[1].strip(): each for each in known if each.startswith("| ")}
-    lines |= {each.work.partition(",")[0]: _line(each) for each in rows}
+    lines |= {each.row.work.partition(",")[0]: _line(each) for each in rows}
     head = [
-        "| work | Manifold | dlt | times as fast | at least | met | rounds | taken |",
-        "|---|---|---|---|---|---|---|---|",
+        "| work | Manifold | limit | dlt | times as fast | limit | at least | met | rounds | taken |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join([*head, *(lines[name] for name in AT_LEAST if name in lines)])
 
 
-def _line(row: report.Row) -> str:
+def _line(beside: Beside) -> str:
+    row = beside.row
     name = row.work.partition(",")[0]
-    ours, peer, least = row.figure, statistics.median(row.limit), AT_LEAST[name]
-    met = "yes" if peer / ours >= least else "**no**"
+    ours, peer, bare = (statistics.median(each) for each in (row.ours, row.limit, beside.bare))
+    met = "yes" if peer / ours >= AT_LEAST[name] else "**no**"
     taken = datetime.now(UTC).strftime("%Y-%m-%d")
-    times = f"{ours:.2f} s | {peer:.2f} s | {peer / ours:.1f}"
-    return f"| {name} | {times} | {least:g} | {met} | {len(row.ours)} | {taken} |"
+    seconds = f"{ours:.2f} s | {bare:.2f} s ({row.limit_name}) | {peer:.2f} s"
+    times = f"{peer / ours:.1f} | {peer / bare:.1f} | {AT_LEAST[name]:g}"
+    return f"| {name} | {seconds} | {times} | {met} | {len(row.ours)} | {taken} |"
 
 
 def _size(size: int) -> str:
