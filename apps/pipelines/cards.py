@@ -207,9 +207,9 @@ def _figures(source: Any, read: Read, files: Files, messages: Messages) -> list[
             Figure("failures in a day", read.day_failed, bad=bool(read.day_failed)),
         ]
     return [
-        Figure("behind", messages.behind),
+        Figure("messages behind", messages.behind),
         Figure("messages in a day", read.day_rows),
-        Figure("a second, last time", None if messages.per_s is None else f"{messages.per_s:,.0f}", "text"),
+        Figure("messages a second", None if messages.per_s is None else f"{messages.per_s:,.0f}", "text"),
     ]
 
 

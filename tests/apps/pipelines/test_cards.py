@@ -96,7 +96,7 @@ def test_a_stream_of_messages_shows_how_far_behind_and_how_fast_it_is(furnished:
     assert version is not None
     version.document["steps"]["events"] = {"extract": {"source": source.slug, "stream": "events"}}
     version.save()
-    assert figures(source) == {"behind": None, "messages in a day": 0, "a second, last time": None}
+    assert figures(source) == {"messages behind": None, "messages in a day": 0, "messages a second": None}
     for place, behind in enumerate((500, 42)):
         Window.objects.create(
             pipeline=furnished.pipeline,
@@ -109,7 +109,7 @@ def test_a_stream_of_messages_shows_how_far_behind_and_how_fast_it_is(furnished:
         )
     read(furnished.succeeded, source, fetched=3000)
     read(furnished.succeeded, source, state="skipped")
-    assert figures(source) == {"behind": 42, "messages in a day": 3000, "a second, last time": None}
+    assert figures(source) == {"messages behind": 42, "messages in a day": 3000, "messages a second": None}
     for run, took in ((furnished.cancelled, 30), (furnished.succeeded, 1)):
         Run.objects.filter(pk=run.pk).update(batch=run.pk)
         StepRun.objects.create(
@@ -123,7 +123,7 @@ def test_a_stream_of_messages_shows_how_far_behind_and_how_fast_it_is(furnished:
             started_at=(began := timezone.now()),
             finished_at=began + timedelta(seconds=took),
         )
-    assert figures(source) == {"behind": 42, "messages in a day": 3000, "a second, last time": "3,000"}
+    assert figures(source) == {"messages behind": 42, "messages in a day": 3000, "messages a second": "3,000"}
 
 
 def test_it_says_when_a_schedule_reads_it_next_and_which_columns_have_changed(

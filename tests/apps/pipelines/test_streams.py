@@ -116,7 +116,7 @@ def test_its_card_the_lag_and_the_run_tell_one_speed_also_where_messages_are_set
     (reader,) = lag.lag_of(Stream.objects.select_related("source__credential").get()).readers
     rows = {each.step.kind: each.rate for each in timeline(list(run.steps.order_by("position")), began).rows}
     assert (reader.messages_per_s, rows["extract"]) == (2.0, 2.0)
-    assert {each.label: each.value for each in card.figures}["a second, last time"] == "2"
+    assert {each.label: each.value for each in card.figures}["messages a second"] == "2"
 
 
 def test_a_run_ends_at_its_limit_and_the_next_goes_on(project: Project, source: Source, key: str, add: Add):
