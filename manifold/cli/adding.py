@@ -53,6 +53,7 @@ def add(client: Client, *, slug: str | None, text: str | None, ask: bool, as_jso
         output.stop("Give it a name: `manifold sources add NAME --connector …`, or say --ask.", output.USAGE)
     if ask and text is None and flags["connector"] is None and flags["template"] is None:
         text = click.prompt("Address, connection string or path")
+    chosen = _chosen(flags)
     draft, called = _draft(client, text, flags, ask=ask)
     check = client.in_project("POST", "sources/try/", json=draft)
     if not as_json:
@@ -64,20 +65,20 @@ def add(client: Client, *, slug: str | None, text: str | None, ask: bool, as_jso
         else:
             click.echo("Nothing is stored. Mend it and try again, or say --anyway.")
         sys.exit(output.FAILED)
-    chosen = _chosen(flags) if check["ok"] else []
     if ask and check["ok"] and not chosen:
         chosen = _asked_streams(client, draft)
     title, slug = _named(slug, flags["title"], called, ask=ask)
     body = {**draft, "slug": slug, "title": title}
     created = client.in_project("POST", "sources/", json=body | ({"streams": chosen} if check["ok"] else {}))
+    if not as_json:
+        # Said before its streams are looked for, where that may fail: it is stored all the same.
+        click.echo(f"{slug}: added" + (f"; connect it now: `manifold sources connect {slug}`" if unconnected else ""))
     found = _streams(client, slug, chosen) if check["ok"] else None
     if as_json:
         output.print_json({"source": created, "check": check, "streams": found})
-    else:
-        click.echo(f"{slug}: added" + (f"; connect it now: `manifold sources connect {slug}`" if unconnected else ""))
-        if found:
-            show_streams(found)
-            tell_found(found, slug)
+    elif found:
+        show_streams(found)
+        tell_found(found, slug)
     if not check["ok"] and not unconnected:
         sys.exit(output.FAILED)
 

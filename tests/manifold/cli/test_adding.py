@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.dataplane.connectors.rest.api import serving_orders
 from tests.served import Served
 
 pytestmark = pytest.mark.django_db
@@ -101,7 +102,19 @@ def test_an_ambiguous_one_is_asked_about(served: Served) -> None:
 def test_what_cannot_be_understood_is_said(served: Served, words: list[str], said: str) -> None:
     result = served.manifold("sources", "add", *words)
     assert result.exit_code == 2 and said in result.stderr, result.output
+    assert "ok " not in result.stdout, "it was tested before the words were looked at"
     assert "x" not in kept(served)
+
+
+def test_one_whose_streams_cannot_be_looked_for_is_said_to_be_there(served: Served, settings: Any) -> None:
+    settings.NET_ALLOW = ("127.0.0.0/8",)
+    with serving_orders() as api:
+        api.admits = lambda headers, query: query.get("page") != "2"
+        given = [f"base_url={api.base}", "records=data.orders", 'streams=["orders /page pagination=page"]']
+        words = [word for each in given for word in ("--set", each)]
+        result = served.manifold("sources", "add", "halved", "--connector", "rest", *words)
+    assert result.exit_code and "does not let us in" in result.stderr, result.output
+    assert "halved: added" in result.stdout and "halved" in kept(served), result.output
 
 
 def test_what_stands_against_its_cursors_is_told(served: Served, address: str) -> None:
