@@ -241,6 +241,31 @@ def files(client: Client, *, slug: str, limit: int, as_json: bool) -> None:
 
 @sources.command()
 @click.argument("slug")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--undo", is_flag=True, help="Take them in again.")
+@output.command
+def ignore(client: Client, *, slug: str, files: tuple[str, ...], undo: bool, as_json: bool) -> None:
+    """Leave FILES of a source out of every later read, as `manifold sources files` names them."""
+    found = [each for each in client.each(at("sources", slug, "files")) if each["path"] in files]
+    if missing := sorted({*files} - {each["path"] for each in found}):
+        output.stop(f"No file {', '.join(missing)} was seen in {slug}: `manifold sources files {slug}`.", output.USAGE)
+    changed = [
+        client.in_project(
+            "POST",
+            at("sources", slug, "streams", each["stream"], "files", each["id"], "ignore"),
+            json={"ignored": not undo},
+        )
+        for each in found
+    ]
+    if as_json:
+        output.print_json(changed)
+        return
+    for each in changed:
+        click.echo(f"{each['path']} of {each['stream']}: {'taken in again' if undo else 'ignored'}")
+
+
+@sources.command()
+@click.argument("slug")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @output.command
 def upload(client: Client, *, slug: str, files: tuple[Path, ...], as_json: bool) -> None:

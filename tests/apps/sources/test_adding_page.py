@@ -132,6 +132,8 @@ def test_how_files_are_read_is_changed_before_it_is_stored(client: Client, tmp_p
     settings.FILE_ROOTS = [tmp_path]
     (tmp_path / "sums.csv").write_text("id;amount,net\n1;2,5\n2;3,5\n")
     address, draft = f"{NEW}local_files/", {"title": "Drop", "param-path": str(tmp_path), "stream": ["sums"]}
+    offered = said(client.post(address, {**draft, "do": "next"}))
+    assert "sums.csv, 1 file" in offered
     card = said(client.post(address, {**draft, "do": "types"}))
     assert 'value="id;amount"' in card and 'name="0-param-delimiter" value=","' in card
     given = filled(card)

@@ -125,6 +125,19 @@ def test_lists_are_what_the_api_answers(served: Served) -> None:
     assert [each["name"] for each in preview["columns"]] == ["id", "customer", "amount", "ordered_at"]
 
 
+def test_a_file_is_ignored_and_taken_in_again(served: Served) -> None:
+    name = served.json("sources", "files", "drop")["results"][0]["path"]
+    assert [each["ignored"] for each in served.json("sources", "ignore", "drop", name)] == [True]
+    assert any(
+        name in line and "ignored" in line for line in served.manifold("sources", "files", "drop").stdout.split("\n")
+    )
+    assert "taken in again" in served.manifold("sources", "ignore", "drop", name, "--undo").stdout
+    assert not served.json("sources", "files", "drop")["results"][0]["ignored"]
+    refused = served.manifold("sources", "ignore", "drop", name, "nowhere.csv")
+    assert (refused.exit_code, "No file nowhere.csv was seen in drop" in refused.stderr) == (2, True)
+    assert not served.json("sources", "files", "drop")["results"][0]["ignored"]
+
+
 def test_no_streams_are_told(served: Served) -> None:
     empty = served.made.folder / "drop" / "empty"
     empty.mkdir()
