@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from manifold.console.templatetags.console import ago, ahead, cell, since
+from manifold.console.templatetags.console import ago, ahead, amount, cell, since
 
 
 def _text(html: Any) -> str:
@@ -46,3 +46,9 @@ def test_a_time_that_no_server_has_told_is_none() -> None:
 
 def test_a_boolean_is_written_as_sql_writes_it() -> None:
     assert (cell(value=True), cell(value=False), cell(1)) == ("true", "false", "1")
+
+
+def test_a_number_is_its_nearest_whole_one_and_one_that_nobody_knows_a_dash() -> None:
+    """As the command writes it and the API rounds it; large whole numbers keep each digit."""
+    told = [amount(each) for each in (1234.6, 1234.4, 2**60 + 1, "1234567", 0, None, "")]
+    assert told == ["1,235", "1,234", "1,152,921,504,606,846,977", "1,234,567", "0", "–", "–"]

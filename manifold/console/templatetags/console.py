@@ -64,8 +64,10 @@ def run_tone(run: Any) -> str:
 
 @register.filter
 def amount(value: Any) -> str:
-    """1234567 as 1,234,567; an unknown number as a dash."""
-    return "–" if value is None or value == "" else f"{int(value):,}"
+    """1234567 as 1,234,567, the nearest whole number of a fraction; an unknown number as a dash."""
+    if value is None or value == "":
+        return "–"
+    return f"{round(value) if isinstance(value, float) else int(value):,}"
 
 
 @register.filter
