@@ -16,8 +16,8 @@ from apps.sources.streams import configured, merged, names_kept, seen_columns, t
 from dataplane import sampling
 from dataplane.connectors.base import Connector, Finding
 from dataplane.connectors.files.connector import FileConnector
-from dataplane.connectors.files.settings import format_of, settings_of
-from dataplane.connectors.files.sniff import VALUES
+from dataplane.connectors.files.settings import format_of, implied, settings_of
+from dataplane.connectors.files.sniff import DIALECT, VALUES
 from dataplane.connectors.reading import Rejected
 from dataplane.connectors.schema import StreamConfig, StreamInfo
 from dataplane.errors import ConfigurationError, DataError
@@ -44,12 +44,15 @@ def found_anew(stream: Stream, *, config: Mapping[str, Any], given: Collection[s
     cannot be asked.
     """
     connector = connector_of(stream.source)
-    wanted = merged(configured(stream), config, type(connector))
+    declared = configured(stream)
+    wanted = merged(declared, config, type(connector))
     if not isinstance(connector, FileConnector):
         raise InvalidFields({"settings": [f"Sources of the kind {connector.title} hold no files."]})
-    anew = frozenset[str]() if VALUES.issuperset(given) else _as_found(connector, configured(stream)).difference(given)
+    anew = frozenset[str]() if VALUES.issuperset(given) else _as_found(connector, declared).difference(given)
+    if wanted.settings.get("format") != declared.settings.get("format"):
+        anew |= DIALECT.difference(given)
     kept = {name: each for name, each in wanted.settings.items() if name not in anew}
-    info = connector.looked_again(StreamInfo(stream.name, (), settings=wanted.settings), kept)
+    info = connector.looked_again(StreamInfo(stream.name, (), settings=kept), kept)
     if not info.columns:
         pattern = ", ".join(settings_of(wanted).pattern)
         raise InvalidFields({"settings.pattern": [f"No file fits {pattern}, so that nothing tells the columns."]})
@@ -63,6 +66,7 @@ def read_so(
 
     anyway: kept although rows would be set aside. dry_run: nothing is kept. Raises as `found_anew`.
     """
+    settings = implied(settings)
     info = found_anew(stream, config={"settings": settings}, given=settings.keys())
     declared = configured(stream)
     types, was = ({each.name: each.type for each in columns} for columns in (declared.columns, seen_columns(stream)))

@@ -25,7 +25,7 @@ from dataplane.connectors.files.looking import Look
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.previewing import first_of
 from dataplane.connectors.files.reading import Files
-from dataplane.connectors.files.settings import FileSettings, format_of, settings_of
+from dataplane.connectors.files.settings import FileSettings, format_of, implied, settings_of
 from dataplane.connectors.files.shape import Shape, chosen, values_of
 from dataplane.connectors.files.sniff import DIALECT, VALUES
 from dataplane.connectors.files.zipped import Unzipped
@@ -163,6 +163,7 @@ class FileConnector(Connector):
 
         Raises ManifoldError.
         """
+        given = implied(given)
         anew = VALUES | DIALECT if info.settings.get("format") in ("csv", "tsv") else VALUES
         kept = {name: each for name, each in info.settings.items() if name not in anew}
         settings = settings_of(StreamConfig(info.name, settings={**kept, **given}))

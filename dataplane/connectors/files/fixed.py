@@ -64,18 +64,22 @@ def fixed_of(found: Found, settings: FileSettings, buffer: int) -> Fixed:
     return Fixed(settings.spans, settings.skip + settings.header, buffer)
 
 
-def placed(found: Found) -> FileSettings:
-    """Settings that say where the columns of a file seem to stand. Raises DataError."""
+def placed(found: Found, declared: FileSettings | None) -> FileSettings:
+    """Settings that say where the columns of a file seem to stand, unless that is declared, and whether the first line
+    names them. Raises DataError."""
     sample = head(found)
     encoding = encoding_of(sample)
     lines = text_of(sample, encoding).splitlines()[:-1] or text_of(sample, encoding).splitlines()
+    if declared is not None and declared.positions:
+        known = "header" in declared.model_fields_set
+        return declared if known else declared.model_copy(update={"header": _headed(lines[declared.skip :])})
     spans = spans_of(lines)
     if not spans:
         raise empty(found.path)
     bounded_width(found.path, len(spans))
-    first, *others = (each for each in lines if each.strip())
-    header = bool(others) and not any(each.isdigit() for each in first) and _digits(others)
+    header = _headed(lines)
     if header:
+        first = next(each for each in lines if each.strip())
         names = unique(each.of(first) for each in spans)
         spans = [replace(each, name=name) for each, name in zip(spans, names, strict=True)]
     return FileSettings(
@@ -93,6 +97,7 @@ def beginning(found: Found, settings: FileSettings) -> list[list[str]]:
     return [[each.of(line) for each in settings.spans] for line in below if line.strip()]
 
 
-def _digits(lines: Sequence[str]) -> bool:
-    """Whether what stands below what may be a header differs from it: there are numbers."""
-    return any(letter.isdigit() for line in lines[:10] for letter in line)
+def _headed(lines: Sequence[str]) -> bool:
+    """Whether the first line seems to name the columns: it has no digit, and what stands below it has."""
+    first, *others = [each for each in lines if each.strip()][:11] or [""]
+    return not any(each.isdigit() for each in first) and any(letter.isdigit() for line in others for letter in line)

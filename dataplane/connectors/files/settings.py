@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
@@ -180,6 +181,11 @@ class FileSettings(BaseModel):
     @property
     def separator(self) -> str:
         return self.delimiter or ("\t" if self.format == "tsv" else ",")
+
+
+def implied(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that somebody gave, with the format that they tell: only one has columns by position."""
+    return {"format": "fixed", **given} if given.get("positions") else dict(given)
 
 
 def settings_for(format_: str | None) -> frozenset[str]:

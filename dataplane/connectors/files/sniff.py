@@ -36,6 +36,7 @@ from dataplane.connectors.files.layouts import (
 from dataplane.connectors.files.markup import sampled
 from dataplane.connectors.files.settings import FileSettings, Format
 from dataplane.connectors.files.sheet_types import placed, seen
+from dataplane.connectors.files.spans import spans_of
 from dataplane.connectors.schema import Column
 from dataplane.errors import DataError
 from dataplane.relations import identifier
@@ -54,6 +55,10 @@ _WRAPPED = (
 _NARROW = (
     "What stands above the rows is skipped, up to line {skip} ({line}), because it has fewer cells, or more, than they "
     "have. If that line is the header, have it delivered with as many cells as the rows."
+)
+_PLACED = (
+    "Each line is one column, though all are of one length and have gaps at the same letters. If its columns stand at "
+    "letters of their own, choose the format fixed, and correct the positions that are found."
 )
 DIALECT = frozenset(["encoding", "delimiter", "quote", "escape", "header", "skip"])
 """The settings that say how delimited files are written."""
@@ -195,6 +200,8 @@ def _delimited(
     said = _said_of_header(names, doubtful=dialect.doubtful and "header" not in given)
     if settings.skip and not settings.header and not given.keys() & {"skip", "header"}:
         said.append(_NARROW.format(line=_lines(text)[settings.skip - 1].strip()[:80], skip=settings.skip))
+    if len(names) == 1 and declared is None and _of_one_length(_lines(text)[: None if whole else -1]):
+        said.append(_PLACED)
     guessed = [] if "encoding" in given or encoding.startswith("utf") else [_GUESSED.format(encoding=encoding)]
     names = unique(names)
     rows: list[list[str]] = []
@@ -245,7 +252,7 @@ def _said_of_header(header: Sequence[str], *, doubtful: bool) -> list[str]:
 
 
 def _fixed(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], declared: FileSettings | None) -> Sniffed:
-    settings = declared if declared is not None and declared.positions else placed_letters(files[0])
+    settings = placed_letters(files[0], declared)
     names = [each.name for each in settings.spans]
     rows = [row for each in files for row in beginning(each, settings)[:_SAMPLE_ROWS]]
     _as_table(connection, names, rows)
@@ -297,6 +304,11 @@ def _sample(found: Found, settings: FileSettings, names: Sequence[str]) -> list[
     if order == list(range(width)):
         return [each if len(each) == width else each[:width] for each in rows if len(each) >= width]
     return [[each[at] if at >= 0 else "" for at in order] for each in rows if len(each) >= width]
+
+
+def _of_one_length(lines: Sequence[str]) -> bool:
+    filled = [stripped for each in lines if (stripped := each.rstrip("\r\n")).strip()]
+    return len(filled) > 2 and len({len(each) for each in filled}) == 1 and len(spans_of(filled)) > 1
 
 
 def _lines(text: str) -> list[str]:

@@ -76,6 +76,22 @@ def test_reading_files_otherwise_leaves_nothing_of_a_change_to_decide(
     assert Source.objects.get().health == "healthy"
 
 
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [({"format": "fixed"}, ["column0", "column1", "column2"]), ({"positions": ["id 1-2", "name 4-6"]}, ["id", "name"])],
+    ids=["found", "given"],
+)
+def test_lines_taken_for_one_column_keep_their_first_row_when_they_are_read_by_position(
+    *, api: Api, admin: User, stream: Stream, tmp_path: Path, given: dict[str, Any], names: list[str]
+) -> None:
+    (tmp_path / "orders.csv").write_text(" 1 Ann  12\n 2 Bob   7\n30 Cem 100\n")
+    services.update_stream(stream, config={"settings": {"header": True}}, actor=SYSTEM)
+    said = api(admin).post(f"{BASE}read-so/", {"settings": given}).json()
+    assert ([each["name"] for each in said["columns"]], said["tried"]["rows"]) == (names, 3)
+    stream.refresh_from_db()
+    assert (stream.config["settings"]["format"], stream.config["settings"]["header"]) == ("fixed", False)
+
+
 def test_how_files_are_read_is_changed_over_the_api(
     api: Api, admin: User, stream: Stream, tmp_path: Path, settings: Any
 ) -> None:

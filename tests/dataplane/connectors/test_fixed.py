@@ -48,6 +48,22 @@ def test_columns_are_guessed_by_the_gaps_between_them_and_typed(drop: Drop) -> N
     assert drop.connector.preview(stream).num_rows == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("0001Ann   12\n0002Bob    7\n0003Cem  100\n", True),
+        ("0001Ann\n0002Bob\n0003Cem\n", False),
+        ("an example of text\nand some more of it\nwithout any columns\n", False),
+    ],
+    ids=["fixed", "words", "prose"],
+)
+def test_lines_of_one_length_with_gaps_may_have_columns_by_position(drop: Drop, text: str, told: bool) -> None:
+    drop.write("wages.txt", text)
+    stream = drop.connector.discover()[0]
+    assert len(stream.columns) == 1
+    assert any("format fixed" in each for each in stream.warnings) == told
+
+
 def test_copies_of_another_encoding_make_room_when_they_were_read(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dataplane.connectors.files.reading.SMALL", 1)
     for each in "abc":
