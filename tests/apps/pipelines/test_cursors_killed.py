@@ -30,6 +30,7 @@ from tests.dataplane.connectors.databases import params_of
 from tests.dataplane.connectors.graphql.api import PAGED, WAYS, serving_graphql
 from tests.dataplane.connectors.remotes.web import Request
 from tests.dataplane.connectors.rest.api import serving_orders
+from tests.dataplane.connectors.rest.reading import WAYS as PAGINGS
 from tests.mariadb import Database
 from tests.mongo_server import Store, serving
 from tests.mortal import Mortals, mortals
@@ -111,10 +112,17 @@ def trino() -> Iterator[Shop]:
 
 
 @pytest.fixture
-def redshift(postgres_url: str) -> Shop:
+def way(request: pytest.FixtureRequest) -> str:
+    """Which of the kinds that one fixture serves."""
+    return str(request.node.callspec.params["shop"]).partition(" ")[2]
+
+
+@pytest.fixture
+def postgres(way: str, postgres_url: str) -> Shop:
     ws.execute(postgres_url, "CREATE TABLE orders (n int, at int)")
     params = {**params_of(postgres_url), "sslmode": "disable"}
-    return Shop("redshift", params, lambda rows: ws.insert(postgres_url, "orders", rows), stream="public.orders")
+    send = lambda rows: ws.insert(postgres_url, "orders", rows)  # noqa: E731
+    return Shop(way, params, send, stream="public.orders")
 
 
 @pytest.fixture
@@ -189,12 +197,12 @@ def records(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def rest() -> Iterator[Shop]:
+def rest(way: str) -> Iterator[Shop]:
     with serving_orders() as api:
         api.orders, api.before, api.size = [], (doom := Doom()), 10
         params = {
             "base_url": api.base,
-            "streams": ["orders /page pagination=page"],
+            "streams": [PAGINGS[way]],
             "records": "data.orders",
             "since_parameter": "since",
         }
@@ -209,7 +217,18 @@ def graphql() -> Iterator[Shop]:
         yield Shop("graphql", params, lambda rows: server.orders.extend(records(rows)), doom.soon, key="id")
 
 
-SHOPS = ["clickhouse", "trino", "redshift", "mysql_shop", "sqlite", "duckdb_file", "mongodb", "rest", "graphql"]
+SHOPS = [
+    "clickhouse",
+    "trino",
+    "postgres postgresql",
+    "postgres redshift",
+    "mysql_shop",
+    "sqlite",
+    "duckdb_file",
+    "mongodb",
+    *(f"rest {each}" for each in PAGINGS if each != "all"),
+    "graphql",
+]
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +248,7 @@ def mortal(tmp_path_factory: pytest.TempPathFactory, roots: Path, django_db_setu
 @pytest.fixture(params=SHOPS)
 def shop(request: pytest.FixtureRequest, workshop: object, roots: Path, settings: Any) -> Shop:
     settings.NET_ALLOW, settings.FILE_ROOTS = [NETWORKS], [roots]
-    found: Shop = request.getfixturevalue(request.param)
+    found: Shop = request.getfixturevalue(request.param.partition(" ")[0])
     return found
 
 
