@@ -21,7 +21,7 @@ class RefusesFields:
         if isinstance(exc, InvalidFields) and self.fields_below:
             exc = InvalidFields(
                 {
-                    name if name in self.own_fields else f"{self.fields_below}.{name}": texts
+                    name if name in (*self.own_fields, self.fields_below) else f"{self.fields_below}.{name}": texts
                     for name, texts in exc.fields.items()
                 }
             )

@@ -46,7 +46,7 @@ def parted(connector: type[Connector], params: BaseModel) -> tuple[dict[str, Any
 
 def told(error: Mapping[str, Any]) -> str:
     """What is wrong with a value, or what to write in place of one of another kind."""
-    return _WANTED.get(error["type"], error["msg"])
+    return _WANTED.get(error["type"], str(error["msg"]).removeprefix("Value error, "))
 
 
 def _by_field(connector: type[Connector], error: ValidationError) -> dict[str, list[str]]:

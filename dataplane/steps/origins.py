@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import duckdb
 
@@ -69,9 +70,18 @@ class Origins:
                 )
         return shifts
 
+    @cached_property
+    def _with_rejected(self) -> frozenset[str]:
+        """The files of which something was rejected; asked for once, since a part may have hundreds."""
+        if self.rejected is None:
+            return frozenset()
+        with duckdb_errors():
+            rows = self.connection.execute(f"SELECT DISTINCT file FROM {self.rejected}").fetchall()
+        return frozenset(file for (file,) in rows)
+
     def _rejected(self, path: str) -> list[tuple[int, int]]:
         """(number of the record, line breaks within it) of each rejected record of a file."""
-        if self.rejected is None:
+        if path not in self._with_rejected:
             return []
         with duckdb_errors():
             return self.connection.execute(

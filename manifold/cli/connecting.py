@@ -88,8 +88,10 @@ def _grant(client: Client, source: dict[str, Any]) -> dict[str, Any] | None:
 def _told(grant: dict[str, Any]) -> list[tuple[str, Any]]:
     if not grant["granted_at"]:
         return [("connected", "no: `manifold sources connect`")]
+    if grant["refused"]:
+        return [("connected", grant["refused"])]
     return [
-        ("connected", grant["refused"] or f"{output.when(grant['granted_at'])} by {grant['granted_by']}"),
+        ("connected", f"{output.when(grant['granted_at'])} by {grant['granted_by']}"),
         ("scope", grant["scope"]),
         ("renewed", output.when(grant["renewed_at"])),
         ("renews before", "" if grant["token_ends_at"] == grant["ends_at"] else output.when(grant["token_ends_at"])),

@@ -76,6 +76,14 @@ def test_it_works(browser: Client, source: Source, authority: Authority) -> None
     assert (event.object_name, event.actor_name, event.data["scope"]) == ("shop", "ada", "orders.read")
 
 
+def test_what_has_ended_is_not_said_to_hold(browser: Client, source: Source) -> None:
+    said(browser, consent(away(browser)))
+    assert "Renews itself" in browser.get(PAGE).content.decode()
+    Grant.objects.update(refused="It is not renewed any more.")
+    page = browser.get(PAGE).content.decode()
+    assert "is not renewed any more" in page and "Holds until" not in page and "Renews itself" not in page
+
+
 def test_a_source_of_graphql_is_connected_alike(project: Project, browser: Client, authority: Authority) -> None:
     server = Server(authority.web, admits=authority.admits)
     authority.web.bad["/graphql"] = server.answer

@@ -50,6 +50,10 @@ def test_a_source_is_connected_by_a_code_to_enter(served: Served, shop: Api, aut
     assert "enter WDJB-MJHT" in said and "with-code: connected" in said
     said = served.manifold("sources", "show", "with-code").stdout
     assert "by ada" in said and "it is taken back there" in said and SECRET not in said
+    authority.forget_all()
+    assert served.manifold("sources", "test", "with-code").exit_code == 1
+    said = served.manifold("sources", "show", "with-code").stdout
+    assert "Connect it again" in said and "it is taken back there" not in said and "renews before" not in said
     assert "not connected any more" in served.manifold("sources", "connect", "with-code", "--forget").stdout
 
 
