@@ -125,6 +125,16 @@ def change(
 
 
 @sources.command()
+@click.argument("slug")
+@click.argument("stream", required=False)
+@output.command
+def remove(client: Client, *, slug: str, stream: str | None, as_json: bool) -> None:
+    """Delete a source, or one STREAM of it, that no published pipeline uses; what was read stays (needs Admin)."""
+    client.in_project("DELETE", at("sources", slug, "streams", stream) if stream else at("sources", slug))
+    output.print_json(None) if as_json else click.echo("removed")
+
+
+@sources.command()
 @output.command
 def connectors(client: Client, *, as_json: bool) -> None:
     """The kinds of source and what each can do."""

@@ -41,6 +41,20 @@ def test_it_works(served: Served, database: tuple[list[str], str]) -> None:
     assert lines == ["id   name", "ann  Ann", "ben  Ben"]
 
 
+def test_a_source_is_removed_unless_a_pipeline_reads_it(served: Served) -> None:
+    folder = served.made.folder / "drop"
+    served.manifold("sources", "add", "spare", "--connector", "local_files", "--set", f"path={folder}")
+    (first, *_) = served.json("sources", "discover", "spare")["results"]
+    assert served.manifold("sources", "remove", "spare", first["name"]).stdout == "removed\n"
+    left = served.client().in_project("GET", "sources/spare/streams/")["results"]
+    assert first["name"] not in {each["name"] for each in left}
+    assert served.manifold("sources", "remove", "spare", who="operator").exit_code == 4
+    assert served.manifold("sources", "remove", "spare").stdout == "removed\n"
+    assert "spare" not in {each["slug"] for each in served.json("sources", "list")["results"]}
+    used = served.manifold("sources", "remove", "drop")
+    assert used.exit_code == 1 and "is used by orders" in used.stderr
+
+
 def test_a_source_is_writable_only_when_somebody_says_so(served: Served, database: tuple[list[str], str]) -> None:
     settings, password = database
     words = ["sources", "add", "target", "--connector", "postgresql", *settings, "--secret", "password"]
