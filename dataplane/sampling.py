@@ -16,6 +16,7 @@ from dataplane.connectors.windows import Mark
 from dataplane.engine import connector_instance
 from dataplane.errors import DataError, TransientError
 from dataplane.failures import duckdb_errors, translated
+from dataplane.fingerprints import Fingerprints
 from dataplane.patience import interrupted_after, within
 
 ROWS = 10_000
@@ -98,10 +99,22 @@ def _tried_part(
         if part.careful is None or not isinstance(translated(error), DataError):
             raise
         return _read(connection, part.careful, limit)
-    if part.careful is not None and part.longer and found[1]:
-        long = connection.execute(f"SELECT count(*) FROM __rejected WHERE {part.too_long}").fetchall()[0][0]
-        return _read(connection, part.careful, limit) if long else found
+    if part.careful is not None and _misread(connection, part, rejected=found[1] > 0):
+        return _read(connection, part.careful, limit)
     return found
+
+
+def _misread(connection: duckdb.DuckDBPyConnection, part: Part, *, rejected: bool) -> bool:
+    """Whether the part's query takes something for what it is not, as a run finds out. Raises ManifoldError."""
+    if part.room:
+        with Fingerprints(counted=False) as fingerprints:
+            fingerprints.add(part.files)
+            told = [fingerprints.of(each.ref.path) for each in part.files]
+        if any(each.quoted or each.longest > part.room for each in told):
+            return True
+    if not (rejected and part.longer):
+        return False
+    return bool(connection.execute(f"SELECT count(*) FROM __rejected WHERE {part.too_long}").fetchall()[0][0])
 
 
 def _read(

@@ -176,8 +176,8 @@ def _told(stream: str, gap: Gap, written: Written) -> str:
     where = f"{stream}, partition {gap.partition}," if gap.partition else stream
     if gap.restarted:
         return f"{where} was made anew since it was read, so its messages are others."
-    there = written.text(gap.before)
-    return f"{gap.messages:,} messages of {where} are gone before they were read; those after {there} are there."
+    first = written.text(gap.before + 1)
+    return f"{gap.messages:,} messages of {where} are gone before they were read; those from {first} on are there."
 
 
 def _gone(stream: str, gap: Gap, written: Written) -> DataError:
@@ -189,7 +189,7 @@ def _gone(stream: str, gap: Gap, written: Written) -> DataError:
             "stream": stream,
             "partition": gap.partition,
             "messages": gap.messages,
-            "there_after": written.text(gap.before),
+            "there_from": written.text(gap.before + 1),
         },
         suggestions=[SEED],
     )

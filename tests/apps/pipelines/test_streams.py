@@ -199,6 +199,10 @@ def test_trimmed_messages_stop_the_run_or_are_recorded(
     client.xtrim(key, maxlen=2, approximate=False)
     stopped = ws.failure(ws.run(pipeline))
     assert (stopped["code"], stopped["evidence"]["messages"]) == ("messages_gone", 2)
+    kept: Any = client.xrange(key, count=1)
+    oldest = kept[0][0].decode()
+    assert stopped["evidence"]["there_from"] == oldest
+    assert f"those from {oldest} on are there" in stopped["message"]
     assert [each["id"] for each in stopped["suggestions"]] == ["seed"]
     limited(source, when_gone="go on")
     went_on = ws.run(pipeline)

@@ -352,6 +352,8 @@ def test_lines_of_a_value_are_never_taken_for_rows(drop, plain, border, pack):
     arrived = rows(drop.root, got)
     assert (len(arrived), got.table.rejected) == (rows_before + 50_001, ())
     assert arrived[rows_before] == ("k", letter)
+    tried_out = tried(drop.connector, stream)
+    assert (tried_out.rows, tried_out.rejected) == (len(arrived), 0)
 
 
 def test_quotes_within_values_of_several_lines_are_not_taken_for_open_ones(drop):
