@@ -160,9 +160,8 @@ def notice(source: Source) -> str:
     if row is None or row.budget is None:
         return ""
     how = "is spent" if row.state == "over" else "is nearly spent"
-    return (
-        f"Its budget of {_money(row.budget)} {row.currency} for this month {how}: {_money(row.spent)} {row.currency}."
-    )
+    spent = f"{_money(row.spent)} {row.currency} on {row.state_at.astimezone(UTC):%d %b %Y, %H:%M} UTC"
+    return f"Its budget of {_money(row.budget)} {row.currency} for this month {how}: {spent}."
 
 
 def with_cost(rows: Iterable[Ingestion], prices: Spending) -> list[tuple[Ingestion, str]]:

@@ -67,12 +67,15 @@ def test_a_budget_warns_once_and_the_health_says_so(furnished: Furnished) -> Non
         verbs = ["budget within", "budget near", "budget over"]
         return list(Event.objects.filter(verb__in=verbs).order_by("id").values_list("verb", flat=True))
 
+    def since() -> datetime:
+        return Spending.objects.get().state_at.astimezone(UTC)
+
     assert warned(700) == []
     assert source.health == Health.HEALTHY
     assert warned(900) == ["budget near"]
     assert (source.health, source.health_reason) == (
         Health.WARNING,
-        "Its budget of 10.00 EUR for this month is nearly spent: 9.00 EUR.",
+        f"Its budget of 10.00 EUR for this month is nearly spent: 9.00 EUR on {since():%d %b %Y, %H:%M} UTC.",
     )
     assert warned(1100) == ["budget near", "budget over"]
     assert warned(0) == ["budget near", "budget over", "budget within"]
