@@ -12,6 +12,7 @@ from dataplane.connectors import recognising
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import cursors, tables, writing
 from dataplane.connectors.databases.file import CATALOG, DatabaseFile, Offered, chosen_columns, gone
+from dataplane.connectors.databases.guards import exactly, unreadable_value
 from dataplane.connectors.databases.names import Name
 from dataplane.connectors.databases.writing import Dialect
 from dataplane.connectors.destination import LEDGER, Destination, Load, Loaded, Rows, TableColumn, Watch
@@ -63,8 +64,10 @@ class DuckDBFile(DatabaseFile, Destination):
         try:
             duck.execute("BEGIN TRANSACTION")
             yield
-        except (duckdb.ConversionException, DataError) as error:
+        except (duckdb.ConversionException, duckdb.InvalidInputException, DataError) as error:
             raised = error if isinstance(error, duckdb.Error) else error.__cause__
+            if named := unreadable_value(self.params.path, str(raised)):
+                raise named from error
             if not isinstance(raised, duckdb.ConversionException):
                 raise
             raise self._misfit(str(raised).partition("\n")[0]) from error
@@ -153,7 +156,8 @@ def _item(wanted: Column, there: Column) -> str:
     if wanted.type == "VARCHAR":
         return f"CAST({name} AS VARCHAR) AS {name}"
     exact = f"CAST({name} AS {there.type})" if there.native != there.type else name
-    return f"CAST({exact} AS {wanted.type}) AS {name}" if wanted.type != there.type else f"{exact} AS {name}"
+    declared = exactly(there.name, exact, there.type, wanted.type) if wanted.type != there.type else exact
+    return f"{declared} AS {name}"
 
 
 def _columns(duck: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], dict[str, Column]]:

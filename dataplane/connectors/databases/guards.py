@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import re
 
+from dataplane.connectors.files.casts import careful, guarded
 from dataplane.errors import DataError
 from dataplane.relations import literal
 
 MARK = "manifold found "
 """Begins the text by which a guard names a value that its column's type cannot hold."""
 
+# What a cast to a narrower type changes without a word.
+_ROUNDED = ("FLOAT", "DOUBLE", "DECIMAL(", "TIMESTAMP")
 _MARKED = re.compile(re.escape(MARK) + r"(?P<value>.+?) in (?P<column>.*)")
 
 
 def alarm(name: str, value: str, type_: str) -> str:
     """SQL of DuckDB's that fails and names the value (an expression) of this column, where a `type_` is expected."""
     return f"CAST(error(concat({literal(MARK)}, {value}, {literal(f' in {name}')})) AS {type_})"
+
+
+def exactly(name: str, value: str, natural: str, type_: str) -> str:
+    """A value of the column `name`, which arrives as `natural`, in the type that is declared.
+
+    SQL of DuckDB's that fails at one that a cast would change: `1.5` for a whole number, a time of day for a DATE. Who
+    declares a floating-point number accepts rounding.
+    """
+    cast = f"CAST({value} AS {type_})"
+    if not guarded(type_):
+        return cast
+    shown = alarm(name, f"CAST({value} AS VARCHAR)", type_)
+    if natural == "VARCHAR":
+        return f"CASE WHEN {value} IS NOT NULL THEN coalesce({careful(value, type_)}, {shown}) END"
+    if not natural.startswith(_ROUNDED):
+        return cast
+    return f"CASE WHEN {value} IS NULL OR CAST({cast} AS {natural}) = {value} THEN {cast} ELSE {shown} END"
 
 
 def marked(said: str) -> tuple[str, str] | None:

@@ -26,7 +26,7 @@ _WITHOUT_ZONE = frozenset(["TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAM
 _NO_CENTURY = "^ *[0-9]{1,3}[^0-9]"
 _FIRST_YEAR = "TIMESTAMP '1000-01-01'"
 # An offset other than nought behind a time.
-_OFFSET = ":[0-9]{2}([.][0-9]+)?[+-]([1-9]|0[1-9]|00:?[0-9:]*[1-9])"
+OFFSET = ":[0-9]{2}([.][0-9]+)?[+-]([1-9]|0[1-9]|00:?[0-9:]*[1-9])"
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 INEXACT = "a value does not fit its declared type exactly"
 
@@ -95,7 +95,7 @@ def careful(text: str, type_: str, *, separator: str = ".", date_format: str | N
         whole = f"TRY_CAST({text} AS TIMESTAMP) = TRY_CAST({text} AS DATE)"
         return f"CASE WHEN {whole} AND NOT {unlike} THEN TRY_CAST({text} AS DATE) END"
     if upper in _WITHOUT_ZONE:
-        unlike = f"{unlike} OR regexp_matches({text}, {literal(_OFFSET)})"
+        unlike = f"{unlike} OR regexp_matches({text}, {literal(OFFSET)})"
         return f"CASE WHEN NOT ({unlike}) THEN TRY_CAST({text} AS {type_}) END"
     if upper in _WHOLE or size is not None or upper in ("DOUBLE", "FLOAT"):
         text = f"trim({text})"

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 
 from dataplane.connectors.databases.declared import DECIMAL, no_type, normal_type
-from dataplane.connectors.databases.guards import alarm
+from dataplane.connectors.databases.guards import alarm, exactly
 
 _WHOLE = {
     "tinyint": "TINYINT",
@@ -91,7 +91,7 @@ def arrival(column: SourceColumn, declared: str | None = None) -> Arrival:
     if wanted == "BOOLEAN" and column.base in _WHOLE:
         failure = alarm(column.name, "CAST({} AS VARCHAR)", "BOOLEAN")
         return replace(natural, type=wanted, local=f"CASE {{}} WHEN 0 THEN false WHEN 1 THEN true ELSE {failure} END")
-    return _cast(natural, wanted)
+    return replace(natural, type=wanted, local=exactly(column.name, natural.local, natural.type, wanted))
 
 
 def _natural(column: SourceColumn) -> Arrival:

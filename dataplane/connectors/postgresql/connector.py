@@ -162,7 +162,8 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
         )
 
     def _unreadable(self, stream: str, said: str) -> DataError | None:
-        return faults.unreadable_value(stream, said) or faults.uncomputable(stream, said)
+        named = faults.unreadable_value(stream, said) or super()._unreadable(stream, said)
+        return named or faults.uncomputable(stream, said)
 
     def _asked(self, ask: Callable[[], Answer], what: str) -> Answer:
         try:

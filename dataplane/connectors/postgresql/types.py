@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 
 from dataplane.connectors.databases.declared import DECIMAL, no_type, normal_type
+from dataplane.connectors.databases.guards import exactly
 from dataplane.connectors.postgresql.faults import MARK
 
 # Types that arrive as they are, both by the scanner and by a query.
@@ -109,7 +110,7 @@ def arrival(column: SourceColumn, declared: str | None = None) -> Arrival:
         return _as_json(column)
     if wanted == "VARCHAR" and natural.type not in _CAST_HERE:
         return Arrival(column.name, "VARCHAR", f"{quoted(column.name)}::text", quoted(column.name), False)
-    return replace(natural, type=wanted, local=_cast(column.name, wanted))
+    return replace(natural, type=wanted, local=exactly(column.name, quoted(column.name), natural.type, wanted))
 
 
 def _natural(column: SourceColumn) -> Arrival:

@@ -14,6 +14,7 @@ from typing import Any
 
 from dataplane.connectors.databases.declared import DECIMAL, no_type, normal_type
 from dataplane.connectors.databases.guards import alarm
+from dataplane.connectors.files.casts import OFFSET
 from dataplane.types import is_integer
 
 Expression = Callable[[str], str]
@@ -158,4 +159,15 @@ def declared(natural: Arrival, wanted: str | None) -> Arrival:
         raise no_type(natural.name, wanted)
     rounds = type_ in ("DOUBLE", "FLOAT") and natural.type not in ("DOUBLE", "FLOAT")
     note = "declared as a floating-point number: values are rounded to its precision" if rounds else ""
-    return replace(by_text(natural.name, type_, natural.text), warning=note)
+    found = replace(by_text(natural.name, type_, natural.text), warning=note)
+    return _without_offset(found) if natural.type == "VARCHAR" and type_ in (TIMESTAMP, "TIMESTAMP_NS") else found
+
+
+def _without_offset(column: Arrival) -> Arrival:
+    """A text declared as a time without a zone: one that tells its offset would lose it."""
+
+    def read(sql: str) -> str:
+        lost = f"regexp_matches({sql}, '{OFFSET}')"
+        return f"CASE WHEN {lost} THEN {alarm(column.name, sql, column.type)} ELSE {column.local(sql)} END"
+
+    return replace(column, local=read)
