@@ -42,7 +42,10 @@ RUNS = (
 
 @dataclass
 class Broker:
-    """A stream in a broker; `send` puts messages with these numbers into it, `at_once` are one batch of a read."""
+    """A stream in a broker; `send` puts messages with these numbers into it.
+
+    Twice `at_once` and ten are read in three batches or more.
+    """
 
     name: str
     connector: str
@@ -63,7 +66,7 @@ def by_redis(url: str, _: pytest.TempPathFactory) -> Iterator[Broker]:
                 together.execute()
 
         database = parts.path.strip("/") or 0
-        yield Broker(name, "redis_streams", {**params, "database": database}, redis_streams.AT_ONCE, send)
+        yield Broker(name, "redis_streams", {**params, "database": database}, 2 * redis_streams.AT_ONCE, send)
         client.delete(name)
 
 
