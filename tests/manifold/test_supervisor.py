@@ -95,10 +95,12 @@ def until(happened: Callable[[], bool], seconds: float = 20) -> None:
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """One installation for the module; each test finds it running and leaves it running."""
     platform = Up(tmp_path_factory.mktemp("up"))
-    platform.start("--port", str(free_port()))
-    yield platform
-    platform.stop()
-    forget(platform.home)
+    try:
+        platform.start("--port", str(free_port()))
+        yield platform
+    finally:
+        platform.stop()
+        forget(platform.home)
 
 
 def test_it_works(up: Up) -> None:
@@ -257,11 +259,14 @@ def test_it_goes_on_and_stops_cleanly_when_nobody_reads_what_it_says(tmp_path: P
     )
     assert quiet.process.stdout is not None
     quiet.process.stdout.close()
-    until(lambda: quiet.platform.get("token", "") != "" and quiet.answers("/readyz"), 60)
-    family = quiet.members()
-    assert quiet.stop(signal.SIGTERM) == 0
-    assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-    forget(quiet.home)
+    try:
+        until(lambda: quiet.platform.get("token", "") != "" and quiet.answers("/readyz"), 60)
+        family = quiet.members()
+        assert quiet.stop(signal.SIGTERM) == 0
+        assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    finally:
+        quiet.stop()
+        forget(quiet.home)
 
 
 def test_it_stops_a_postgresql_that_outlived_its_parent(up: Up) -> None:

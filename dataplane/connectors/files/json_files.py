@@ -14,7 +14,7 @@ from dataplane.connectors.files.encodings import READERS_NAMES, head
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.groups import PATH, struct
 from dataplane.connectors.files.settings import Format
-from dataplane.connectors.reading import Part
+from dataplane.connectors.reading import Part, SourceFile
 from dataplane.connectors.schema import Column
 from dataplane.relations import literal
 
@@ -40,9 +40,14 @@ class Json(CarefulGroup):
             rejects=self._rejects(),
             files=self._sources,
             origin=self._origin,
+            complete=self._complete,
             check=check,
         )
         return replace(exact, query=self._chosen(self._fast()), rejects=None, careful=exact)
+
+    @property
+    def _complete(self) -> Callable[[duckdb.DuckDBPyConnection, str], None] | None:
+        return None
 
     def _careful_type(self, column: Column) -> str:
         nested = column.type.upper().startswith(("JSON", "STRUCT", "MAP", "LIST")) or column.type.endswith("]")
@@ -76,19 +81,13 @@ class Json(CarefulGroup):
 class Ndjson(Json):
     """Files with an object on each line; a line that holds none is set aside."""
 
-    def part(self, check: Callable[[], None] | None) -> Part:
-        exact = Part(
-            self._chosen(self._careful()),
-            rejects=self._rejects(),
-            files=tuple(replace(each, lined=True) for each in self._sources),
-            origin=self._origin,
-            check=check,
-            complete=self._complete,
-        )
-        return replace(exact, query=self._chosen(self._fast()), rejects=None, careful=exact)
+    @property
+    def _sources(self) -> tuple[SourceFile, ...]:
+        return tuple(replace(each, lined=True) for each in super()._sources)
 
-    def _complete(self, connection: duckdb.DuckDBPyConnection, table: str) -> None:
-        objects.tell_lines(connection, table, self._sources)
+    @property
+    def _complete(self) -> Callable[[duckdb.DuckDBPyConnection, str], None]:
+        return lambda connection, table: objects.tell_lines(connection, table, self._sources)
 
     def _fast_source(self, types: dict[str, str]) -> str:
         options = [f"maximum_object_size = {self._buffer}"] if self._buffer < groups.BUFFER else []
