@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
-from dataplane.connectors.files import groups, objects
+from dataplane.connectors.files import groups, inside, objects
 from dataplane.connectors.files.careful import CarefulGroup
 from dataplane.connectors.files.encodings import READERS_NAMES, head
 from dataplane.connectors.files.found import Found
@@ -16,7 +16,7 @@ from dataplane.connectors.files.groups import PATH, struct
 from dataplane.connectors.files.settings import Format
 from dataplane.connectors.reading import Part, SourceFile
 from dataplane.connectors.schema import Column
-from dataplane.relations import literal
+from dataplane.relations import identifier, literal
 
 _OBJECT = "__object"
 # A bare null is a row without values, in the fast read as well.
@@ -52,6 +52,11 @@ class Json(CarefulGroup):
     def _careful_type(self, column: Column) -> str:
         nested = column.type.upper().startswith(("JSON", "STRUCT", "MAP", "LIST")) or column.type.endswith("]")
         return "JSON" if nested else "VARCHAR"
+
+    def _exact(self, each: Column, types: dict[str, str]) -> str:
+        if types[each.name] == "JSON" != each.type:
+            return inside.careful(identifier(each.name), each.type)
+        return super()._exact(each, types)
 
     def _read(self, types: dict[str, str], *more: str) -> str:
         named = struct({each.name: types[each.name] for each in self.columns})
