@@ -144,8 +144,8 @@ class OwnProcess(Connector):
 
     key = "own_process"
     title = "Program"
-    family = "database"
-    summary = "Tables that another program reads"
+    family = "stream"
+    summary = "Tables that another program reads, and remembers how far"
     capabilities = Capabilities(incremental=True, schema_inference=True, resumable=True)
     Params = OwnParams
     program: ClassVar[Path] = Path(__file__).with_name("own_child.py")
