@@ -313,9 +313,8 @@ def _show_waits(steps: list[dict[str, Any]]) -> None:
     """What failed and is tried again."""
     for step in steps:
         if step["state"] == "retry_wait":
-            click.echo(
-                f"\n{step['key']}: {step['error']['message']}\nIt is tried again at {output.when(step['due_at'])}."
-            )
+            click.echo(output.plain(f"\n{step['key']}: {step['error']['message']}"))
+            click.echo(f"It is tried again at {output.when(step['due_at'])}.")
 
 
 def _show_counts(steps: list[dict[str, Any]]) -> None:

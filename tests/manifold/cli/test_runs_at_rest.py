@@ -21,15 +21,16 @@ def dropped(served: Served) -> str:
     """A run whose first step has failed and waits to retry."""
     mine = claim(served.made.running.steps.get(kind="plan").pk, "host:1/m")
     assert mine is not None
-    settling.fail(mine, TransientError("The network dropped.", code="connection_lost"), 1)
+    settling.fail(mine, TransientError("The network\x1b dropped.", code="connection_lost"), 1)
     return str(served.made.running.pk)
 
 
 def test_a_step_that_waits_to_retry_says_why_and_until_when(served: Served, dropped: str) -> None:
     (waiting,) = [each for each in served.json("runs", "show", dropped)["steps"] if each["state"] == "retry_wait"]
-    assert waiting["due_at"] and waiting["error"]["message"] == "The network dropped."
+    assert waiting["due_at"] and waiting["error"]["message"] == "The network\x1b dropped."
     shown = served.manifold("runs", "show", dropped).stdout
-    assert f"The network dropped.\nIt is tried again at {output.when(waiting['due_at'])}." in shown
+    # A server's words reach no terminal as commands to it.
+    assert f"The network  dropped.\nIt is tried again at {output.when(waiting['due_at'])}." in shown
 
 
 def test_whoever_waits_for_a_run_is_told_what_it_waits_for(served: Served) -> None:
