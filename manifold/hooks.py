@@ -5,10 +5,12 @@ from __future__ import annotations
 import uuid
 
 from django.conf import settings
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
+from gunicorn.http.errors import ParseException
 
 from apps.accounts import signed
 from apps.accounts.addresses import network_of
@@ -51,13 +53,19 @@ def receive(request: HttpRequest, hook_id: uuid.UUID) -> HttpResponse:
 
 
 def body_of(request: HttpRequest, most: int) -> bytes | None:
-    """The body of a message; None for one of more bytes, which is not read to its end."""
+    """The body of a message; None for one of more bytes, which is not read to its end.
+
+    Raises BadRequest where its pieces are none, or it breaks off.
+    """
     if int(request.headers.get("Content-Length") or 0) > most:
         return None
     if request.headers.get("Transfer-Encoding", "").lower() != "chunked":
         return request.body
     # Django takes a body whose length is not told for empty; the server knows where it ends.
-    body: bytes = request.META["wsgi.input"].read(most + 1)
+    try:
+        body: bytes = request.META["wsgi.input"].read(most + 1)
+    except (OSError, ParseException) as error:
+        raise BadRequest("The body of the message cannot be read.") from error
     return body if len(body) <= most else None
 
 

@@ -9,6 +9,7 @@ import base64
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -158,6 +159,13 @@ def test_an_event_whose_length_is_not_told_is_taken_up_to_its_largest(shop: Shop
     assert answer.request.headers["Transfer-Encoding"] == "chunked"
     assert answer.status_code == status, answer.text
     assert shop.kept()[f"pieces-{size}"] == (status == 202)
+
+
+def test_an_event_whose_pieces_are_none_is_told_as_a_bad_request(shop: Shop):
+    lines = [f"POST /in/{shop.source} HTTP/1.1", "Host: 127.0.0.1", "Transfer-Encoding: chunked", "", "no number", ""]
+    with socket.create_connection(("127.0.0.1", shop.port), timeout=60) as sender:
+        sender.sendall("\r\n".join(lines).encode())
+        assert sender.recv(64).startswith(b"HTTP/1.1 400 ")
 
 
 def test_while_the_database_is_away_it_is_to_come_again(shop: Shop):
