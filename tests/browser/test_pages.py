@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.axe import serious_faults
 from tests.browser.conftest import Open
 from tests.browser.installation import Installation
+from tests.browser.walking import sideways, visit
 
 pytestmark = pytest.mark.all
 
@@ -119,14 +119,14 @@ def _source(slug: str, title: str, connector: str, params: Mapping[str, object])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 390])
 def test_pages_of_an_empty_project(open_page: Open, signed_in: Path, width: int, theme: str) -> None:
-    _visit(open_page, signed_in, [f"/p/default/{each}" for each in EMPTY] + OWN, width, theme)
-    _visit(open_page, signed_in, LISTS, width, theme, headings=False)
+    visit(open_page, signed_in, [f"/p/default/{each}" for each in EMPTY] + OWN, width, theme)
+    visit(open_page, signed_in, LISTS, width, theme, headings=False)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 390])
 def test_pages_of_a_full_project(open_page: Open, signed_in: Path, full: list[str], width: int, theme: str) -> None:
-    _visit(open_page, signed_in, [f"/p/full/{each}" for each in full], width, theme)
+    visit(open_page, signed_in, [f"/p/full/{each}" for each in full], width, theme)
 
 
 def test_a_stream_shows_its_sample_and_its_files(open_page: Open, signed_in: Path, full: list[str]) -> None:
@@ -135,7 +135,7 @@ def test_a_stream_shows_its_sample_and_its_files(open_page: Open, signed_in: Pat
     page.locator("td a.strong").first.click()
     page.get_by_role("region", name="Rows").wait_for()
     page.locator("#files code").first.wait_for()
-    assert _sideways(page) <= 0
+    assert sideways(page) <= 0
 
 
 def test_a_query_is_typed_run_sorted_saved_and_opened_again(open_page: Open, signed_in: Path, full: list[str]) -> None:
@@ -179,34 +179,3 @@ def test_a_query_is_typed_run_sorted_saved_and_opened_again(open_page: Open, sig
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete Dear orders").click()
     page.get_by_text("Save a query to share it").wait_for()
-
-
-def _visit(
-    open_page: Open, cookies: Path, addresses: list[str], width: int, theme: str, *, headings: bool = True
-) -> None:
-    page = open_page(cookies, width=width, height=844, theme=theme)
-    faults: list[str] = []
-    for address in addresses:
-        answer = page.goto(address)
-        assert answer is not None and answer.status == 200, address
-        page.wait_for_load_state("networkidle")
-        assert not headings or page.locator("h1").count() == 1, address
-        assert page.evaluate("document.documentElement.classList.contains('dark')") == (theme == "dark"), address
-        assert _sideways(page) <= 0, f"{address} scrolls sideways at {width}"
-        faults += [f"{address}: {each}" for each in serious_faults(page) + (_small(page) if width < 500 else [])]
-    assert not faults, "\n".join(faults)
-
-
-def _small(page: Page) -> list[str]:
-    """Buttons, fields and entries of the navigation that are lower than a thumb needs."""
-    found: list[str] = page.evaluate(
-        """() => [...document.querySelectorAll(".mf .btn, .mf .input, .mf .select, .nav-item, .mf .tabs a")]
-            .filter((each) => each.checkVisibility({ visibilityProperty: true }))
-            .filter((each) => each.getBoundingClientRect().height < 43.5)
-            .map((each) => `${each.outerHTML.slice(0, 120)}: ${each.getBoundingClientRect().height}`)"""
-    )
-    return found
-
-
-def _sideways(page: Page) -> int:
-    return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
