@@ -15,6 +15,10 @@ from dataplane.connectors.files.place import MAX_FILES, Near, Work, too_many
 from dataplane.connectors.files.roots import allowed, below, unreadable
 from dataplane.errors import ConfigurationError
 
+_MOUNTS = "/proc/self/mountinfo"
+# Their clients refuse a lease of any file that the server has not lent them, whoever writes.
+_DRIVES = frozenset({"nfs4", "cifs", "smb3"})
+
 
 class Folder(Near):
     """A folder that a source names; opening it looks whether it may be read."""
@@ -98,24 +102,32 @@ class Folder(Near):
 def _being_written(absolute: str) -> bool:
     """Whether a file is open for writing: Linux gives no lease for reading it then, to its owner or an administrator.
 
-    Where nobody can tell (another system or owner, some network drives) it is not.
+    Where nobody can tell (another system or owner, network drives) it is not.
     """
     try:
         file = os.open(absolute, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return False
     try:
-        # Who wants to write meanwhile waits until the lease has gone. The signal that tells of it would end this process.
+        # Who wants to write meanwhile waits until the lease has gone. The signal that tells of it would end this one.
         fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
-        return error.errno == errno.EAGAIN
+        return error.errno == errno.EAGAIN and not _on_a_drive(os.fstat(file).st_dev)
     except AttributeError:  # These leases are Linux's own.
         return False
     finally:
         os.close(file)
     return False
+
+
+def _on_a_drive(device: int) -> bool:
+    """Whether a file of this device lies on a network drive."""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    with open(_MOUNTS, errors="replace") as mounts:
+        kinds = [line.partition(" - ")[2].split()[0] for line in mounts if line.split()[2] == wanted]
+    return not _DRIVES.isdisjoint(kinds)
 
 
 def _is_text(path: str) -> bool:

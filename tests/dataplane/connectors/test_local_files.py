@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataplane.connectors.base import Stage
+from dataplane.connectors.files import folder
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.folder import Folder
 from dataplane.connectors.files.found import Found
@@ -311,6 +312,19 @@ def test_where_the_only_file_is_still_written_that_is_said(drop):
     with open(drop.folder / "flights_2013-01.csv", "a"), pytest.raises(DataError) as raised:
         drop.connector.plan(stream, "full_refresh", Mark())
     assert "still being written" in raised.value.message and raised.value.code == "files_missing"
+
+
+@pytest.mark.parametrize(("kind", "left"), [("ext4", True), ("nfs4", False), ("cifs", False), ("smb3", False)])
+def test_a_network_drive_cannot_tell_who_writes(drop, monkeypatch, kind, left):
+    flights(drop, 1)
+    device = os.stat(drop.folder).st_dev
+    mounted = f"36 35 {os.major(device)}:{os.minor(device)} / /files rw,noatime shared:1 - {kind} files rw\n"
+    mounts = drop.root / "mountinfo"
+    mounts.write_text(f"22 27 0:0 / /proc rw - proc proc rw\n{mounted}")
+    monkeypatch.setattr(folder, "_MOUNTS", str(mounts))
+    # The kernel's answer for a file of such a drive is the same as for one that is open for writing.
+    with open(drop.folder / "flights_2013-01.csv", "a"):
+        assert (drop.plan(drop.stream()).window is None) is left
 
 
 def test_whoever_wants_to_write_at_that_moment_ends_nothing(drop):
