@@ -117,14 +117,15 @@ def _says(row: list[str]) -> bool:
 
 
 def blank_before(found: Found, settings: FileSettings) -> int:
-    """How many lines without a letter stand before the header: a reader would take the first of them for it."""
+    """How many records that say nothing stand before the header: a reader would take the first of them for it."""
     blank = 0
     if settings.header:
         stream = io.StringIO(text_of(head(found, _HEADER_BYTES), settings.encoding), newline="")
         for _ in range(settings.skip):
             stream.readline()
-        nothing = f" \t\r\n{settings.separator}{settings.quote or ''}"
-        while (line := stream.readline()) and not line.strip(nothing):
+        for each in records(stream, settings):
+            if _says(each):
+                break
             blank += 1
     return blank
 

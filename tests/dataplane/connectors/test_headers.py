@@ -95,6 +95,15 @@ def test_lines_of_blanks_above_a_header_are_no_header(drop: Drop, above: str) ->
     assert rows(drop.root, drop.extract(drop.stream())) == [("anna", "Bonn"), ("bert", "Rome")]
 
 
+@pytest.mark.parametrize(
+    "above", ["\u00a0,\u2003\n", '"\n",\n', '"\n \n","\n"\n,\n'], ids=["spaces", "break", "breaks"]
+)
+def test_cells_of_blanks_of_any_kind_above_a_header_are_no_header(drop: Drop, above: str) -> None:
+    drop.write("a.csv", f"{above}name,city\nanna,Bonn\nbert,Rome\n".encode())
+    result = drop.extract(drop.stream())
+    assert (rows(drop.root, result), rejects(drop.root, result)) == ([("anna", "Bonn"), ("bert", "Rome")], [])
+
+
 @pytest.mark.parametrize("told", ["\0", '"', "'", "\\"], ids=["nought", "quote", "apostrophe", "escape"])
 def test_a_line_that_tells_what_no_delimiter_can_be_is_a_row(drop: Drop, told: str) -> None:
     drop.write("a.csv", f"sep={told}\nname,city\nanna,Bonn\nbert,Rome\n")
