@@ -39,6 +39,9 @@ def _from_gzip(answer: Answer) -> Iterator[bytes]:
             yield piece
             chunk = unpacking.unconsumed_tail
             more = bool(chunk) or len(piece) == _PIECE
+        if unpacking.unused_data:
+            # However much still comes: nobody would count it.
+            break
     if came and (unpacking.unused_data or not unpacking.eof):
         raise _unreadable(answer, "is damaged: its gzip is cut off, or more stands behind it. Have the server mended")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import tracemalloc
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 
 from dataplane.connectors.base import Connector
 from dataplane.connectors.registry import build
+from dataplane.connectors.rest.packed import unpacked
 from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
+from dataplane.http import Answer
 from tests.dataplane.connectors.remotes.web import Request
 from tests.dataplane.connectors.rest.api import Api, order
 from tests.dataplane.connectors.rest.reading import LOOPBACK, source
@@ -211,6 +214,20 @@ def test_what_unpacks_without_an_end_is_refused_at_its_size(api: Api) -> None:
         assert caught.value.code == "answer_too_large" and tracemalloc.get_traced_memory()[1] < 16_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_what_stands_behind_an_answer_that_is_packed_is_not_waited_for() -> None:
+    came = []
+
+    def body() -> Iterator[bytes]:
+        yield gzip.compress(b"{}")
+        for number in range(1000):
+            came.append(number)
+            yield b"x" * 1000
+
+    with pytest.raises(DataError, match="more stands behind it"):
+        list(unpacked(Answer("http://shop/all", 200, {"content-encoding": "gzip"}, body())))
+    assert came == [0]
 
 
 def test_a_reset_in_milliseconds_is_a_moment(api: Api) -> None:
