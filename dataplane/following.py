@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -54,6 +55,8 @@ class Following:
                 until, whole = there if done else whole, there
                 while taken < until:
                     size: int = file.readinto(view[: until - taken])
+                    if not size:
+                        raise OSError(errno.EIO, "a file that is only added to has become shorter", self._path)
                     digest.update(view[:size])
                     taken += size
                 if taken - kept >= _STRETCH and not done:

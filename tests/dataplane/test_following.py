@@ -31,6 +31,24 @@ def test_a_writer_that_makes_no_file_is_not_waited_for(tmp_path: Path) -> None:
         following.sha256("none")
 
 
+def followed(target: Path) -> bool:
+    """Whether somebody in this process has begun to read a file."""
+    fds = [each for each in os.listdir("/proc/self/fd") if os.path.realpath(f"/proc/self/fd/{each}") == str(target)]
+    return any(os.lseek(int(each), 0, os.SEEK_CUR) for each in fds)
+
+
+def test_a_file_that_becomes_shorter_is_not_waited_for(tmp_path: Path) -> None:
+    target = tmp_path / "shrinks"
+    with Following(str(target)) as following, target.open("wb", buffering=0) as file:
+        file.truncate(8 << 30)
+        # It has seen the size, and takes seconds to come to it.
+        while not followed(target):
+            time.sleep(0.01)
+        file.truncate(10)
+    with pytest.raises(OSError, match="become shorter"):
+        following.sha256("shrinks")
+
+
 @pytest.mark.parametrize("rows", [0, 1, 3_000_000])
 def test_what_duckdb_writes_has_the_digest_of_its_bytes(rows: int, tmp_path: Path) -> None:
     storage = Storage(f"file://{tmp_path}")
