@@ -94,6 +94,11 @@ def test_the_browser_s_back_leads_to_the_step_before_and_keeps_what_was_entered(
     page.get_by_label("Title").fill("Going back")
     page.get_by_role("button", name="Test and go on").click()
     expect(page.get_by_role("button", name="Look at the types")).to_be_visible()
+    # A link to a place of the page is an entry of its own, of the same step.
+    page.get_by_role("link", name="Skip to the content").press("Enter")
+    page.wait_for_url("**#content")
+    page.go_back()
+    expect(page.get_by_role("button", name="Look at the types")).to_be_visible()
     page.go_back()
     expect(page.get_by_label("Title")).to_have_value("Going back")
     page.go_forward()

@@ -3,6 +3,8 @@
   "use strict";
 
   const steps = [...document.querySelectorAll("[data-step]")];
+  let shown = steps[0];
+  if (!history.state) history.replaceState({ step: shown.id }, "");
 
   document.addEventListener("htmx:afterSwap", (event) => {
     const step = event.detail.target;
@@ -17,7 +19,12 @@
 
   // Only what comes before is kept: Forward, or Back after the page was loaded anew, may lead to a step that is empty.
   window.addEventListener("popstate", (event) => {
-    const at = event.state?.step ? steps.findIndex((each) => each.id === event.state.step) : 0;
+    if (!event.state) {
+      // A link to a place of this page was followed: still the same step.
+      history.replaceState({ step: shown.id }, "");
+      return;
+    }
+    const at = event.state.step ? steps.findIndex((each) => each.id === event.state.step) : 0;
     if (!steps[at].hasChildNodes()) {
       history.back();
       return;
@@ -27,6 +34,7 @@
   });
 
   function begin(step) {
+    shown = step;
     window.scrollTo(0, 0);
     step.querySelector("h2")?.focus({ preventScroll: true });
   }
