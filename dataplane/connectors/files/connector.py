@@ -125,6 +125,8 @@ class FileConnector(Connector):
         with self._opened(known=mark.files) as place:
             listing = list_stream(place, settings, mark.ignored, now=time.time())
             if mode == "full_refresh":
+                if listing.unsettled and settings.settle_seconds is None:
+                    raise _not_whole(sorted({each.path for each in listing.left} - mark.ignored))
                 if not listing.files:
                     raise _missing(stream, settings, listing)
                 return _planned(place, listing, listing.files, f"All {len(listing.files)} files are read.")
@@ -259,6 +261,16 @@ def _missing(stream: StreamConfig, settings: FileSettings, listing: Listing) -> 
         f"No file fits {', '.join(settings.pattern)}. {remedy}",
         code="files_missing",
         evidence={"pattern": list(settings.pattern), "others": listing.others[:_LISTED]},
+    )
+
+
+def _not_whole(paths: Sequence[str]) -> TransientError:
+    return TransientError(
+        f"{', '.join(paths[:_LISTED])} {'is' if len(paths) == 1 else 'are'} still being written, and a full refresh "
+        "would lack the rows. Wait until no program writes there, or set the stream's settle_seconds to 0, which reads "
+        "a file as it is.",
+        code="file_unsettled",
+        evidence={"files": list(paths[:_LISTED])},
     )
 
 

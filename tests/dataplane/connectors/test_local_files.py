@@ -22,7 +22,7 @@ from dataplane.connectors.files.suggest import suggestions
 from dataplane.connectors.registry import build
 from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.windows import Mark
-from dataplane.errors import ConfigurationError, DataError
+from dataplane.errors import ConfigurationError, DataError, TransientError
 from tests.dataplane.steps.files_source import Drop
 
 
@@ -291,8 +291,11 @@ def test_a_file_that_is_open_for_writing_is_left_until_it_is_closed(drop):
         assert [each.path for each in planned.listed] == ["flights_2013-01.csv", "flights_2013-02.csv"]
         writing.write("22,2013-02-02\n")
         assert drop.plan(StreamConfig(stream.name, settings={**stream.settings, "settle_seconds": 0})).warnings == ()
-        full = drop.connector.plan(stream, "full_refresh", Mark())
-        assert len(full.window.files) == 1
+        with pytest.raises(TransientError, match="would lack the rows") as raised:
+            drop.connector.plan(stream, "full_refresh", Mark())
+        assert raised.value.evidence == {"files": ["flights_2013-02.csv"]} and raised.value.code == "file_unsettled"
+        ignoring = Mark(ignored=frozenset({"flights_2013-02.csv"}))
+        assert len(drop.connector.plan(stream, "full_refresh", ignoring).window.files) == 1
     after = drop.plan(stream, planned.window)
     assert [each.path for each in after.window.files] == ["flights_2013-02.csv"]
 
@@ -309,9 +312,9 @@ def test_one_that_has_not_changed_for_a_day_is_read_though_somebody_keeps_it_ope
 def test_where_the_only_file_is_still_written_that_is_said(drop):
     flights(drop, 1)
     stream = drop.stream()
-    with open(drop.folder / "flights_2013-01.csv", "a"), pytest.raises(DataError) as raised:
+    with open(drop.folder / "flights_2013-01.csv", "a"), pytest.raises(TransientError) as raised:
         drop.connector.plan(stream, "full_refresh", Mark())
-    assert "still being written" in raised.value.message and raised.value.code == "files_missing"
+    assert "is still being written" in raised.value.message and raised.value.code == "file_unsettled"
 
 
 @pytest.mark.parametrize(("kind", "left"), [("ext4", True), ("nfs4", False), ("cifs", False), ("smb3", False)])
