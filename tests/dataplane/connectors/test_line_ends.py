@@ -45,6 +45,7 @@ def read(drop: Drop, content: bytes, name: str = "a.csv") -> list[tuple[Any, ...
         "id,name\r\n1,Ann\n2,Ben\r\n".encode("utf-16"),
         gzip.compress(b"id,name\r\n1,Ann\n2,Ben\r\n"),
     ],
+    ids=["crlf first", "lf first", "cr amid", "doubled", "lf below crlf", "crlf below lf", "empty", "utf-16", "gzip"],
 )
 def test_every_row_of_a_file_with_several_kinds_of_line_ends_is_read(drop: Drop, content: bytes) -> None:
     assert read(drop, content) == [(1, "Ann"), (2, "Ben")]
