@@ -426,6 +426,8 @@ sources connect drop --forget                   4        2         2      4     
 sources inbox drop                              4        2         2      1        1     1
 sources inbox drop --new-secret                 4        2         2      4        4     1
 sources files drop                              4        2         2      0        0     0
+sources ignore drop orders-2026-01.csv          4        2         2      4        0     0
+sources ignore drop orders-2026-01.csv --undo   4        2         2      4        0     0
 datasets                                        4        2         2      0        0     0
 freshness list                                  4        2         2      0        0     0
 freshness set orders --by 09:00                 4        2         2      4        4     0
@@ -447,6 +449,7 @@ queries save One SELECT(1)                      4        2         2      4     
 sources upload given ORDERS                     4        2         2      4        0     0
 sources uploads given                           4        2         2      0        0     0
 sources discard given orders-2026-02.csv        4        2         2      4        4     0
+sources remove more                             4        2         2      4        4     0
 queries forget big-orders                       4        2         2      4        0     2
 projects list                                   4        0         0      0        0     0
 projects create third                           4        4         0      4        4     4
