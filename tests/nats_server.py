@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+import nats
 
 USER, PASSWORD = "reader", "s3cret"
 BY_PASSWORD = f'authorization {{ user: {USER}, password: "{PASSWORD}" }}'
@@ -30,6 +34,25 @@ def nats_server(
     finally:
         process.terminate()
         process.wait(60)
+
+
+def send_all(port: int, stream: str, values: Iterable[bytes]) -> None:
+    """Messages for a stream, made if it is not there; the last alone is waited for, since the stream keeps their order.
+
+    In a thread of its own: the browser's driver leaves a loop running in that of the tests.
+    """
+
+    async def sent() -> None:
+        client = await nats.connect(f"nats://127.0.0.1:{port}", user=USER, password=PASSWORD)
+        await client.jetstream().add_stream(name=stream, subjects=[f"{stream}.>"])
+        *early, last = values
+        for each in early:
+            await client.publish(f"{stream}.new", each)
+        await client.jetstream().publish(f"{stream}.new", last)
+        await client.drain()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, sent()).result()
 
 
 def _port(folder: Path, process: subprocess.Popen[bytes]) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import nats
 import pytest
 import redis
 from confluent_kafka import Producer
@@ -23,7 +21,7 @@ from dataplane.connectors.kafka import session as kafka
 from tests.apps.pipelines import workshop as ws
 from tests.kafka_cluster import kafka_cluster
 from tests.mortal import Mortals, mortals
-from tests.nats_server import PASSWORD, USER, nats_server
+from tests.nats_server import PASSWORD, USER, nats_server, send_all
 
 pytestmark = pytest.mark.all
 
@@ -84,18 +82,11 @@ def by_kafka(_: str, __: pytest.TempPathFactory) -> Iterator[Broker]:
 
 def by_nats(_: str, folders: pytest.TempPathFactory) -> Iterator[Broker]:
     with nats_server(folders.mktemp("nats")) as port:
-
-        async def publish(numbers: range) -> None:
-            client = await nats.connect(f"nats://127.0.0.1:{port}", user=USER, password=PASSWORD)
-            await client.jetstream().add_stream(name="orders", subjects=["orders.>"])
-            for each in numbers:
-                await client.publish("orders.new", b'{"n": %d}' % each)
-                if each % 1000 == 0:
-                    await client.flush()
-            await client.drain()
-
         params = {"host": "127.0.0.1", "port": port, "user": USER, "password": PASSWORD, "streams": ["orders"]}
-        send = lambda numbers: asyncio.run(publish(numbers))  # noqa: E731
+
+        def send(numbers: range) -> None:
+            send_all(port, "orders", (b'{"n": %d}' % each for each in numbers))
+
         yield Broker("orders", "nats_jetstream", params, nats_jetstream.AT_ONCE, send)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,6 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
-import nats
 import pytest
 import redis
 from moto.server import ThreadedMotoServer
@@ -28,7 +26,7 @@ from tests.dataplane.connectors.remotes import ssh
 from tests.dataplane.connectors.remotes.conftest import HOST_KEY, USER_KEY
 from tests.dataplane.connectors.remotes.test_s3 import OWNER
 from tests.dataplane.steps.files_source import context, rows
-from tests.nats_server import PASSWORD, USER, nats_server
+from tests.nats_server import PASSWORD, USER, nats_server, send_all
 
 pytestmark = pytest.mark.all
 
@@ -86,17 +84,8 @@ def redis_streams(_: Path, url: str) -> Iterator[Cut]:
 
 @contextmanager
 def nats_jetstream(folder: Path, _: str) -> Iterator[Cut]:
-    async def publish(port: int) -> None:
-        client = await nats.connect(f"nats://127.0.0.1:{port}", user=USER, password=PASSWORD)
-        await client.jetstream().add_stream(name="orders", subjects=["orders.>"])
-        for n in range(ROWS):
-            await client.publish("orders.new", b'{"n": %d}' % n)
-            if n % 1000 == 0:
-                await client.flush()
-        await client.drain()
-
     with nats_server(folder) as port, cutting(port) as way:
-        asyncio.run(publish(port))
+        send_all(port, "orders", (b'{"n": %d}' % n for n in range(ROWS)))
         params = {"host": "127.0.0.1", "port": way.port, "user": USER, "password": PASSWORD, "streams": ["orders"]}
         yield Cut("nats_jetstream", params, way)
 

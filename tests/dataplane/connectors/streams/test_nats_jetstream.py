@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from dataplane.errors import ManifoldError, TransientError
 from tests.certificates import self_signed
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
 from tests.nats_accounts import Party, handed_out
-from tests.nats_server import BY_PASSWORD, PASSWORD, USER, nats_server
+from tests.nats_server import BY_PASSWORD, PASSWORD, USER, nats_server, send_all
 
 Do = Callable[..., Any]
 
@@ -156,25 +156,11 @@ def test_a_stream_that_was_made_anew_is_no_continuation_also_where_it_has_more_m
     assert known is not None and known.spans[0].lower == "2", "a window of before says nothing of when it was made"
 
 
-def sent(port: int, name: str, values: Iterable[bytes]) -> None:
-    """Many messages, of which the last alone is waited for: the stream keeps their order."""
-
-    async def send() -> None:
-        client = await nats.connect(f"nats://127.0.0.1:{port}", user=USER, password=PASSWORD)
-        *early, last = values
-        for each in early:
-            await client.publish(f"{name}.new", each)
-        await client.jetstream().publish(f"{name}.new", last)
-        await client.drain()
-
-    asyncio.run(send())
-
-
 def test_large_messages_are_taken_few_at_once(port: int, name: str, monkeypatch: pytest.MonkeyPatch):
     """As many as a batch holds by their bytes; one that is larger than a batch comes alone."""
     monkeypatch.setattr(messages, "MOST_BYTES", 160_000)
     sizes = [20] * 100 + [4_000] * 100 + [300_000, 20]
-    sent(port, name, (b'{"x": "%s"}' % (b"x" * (size - 9)) for size in sizes))
+    send_all(port, name, (b'{"x": "%s"}' % (b"x" * (size - 9)) for size in sizes))
     connector = NatsJetStream(build(port, name).params)
     with connector.session() as broker:
         (extent,) = broker.extents(name)
@@ -190,7 +176,7 @@ def test_no_more_is_asked_for_than_the_server_sends_at_once(tmp_path: Path, monk
     monkeypatch.setattr(messages, "MOST_BYTES", 1 << 20)
     with nats_server(tmp_path, entrance=f"{BY_PASSWORD}\nmax_pending: 2MB") as port:
         caller(port)("add_stream", name="events", subjects=["events.>"])
-        sent(port, "events", (b'{"n": %d, "x": "%s"}' % (n, b"x" * 500_000) for n in range(60)))
+        send_all(port, "events", (b'{"n": %d, "x": "%s"}' % (n, b"x" * 500_000) for n in range(60)))
         connector, stream = build(port, "events"), declared("events", n="INTEGER")
         rows, _, settled = read(connector, stream, whole(connector, stream))
     assert rows == [(n,) for n in range(60)]
