@@ -30,11 +30,14 @@ class Cursor:
 
     @property
     def sql(self) -> str:
-        # Text is compared byte by byte, as DuckDB compares it afterwards; the database's own collation may differ.
-        return f'{quoted(self.name)} COLLATE "C"' if self.column.base in ("text", "varchar") else quoted(self.name)
+        return self._compared(quoted(self.name))
 
     def value(self, text: str) -> str:
-        return f"{literal(text)}::{self.column.cast}"
+        return self._compared(f"{literal(text)}::{self.column.cast}")
+
+    def _compared(self, sql: str) -> str:
+        """Text is compared byte by byte, as DuckDB compares it afterwards; the database's own collation may differ."""
+        return f'({sql} COLLATE "C")' if self.column.base in ("text", "varchar") else sql
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataplane.connectors.databases import server
-from dataplane.connectors.postgresql import PostgreSQL
+from dataplane.connectors.postgresql import PostgreSQL, reading, session
 from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import ConfigurationError, TransientError
@@ -74,6 +74,18 @@ def test_it_works(postgres_url: str, type_: str, values: list[str]) -> None:
     third = source.plan(STREAM, "incremental", Mark(upper=second.window.upper))
     assert third.window is None
     assert "nothing after" in third.reason
+
+
+@pytest.mark.parametrize("type_", ["text", "varchar(9)"])
+def test_the_bounds_of_texts_are_compared_by_their_bytes_as_the_column_is(postgres_url: str, type_: str) -> None:
+    """The server of the tests knows no other order of texts, so it is asked by which it would compare them."""
+    source = connector(postgres_url)
+    fill(postgres_url, type_, ["B"])
+    with session.connected(source.params) as connection:
+        cursor = reading.prepare(connection, source.params, STREAM).cursor
+        assert cursor is not None
+        sides = f"SELECT COLLATION FOR ({cursor.value('a')}), COLLATION FOR ({cursor.sql}) FROM t"
+        assert connection.execute(sides).fetchone() == ('"C"', '"C"')
 
 
 def test_of_a_table_without_statistics_nobody_knows_how_many_rows_it_has(postgres_url: str) -> None:
