@@ -10,6 +10,8 @@ class SourcesConfig(AppConfig):
     label = "sources"
 
     def ready(self) -> None:
-        """An inbox that is nearly full is a warning of its source."""
+        """An inbox that is nearly full or takes nothing, and a source without its files, are warned of."""
         inbox = importlib.import_module("apps.sources.services.inbox")
-        importlib.import_module("apps.sources.health").also_look(inbox.crowded)
+        uploads = importlib.import_module("apps.sources.services.uploads")
+        for look in (inbox.unsigned, inbox.crowded, uploads.empty):
+            importlib.import_module("apps.sources.health").also_look(look)

@@ -104,6 +104,16 @@ def crowded(source: Source) -> str:
     )
 
 
+def unsigned(source: Source) -> str:
+    """Why a source is warned of that no event can reach: it has no secret. Empty where it has one."""
+    if source.connector != Webhooks.key or (source.credential and source.credential.secrets):
+        return ""
+    return (
+        "It receives nothing yet: no secret is set, so every event is refused. Press *Make a new secret* on its page "
+        "and give it to the sender, or enter the sender's own."
+    )
+
+
 def _kept(source: uuid.UUID) -> int:
     """How many events are kept; they are too many to be counted with each that comes, and have no gaps."""
     standing = standing_of(source)

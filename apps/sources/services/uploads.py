@@ -15,6 +15,7 @@ from apps.audit.context import Actor, acting
 from apps.audit.ids import new_id
 from apps.audit.refusals import Conflict, Invalid
 from apps.sources.models import Source, Upload
+from apps.sources.services.judging import judge_again
 from dataplane.connectors import registry
 from dataplane.connectors.base import Uploaded
 from dataplane.connectors.files.settings import ARCHIVE, SUFFIXES, format_of
@@ -61,6 +62,7 @@ def keep_upload(source: Source, *, name: str, body: Readable, length: int | None
                     row.save(force_insert=True)
             except IntegrityError:
                 raise _taken(name) from None
+            judge_again(source.pk)
     except BaseException:
         storage.remove(row.path)
         raise
@@ -72,7 +74,15 @@ def remove_upload(upload: Upload, *, actor: Actor) -> None:
     path = upload.path
     with acting(actor):
         upload.delete()
+        judge_again(upload.source_id)
         transaction.on_commit(lambda: _storage().remove(path))
+
+
+def empty(source: Source) -> str:
+    """Why a source is warned of that nobody has given a file. Empty where it has one, or takes none."""
+    if not registry.get(source.connector).takes_uploads or Upload.objects.filter(source=source).exists():
+        return ""
+    return "Nothing is uploaded yet. Drop files on its page, or run `manifold sources upload`."
 
 
 def forget_uploads(source: Source) -> None:

@@ -76,6 +76,23 @@ def test_a_preview_tells_what_would_be_set_aside(operator: User, given: Source, 
     assert "&lt;eve&gt;" in page
 
 
+def test_a_source_without_files_is_warned_of_until_one_comes(
+    admin: User, given: Source, storage: Path, api: Api
+) -> None:
+    def health() -> tuple[str, str]:
+        return Source.objects.values_list("health", "health_reason").get(pk=given.pk)
+
+    assert services.test_source(given, actor=SYSTEM).ok
+    assert health()[0] == "warning"
+    assert health()[1].startswith("Nothing is uploaded yet. Drop files on its page")
+    put(api(admin), "people.csv")
+    assert health() == ("healthy", "")
+    api(admin).delete(f"{ADDRESS}people.csv/")
+    assert health()[0] == "warning"
+    changes = Event.objects.filter(verb="source health changed").order_by("id").values_list("data__health", flat=True)
+    assert list(changes) == ["warning", "healthy", "warning"]
+
+
 def test_every_upload_and_removal_is_in_the_audit_log(
     admin: User,
     given: Source,
