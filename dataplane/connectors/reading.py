@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 
 import duckdb
@@ -11,6 +11,8 @@ import pyarrow as pa
 from dataplane.connectors.schema import Column
 from dataplane.connectors.windows import FileRef, Window
 from dataplane.relations import literal
+
+_NUMBERS = "__numbers"
 
 
 @dataclass(frozen=True)
@@ -131,3 +133,16 @@ class Previewed:
     table: pa.Table
     rejected: int = 0
     samples: tuple[Rejected, ...] = ()
+
+
+def renumber(connection: duckdb.DuckDBPyConnection, table: str, file: str, numbers: Mapping[int, int]) -> None:
+    """Give the rejects of a file, in a table with the columns file and row, other numbers than these."""
+    moved = [(was, now) for was, now in numbers.items() if was != now]
+    if not moved:
+        return
+    was, now = map(list, zip(*moved, strict=True))
+    connection.register(_NUMBERS, pa.table({"was": was, "now": now}))
+    connection.execute(
+        f"UPDATE {table} AS t SET row = n.now FROM {_NUMBERS} n WHERE t.file = ? AND t.row = n.was", [file]
+    )
+    connection.unregister(_NUMBERS)

@@ -10,7 +10,7 @@ import duckdb
 from pydantic import Field, StringConstraints
 
 from dataplane.connectors.base import Connector
-from dataplane.connectors.reading import Part, Reading
+from dataplane.connectors.reading import Part, Reading, renumber
 from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.windows import Window
 from dataplane.engine import connector_instance, write_parquet
@@ -18,7 +18,7 @@ from dataplane.errors import CancelledError, DataError
 from dataplane.failures import duckdb_errors, with_names
 from dataplane.fingerprints import Fingerprints, unusable
 from dataplane.http import TRAFFIC
-from dataplane.provenance import Origin
+from dataplane.provenance import MAX_GAPS, Origin
 from dataplane.relations import identifier, literal, path_list
 from dataplane.steps import boundary
 from dataplane.steps.base import ColumnType, Spec, StagedFile, StepContext, StepKind, StepResult, Table
@@ -171,6 +171,8 @@ def _stage(
     if part.files and not staging.filtered:
         origins = Origins(connection, context.storage, fingerprints, table)
         staging.origins += origins.of(part.files, files[0] if files else None, counts)
+    elif table is not None:
+        _tell_lines(connection, part, table)
     staging.files += files
     staging.fetched += sum(counts)
     if table is not None:
@@ -288,6 +290,17 @@ def _rejected(connection: duckdb.DuckDBPyConnection, part: Part) -> str | None:
         if part.complete is not None:
             part.complete(connection, _REJECTED)
     return _REJECTED
+
+
+def _tell_lines(connection: duckdb.DuckDBPyConnection, part: Part, table: str) -> None:
+    """Give the rejected records of a part their lines where no origins are worked out."""
+    if part.lines is None:
+        return
+    for place, source in enumerate(part.files):
+        query = f"SELECT row FROM {table} WHERE file = ? ORDER BY row LIMIT {MAX_GAPS}"
+        records = {record for (record,) in connection.execute(query, [source.ref.path]).fetchall()}
+        if records:
+            renumber(connection, table, source.ref.path, part.lines(place, records))
 
 
 def _refuse_fatal(connection: duckdb.DuckDBPyConnection, part: Part, fingerprints: Fingerprints) -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import duckdb
 
-from dataplane.connectors.reading import SourceFile
+from dataplane.connectors.reading import SourceFile, renumber
 from dataplane.failures import duckdb_errors
 from dataplane.fingerprints import Fingerprints, text_of
 from dataplane.provenance import MAX_GAPS, Gaps, Origin, OriginFile, lines_of
@@ -60,14 +60,9 @@ class Origins:
         if lines != rows + len(gone) + sum(breaks for _, breaks in (*longer, *gone)):
             blank = _blank(source)
         shifts, line_of = lines_of(Gaps(gone, longer, blank), first_line)
-        moved = [(record, line) for record, line in line_of.items() if record != line]
-        if moved and self.rejected is not None:
-            pairs = ", ".join(f"({record}, {line})" for record, line in moved)
+        if self.rejected is not None:
             with duckdb_errors():
-                self.connection.execute(
-                    f"UPDATE {self.rejected} SET row = moved.line FROM (VALUES {pairs}) AS moved(record, line) "
-                    f"WHERE file = {literal(source.ref.path)} AND row = moved.record"
-                )
+                renumber(self.connection, self.rejected, source.ref.path, line_of)
         return shifts
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
@@ -10,8 +10,8 @@ import duckdb
 from dataplane.connectors.files import casts, groups
 from dataplane.connectors.files.careful import CarefulGroup
 from dataplane.connectors.files.groups import PATH, struct, unfit
-from dataplane.connectors.files.lines import closed, lines_of
-from dataplane.connectors.reading import Part
+from dataplane.connectors.files.lines import blank_records, closed, lines_of
+from dataplane.connectors.reading import Part, renumber
 from dataplane.connectors.schema import Column
 from dataplane.relations import literal
 
@@ -35,10 +35,12 @@ class Delimited(CarefulGroup):
             origin=self._origin,
             fatal=_OPEN_QUOTE,
             check=check,
+            complete=self._numbered,
             lines=self._lines,
         )
         fast = replace(
             exact,
+            complete=None,
             query=self._chosen(self._fast()),
             rejects=self._rejects(""),
             room=self._buffer,
@@ -70,7 +72,7 @@ class Delimited(CarefulGroup):
                 connection.execute(f"DELETE FROM {table} {where}")
 
     def _lines(self, place: int, numbers: Collection[int]) -> dict[int, int]:
-        return lines_of(self.files[place].source, self.settings, numbers)
+        return lines_of(self.files[place].source, self.settings, numbers, to_the_end=not self.sample)
 
     @property
     def _separator(self) -> str:
@@ -125,20 +127,30 @@ class Delimited(CarefulGroup):
         return f"__rejects_{self.number}{kind}"
 
     def _careful_rejects(self) -> str:
-        """The rows that the careful read left out, with their lines, and what DuckDB's reader refused itself."""
+        """The rows that the careful read left out, numbered below 0 until all are `_numbered`, and what DuckDB's reader
+        refused itself."""
         types = self._careful_types()
         own = self._rejects("_careful")
         if not self._unfit(types):
             return own
         misfits = self._misfits(types, [name for name, _ in self._first.layout], self.settings.separator)
-        first = self._first.source.first_line or 1
-        before = "row_number() OVER (PARTITION BY file ORDER BY row) - 1"
-        shifts = f"SELECT file, row - {first} - ({before}) AS nth FROM ({own})"
-        skipped = f"SELECT count(*) FROM ({shifts}) s WHERE s.file = b.file AND s.nth <= b.nth"
-        return (
-            f"SELECT b.file, b.nth + {first} + ({skipped}) AS row, reason, raw FROM ({misfits}) b "
-            f"UNION ALL SELECT file, row, reason, raw FROM ({own}) ORDER BY file, row"
-        )
+        both = f"SELECT file, -1 - nth AS row, reason, raw FROM ({misfits}) UNION ALL ({own})"
+        return f"SELECT * FROM ({both}) ORDER BY file, abs(row)"
+
+    def _numbered(self, connection: duckdb.DuckDBPyConnection, table: str) -> None:
+        """Number the rows that the careful read left out among all records of their file: the reader counts those that
+        it refuses, and blank ones, but gives no row for them."""
+        for each in self.files:
+            path = each.source.ref.path
+            left_out = connection.execute(f"SELECT -1 - row FROM {table} WHERE file = ? AND row < 0", [path])
+            if not (ordinals := sorted(nth for (nth,) in left_out.fetchall())):
+                continue
+            own = connection.execute(f"SELECT row FROM ({self._rejects('_careful')}) WHERE file = ?", [path])
+            blank = blank_records(each.source, self.settings) if len(each.layout) > 1 else ()
+            first = each.source.first_line or 1
+            passed = sorted({*(row for (row,) in own.fetchall()), *(row for row in blank if row >= first)})
+            numbers = _among(ordinals, passed, first)
+            renumber(connection, table, path, {-1 - nth: at for nth, at in zip(ordinals, numbers, strict=True)})
 
     def _rejects(self, kind: str) -> str:
         """One row for each rejected line."""
@@ -154,3 +166,14 @@ class Delimited(CarefulGroup):
             f"JOIN {self._table(kind)}_scan AS s USING (scan_id, file_id) "
             f"JOIN {self._names()} ON s.file_path = known.{PATH} GROUP BY name, line ORDER BY name, line"
         )
+
+
+def _among(ordinals: Sequence[int], passed: Sequence[int], first: int) -> list[int]:
+    """The numbers of the rows with these ordinals from 0 among all records: of these, those in `passed` are no rows."""
+    numbers: list[int] = []
+    skipped = 0
+    for nth in ordinals:
+        while skipped < len(passed) and passed[skipped] <= first + nth + skipped:
+            skipped += 1
+        numbers.append(first + nth + skipped)
+    return numbers

@@ -1,9 +1,13 @@
-"""In which line of its file a record begins: a reader takes a text that goes on over several lines for one."""
+"""In which line of its file a record begins: a reader takes a text that goes on over several lines for one.
+
+Records are numbered as the reader numbers them: from 1 like lines, blank ones and those above the rows counted.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -19,12 +23,15 @@ _FURTHEST = 128 << 20
 _LONGEST = 16 << 20
 # No line of a file reads so.
 _BEHIND = "\x00behind the last line\x00"
+_BLANK_LINE = re.compile(rb"\n\r?\n|\r\r")
+_CHUNK = 1 << 20
 
 
-def lines_of(source: SourceFile, settings: FileSettings, numbers: Collection[int]) -> dict[int, int]:
-    """The lines of these records, which are counted from 1 like lines; without those that cannot be told apart, or lie
-    very far down.
-    """
+def lines_of(
+    source: SourceFile, settings: FileSettings, numbers: Collection[int], *, to_the_end: bool = False
+) -> dict[int, int]:
+    """The lines of these records; without those that cannot be told apart, or lie very far down, unless asked
+    `to_the_end`."""
     found: dict[int, int] = {}
     passed = number = settings.skip
 
@@ -33,7 +40,7 @@ def lines_of(source: SourceFile, settings: FileSettings, numbers: Collection[int
         left = _FURTHEST
         while each := text.readline(_LONGEST):
             left -= len(each)
-            if left < 0 or len(each) == _LONGEST:
+            if (left < 0 and not to_the_end) or len(each) == _LONGEST:
                 raise csv.Error("too far down, or too long")
             passed += 1
             yield each
@@ -64,3 +71,29 @@ def closed(source: SourceFile, settings: FileSettings) -> bool:
         except csv.Error:  # A value is longer than any that would be read.
             return False
     return list(last) == [[_BEHIND]]
+
+
+def blank_records(source: SourceFile, settings: FileSettings) -> Iterator[int]:
+    """The numbers of those records of a file in which nothing stands, which a reader passes over. Where it has any, it
+    is read to its end."""
+    if not _has_blank_line(source):
+        return
+    with text_of(source) as file:
+        text = io.TextIOWrapper(file, "utf-8", errors="replace", newline="")
+        for _ in range(settings.skip):
+            text.readline(_LONGEST)
+        with suppress(csv.Error):
+            for number, record in enumerate(records(text, settings), settings.skip + 1):
+                if not record:
+                    yield number
+
+
+def _has_blank_line(source: SourceFile) -> bool:
+    with text_of(source) as file:
+        before = b"\n"
+        while chunk := file.read(_CHUNK):
+            text = before + chunk
+            if _BLANK_LINE.search(text):
+                return True
+            before = text[-2:]
+    return False
