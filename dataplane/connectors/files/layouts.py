@@ -25,6 +25,8 @@ from dataplane.relations import identifier, literal
 _HEADER_BYTES = 1 << 18
 # So many objects are looked at for the types of a JSON file.
 _SAMPLE = 20_480
+# So many files of which the keys are kept: a run plans with them, and reads the same files a moment later.
+_KEPT = 16
 # No line has more bytes, and no more are copied of those that are objects.
 _LONGEST = 32 << 20
 # A reader keeps a batch of rows of every column in memory: this many need about 200 MB.
@@ -226,13 +228,26 @@ def _objects(absolute: str) -> str:
     return f"(SELECT json FROM ({lines}) WHERE json_type(json) = 'OBJECT')"
 
 
+_known: dict[tuple[str, int, int, str], tuple[str, ...]] = {}
+
+
 def json_names(
     connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str, declared: Collection[str]
 ) -> tuple[str, ...]:
-    """The keys of a JSON file's objects. Raises ManifoldError.
+    """The keys of a JSON file's objects, looked for once in each state of the file. Raises ManifoldError."""
+    state = absolute, found.size, found.changed, found.version
+    names = _known.get(state)
+    if names is None:
+        names = _known[state] = _json_names(connection, found, absolute, shape, declared)
+        for oldest in list(_known)[:-_KEPT]:
+            _known.pop(oldest, None)
+    return names
 
-    Where all are declared, nobody looks for types: that takes twice as long.
-    """
+
+def _json_names(
+    connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str, declared: Collection[str]
+) -> tuple[str, ...]:
+    """The keys as they are now. Where all are declared, nobody looks for types: that takes twice as long."""
     if shape == "newline_delimited":
         _shallow(found, absolute, _SAMPLE)
         # An empty object has no keys.

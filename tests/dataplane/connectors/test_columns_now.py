@@ -123,6 +123,15 @@ def test_keys_of_json_are_new_but_never_gone(drop: Drop) -> None:
     assert of_new_files(drop, stream) == {"note": "added"}
 
 
+@pytest.mark.parametrize("name", ["a_1.json", "a_1.ndjson"])
+def test_keys_are_looked_for_again_where_a_file_is_another(drop: Drop, name: str) -> None:
+    drop.write(name, '{"id": 1, "name": "x"}\n')
+    stream = drop.stream()
+    assert of_new_files(drop, stream) == {}
+    drop.write(name, '{"id": 1, "note": "y"}\n')
+    assert of_new_files(drop, stream) == {"note": "added"}
+
+
 def test_headers_of_workbooks(drop: Drop) -> None:
     drop.write("a_1.xlsx", book(("s", [["id", "name"], [1, "x"]])))
     stream = drop.stream()
