@@ -3,7 +3,8 @@
 It speaks as much of Kafka's protocol as that takes. Every message is a length, and then of a request: what is asked, in
 which version, a number for the answer, who asks; of an answer: the number. Brokers tell where they are, so each has a
 door of its own, and answers are handed on with the doors' ports. It also finds offsets by time, as brokers do, if the
-time of each message is `FIRST_AT` and its offset, in milliseconds.
+time of each message is `FIRST_AT` and its offset, in milliseconds. And it names the broker that speaks for all, which
+the mock cluster leaves out.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import socket
 import ssl
 import struct
@@ -26,6 +28,8 @@ _WRONG, _UNKNOWN = 58, 33
 _HASHES = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
 _ITERATIONS = 4096
 _HOST = b"localhost"
+# The cluster's name, and behind it the number of the broker that speaks for all: 0, though none has it.
+_UNNAMED = re.compile(rb"(mockCluster[0-9a-f]+)\0\0\0\0")
 
 
 class Door:
@@ -84,7 +88,7 @@ class _Visit:
         answer = (_message(self.far) or b"")[4:]
         for there, here in self.door.moved.items():
             answer = answer.replace(there, here)
-        return answer
+        return _UNNAMED.sub(lambda found: found[1] + struct.pack(">i", 1), answer)
 
     def _handshake(self, said: bytes) -> bytes:
         known = self.door.mechanism.encode()

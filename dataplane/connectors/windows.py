@@ -41,7 +41,7 @@ class Span:
 
     count_lower, count_upper: how many messages the partition had ever been given by then, where offsets alone do not
     tell how many lie between two of them. begins: nothing before it was read, so that it may begin later, too. made:
-    when its stream came to be, where the source says so: another one of the same name has other messages.
+    when its stream came to be, or its id, where the source says so: another one of the same name has other messages.
     """
 
     partition: str

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dataplane.connectors.files.server import IDLE_SECONDS, connected, unreachable
 from dataplane.connectors.kafka import faults
 from dataplane.connectors.kafka.batches import batch_of
+from dataplane.connectors.kafka.identity import Identities
 from dataplane.connectors.kafka.params import KafkaParams, settings_of
 from dataplane.connectors.streams.extents import Extent, milliseconds
 from dataplane.connectors.streams.messages import MOST_BYTES, Batch
@@ -38,6 +39,7 @@ class Session:
         self._consumer: Consumer | None = None
         self._failure: KafkaError | None = None
         self._mistrusted: set[str] = set()
+        self._identities = Identities(settings_of(params, self._noted))
 
     def steps(self) -> list[tuple[str, Callable[[], str]]]:
         return [("resolve", self.resolved), ("connect", self._reached), ("authenticate", self.admitted)]
@@ -76,15 +78,18 @@ class Session:
     def extents(self, stream: str) -> list[Extent]:
         import confluent_kafka as kafka
 
-        topic = self._metadata(stream).topics.get(stream)
+        cluster = self._metadata(stream)
+        topic = cluster.topics.get(stream)
         if topic is None or topic.error is not None or not topic.partitions:
             raise faults.of_topic(stream, topic.error if topic else None)
+        # The broker that knows it is asked; of some clusters none is named.
+        made = self._identities.of(stream) if cluster.controller_id in cluster.brokers else ""
         found = []
         for number in sorted(topic.partitions):
             with self._told():
                 place = kafka.TopicPartition(stream, number)
                 low, high = self._opened.get_watermark_offsets(place, timeout=self._seconds, cached=False)
-            found.append(Extent(str(number), low - 1, high - 1))
+            found.append(Extent(str(number), low - 1, high - 1, made=made))
         return found
 
     def since(self, stream: str, extents: Sequence[Extent], at: datetime) -> list[Extent]:

@@ -18,7 +18,8 @@ class Extent:
     """What a partition holds now: the offset before its oldest message, and that of the newest it was ever given.
 
     given, kept: how many messages it was ever given and how many of them are there, where offsets have gaps of their
-    own, so that a difference of two of them counts nothing. at_least: there may be more than `kept`.
+    own, so that a difference of two of them counts nothing. at_least: there may be more than `kept`. made: what its
+    source calls this stream and no other of its name, before it or after it: when it was made, or an id.
     """
 
     partition: str
@@ -35,7 +36,7 @@ class Extent:
         return None if self.given is None or self.kept is None else self.given - self.kept
 
     def restarted(self, lower: int, count: int | None, made: str) -> bool:
-        """Whether it is another one of the same name: it was made at another time, or given less than was read."""
+        """Whether it is another one of the same name: it was made anew, or given less than was read."""
         if made and self.made and made != self.made:
             return True
         return self.newest < lower or (self.given is not None and count is not None and self.given < count)
@@ -142,7 +143,9 @@ def _ahead(extent: Extent, mark: Span | None, written: Written) -> tuple[Span, G
         lower, count = extent.before, extent.given_before
     begins = mark is None or gap is not None
     upper = written.text(extent.newest)
-    span = Span(extent.partition, written.text(lower), upper, count, extent.given, begins, extent.made)
+    # A source that does not say it now is held to what it said before.
+    made = extent.made or (mark.made if mark is not None and gap is None else "")
+    span = Span(extent.partition, written.text(lower), upper, count, extent.given, begins, made)
     return span, gap, extent.waiting(lower, count) if extent.newest > lower else None
 
 

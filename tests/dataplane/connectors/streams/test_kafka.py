@@ -268,6 +268,36 @@ def test_a_topic_whose_messages_are_fewer_than_were_read_was_made_anew(servers: 
     assert refused.value.code == "stream_restarted"
 
 
+@pytest.mark.all
+def test_a_topic_that_was_made_anew_is_told_by_its_id(servers: list[str], topic: str, send: Send):
+    """The mock brokers remove no topic, so it is made anew on others, where it has more messages than were read."""
+    stream = declared(topic, n="INTEGER")
+    send(*(b'{"n": %d}' % n for n in range(3)))
+    with kafka_cluster() as others, doors(servers) as before, doors(others) as after:
+        producer = Producer({"bootstrap.servers": ",".join(others), "linger.ms": 0})
+        for n in range(10, 15):
+            producer.produce(topic, value=b'{"n": %d}' % n, partition=0)
+        assert producer.flush(60) == 0
+        connector, anew = build(before, topic), build(after, topic)
+        settled = read(connector, stream, whole(connector, stream))[2]
+        assert settled is not None
+        mark = Mark(spans=settled.spans)
+        assert connector.plan(stream, "incremental", mark).window is None
+        send(b'{"n": 3}')
+        waiting = connector.plan(stream, "incremental", mark).window
+        assert waiting is not None
+        for refuse in (lambda: anew.plan(stream, "incremental", mark), lambda: read(anew, stream, waiting)):
+            with pytest.raises(ManifoldError, match="was made anew since it was read") as refused:
+                refuse()
+            assert refused.value.code == "stream_restarted"
+        planned = build(after, topic, when_gone="go on").plan(stream, "incremental", mark)
+        assert planned.window is not None and len(planned.warnings) == 4
+        assert read(anew, stream, planned.window)[0] == [(n,) for n in range(10, 15)]
+    untold = build(servers, topic).plan(stream, "incremental", mark).window
+    assert untold is not None
+    assert [each.made for each in untold.spans] == [each.made for each in mark.spans], "what was said before holds on"
+
+
 def test_what_is_entered_is_checked():
     with pytest.raises(ValueError, match="no host with a port"):
         registry.build("kafka", {"servers": ["kafka"]})
