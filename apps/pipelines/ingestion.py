@@ -210,7 +210,7 @@ def _row(run: Run, ways: list[Way], sources: dict[str, Any], errors: list[Any], 
         bytes=read.get("bytes", 0),
         calls=read.get("calls", 0) + asked.get(extract.key, 0),
         stored=way.load.bytes_out if way.load is not None and way.load.state == "succeeded" else 0,
-        seconds=sum(_seconds(each) for each in way.steps),
+        seconds=sum((_took(each) for each in way.steps), timedelta()).total_seconds(),
         error=error,
         loads=[_load(each) for each in ways if each.load is not None],
     )
@@ -247,10 +247,10 @@ def _load(way: Way) -> dict[str, Any]:
     }
 
 
-def _seconds(step: StepRun) -> float:
+def _took(step: StepRun) -> timedelta:
     if step.state == "reused" or step.started_at is None or step.finished_at is None:
-        return 0.0
-    return (step.finished_at - step.started_at).total_seconds()
+        return timedelta()
+    return step.finished_at - step.started_at
 
 
 def _unaccounted(way: Way) -> ManifoldError:

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET
 
 from apps.accounts.models import Project
 from apps.accounts.page_base import project_page
+from apps.audit.refusals import Invalid
 from apps.pipelines.api.history import IngestionFilter, exported
 from apps.pipelines.models import Ingestion, Pipeline
 from apps.pipelines.states import INGESTION
@@ -22,7 +23,14 @@ from apps.sources.models import Source
 
 PAGE = 50
 DRAWN = 60
-BOUNDS = ("rows_min", "rows_max", "bytes_min", "bytes_max")
+BOUNDS = {
+    "rows_min": "Rows at least",
+    "rows_max": "Rows at most",
+    "bytes_min": "Bytes at least",
+    "bytes_max": "Bytes at most",
+}
+DAYS = {"since": "From", "until": "To"}
+_DIGITS = 50
 _TONES = {"succeeded": "ok", "failed": "bad", "timed_out": "bad"}
 
 
@@ -41,14 +49,21 @@ def of_source(request: HttpRequest, project: Project, slug: str) -> HttpResponse
 @require_GET
 @project_page()
 def export(request: HttpRequest, project: Project) -> StreamingHttpResponse:
-    return exported(_narrowed(_visible(request, project), _chosen(request)), project.slug)
+    return _file(_visible(request, project), _chosen(request), project.slug)
 
 
 @require_GET
 @project_page()
 def export_of_source(request: HttpRequest, project: Project, slug: str) -> StreamingHttpResponse:
     rows = _visible(request, project).filter(source=_source(request, project, slug).pk)
-    return exported(_narrowed(rows, _chosen(request)), slug)
+    return _file(rows, _chosen(request), slug)
+
+
+def _file(rows: QuerySet[Ingestion], chosen: dict[str, str], name: str) -> StreamingHttpResponse:
+    """Raises Invalid for what is no value of its filter."""
+    for field, text in _wrong(chosen).items():
+        raise Invalid(field, text)
+    return exported(_narrowed(rows, chosen), name)
 
 
 def _visible(request: HttpRequest, project: Project) -> QuerySet[Ingestion]:
@@ -78,6 +93,7 @@ def _list(request: HttpRequest, project: Project, source: Source | None) -> Http
         "more": page[PAGE - 1].pk if len(page) > PAGE else None,
         "chosen": chosen,
         "filtered": any(chosen.values()),
+        "wrong": _wrong(chosen),
         "states": INGESTION,
         "pipelines": pipelines.values_list("slug", flat=True),
         "sources": [] if source else sources.values_list("slug", flat=True),
@@ -87,16 +103,39 @@ def _list(request: HttpRequest, project: Project, source: Source | None) -> Http
 
 
 def _chosen(request: HttpRequest) -> dict[str, str]:
-    names = ("source", "pipeline", "stream", "state", "since", "until", *BOUNDS)
+    names = ("source", "pipeline", "stream", "state", *DAYS, *BOUNDS)
     return {name: request.GET.get(name, "").strip()[:200] for name in names}
 
 
+def _wrong(chosen: dict[str, str]) -> dict[str, str]:
+    """What is no value of its filter, and what to enter there, by the filter's name."""
+    found = {
+        name: f"{title}: enter a whole number of at most {_DIGITS} digits."
+        for name, title in BOUNDS.items()
+        if chosen[name] and not _is_bound(chosen[name])
+    }
+    found |= {
+        name: f"{title}: enter a day as 2026-03-31."
+        for name, title in DAYS.items()
+        if chosen[name] and not _day(chosen[name])
+    }
+    if chosen["state"] and chosen["state"] not in INGESTION:
+        found["state"] = f"State: choose one of {', '.join(INGESTION)}."
+    return found
+
+
+def _is_bound(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _DIGITS
+
+
 def _narrowed(rows: QuerySet[Ingestion], chosen: dict[str, str]) -> QuerySet[Ingestion]:
-    """As the API filters; days are those of UTC, the last one included. What is no value of a filter is not asked."""
+    """As the API filters; days are those of UTC, the last one included. Nothing fits what is no value of a filter."""
+    if _wrong(chosen):
+        return rows.none()
     asked: dict[str, Any] = {name: chosen[name] for name in ("source", "pipeline", "stream") if chosen[name]}
-    if chosen["state"] in INGESTION:
+    if chosen["state"]:
         asked["state"] = [chosen["state"]]
-    asked |= {name: chosen[name] for name in BOUNDS if chosen[name].isdecimal()}
+    asked |= {name: chosen[name] for name in BOUNDS if chosen[name]}
     since, until = _day(chosen["since"]), _day(chosen["until"])
     if since:
         asked["since"] = f"{since}T00:00:00Z"

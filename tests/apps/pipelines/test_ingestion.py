@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ steps:
   orders: {extract: {source: shop, stream: orders, mode: incremental}}
   kept: {load: {input: orders, dataset: orders}}
 """
+EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
 COUNTS = ("fetched", "inserted", "updated", "skipped", "quarantined", "used")
 
 
@@ -80,6 +81,12 @@ def test_it_works(project: Project, people: str) -> None:
     assert row.seconds > 0
     to = {"step": "kept", "to": "people", "status": "loaded", "inserted": 2, "updated": 0, "skipped": 0}
     assert row.loads == [to]
+    first.steps.update(started_at=EPOCH, finished_at=EPOCH)
+    for key, tenths in (("people", 1), ("kept", 2)):
+        assert first.steps.filter(key=key).update(finished_at=EPOCH + timedelta(seconds=tenths / 10))
+    row.delete()
+    ingestion.keep(first)
+    assert Ingestion.objects.get(run=first).seconds == 0.3, "times add up as a person adds them"
 
     ws.execute(people, "UPDATE people SET name = 'C', changed = 4 WHERE id = 3")
     ws.execute(people, "INSERT INTO people VALUES (4, 'd', 5), (5, 'a', 1)")
