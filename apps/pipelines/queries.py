@@ -249,7 +249,8 @@ def currency(project: Project) -> dict[str, Any]:
     advice += [f"Publish the draft of {each.slug}." for each in pipelines if each.draft and each.published is None]
     pending = pending_files(project)
     if pending:
-        advice.append(f"{pending} files wait to be read: run their pipeline.")
+        waiting = "1 file waits" if pending == 1 else f"{pending} files wait"
+        advice.append(f"{waiting} to be read: run {'its' if pending == 1 else 'their'} pipeline.")
     return {
         "last_good_run": _brief(good),
         "last_run": _brief(last),

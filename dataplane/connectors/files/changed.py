@@ -62,7 +62,8 @@ def told(file: FileRef) -> str:
     """What is said of a file that has changed and is left as it was read."""
     return (
         f"{file.path} has changed since it was read and is not read again: its rows would come twice. "
-        "Run with mode seed to read everything anew."
+        "Run with mode repair to read it again where its load merges by a key, else with mode seed, which reads "
+        "everything anew."
     )
 
 

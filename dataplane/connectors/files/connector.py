@@ -25,7 +25,7 @@ from dataplane.connectors.files.looking import Look
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.previewing import first_of
 from dataplane.connectors.files.reading import Files
-from dataplane.connectors.files.settings import FileSettings, format_of, implied, settings_of
+from dataplane.connectors.files.settings import ARCHIVE, FileSettings, format_of, implied, settings_of
 from dataplane.connectors.files.shape import Shape, chosen, values_of
 from dataplane.connectors.files.sniff import DIALECT, VALUES
 from dataplane.connectors.files.zipped import Unzipped
@@ -89,7 +89,8 @@ class FileConnector(Connector):
             found, warnings = place.files()
             known = [each for each in found if format_of(each.path) and each.size]
             chosen.extend(known[:1])
-            return " ".join([f"{len(found)} files, {len(known)} of a known format and not empty.", *warnings[:_WARNED]])
+            files = "1 file" if len(found) == 1 else f"{len(found)} files"
+            return " ".join([f"{files}, {len(known)} of a known format and not empty.", *warnings[:_WARNED]])
 
         def read() -> str:
             if not chosen:
@@ -126,10 +127,10 @@ class FileConnector(Connector):
             listing = list_stream(place, settings, mark.ignored, now=time.time())
             if mode == "full_refresh":
                 if listing.unsettled and settings.settle_seconds is None:
-                    raise _not_whole(sorted({each.path for each in listing.left} - mark.ignored))
+                    raise _not_whole(sorted(listing.unsettled))
                 if not listing.files:
                     raise _missing(stream, settings, listing)
-                return _planned(place, listing, listing.files, f"All {len(listing.files)} files are read.")
+                return _planned(place, listing, listing.files, _all_of(listing.files))
             read = {each.path: each for each in mark.files}
             changed, touched = changes.changed(place, listing.files, read, mark.touched)
             policy = settings.when_changed or ("read_again" if self._reads_changed else "ignore")
@@ -234,6 +235,10 @@ def _planned(place: Place, listing: Listing, files: Sequence[FileRef], reason: s
     )
 
 
+def _all_of(files: Sequence[FileRef]) -> str:
+    return f"{files[0].path}, the only file, is read." if len(files) == 1 else f"All {len(files)} files are read."
+
+
 def _names(files: Sequence[FileRef], again: Collection[str], of: int) -> str:
     """What is read, of so many files. again: those of them that were read before, and have changed."""
     shown = ", ".join(each.path for each in files[:3]) + (" and others" if len(files) > 3 else "")
@@ -241,13 +246,13 @@ def _names(files: Sequence[FileRef], again: Collection[str], of: int) -> str:
     new = len(files) - old
     said = [f"{new} {'is' if new == 1 else 'are'} new"] if new else []
     said += [f"{old} {'has' if old == 1 else 'have'} changed since being read"] if old else []
-    return f"Of {of} files {' and '.join(said)}: {shown}."
+    return f"Of {of} {'file' if of == 1 else 'files'} {' and '.join(said)}: {shown}."
 
 
 def _nothing_new(settings: FileSettings, listing: Listing, read: int, changed: int) -> str:
-    known = [f"{read} were read before"] if read else []
+    known = [f"{read} {'was' if read == 1 else 'were'} read before"] if read else []
     known += [f"{changed} of them {'has' if changed == 1 else 'have'} changed since"] if changed else []
-    known += [f"{listing.unsettled} may not be whole yet"] if listing.unsettled else []
+    known += [f"{len(listing.unsettled)} may not be whole yet"] if listing.unsettled else []
     return "; ".join([f"No new file fits {', '.join(settings.pattern)}", *known]) + "."
 
 
@@ -265,10 +270,12 @@ def _missing(stream: StreamConfig, settings: FileSettings, listing: Listing) -> 
 
 
 def _not_whole(paths: Sequence[str]) -> TransientError:
+    # What is in an archive is said at its end, so that none is read as it is.
+    archives = all(each.lower().endswith(ARCHIVE) for each in paths)
+    as_it_is = "set the stream's settle_seconds to 0, which reads a file as it is"
     return TransientError(
         f"{', '.join(paths[:_LISTED])} {'is' if len(paths) == 1 else 'are'} still being written, and a full refresh "
-        "would lack the rows. Wait until no program writes there, or set the stream's settle_seconds to 0, which reads "
-        "a file as it is.",
+        f"would lack the rows. Wait until no program writes there, or {'take it away' if archives else as_it_is}.",
         code="file_unsettled",
         evidence={"files": list(paths[:_LISTED])},
     )

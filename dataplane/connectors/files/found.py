@@ -11,6 +11,8 @@ from dataplane.errors import DataError, Suggestion
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # More digits than any size has: what a server writes is not believed to be a number because it looks like one.
 _DIGITS = 18
+FRESH = 86_400.0
+"""A file that has not changed for so many seconds is whole, whoever keeps it open."""
 
 
 @dataclass(frozen=True)

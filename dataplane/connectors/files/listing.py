@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow.parquet as pq
 
 from dataplane.connectors.files.encodings import compression_of, head
-from dataplane.connectors.files.found import Found, still_written
+from dataplane.connectors.files.found import FRESH, Found, still_written
 from dataplane.connectors.files.patterns import FilePattern
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.settings import FileSettings, format_of
 from dataplane.connectors.windows import FileRef
-from dataplane.errors import DataError, ManifoldError
+from dataplane.errors import ManifoldError
 
 _COUNTED = 200
-# A file that has not changed for longer is whole, whoever keeps it open.
-_FRESH = 86_400.0
 
 
 @dataclass
@@ -25,14 +23,15 @@ class Listing:
     """What there is.
 
     files: those to read, by date then path, perhaps by pattern before that. left: fitting files that are ignored or
-    still change; the latter are `unsettled`. others: paths that do not fit. warnings: what was left out, and why.
+    still change; the latter are `unsettled`, with archives that are still written. others: paths that do not fit.
+    warnings: what was left out, and why.
     """
 
     files: list[FileRef]
     left: list[FileRef] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    unsettled: int = 0
+    unsettled: list[str] = field(default_factory=list)
 
     @property
     def present(self) -> tuple[FileRef, ...]:
@@ -56,31 +55,33 @@ class Listing:
         return round(sum(each.size for each in files) * lines / len(sample)) if lines else None
 
 
-def _whole(settings: FileSettings, refused: Mapping[str, DataError]) -> None:
-    """Raises the DataError of an archive that belongs to the stream: without it rows would be missing."""
+def _archives(settings: FileSettings, paths: Iterable[str]) -> list[str]:
+    """Those of these archives that belong to the stream: without one of them rows would be missing."""
     archives = [each[: at + 4] for each in settings.pattern if (at := each.lower().find(".zip/")) >= 0]
-    archives += ["**" for each in settings.pattern if "**" in each]
-    for path, error in refused.items():
-        if any(FilePattern(each).match(path) for each in archives):
-            raise error
+    patterns = [FilePattern(each) for each in (*archives, *("**" for each in settings.pattern if "**" in each))]
+    return [path for path in paths if any(each.match(path) for each in patterns)]
 
 
 def _unsettled(place: Place, found: Found, settings: FileSettings, age: float) -> str:
     """Why a file that changed so many seconds ago may not be whole yet; nothing where it may."""
     if settings.settle_seconds is None:
-        return still_written(found.path) if age < _FRESH and place.being_written(found) else ""
+        return still_written(found.path) if age < FRESH and place.being_written(found) else ""
     if age < settings.settle_seconds:
         return f"{found.path} was changed a moment ago and is left for the next run."
     return ""
 
 
 def list_stream(place: Place, settings: FileSettings, ignored: frozenset[str], *, now: float) -> Listing:
-    """What fits the stream's patterns; ignored files and such as were changed a moment ago are left out."""
+    """What fits the stream's patterns; ignored files and such as were changed a moment ago are left out.
+
+    Raises the DataError of an archive of the stream that cannot be looked into.
+    """
     patterns = [FilePattern(each) for each in settings.pattern]
     places: dict[str, int] = {}
     found, warnings = place.files()
-    _whole(settings, place.refused())
-    listing = Listing([], warnings=warnings)
+    for path in _archives(settings, place.refused()):
+        raise place.refused()[path]
+    listing = Listing([], warnings=warnings, unsettled=_archives(settings, place.unfinished()))
     for each in found:
         turn, match = next(
             ((turn, match) for turn, pattern in enumerate(patterns) if (match := pattern.match(each.path))), (0, None)
@@ -95,7 +96,7 @@ def list_stream(place: Place, settings: FileSettings, ignored: frozenset[str], *
         elif why := _unsettled(place, each, settings, now - each.changed / 1e9):
             listing.warnings.append(why)
             listing.left.append(each.ref(match.date))
-            listing.unsettled += 1
+            listing.unsettled.append(each.path)
         else:
             listing.files.append(each.ref(match.date))
     listing.files.sort(key=lambda each: (places[each.path], each.file_date or "", each.path))

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from dataplane.connectors.files.found import Found
@@ -42,6 +42,10 @@ class Place(ABC):
     def refused(self) -> Mapping[str, DataError]:
         """Archives that `files` could not look into, each with its error."""
         return {}
+
+    def unfinished(self) -> Collection[str]:
+        """Archives that `files` did not look into because a program writes them."""
+        return ()
 
     @abstractmethod
     def find(self, path: str) -> Found:

@@ -10,16 +10,17 @@ import lzma
 import os
 import re
 import stat
+import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from dataplane.connectors.files.bombs import bomb, most_of
 from dataplane.connectors.files.encodings import broken
-from dataplane.connectors.files.found import Found, gone, still_written
+from dataplane.connectors.files.found import FRESH, Found, gone, still_written
 from dataplane.connectors.files.place import Copying, Place, Work
 from dataplane.connectors.files.remote import SAMPLE, bounded, by_lines, sound, whole_lines
 from dataplane.connectors.files.roots import unreadable
@@ -45,6 +46,7 @@ class Unzipped(Copying):
         self._place = place
         self._sample = sample
         self._refused: dict[str, DataError] = {}
+        self._unfinished: list[str] = []
 
     def steps(self) -> Sequence[Work]:
         return self._place.steps()
@@ -52,13 +54,14 @@ class Unzipped(Copying):
     def files(self) -> tuple[list[Found], list[str]]:
         there, warnings = self._place.files()
         found: list[Found] = []
-        self._refused = {}
+        self._refused, self._unfinished = {}, []
         for each in there:
             if not each.path.lower().endswith(ARCHIVE):
                 found.append(each)
                 continue
-            if self.being_written(each):
+            if time.time() - each.changed / 1e9 < FRESH and self.being_written(each):
                 # What is in it is said at its end.
+                self._unfinished.append(each.path)
                 warnings.append(still_written(each.path))
                 continue
             try:
@@ -75,6 +78,9 @@ class Unzipped(Copying):
 
     def refused(self) -> Mapping[str, DataError]:
         return self._refused
+
+    def unfinished(self) -> Collection[str]:
+        return self._unfinished
 
     def find(self, path: str) -> Found:
         inside = self._inside(path)

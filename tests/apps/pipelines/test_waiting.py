@@ -28,6 +28,7 @@ def test_a_file_that_was_just_dropped_waits(project: Project, workshop: Path) ->
     source = ws.files_source(project, workshop)
     pipeline = ws.published(project, DROPS)
     assert waiting(project) == 1
+    assert currency(project)["advice"] == ["1 file waits to be read: run its pipeline."]
     assert ws.run(pipeline).state == "succeeded"
     assert waiting(project) == 0
     ws.write(workshop, "drop_2.csv", ["a", "2"])

@@ -46,7 +46,7 @@ def test_every_stage_of_a_test_passes(drop):
     flights(drop, 1)
     stages = list(drop.connector.test())
     assert [(each.name, each.ok) for each in stages] == [("resolve", True), ("list", True), ("read", True)]
-    assert "1 files" in stages[1].detail
+    assert "1 file, " in stages[1].detail
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_a_file_that_is_open_for_writing_is_left_until_it_is_closed(drop):
         assert [each.path for each in planned.window.files] == ["flights_2013-01.csv"]
         assert planned.warnings == ("flights_2013-02.csv is still being written, and is left for the next run.",)
         nothing = drop.plan(stream, planned.window).reason
-        assert nothing == "No new file fits flights_{YYYY}-{MM}.csv; 1 were read before; 1 may not be whole yet."
+        assert nothing == "No new file fits flights_{YYYY}-{MM}.csv; 1 was read before; 1 may not be whole yet."
         assert [each.path for each in planned.listed] == ["flights_2013-01.csv", "flights_2013-02.csv"]
         writing.write("22,2013-02-02\n")
         assert drop.plan(StreamConfig(stream.name, settings={**stream.settings, "settle_seconds": 0})).warnings == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import time
 import zipfile
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from dataplane.connectors.files import zipped
 from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.windows import Mark
-from dataplane.errors import DataError, ManifoldError
+from dataplane.errors import DataError, ManifoldError, TransientError
 from tests.dataplane.steps.files_source import Drop, places, rejects, rows
 
 ORDERS = "id,day\n1,2013-01-01\nx,2013-01-02\n3,2013-01-03\n"
@@ -239,3 +240,19 @@ def test_an_archive_that_is_still_written_is_left_and_stops_nothing(drop: Drop) 
         assert planned.warnings == ("day.zip is still being written, and is left for the next run.",)
         writing.write(whole[40:])
     assert paths(drop) == ["day.zip/orders.csv"]
+
+
+def test_a_full_refresh_waits_for_an_archive_of_its_stream_that_is_still_written(drop: Drop) -> None:
+    whole = archive(("orders.csv", ORDERS))
+    drop.write("day.zip", whole)
+    drop.write("night.csv", ORDERS)
+    orders, night = drop.stream("day_orders"), drop.stream("night")
+    with open(drop.folder / "day.zip", "ab"):
+        with pytest.raises(TransientError, match="Wait until no program writes there, or take it away") as raised:
+            drop.connector.plan(orders, "full_refresh", Mark())
+        assert raised.value.evidence == {"files": ["day.zip"]} and raised.value.code == "file_unsettled"
+        assert drop.connector.plan(night, "full_refresh", Mark()).reason == "night.csv, the only file, is read."
+        assert "1 may not be whole yet" in drop.plan(orders).reason
+        old = time.time() - 90_000
+        os.utime(drop.folder / "day.zip", (old, old))
+        assert drop.connector.plan(orders, "full_refresh", Mark()).window is not None

@@ -254,7 +254,7 @@ def test_a_missing_file_is_no_failure_of_the_others(web: Web) -> None:
     assert [each.path for each in planned.listed] == ["orders.csv"]
     assert "gone.csv is not there" in planned.warnings[0]
     (listed,) = [each.detail for each in connector.test() if each.name == "list"]
-    assert listed.startswith("1 files, 1 of a known format and not empty. gone.csv is not there: ")
+    assert listed.startswith("1 file, 1 of a known format and not empty. gone.csv is not there: ")
 
 
 def test_a_page_to_sign_in_is_no_table(web: Web) -> None:
