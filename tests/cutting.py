@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 
 class Way:
-    """Hands on what is said. after: so many bytes of the server, and its connection ends; None: it never does."""
+    """Hands on what is said. after: so many bytes of the server, and its connection ends; None: it never does.
 
-    def __init__(self, to: int) -> None:
+    heard: what the server says, as it is handed on: a server that tells where else it listens tells of another way.
+    """
+
+    def __init__(self, to: int, heard: Callable[[bytes], bytes] = lambda said: said) -> None:
         self.after: int | None = None
         self.cuts = 0
-        self._to = to
+        self.to = to
+        self._heard = heard
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
 
@@ -22,7 +26,7 @@ class Way:
         with suppress(OSError):
             while True:
                 near, _ = self._listening.accept()
-                far = socket.create_connection(("127.0.0.1", self._to))
+                far = socket.create_connection(("127.0.0.1", self.to))
                 for each in ((near, far, False), (far, near, True)):
                     threading.Thread(target=self._hand_on, args=each, daemon=True).start()
 
@@ -30,24 +34,24 @@ class Way:
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 
-    def _hand_on(self, come: socket.socket, go: socket.socket, counted: bool) -> None:
+    def _hand_on(self, come: socket.socket, go: socket.socket, of_server: bool) -> None:
         sent = 0
         with suppress(OSError):
             while data := come.recv(4096):
                 sent += len(data)
-                if counted and self.after is not None and sent > self.after:
+                if of_server and self.after is not None and sent > self.after:
                     self.cuts += 1
                     break
-                go.sendall(data)
+                go.sendall(self._heard(data) if of_server else data)
         for each in (come, go):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
-def cutting(port: int) -> Iterator[Way]:
+def cutting(port: int, heard: Callable[[bytes], bytes] = lambda said: said) -> Iterator[Way]:
     """A way to the server at this port, while the block lasts."""
-    way = Way(port)
+    way = Way(port, heard)
     thread = threading.Thread(target=way.serve, daemon=True)
     thread.start()
     try:

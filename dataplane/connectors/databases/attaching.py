@@ -31,3 +31,8 @@ def detach(duck: duckdb.DuckDBPyConnection) -> None:
     """Let go of it, whether it was attached or not."""
     with suppress(duckdb.Error):
         duck.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")
+
+
+def answered(said: str) -> str:
+    """What the server or its library said, of what DuckDB's reader tells: it begins with the statement in quotes."""
+    return said.rpartition('": ')[2].strip().partition("\n")[0]

@@ -146,7 +146,7 @@ def _attach_again(duck: duckdb.DuckDBPyConnection, params: MySQLParams, given: M
         said = params.scrubbed(str(error)).partition("\n")[0]
         if _BROKE.search(said):
             raise TransientError(
-                f"{params.host}:{params.port} broke off the connection of DuckDB's reader: {said}. "
+                f"{params.host}:{params.port} broke off the connection of DuckDB's reader: {attaching.answered(said)}. "
                 "If it stays, choose another encryption in the source.",
                 code="connection_lost",
                 evidence={"host": params.host, "server": said[:500]},

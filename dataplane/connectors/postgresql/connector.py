@@ -12,7 +12,7 @@ import psycopg
 import pyarrow as pa
 
 from dataplane.connectors.base import Capabilities, Finding
-from dataplane.connectors.databases.attaching import detach
+from dataplane.connectors.databases.attaching import answered, detach
 from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, Answer, DatabaseServer
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
 from dataplane.connectors.postgresql import catalog, destination, faults, preflight, reading, session
@@ -156,7 +156,8 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
         if conflict := faults.replica_conflict(self.params, stream.name, said):
             return conflict
         return self._asked_again(stream) or TransientError(
-            f"Reading {stream.name} broke off: {said.partition(chr(10))[0]}. If it stays so, look at the server's log.",
+            f"{self.params.host} broke off reading {stream.name}: {answered(said)}. If it stays so, look at the "
+            "server's log.",
             code="statement_timeout" if "statement timeout" in said else "connection_lost",
             evidence={"stream": stream.name, "said": said[:1000]},
         )

@@ -229,7 +229,8 @@ class RedshiftSession(AdbcSession):
 
     def said(self, error: Exception) -> str:
         told = dict(getattr(error, "details", None) or ()).get(b"PG_DIAG_MESSAGE_PRIMARY", b"")
-        return told.decode() or str(error).rpartition("failed: ")[2]
+        # Of a connection that ends, the driver tells a statement in quotes, and then what libpq said.
+        return told.decode() or str(error).rpartition("failed: ")[2].rpartition("': ")[2]
 
 
 def _quoted(value: str) -> str:
