@@ -81,6 +81,37 @@ def test_a_session_that_has_ended_meanwhile(open_page: Open, viewer: Path, width
     page.wait_for_url("**/account/")
 
 
+def test_what_is_sent_in_vain_is_told_by_its_reason(
+    *, browser: Browser, open_page: Open, installation: Installation, tmp_path: Path, width: int, theme: str
+) -> None:
+    client, name = installation.client(), f"mona-{width}"
+    client.call("POST", "users/", json={"username": name, "password": PASSWORD})
+    client.in_project("PUT", f"members/{name}/", json={"role": "admin"})
+    page = open_page(
+        sign_in(browser, installation, name, PASSWORD, tmp_path), width=width, theme=theme, refused=(400, 403, 404, 413)
+    )
+    page.goto("/p/default/new-source/local_files/")
+    page.get_by_label("Title").fill("In vain")
+    page.get_by_label("Folder").evaluate("field => { field.value = 'dr\\0op' }")
+    sent_in_vain(page, "a field holds a character that no text has, or more than fits", theme)
+    page.get_by_label("Folder").fill(str(installation.drop))
+    page.route("**/new-source/**", lambda route: route.fulfill(status=413, body="Request Entity Too Large"))
+    sent_in_vain(page, "This is too large to be taken", theme)
+    page.unroute("**/new-source/**")
+    client.in_project("PUT", f"members/{name}/", json={"role": "viewer"})
+    sent_in_vain(page, "an administrator of the project can do it", theme)
+    client.in_project("DELETE", f"members/{name}/")
+    sent_in_vain(page, "you are no member of its project now", theme)
+    expect(page.get_by_label("Folder")).to_have_value(str(installation.drop))
+
+
+def sent_in_vain(page: Page, said: str, theme: str) -> None:
+    page.get_by_role("button", name="Test and go on").click()
+    expect(page.get_by_role("alert")).to_contain_text(said)
+    expect(page.get_by_role("alert")).not_to_contain_text("in a moment")
+    looks_right(page, theme)
+
+
 def test_a_service_that_is_away(
     *, open_page: Open, installation: Installation, signed_in: Path, width: int, theme: str
 ) -> None:

@@ -169,6 +169,7 @@ def _shown(stream: Stream, entered: dict[str, Any]) -> dict[str, Any]:
         "policies": POLICIES,
         "asks": services.policy_of(stream) == "ask",
         "changed_files": _CHANGED_FILES,
+        "when_changed": config["settings"].get("when_changed") or "",
         "policy_of_source": POLICIES[cast(Policy, stream.source.drift)],
         "has_files": connector.family == "file",
         "has_messages": connector.family == "stream",

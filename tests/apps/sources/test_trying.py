@@ -199,6 +199,24 @@ def test_the_page_shows_what_would_be_set_aside_and_keeps_what_was_entered(
     assert wrong.status_code == 422 and "no type of DuckDB" in wrong.content.decode().replace("&#x27;", "'")
 
 
+@pytest.mark.parametrize("person", ["viewer", "operator"])
+def test_whoever_may_not_change_it_reads_it_as_text(
+    client: Client, person: str, stream: Stream, request: pytest.FixtureRequest
+) -> None:
+    config = {"select": ["note"], "settings": {**stream.config["settings"], "when_changed": "read_again"}}
+    services.update_stream(stream, config=config, drift="ask", actor=SYSTEM)
+    client.force_login(request.getfixturevalue(person))
+    text = client.get(f"/p/flights/sources/drop/streams/{stream.pk}/").content.decode()
+    shown = text[text.index('id="declaration"') :]
+    shown = shown[: shown.index("</section>")]
+    assert "<input" not in shown and "<select" not in shown and "disabled" not in shown
+    assert "an administrator of the project can change what stands here" in shown
+    assert '<span class="faint">no</span></td><td class="strong wrap-anywhere">id<' in shown
+    assert '<td>yes</td><td class="strong wrap-anywhere">note<' in shown
+    for said in ("orders.csv", "Read it again, into loads that merge", drifts.POLICIES["ask"], "Decimal separator"):
+        assert said in shown, said
+
+
 def test_the_columns_are_found_anew_by_what_was_entered_and_kept_when_it_is_saved(
     client: Client, admin: User, stream: Stream, tmp_path: Path
 ) -> None:

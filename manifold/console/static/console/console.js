@@ -49,15 +49,18 @@
   // one signs in.
   document.addEventListener("htmx:responseError", (event) => {
     const { xhr, requestConfig } = event.detail;
-    if (requestConfig.verb !== "get") tell(xhr.status === 401 ? "signed-out" : "refused");
+    if (requestConfig.verb !== "get") tell(String(xhr.status));
     else if (xhr.status === 401) location.reload();
   });
   document.addEventListener("htmx:sendError", (event) => {
-    if (event.detail.requestConfig.verb !== "get") tell("away");
+    if (event.detail.requestConfig.verb !== "get") tell("0");
   });
 
-  function tell(what) {
-    document.querySelector(".toasts").append(document.getElementById(`told-${what}`).content.cloneNode(true));
+  function tell(status) {
+    const toast = document.getElementById("told").content.cloneNode(true);
+    const said = toast.querySelector(`[data-of="${status}"]`) || toast.querySelector(`[data-of="${status[0]}"]`);
+    said.parentElement.replaceChildren(said);
+    document.querySelector(".toasts").append(toast);
   }
 
   // Running clocks: data-since holds when something began.
