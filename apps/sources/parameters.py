@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from dataplane.connectors.base import Connector
+from dataplane.connectors.conditions import idle, meaning
 from dataplane.connectors.fields import secret_names
 from dataplane.errors import ConfigurationError
 
@@ -33,6 +34,21 @@ def checked(connector: type[Connector], params: Mapping[str, Any]) -> BaseModel:
         return connector.Params.model_validate(dict(params))
     except ValidationError as error:
         raise InvalidFields(_by_field(connector, error)) from None
+
+
+def refuse_idle(connector: type[Connector], params: BaseModel, given: Collection[str]) -> None:
+    """Raises InvalidFields for a parameter that is given now and means nothing beside the others.
+
+    What is stored already is left alone: a source goes on as it was.
+    """
+    model = connector.Params
+    said = {
+        name: [f"It applies only where {meaning(model, name)}. Leave it out, or change that."]
+        for name in idle(model, params.model_dump(mode="json"))
+        if name in given
+    }
+    if said:
+        raise InvalidFields(said)
 
 
 def parted(connector: type[Connector], params: BaseModel) -> tuple[dict[str, Any], dict[str, str]]:

@@ -3,33 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 import pydantic
 
+from dataplane.connectors.conditions import WAY, Condition, way, ways
+
+Section = Literal["Where", "Sign in", "Paging", "Reading", "Limits"]
+SECTIONS: tuple[Section, ...] = get_args(Section)
 Kind = Literal["text", "long", "number", "flag", "choice", "list", "secret"]
 
 
 @dataclass(frozen=True)
 class Field:
-    """One parameter. lines: a secret of several lines, such as a key in PEM, which a field of one line would join."""
+    """One parameter. lines: a secret of several lines, such as a key in PEM, which a field of one line would join.
+
+    only: when it applies; needed: when it has to be filled in. labels: what choices are called.
+    """
 
     name: str
     title: str
     help: str
     kind: Kind
-    required: bool
-    choices: tuple[str, ...]
-    default: Any
-    lines: bool
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    default: Any = None
+    lines: bool = False
+    section: Section = "Where"
+    only: Condition = field(default_factory=dict)
+    needed: Condition = field(default_factory=dict)
+    example: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def options(self) -> list[tuple[str, str]]:
+        """The choices, each with what it is called."""
+        return [(each, self.labels.get(each, each)) for each in self.choices]
 
 
-def secret_field(title: str, description: str = "", **extra: Any) -> Any:
-    """A parameter that is encrypted, write-only and redacted everywhere."""
+def said(
+    section: Section = "Where", *, only: Condition | None = None, needed: Condition | bool = False, **extra: Any
+) -> dict[str, Any]:
+    """What the schema of a parameter says beside what every schema says; see conditions.py. needed: when, or always
+    where it applies."""
+    wanted = (only or {}) if needed is True else needed or {}
+    parts = {"section": section, "only": only, "needed": wanted, **extra}
+    return {name: part for name, part in parts.items() if part}
+
+
+def secret_field(title: str, description: str = "", *, section: Section = "Sign in", **extra: Any) -> Any:
+    """A parameter that is encrypted, write-only and redacted everywhere. extra: as for `said`."""
     return pydantic.Field(
-        default=None, title=title, description=description, json_schema_extra={"secret": True, **extra}
+        default=None, title=title, description=description, json_schema_extra={"secret": True, **said(section, **extra)}
     )
+
+
+def way_field(model: type[pydantic.BaseModel], values: Mapping[str, Any]) -> Field | None:
+    """The choice among the ways to sign in that a model declares: no parameter, but what others depend on."""
+    known = ways(model)
+    if not known:
+        return None
+    shown: dict[str, Any] = {"choices": tuple(known), "labels": known, "default": way(model, values)}
+    return Field(WAY, "Sign in with", "", "choice", section="Sign in", **shown)
 
 
 def secret_names(model: type[pydantic.BaseModel]) -> frozenset[str]:
@@ -58,6 +94,11 @@ def fields_of(model: type[pydantic.BaseModel]) -> list[Field]:
                 choices=_choices(part, schema),
                 default=part.get("default"),
                 lines=kind == "secret" and bool(part.get("multiline")),
+                section=part.get("section", "Where"),
+                only=part.get("only", {}),
+                needed=part.get("needed", {}),
+                example=str(next(iter(part.get("examples", ())), "")),
+                labels=part.get("labels", {}),
             )
         )
     return found

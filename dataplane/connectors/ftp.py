@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 from dataplane import authorities
 from dataplane.connectors import recognising
 from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.fields import said
 from dataplane.connectors.files.found import Found, gone, size_told
 from dataplane.connectors.files.remote import Remote, changed
 from dataplane.connectors.files.server import (
@@ -47,15 +48,19 @@ class FtpParams(ServerParams):
     """Where the server is, and how one is let in."""
 
     port: int = Field(21, ge=1, le=65535, title="Port")
-    user: str = Field("anonymous", min_length=1, title="User")
+    user: str = Field("anonymous", min_length=1, title="User", json_schema_extra=said("Sign in"))
     tls: Literal["required", "off"] = Field(
-        "required", title="Encryption", description="Off: user, password and files can be read by everybody on the way."
+        "required",
+        title="Encryption",
+        description="Off: user, password and files can be read by everybody on the way.",
+        json_schema_extra=said(labels={"required": "required (FTPS)"}),
     )
     certificate: str | None = Field(
         None,
         title="Certificate",
         description="The SHA-256 fingerprint of a certificate that no authority has signed; no other is accepted then.",
         pattern="^(?:[0-9A-Fa-f]{2}:?){32}$",
+        json_schema_extra=said(only={"tls": ["required"]}),
     )
 
     @field_validator("user", "password", "path")

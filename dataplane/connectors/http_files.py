@@ -12,11 +12,12 @@ from typing import Annotated, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
 import xxhash
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator
 
 from dataplane.connectors import web
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.fields import secret_field
+from dataplane.connectors.conditions import Stated
+from dataplane.connectors.fields import said, secret_field
 from dataplane.connectors.files.found import Found, gone, size_told
 from dataplane.connectors.files.place import Work
 from dataplane.connectors.files.remote import SAMPLE, Remote, by_lines, changed, resuming, sound, too_large
@@ -33,21 +34,11 @@ _SAMPLE_SECONDS = 30
 _GONE = (404, 410)
 _OURS = "xxh3:"
 
-_NEEDED = {
-    "none": (),
-    "basic": ("user", "password"),
-    "bearer": ("token",),
-    "header": ("header", "token"),
-    "parameter": ("parameter", "token"),
-}
-
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class HttpFilesParams(BaseModel):
+class HttpFilesParams(Stated):
     """What is downloaded, and how one is let in."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     urls: tuple[Line, ...] = Field(
         min_length=1,
@@ -55,40 +46,64 @@ class HttpFilesParams(BaseModel):
         title="Addresses",
         description="One a line, such as https://data.example.org/orders.csv. Where one does not end in the name of a "
         "file, write the name before it: orders.csv https://data.example.org/export?id=7",
+        examples=["https://data.example.org/orders.csv"],
     )
-    auth: Literal["none", "basic", "bearer", "header", "parameter"] = Field("none", title="Sign in with")
-    user: str | None = Field(None, title="User", description="For basic.")
-    password: str | None = secret_field("Password", "For basic.")
-    token: str | None = secret_field("Token", "For bearer, or the value of the header or parameter.")
+    auth: Literal["none", "basic", "bearer", "header", "parameter"] = Field(
+        "none",
+        title="Sign in with",
+        json_schema_extra=said(
+            "Sign in",
+            labels={
+                "none": "nothing: everybody may read it",
+                "basic": "user and password (Basic)",
+                "bearer": "a token (Bearer)",
+                "header": "a key in a header",
+                "parameter": "a key in the address (parameter)",
+            },
+        ),
+    )
+    user: str | None = Field(
+        None, title="User", json_schema_extra=said("Sign in", only={"auth": ["basic"]}, needed=True)
+    )
+    password: str | None = secret_field("Password", only={"auth": ["basic"]}, needed=True)
     header: str | None = Field(
-        None, title="Header", description="For header, such as X-Api-Key.", pattern="^[A-Za-z0-9-]+$"
+        None,
+        title="Header",
+        description="Its name, such as X-Api-Key.",
+        pattern="^[A-Za-z0-9-]+$",
+        examples=["X-Api-Key"],
+        json_schema_extra=said("Sign in", only={"auth": ["header"]}, needed=True),
     )
     parameter: str | None = Field(
         None,
         title="Parameter",
-        description="For parameter: what is added to each address, such as rlkey.",
+        description="Its name, which is added to each address, such as rlkey.",
         pattern="^[A-Za-z0-9_.-]+$",
+        examples=["rlkey"],
+        json_schema_extra=said("Sign in", only={"auth": ["parameter"]}, needed=True),
+    )
+    token: str | None = secret_field(
+        "Token",
+        "Or the value of the header or parameter.",
+        only={"auth": ["bearer", "header", "parameter"]},
+        needed=True,
     )
     when_changed: Literal["warn", "read_again"] = Field(
         "warn",
         title="When a file has changed",
         description="An incremental read says so, or reads it again: then merge or replace, or rows come twice.",
+        json_schema_extra=said("Reading", labels={"warn": "say so", "read_again": "read it again"}),
     )
-    largest_mb: int = Field(10_240, ge=1, title="Largest file, in MB")
-    most_seconds: int = Field(3_600, ge=1, le=86_400, title="Longest download, in seconds")
+    largest_mb: int = Field(10_240, ge=1, title="Largest file, in MB", json_schema_extra=said("Limits"))
+    most_seconds: int = Field(
+        3_600, ge=1, le=86_400, title="Longest download, in seconds", json_schema_extra=said("Limits")
+    )
 
     @field_validator("urls")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         named(value)
         return value
-
-    @model_validator(mode="after")
-    def _complete(self) -> HttpFilesParams:
-        missing = [name for name in _NEEDED[self.auth] if not getattr(self, name)]
-        if missing:
-            raise ValueError(f"To sign in with {self.auth}, fill in {' and '.join(missing)}.")
-        return self
 
 
 class Downloads(Remote):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from dataplane.connectors import registry
 from dataplane.connectors.base import Capabilities, Connector, Family
+from dataplane.connectors.conditions import meaning
 from dataplane.connectors.fields import Field, fields_of
 
 FAMILIES: dict[Family, str] = {"file": "files", "database": "database", "api": "API", "stream": "stream"}
@@ -79,24 +80,28 @@ def as_markdown() -> str:
 
 def _parameters(kind: type[Connector]) -> list[str]:
     head = ["", f"### {kind.title}", "", kind.summary]
-    rows = [_line([f"`{each.name}`", _meaning(each), _given(each)]) for each in fields_of(kind.Params)]
+    rows = [_line([f"`{each.name}`", _meaning(kind, each), _given(kind, each)]) for each in fields_of(kind.Params)]
     return [*head, "", _line(["parameter", "what it is", "default"]), "|---" * 3 + "|", *rows] if rows else head
 
 
-def _meaning(field: Field) -> str:
+def _meaning(kind: type[Connector], field: Field) -> str:
     told = f"{field.title}. {field.help}".strip() if field.help else field.title
-    return told.replace("|", "\\|").replace("\n", " ")
+    when = meaning(kind.Params, field.name)
+    return (f"{told.rstrip('.')}. Only where {when}." if when else told).replace("|", "\\|").replace("\n", " ")
 
 
-def _given(field: Field) -> str:
+def _given(kind: type[Connector], field: Field) -> str:
+    needed = meaning(kind.Params, field.name, "needed")
+    if needed:
+        needed = "; required there" if field.needed == field.only else f"; required where {needed}"
     if field.kind == "secret":
-        return "secret"
+        return f"secret{needed}"
     chosen = f"; one of {', '.join(f'`{each}`' for each in field.choices)}" if field.choices else ""
     if field.required:
         return f"required{chosen}"
     if field.kind == "flag":
         return "yes" if field.default else "no"
-    return (f"`{field.default}`" if field.default not in (None, "", [], ()) else "none") + chosen
+    return (f"`{field.default}`" if field.default not in (None, "", [], ()) else "none") + chosen + needed
 
 
 def _line(cells: list[str]) -> str:

@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from dataplane import authorities
 from dataplane.connectors import recognising
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases.stages import reachable
-from dataplane.connectors.fields import secret_field
+from dataplane.connectors.fields import said, secret_field
 from dataplane.connectors.files.server import CONNECT_SECONDS, lost, not_admitted
 from dataplane.connectors.nats_credentials import NatsCredentials
 from dataplane.connectors.nats_pull import Pull
@@ -46,18 +46,33 @@ _OFF = (10039, 10076)
 class NatsAccess(ServerAddress):
     """Where the server is, and how one is let in."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "ways": {
+                "none": "nothing",
+                "password": "user and password",
+                "token": "a token",
+                "credentials": "a credentials file or an NKey",
+            }
+        }
+    )
+
     port: int = Field(4222, ge=1, le=65535, title="Port")
-    token: str | None = secret_field("Token", "Instead of user and password.")
+    user: str | None = Field(
+        None, title="User", json_schema_extra=said("Sign in", only={"way": ["password"]}, needed=True)
+    )
+    password: str | None = secret_field("Password", only={"way": ["password"]})
+    token: str | None = secret_field("Token", only={"way": ["token"]}, needed=True)
     credentials: str | None = secret_field(
         "Credentials file",
-        "The whole text of a .creds file, or the seed of an NKey (SU…), instead of user and password.",
+        "The whole text of a .creds file, or the seed of an NKey (SU…).",
         multiline=True,
+        only={"way": ["credentials"]},
+        needed=True,
     )
 
     @model_validator(mode="after")
     def _complete(self) -> NatsAccess:
-        if self.password and not self.user:
-            raise ValueError("Enter the user that the password belongs to.")
         if self.credentials:
             NatsCredentials.read(self.credentials)
         return self

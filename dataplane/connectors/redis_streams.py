@@ -12,11 +12,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pyarrow as pa
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from dataplane import authorities
 from dataplane.connectors import recognising
 from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.conditions import Stated
+from dataplane.connectors.fields import said
 from dataplane.connectors.files.server import connected, lost, not_admitted
 from dataplane.connectors.schema import Column
 from dataplane.connectors.streams import messages
@@ -57,17 +59,20 @@ class RedisAccess(ServerAddress):
     """Where the server is, and how one is let in."""
 
     port: int = Field(6379, ge=1, le=65535, title="Port")
-    user: str | None = Field(None, title="User", description="Empty: the server's default user.")
+    user: str | None = Field(
+        None, title="User", description="Empty: the server's default user.", json_schema_extra=said("Sign in")
+    )
     database: int = Field(0, ge=0, le=1_000_000, title="Database")
 
 
-class RedisEntries(BaseModel):
+class RedisEntries(Stated):
     """Where in an entry its message stands."""
 
     json_field: str | None = Field(
         None,
         title="Field with JSON",
         description="The field of each entry that holds the whole message. Empty: the fields are the columns.",
+        json_schema_extra=said("Reading"),
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field
 
 from dataplane.connectors import recognising
 from dataplane.connectors.clues import Clue, Guess
@@ -49,24 +49,24 @@ _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTAL
 class SftpParams(ServerParams):
     """Where the server is, how one is let in, and which key it shows."""
 
+    model_config = ConfigDict(json_schema_extra={"ways": {"password": "a password", "key": "a private key"}})
+
     port: int = Field(22, ge=1, le=65535, title="Port")
-    password: str | None = secret_field("Password", "Or a private key.")
+    password: str | None = secret_field("Password", only={"way": ["password"]}, needed=True)
     private_key: str | None = secret_field(
-        "Private key", "The whole text of the key's file, in OpenSSH's or PEM form.", multiline=True
+        "Private key",
+        "The whole text of the key's file, in OpenSSH's or PEM form.",
+        multiline=True,
+        only={"way": ["key"]},
+        needed=True,
     )
-    passphrase: str | None = secret_field("Passphrase", "Of the private key, where it has one.")
+    passphrase: str | None = secret_field("Passphrase", "Of the private key, where it has one.", only={"way": ["key"]})
     host_key: str | None = Field(
         None,
         title="Host key",
         description="The fingerprint SHA256:… of the server's key. Leave it empty to be shown it by the test; then "
         "compare it with what the server's administrator says, and enter it.",
     )
-
-    @model_validator(mode="after")
-    def _complete(self) -> SftpParams:
-        if not self.password and not self.private_key:
-            raise ValueError("Enter a password or a private key.")
-        return self
 
 
 class SftpSession(FileServer):

@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import ClassVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from dataplane.connectors.fields import secret_field
+from dataplane.connectors.conditions import Stated
+from dataplane.connectors.fields import said, secret_field
 from dataplane.connectors.schema import Column
 from dataplane.connectors.streams.connector import Broker, StreamConnector, no_stream
 from dataplane.connectors.streams.extents import Extent
@@ -23,22 +24,23 @@ STREAM = "events"
 _AT_ONCE = 5_000
 
 
-class WebhookAccess(BaseModel):
+class WebhookAccess(Stated):
     """Which secrets events are signed with, and how long they are kept."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     secret: str | None = secret_field(
         "Secret", "The one that the sender has given you (whsec_…). Empty: have one made on the source's page."
     )
-    previous: str | None = secret_field("Secret before", "Also accepted, while the sender changes over.")
-    largest_kb: int = Field(256, ge=1, le=2_048, title="Largest event, in kB")
+    previous: str | None = secret_field(
+        "Secret before", "Also accepted, while the sender changes over.", only={"secret": []}
+    )
+    largest_kb: int = Field(256, ge=1, le=2_048, title="Largest event, in kB", json_schema_extra=said("Limits"))
     keep_days: int = Field(
         7,
         ge=1,
         le=3_650,
         title="Keep events, in days",
         description="Then those that were loaded are removed. So long one that comes again is known.",
+        json_schema_extra=said("Limits"),
     )
 
     @field_validator("secret", "previous")

@@ -22,7 +22,7 @@ def test_files_are_uploaded_refused_and_removed(
     page = open_page(signed_in, refused=(400, 409))
     page.goto("/p/default/new-source/uploads/")
     page.get_by_label("Title").fill("Given files")
-    page.get_by_role("button", name="Test and go on").click()
+    page.get_by_role("button", name="Save, then upload").click()
     page.wait_for_url("**/sources/given-files/")
     chooser = page.locator("#upload input[type=file]")
     with page.expect_navigation():

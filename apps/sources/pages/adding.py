@@ -78,9 +78,9 @@ def _begun(kind: type[Connector], key: str) -> dict[str, Any]:
     """An empty form, or one that is filled by a template."""
     chosen = wellknown.templates().get(key)
     if chosen is None or chosen.connector != kind.key:
-        return {"connector": forms.shown(kind), "entries": forms.entries(kind.Params)}
-    entries = forms.entries(kind.Params, chosen.params)
-    return {"connector": forms.shown(kind), "entries": entries, "template": chosen}
+        return {"connector": forms.shown(kind), "sections": forms.sections(kind.Params)}
+    sections = forms.sections(kind.Params, chosen.params)
+    return {"connector": forms.shown(kind), "sections": sections, "template": chosen}
 
 
 def _form(request: HttpRequest, project: Project, kind: type[Connector]) -> HttpResponse:
@@ -89,7 +89,7 @@ def _form(request: HttpRequest, project: Project, kind: type[Connector]) -> Http
     known = frozenset(guess.secrets) if guess else frozenset()
     context = {
         "connector": forms.shown(kind),
-        "entries": forms.entries(kind.Params, guess.params if guess else None, told=known),
+        "sections": forms.sections(kind.Params, guess.params if guess else None, told=known),
         "guess": guess,
         "detected": True,
     }
@@ -241,7 +241,10 @@ def _params(request: HttpRequest, kind: type[Connector]) -> dict[str, Any]:
     """What was entered; secrets that were left empty are those of the clue."""
     text = request.POST.get("text", "")[:LONGEST]
     asked = {name.removeprefix("ask-"): told for name, told in request.POST.items() if name.startswith("ask-")}
-    entered = {**services.told(kind.key, text, secrets_only=True), **forms.entered(kind.Params, request.POST), **asked}
+    over = forms.meaningless(kind.Params, request.POST)
+    told = services.told(kind.key, text, secrets_only=True)
+    known = {name: value for name, value in told.items() if name not in over}
+    entered = {**known, **forms.entered(kind.Params, request.POST), **asked}
     return services.begun_by(request.POST.get("template", ""), kind.key, entered, whole=True)
 
 

@@ -42,7 +42,7 @@ def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         context = {
             "connector": forms.shown(kind),
             "source": source,
-            "entries": forms.entries(kind.Params, source.params, kept=_stored(source)),
+            "sections": forms.sections(kind.Params, source.params, kept=_stored(source)),
             "intervals": sorted({*_INTERVALS, source.check_every}),
             "policies": POLICIES,
         }

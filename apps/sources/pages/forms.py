@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -10,17 +11,26 @@ from typing import Any
 from pydantic import BaseModel
 
 from dataplane.connectors.base import Capabilities, Connector
-from dataplane.connectors.fields import Field, Kind, fields_of
+from dataplane.connectors.conditions import WAY, Stated, applies, idle, is_given, meaning, way, ways
+from dataplane.connectors.fields import SECTIONS, Field, Kind, fields_of, secret_names, way_field
 
 
 @dataclass(frozen=True)
 class Entry(Field):
-    """A field as the form shows it; `value` is what it is filled with, `errors` what is wrong with what was entered."""
+    """A field as the form shows it; `value` is what it is filled with, `errors` what is wrong with what was entered.
 
-    value: Any
-    errors: tuple[str, ...]
-    kept: bool
-    told: bool
+    when, wanted: the conditions under which it is shown and needed, as JSON for the browser. applies: when, in words.
+    idle: whether it is filled and means nothing beside the others, so that it is shown for once.
+    """
+
+    value: Any = None
+    errors: tuple[str, ...] = ()
+    kept: bool = False
+    told: bool = False
+    when: str = ""
+    wanted: str = ""
+    applies: str = ""
+    idle: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,11 +42,13 @@ class Shown:
     family: str
     summary: str
     capabilities: Capabilities
+    takes_uploads: bool
 
 
 def shown(connector: type[Connector]) -> Shown:
     """What pages tell about a connector."""
-    return Shown(connector.key, connector.title, connector.family, connector.summary, connector.capabilities)
+    told = (connector.key, connector.title, connector.family, connector.summary, connector.capabilities)
+    return Shown(*told, connector.takes_uploads)
 
 
 def entries(
@@ -52,12 +64,54 @@ def entries(
     told: the secrets that are known from what was pasted, and are not filled in either.
     """
     found = []
+    filled = _filled(model, values or {}, {*kept, *told})
+    unused = idle(model, filled)
     for each in fields_of(model):
         value = (values or {}).get(each.name, each.default)
-        said = tuple(_said(errors or {}, each.name))
-        here = {"value": _shown(value, each.kind), "errors": said, "kept": each.name in kept, "told": each.name in told}
+        stays = is_given(model, each.name, filled) and not applies(model, each.name, filled)
+        here = {
+            "value": _shown(value, each.kind),
+            "errors": tuple(_said(errors or {}, each.name)),
+            "kept": each.name in kept,
+            "told": each.name in told,
+            "when": "" if stays or not each.only else json.dumps(each.only),
+            "wanted": json.dumps(each.needed) if each.needed else "",
+            "applies": meaning(model, each.name),
+            "idle": each.name in unused,
+        }
         found.append(Entry(**{**vars(each), **here}))
     return found
+
+
+def sections(
+    model: type[BaseModel],
+    values: Mapping[str, Any] | None = None,
+    *,
+    kept: Collection[str] = (),
+    told: Collection[str] = (),
+) -> list[tuple[str, list[Entry]]]:
+    """The fields by their sections, with the choice of a way to sign in where no parameter is one; as `entries`."""
+    found = entries(model, values, kept=kept, told=told)
+    if chosen := way_field(model, _filled(model, values or {}, {*kept, *told})):
+        found = [Entry(**{**vars(chosen), "value": chosen.default}), *found]
+    parts = ((section, [each for each in found if each.section == section]) for section in SECTIONS)
+    return [(section, fields) for section, fields in parts if fields]
+
+
+def meaningless(model: type[BaseModel], data: Mapping[str, str]) -> list[str]:
+    """The parameters that mean nothing beside what was chosen in a form, whether they were filled in or not."""
+    chosen = {each.name: each.default for each in fields_of(model)} | entered(model, data)
+    chosen |= dict.fromkeys(secret_names(model), True)
+    if ways(model):
+        chosen[WAY] = data.get(f"param-{WAY}", "") or way(model, entered(model, data))
+    elsewhere = model.elsewhere if issubclass(model, Stated) else frozenset()
+    return [each for each in model.model_fields if each not in elsewhere and not applies(model, each, chosen)]
+
+
+def _filled(model: type[BaseModel], values: Mapping[str, Any], secrets: Collection[str]) -> dict[str, Any]:
+    """The values of a form with the defaults; of secrets only that they are there."""
+    defaults = {each.name: each.default for each in fields_of(model)}
+    return {**defaults, **values, **dict.fromkeys(secrets, True)}
 
 
 def entered(model: type[BaseModel], data: Mapping[str, str], *, between: str = "\n,") -> dict[str, Any]:
@@ -89,14 +143,15 @@ def text_of(data: Mapping[str, str], name: str) -> str:
 def cleared(model: type[BaseModel], data: Mapping[str, str]) -> dict[str, None]:
     """The fields that were emptied in an edit: None takes a parameter out.
 
-    Secrets left empty stay, unless somebody has asked to remove what is stored.
+    Secrets left empty stay, unless they mean nothing any more, or somebody has asked to remove what is stored.
     """
+    over = meaningless(model, data)
     emptied = [each for each in fields_of(model) if not data.get(f"param-{each.name}", "").strip()]
     return {
         each.name: None
         for each in emptied
         if each.kind in ("text", "long", "number", "choice")
-        or (each.kind == "secret" and data.get(f"remove-{each.name}") == "on")
+        or (each.kind == "secret" and (each.name in over or data.get(f"remove-{each.name}") == "on"))
     }
 
 

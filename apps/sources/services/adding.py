@@ -9,7 +9,7 @@ from typing import Any
 from apps.accounts.models import Project
 from apps.audit.context import Actor, acting
 from apps.sources.models import Credential, Source
-from apps.sources.parameters import InvalidFields, checked
+from apps.sources.parameters import InvalidFields, checked, refuse_idle
 from apps.sources.services.asking import keep_found, shown_rows
 from apps.sources.services.connectors import connector_class, connector_of
 from apps.sources.services.files import record_files
@@ -39,7 +39,7 @@ def draft_source(
     """A source that is stored nowhere, for the functions below. Raises InvalidFields."""
     kind = connector_class(connector)
     whole = with_credential(params, credential, kind)
-    checked(kind, whole)
+    refuse_idle(kind, checked(kind, whole), params)
     return Source(project=project, connector=connector, params=dict(whole))
 
 

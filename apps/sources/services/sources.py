@@ -11,7 +11,7 @@ from apps.accounts.models import Project
 from apps.audit.context import Actor, acting
 from apps.audit.refusals import Conflict
 from apps.sources.models import Credential, Health, Source
-from apps.sources.parameters import InvalidFields, checked, parted
+from apps.sources.parameters import InvalidFields, checked, parted, refuse_idle
 from apps.sources.services.connectors import connector_class
 from apps.sources.services.credentials import new_credential, opened, reseal
 from apps.sources.services.grants import consented, void_grant
@@ -49,7 +49,9 @@ def create_source(
     check_name(slug)
     _check_interval(check_every)
     _check_writable(kind, writable)
-    clear, secrets = parted(kind, checked(kind, with_credential(params, credential, kind)))
+    whole = checked(kind, with_credential(params, credential, kind))
+    refuse_idle(kind, whole, params)
+    clear, secrets = parted(kind, whole)
     source = Source(
         project=project,
         slug=slug,
@@ -144,7 +146,10 @@ def _change_params(source: Source, kind: type[Connector], params: Mapping[str, A
     hidden = secret_names(kind.Params)
     before = {**source.params, **opened(source.credential)}
     wanted = {name: value for name, value in {**before, **params}.items() if value is not None}
-    source.params, secrets = parted(kind, checked(kind, wanted))
+    whole = checked(kind, wanted)
+    now = whole.model_dump(mode="json")
+    refuse_idle(kind, whole, [name for name in params if now.get(name) != before.get(name)])
+    source.params, secrets = parted(kind, whole)
     if consented(before) != consented(source.params):
         void_grant(source)
     if not hidden & set(params):

@@ -10,13 +10,14 @@ from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlencode
 from xml.etree import ElementTree
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from dataplane import oauth
 from dataplane.connectors import web
 from dataplane.connectors.azure_blob.signing import VERSION, signed
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.fields import secret_field
+from dataplane.connectors.conditions import Stated
+from dataplane.connectors.fields import said, secret_field
 from dataplane.connectors.files.found import Found, size_told
 from dataplane.connectors.files.remote import Remote
 from dataplane.connectors.files.spooled import Spooled
@@ -26,6 +27,7 @@ from dataplane.http import Answer, shown
 from dataplane.oauth import App, Renewed
 
 _ENTRA = "https://login.microsoftonline.com"
+_APPLICATION = {"way": ["application"]}
 _SCOPE = "https://storage.azure.com/.default"
 _BAD_KEYS = ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation", "InvalidHeaderValue")
 _NO_ENTRY = (
@@ -38,10 +40,19 @@ _NO_ENTRY = (
 )
 
 
-class AzureBlobParams(BaseModel):
+class AzureBlobParams(Stated):
     """Which container, whose it is, and what opens it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        json_schema_extra={
+            "ways": {
+                "public": "nothing: everybody may read it",
+                "key": "the account's key",
+                "sas": "a shared access signature",
+                "application": "an application in Microsoft Entra ID",
+            }
+        }
+    )
 
     account: str = Field(min_length=3, max_length=24, title="Storage account", pattern="^[a-z0-9]+$")
     container: str = Field(
@@ -49,26 +60,40 @@ class AzureBlobParams(BaseModel):
     )
     prefix: str = Field("", title="Folder", description="Only what is below it; empty: the whole container.")
     account_key: str | None = secret_field(
-        "Account key", "Of the account. Without it, a signature or an application: public."
+        "Account key",
+        "Of the account. Without it, a signature or an application: public.",
+        only={"way": ["key"]},
+        needed=True,
     )
-    sas: str | None = secret_field("Shared access signature", "What stands behind the ? of such an address.")
+    sas: str | None = secret_field(
+        "Shared access signature", "What stands behind the ? of such an address.", only={"way": ["sas"]}, needed=True
+    )
     tenant_id: str | None = Field(
         None,
         title="Tenant",
         pattern="^[A-Za-z0-9.-]+$",
         description="Of an application in Microsoft Entra ID that has the role Storage Blob Data Reader.",
+        json_schema_extra=said("Sign in", only=_APPLICATION, needed=True),
     )
-    client_id: str | None = Field(None, title="Application (client)", pattern="^[A-Za-z0-9.-]+$")
-    client_secret: str | None = secret_field("Client secret", "Of the application.")
+    client_id: str | None = Field(
+        None,
+        title="Application (client)",
+        pattern="^[A-Za-z0-9.-]+$",
+        json_schema_extra=said("Sign in", only=_APPLICATION, needed=True),
+    )
+    client_secret: str | None = secret_field("Client secret", "Of the application.", only=_APPLICATION, needed=True)
     authority: Endpoint = Field(
-        None, title="Sign-in address", description=f"Of the application, where it is not {_ENTRA}."
+        None,
+        title="Sign-in address",
+        description=f"Of the application, where it is not {_ENTRA}.",
+        json_schema_extra=said("Sign in", only=_APPLICATION),
     )
     endpoint: Endpoint = Field(
         None,
         title="Endpoint",
         description="Of the account, where it is not https://ACCOUNT.blob.core.windows.net.",
     )
-    largest_mb: int = Field(10_240, ge=1, title="Largest file, in MB")
+    largest_mb: int = Field(10_240, ge=1, title="Largest file, in MB", json_schema_extra=said("Limits"))
 
     @field_validator("account_key")
     @classmethod
@@ -91,9 +116,6 @@ class AzureBlobParams(BaseModel):
 
     @model_validator(mode="after")
     def _one(self) -> AzureBlobParams:
-        application = (self.tenant_id, self.client_id, self.client_secret)
-        if any(application) and not all(application):
-            raise ValueError("Enter the tenant, the application and its secret together, or none of them.")
         if sum(map(bool, (self.account_key, self.sas, self.client_secret))) > 1:
             raise ValueError("Enter one of the account's key, a shared access signature and an application.")
         return self

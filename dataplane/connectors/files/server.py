@@ -7,9 +7,10 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from dataplane.connectors.fields import secret_field
+from dataplane.connectors.conditions import Stated
+from dataplane.connectors.fields import said, secret_field
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.place import Work
 from dataplane.connectors.files.remote import Remote, bounded, sound
@@ -24,21 +25,20 @@ DEEPEST = 20
 SUGGESTED: dict[str, Any] = {"settle_seconds": 30}
 
 
-class ServerParams(BaseModel):
+class ServerParams(Stated):
     """A server, who is let in, and a folder there."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    host: str = Field(min_length=1, title="Host", description="A name or an address.")
+    host: str = Field(min_length=1, title="Host", description="A name or an address.", examples=["files.example.org"])
     port: int = Field(ge=1, le=65535, title="Port")
-    user: str = Field(min_length=1, title="User")
+    user: str = Field(min_length=1, title="User", json_schema_extra=said("Sign in"))
     password: str | None = secret_field("Password")
     path: str = Field(
         "",
         title="Folder",
         description="Empty: the one that the user comes to; files in its subfolders are found too.",
+        examples=["outgoing/daily"],
     )
-    largest_mb: int = Field(10_240, ge=1, title="Largest file, in MB")
+    largest_mb: int = Field(10_240, ge=1, title="Largest file, in MB", json_schema_extra=said("Limits"))
 
 
 Kind = Literal["file", "folder", "link", "itself", "other"]

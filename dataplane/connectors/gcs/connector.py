@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from dataplane.connectors import web
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.fields import secret_field
+from dataplane.connectors.conditions import Stated
+from dataplane.connectors.fields import said, secret_field
 from dataplane.connectors.files.remote import Remote
 from dataplane.connectors.files.spooled import Spooled
 from dataplane.connectors.files.store import Endpoint
@@ -21,10 +22,18 @@ from dataplane.oauth import Renewed
 GOOGLE = "https://storage.googleapis.com"
 
 
-class GoogleStorageParams(BaseModel):
+class GoogleStorageParams(Stated):
     """Which bucket, and what opens it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        json_schema_extra={
+            "ways": {
+                "public": "nothing: everybody may read it",
+                "account": "the key of a service account",
+                "hmac": "an HMAC key",
+            }
+        }
+    )
 
     bucket: str = Field(min_length=3, max_length=222, title="Bucket", pattern="^[a-z0-9][a-z0-9._-]*[a-z0-9]$")
     prefix: str = Field("", title="Folder", description="Only what is below it; empty: the whole bucket.")
@@ -32,11 +41,18 @@ class GoogleStorageParams(BaseModel):
         "Key of a service account",
         "The whole JSON file. Without it and an HMAC key: a bucket that everybody may read.",
         multiline=True,
+        only={"way": ["account"]},
+        needed=True,
     )
-    access_key_id: str | None = Field(None, title="Access key", description="Of an HMAC key.")
-    secret_access_key: str | None = secret_field("Secret", "Of the HMAC key.")
+    access_key_id: str | None = Field(
+        None,
+        title="Access key",
+        description="Of an HMAC key.",
+        json_schema_extra=said("Sign in", only={"way": ["hmac"]}, needed=True),
+    )
+    secret_access_key: str | None = secret_field("Secret", "Of the HMAC key.", only={"way": ["hmac"]}, needed=True)
     endpoint: Endpoint = Field(None, title="Endpoint", description=f"Where it is not {GOOGLE}.")
-    largest_mb: int = Field(10_240, ge=1, title="Largest file, in MB")
+    largest_mb: int = Field(10_240, ge=1, title="Largest file, in MB", json_schema_extra=said("Limits"))
 
     @field_validator("service_account")
     @classmethod
@@ -48,8 +64,6 @@ class GoogleStorageParams(BaseModel):
 
     @model_validator(mode="after")
     def _one(self) -> GoogleStorageParams:
-        if bool(self.access_key_id) != bool(self.secret_access_key):
-            raise ValueError("Enter the access key together with its secret, or neither.")
         if self.access_key_id and self.service_account:
             raise ValueError("Enter the key of a service account or an HMAC key, not both.")
         return self

@@ -7,15 +7,17 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from dataplane.connectors.conditions import Stated
+from dataplane.connectors.fields import said
 from dataplane.connectors.graphql.queries import Operation, operations
 from dataplane.connectors.rest.params import (
+    SINCE_FORMATS,
     Access,
     Address,
     Line,
     Path,
     Session,
     SinceFormat,
-    Stated,
     differing,
     first_said,
 )
@@ -31,24 +33,39 @@ class Asking(Stated):
         None,
         title="Path of the records",
         description="Where they stand in an answer, such as data.orders.nodes or data.orders.edges[].node.",
+        examples=["data.orders.nodes"],
+        json_schema_extra=said("Reading"),
     )
     page_info: Path | None = Field(
         None,
         title="Path of pageInfo",
         description="Where an answer holds endCursor and hasNextPage. Empty: pageInfo beside the records.",
+        json_schema_extra=said("Paging"),
     )
     cursor_variable: Variable = Field(
-        "cursor", title="Variable of the page", description="A query that declares it is asked for page by page."
+        "cursor",
+        title="Variable of the page",
+        description="A query that declares it is asked for page by page.",
+        json_schema_extra=said("Paging"),
     )
     since_variable: Variable = Field(
         "since",
         title="Variable of an incremental read",
         description="A query that declares it is asked for records from a cursor's value on, others for everything.",
+        json_schema_extra=said("Reading"),
     )
     since_format: SinceFormat = Field(
-        "iso", title="Written as", description="For cursors that are times; others are written as they are."
+        "iso",
+        title="Its values are written as",
+        description="For cursors that are times; others are written as they are.",
+        json_schema_extra=said("Reading", labels=SINCE_FORMATS),
     )
-    key: str | None = Field(None, title="Key", description="The columns that tell a record, with + between them.")
+    key: str | None = Field(
+        None,
+        title="Key",
+        description="The columns that tell a record, with + between them.",
+        json_schema_extra=said("Reading"),
+    )
 
 
 class Query(Asking):
@@ -116,10 +133,12 @@ class GraphQLParams(Session, Asking, Access, Queries, Address):
     """The parameters of a source. A form shows the fields of the last base first."""
 
     base_url: Line = Field(
-        title="Address", description="Where queries are sent to, such as https://api.example.org/graphql"
+        title="Address",
+        description="Where queries are sent to, such as https://api.example.org/graphql",
+        examples=["https://api.example.org/graphql"],
     )
     # An answer tells of its records and of its pages: to look for both takes more memory than for records alone.
-    largest_mb: int = Field(10, ge=1, le=10, title="Largest answer, in MB")
+    largest_mb: int = Field(10, ge=1, le=10, title="Largest answer, in MB", json_schema_extra=said("Limits"))
 
     @model_validator(mode="after")
     def _declared(self) -> Self:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from dataplane import authorities
-from dataplane.connectors.fields import secret_field
+from dataplane.connectors.conditions import Stated
+from dataplane.connectors.fields import said, secret_field
 from dataplane.connectors.files.server import CONNECT_SECONDS
 from dataplane.connectors.streams.params import MessageParams
 from dataplane.connectors.streams.server import TlsAccess
@@ -17,20 +18,27 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
 
+_SASL = {"sasl": ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]}
 LARGEST = 110_000_000
 """Bytes of an answer. A broker takes no message of more than 104,857,600 unless it is told to."""
 
 
-class KafkaServers(BaseModel):
+class KafkaServers(Stated):
     """Where the brokers are, and which topics are read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     servers: tuple[str, ...] = Field(
-        min_length=1, max_length=20, title="Servers", description="Host and port, one a line, such as kafka-1:9092."
+        min_length=1,
+        max_length=20,
+        title="Servers",
+        description="Host and port, one a line, such as kafka-1:9092.",
+        examples=["kafka-1.example.org:9092"],
     )
     topics: tuple[str, ...] = Field(
-        (), max_length=1_000, title="Topics", description="One a line. Empty: every topic that may be read."
+        (),
+        max_length=1_000,
+        title="Topics",
+        description="One a line. Empty: every topic that may be read.",
+        json_schema_extra=said("Reading"),
     )
 
     @field_validator("servers")
@@ -48,24 +56,21 @@ class KafkaServers(BaseModel):
         return [(host.strip("[]"), int(port)) for host, _, port in parts]
 
 
-class KafkaSignIn(BaseModel):
+class KafkaSignIn(Stated):
     """How one is let in."""
 
-    sasl: Literal["none", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("none", title="Sign in with")
-    user: str | None = Field(None, title="User")
-    password: str | None = secret_field("Password")
+    sasl: Literal["none", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "none", title="Sign in with", json_schema_extra=said("Sign in", labels={"none": "nothing"})
+    )
+    user: str | None = Field(None, title="User", json_schema_extra=said("Sign in", only=_SASL, needed=True))
+    password: str | None = secret_field("Password", only=_SASL, needed=True)
     group: str | None = Field(
         None,
         max_length=200,
         title="Consumer group",
         description="Its offsets follow what was loaded, for whoever watches them. They are never read.",
+        json_schema_extra=said("Reading"),
     )
-
-    @model_validator(mode="after")
-    def _complete(self) -> KafkaSignIn:
-        if self.sasl != "none" and not (self.user and self.password):
-            raise ValueError(f"To sign in with {self.sasl}, fill in user and password.")
-        return self
 
 
 class KafkaParams(MessageParams, KafkaSignIn, TlsAccess, KafkaServers):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from dataplane.connectors.fields import secret_field
+from dataplane.connectors.conditions import Stated
+from dataplane.connectors.fields import said, secret_field
 from dataplane.errors import ConfigurationError
 
 Tls = Literal["disable", "require", "verify-full"]
 
 
-class MongoParams(BaseModel):
+class MongoParams(Stated):
     """Address, sign-in and encryption of one database."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = Field(
         title="Host",
@@ -23,8 +22,9 @@ class MongoParams(BaseModel):
         "port where that is another.",
         min_length=1,
         max_length=1000,
+        examples=["db.example.org"],
     )
-    port: int = Field(default=27017, title="Port", ge=1, le=65535)
+    port: int = Field(default=27017, title="Port", ge=1, le=65535, json_schema_extra=said(only={"srv": [False]}))
     srv: bool = Field(
         default=False,
         title="The host's DNS records name the servers",
@@ -32,11 +32,20 @@ class MongoParams(BaseModel):
     )
     database: str = Field(title="Database", description="Its collections are the streams.", min_length=1, max_length=63)
     user: str | None = Field(
-        default=None, title="User", description="A user with the role read. Empty: nobody signs in.", max_length=1000
+        default=None,
+        title="User",
+        description="A user with the role read. Empty: nobody signs in.",
+        max_length=1000,
+        json_schema_extra=said("Sign in"),
     )
-    password: str | None = secret_field("Password")
+    password: str | None = secret_field("Password", only={"user": []})
     auth_database: str = Field(
-        default="admin", title="Database of the user", description="authSource", min_length=1, max_length=63
+        default="admin",
+        title="Database of the user",
+        description="Where the user was created (authSource).",
+        min_length=1,
+        max_length=63,
+        json_schema_extra=said("Sign in", only={"user": []}),
     )
     tls: Tls = Field(
         default="verify-full",

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from dataplane.connectors.databases.params import ServerParams
+from dataplane.connectors.fields import said
 
 SslMode = Literal["disable", "prefer", "require", "verify-full"]
 
@@ -25,6 +26,7 @@ class MySQLParams(ServerParams):
         description="A user who may read what you want to extract, and nothing more.",
         min_length=1,
         max_length=128,
+        json_schema_extra=said("Sign in"),
     )
     sslmode: SslMode = Field(
         default="prefer",

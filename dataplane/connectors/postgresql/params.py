@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from dataplane.connectors.databases.params import ServerParams
+from dataplane.connectors.fields import said
 
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 
@@ -21,6 +22,7 @@ class PostgreSQLParams(ServerParams):
         description="A role that may read what you want to extract. It should not be a superuser.",
         min_length=1,
         max_length=63,
+        json_schema_extra=said("Sign in"),
     )
     sslmode: SslMode = Field(
         default="prefer",
@@ -29,5 +31,8 @@ class PostgreSQLParams(ServerParams):
         "certificate and name are checked too.",
     )
     schemas: tuple[str, ...] = Field(
-        default=(), title="Schemas", description="Only these schemas are looked at; none named: all but the system's."
+        default=(),
+        title="Schemas",
+        description="Only these schemas are looked at; none named: all but the system's.",
+        json_schema_extra=said("Reading"),
     )

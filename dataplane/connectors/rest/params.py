@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
@@ -15,7 +13,8 @@ from pydantic import (
     model_validator,
 )
 
-from dataplane.connectors.fields import secret_field
+from dataplane.connectors.conditions import Stated
+from dataplane.connectors.fields import said, secret_field
 from dataplane.errors import ConfigurationError
 from dataplane.http import origin
 from dataplane.oauth import App
@@ -24,27 +23,22 @@ Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Path = Annotated[str, StringConstraints(pattern=r'^[^\s"*\[\]]+$')]
 Parameter = Annotated[str, StringConstraints(pattern=r"^[^\s=&#]+$")]
 
-_NEEDED = {
-    "none": (),
-    "basic": ("user", "password"),
-    "bearer": ("token",),
-    "api_key": ("key_name", "token"),
-    "client_credentials": ("token_url", "client_id", "client_secret"),
-    "authorization_code": ("authorize_url", "token_url", "client_id"),
-    "device_code": ("device_url", "token_url", "client_id"),
-}
+_BASIC = {"auth": ["basic"]}
+_TOKEN = {"auth": ["bearer", "api_key"]}
+_KEY = {"auth": ["api_key"]}
+_OAUTH = {"auth": ["client_credentials", "authorization_code", "device_code"]}
 
 GRANTED = ("authorization_code", "device_code")
 """The ways of signing in for which somebody has to consent."""
 
 
 SinceFormat = Literal["iso", "date", "seconds", "milliseconds"]
-
-
-class Stated(BaseModel):
-    """Parameters, none of them unknown."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+SINCE_FORMATS = {
+    "iso": "a time: 2026-01-31T08:00:00Z",
+    "date": "a day: 2026-01-31",
+    "seconds": "seconds since 1970",
+    "milliseconds": "milliseconds since 1970",
+}
 
 
 class Declared(Protocol):
@@ -69,46 +63,81 @@ class Asking(Stated):
         None,
         title="Path of the records",
         description="Where they stand in an answer, such as data.items. Empty: it is them.",
+        json_schema_extra=said("Reading"),
     )
     pagination: Literal["none", "page", "offset", "cursor", "last", "link"] = Field(
         "none",
         title="Pages",
         description="By number, by offset, by a cursor in the answer, by the last record, or by the header Link.",
+        json_schema_extra=said(
+            "Paging",
+            labels={
+                "none": "all records come at once",
+                "page": "by number: page=2",
+                "offset": "by how many to skip: offset=100",
+                "cursor": "by a cursor in each answer",
+                "last": "by the last record of a page",
+                "link": "by the header Link",
+            },
+        ),
     )
     page_parameter: Parameter | None = Field(
-        None, title="Parameter of the page", description="Empty: page, offset or cursor, as the pages are."
+        None,
+        title="Parameter of the page",
+        description="Empty: page, offset or cursor, as the pages are.",
+        json_schema_extra=said("Paging", only={"pagination": ["page", "offset", "cursor", "last"]}),
     )
-    first_page: int = Field(1, ge=0, le=1, title="Number of the first page")
-    size_parameter: Parameter | None = Field(None, title="Parameter of the page's size", description="Such as limit.")
-    page_size: int = Field(100, ge=1, le=100_000, title="Records a page", description="Where its size has a parameter.")
+    first_page: int = Field(
+        1,
+        ge=0,
+        le=1,
+        title="Number of the first page",
+        json_schema_extra=said("Paging", only={"pagination": ["page"]}),
+    )
+    size_parameter: Parameter | None = Field(
+        None,
+        title="Parameter of the page's size",
+        description="Such as limit. Empty: a page is as long as the API makes it.",
+        json_schema_extra=said("Paging"),
+    )
+    page_size: int = Field(
+        100,
+        ge=1,
+        le=100_000,
+        title="Records a page",
+        json_schema_extra=said("Paging", only={"size_parameter": []}),
+    )
     next_path: Path | None = Field(
         None,
         title="Path of the next cursor",
         description="For cursor: where an answer holds it, such as meta.next. It may be a whole address, too. For "
         "last: where a record holds what the next page is asked for with, such as id.",
+        json_schema_extra=said("Paging", only={"pagination": ["cursor", "last"]}, needed=True),
     )
     more_path: Path | None = Field(
         None,
         title="Path of whether there are more",
-        description="For cursor and last: where an answer says so, such as has_more.",
+        description="Where an answer says so, such as has_more. Empty: pages end where there is no next one.",
+        json_schema_extra=said("Paging", only={"pagination": ["cursor", "last"]}),
     )
     since_parameter: Parameter | None = Field(
         None,
         title="Parameter of an incremental read",
         description="Asks for records from a cursor's value on, such as updated_since. Empty: everything is asked for.",
+        json_schema_extra=said("Reading"),
     )
     since_format: SinceFormat = Field(
-        "iso", title="Written as", description="For cursors that are times; others are written as they are."
+        "iso",
+        title="Its values are written as",
+        description="For cursors that are times; others are written as they are.",
+        json_schema_extra=said("Reading", only={"since_parameter": []}, labels=SINCE_FORMATS),
     )
-    key: str | None = Field(None, title="Key", description="The columns that tell a record, with + between them.")
-
-    @model_validator(mode="after")
-    def _next(self) -> Asking:
-        if self.pagination == "cursor" and not self.next_path:
-            raise ValueError("Pages by cursor need next_path: where an answer holds the next cursor.")
-        if self.pagination == "last" and not self.next_path:
-            raise ValueError("Pages by the last record need next_path: where a record holds its id.")
-        return self
+    key: str | None = Field(
+        None,
+        title="Key",
+        description="The columns that tell a record, with + between them.",
+        json_schema_extra=said("Reading"),
+    )
 
     @property
     def parameter(self) -> str:
@@ -131,7 +160,9 @@ class Address(Stated):
     """Where the API is."""
 
     base_url: Line = Field(
-        title="Address", description="What the paths of all streams begin with, such as https://api.example.org/v1"
+        title="Address",
+        description="What the paths of all streams begin with, such as https://api.example.org/v1",
+        examples=["https://api.example.org/v1"],
     )
 
     @field_validator("base_url")
@@ -149,6 +180,7 @@ class Streams(Stated):
         title="Streams",
         description="One a line: its name and its path, such as orders /orders?status=any. What differs from the "
         "fields below follows: orders /orders records=data.orders since_parameter=updated_since key=id",
+        examples=["orders /orders"],
     )
 
 
@@ -159,36 +191,86 @@ class Access(Stated):
         Field(
             "none",
             title="Sign in with",
-            description="With authorization_code or device_code (OAuth 2) somebody connects it once it is saved.",
+            description="Where somebody has to consent or to enter a code, they connect it once it is saved.",
+            json_schema_extra=said(
+                "Sign in",
+                labels={
+                    "none": "nothing: everybody may read it",
+                    "basic": "user and password (Basic)",
+                    "bearer": "a token (Bearer)",
+                    "api_key": "a key in a header or in the address",
+                    "client_credentials": "OAuth 2: client credentials, nobody consents",
+                    "authorization_code": "OAuth 2: somebody consents in the browser",
+                    "device_code": "OAuth 2: somebody enters a code elsewhere",
+                },
+            ),
         )
     )
-    user: str | None = Field(None, title="User", description="For basic.")
-    password: str | None = secret_field("Password", "For basic.")
-    token: str | None = secret_field("Token or key", "For bearer and api_key.")
+    user: str | None = Field(None, title="User", json_schema_extra=said("Sign in", only=_BASIC, needed=True))
+    password: str | None = secret_field("Password", only=_BASIC, needed=True)
+    token: str | None = secret_field("Token or key", only=_TOKEN, needed=True)
     key_name: str | None = Field(
-        None, title="Name of the key", description="For api_key, such as X-Api-Key.", pattern="^[A-Za-z0-9_.-]+$"
+        None,
+        title="Name of the key",
+        description="Of the header or parameter, such as X-Api-Key.",
+        pattern="^[A-Za-z0-9_.-]+$",
+        examples=["X-Api-Key"],
+        json_schema_extra=said("Sign in", only=_KEY, needed=True),
     )
-    key_in: Literal["header", "query"] = Field("header", title="The key is sent in the")
+    key_in: Literal["header", "query"] = Field(
+        "header",
+        title="The key is sent in the",
+        json_schema_extra=said("Sign in", only=_KEY, labels={"query": "address, as a parameter"}),
+    )
     token_url: str | None = Field(
-        None, title="Address of the token", description="For OAuth 2: where a token is asked for."
+        None,
+        title="Address of the token",
+        description="Where a token is asked for.",
+        examples=["https://login.example.org/oauth/token"],
+        json_schema_extra=said("Sign in", only=_OAUTH, needed=True),
     )
     authorize_url: str | None = Field(
         None,
         title="Address of the consent",
-        description="For authorization_code: where somebody consents. With the client there is registered that they "
-        "come back to /oauth/callback of this installation.",
+        description="Where somebody consents. With the client there is registered that they come back to "
+        "/oauth/callback of this installation.",
+        examples=["https://login.example.org/oauth/authorize"],
+        json_schema_extra=said("Sign in", only={"auth": ["authorization_code"]}, needed=True),
     )
     device_url: str | None = Field(
-        None, title="Address of the device code", description="For device_code: where a code to enter is asked for."
+        None,
+        title="Address of the device code",
+        description="Where a code to enter is asked for.",
+        examples=["https://login.example.org/oauth/device"],
+        json_schema_extra=said("Sign in", only={"auth": ["device_code"]}, needed=True),
     )
-    client_id: str | None = Field(None, title="Client", description="For OAuth 2.")
-    client_secret: str | None = secret_field("Client's secret", "For OAuth 2; clients that are public have none.")
+    client_id: str | None = Field(
+        None,
+        title="Client",
+        description="Its id, as the service has registered it.",
+        json_schema_extra=said("Sign in", only=_OAUTH, needed=True),
+    )
+    client_secret: str | None = secret_field(
+        "Client's secret",
+        "Clients that are public have none.",
+        only=_OAUTH,
+        needed={"auth": ["client_credentials"]},
+    )
     client_in: Literal["header", "body"] = Field(
-        "header", title="The secret goes into the", description="For OAuth 2, as the server wants it."
+        "header",
+        title="The secret goes into the",
+        description="As the server wants it.",
+        json_schema_extra=said("Sign in", only=_OAUTH),
     )
-    scope: str | None = Field(None, title="Scope", description="For OAuth 2, where it is asked for.")
+    scope: str | None = Field(
+        None, title="Scope", description="Where it is asked for.", json_schema_extra=said("Sign in", only=_OAUTH)
+    )
     headers: tuple[Line, ...] = Field(
-        (), max_length=50, title="Headers", description="One a line, such as Accept: application/json. No secrets."
+        (),
+        max_length=50,
+        title="Headers",
+        description="One a line, such as Accept: application/json. No secrets.",
+        json_schema_extra=said("Reading"),
     )
 
     @field_validator("token_url", "authorize_url", "device_url")
@@ -201,13 +283,6 @@ class Access(Stated):
     def _headers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         headers_of(value)
         return value
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        missing = [name for name in _NEEDED[self.auth] if not getattr(self, name)]
-        if missing:
-            raise ValueError(f"To sign in with {self.auth}, fill in {' and '.join(missing)}.")
-        return self
 
     @property
     def app(self) -> App:
@@ -224,15 +299,18 @@ class Access(Stated):
 class Session(Access, Address):
     """What every session with an API needs, and how much is asked of the API, and of whoever waits for it, at most."""
 
-    most_pages: int = Field(100_000, ge=1, le=10_000_000, title="Most pages of one read")
-    largest_mb: int = Field(16, ge=1, le=16, title="Largest answer, in MB")
-    most_seconds: int = Field(120, ge=1, le=3_600, title="Longest answer, in seconds")
+    most_pages: int = Field(
+        100_000, ge=1, le=10_000_000, title="Most pages of one read", json_schema_extra=said("Limits")
+    )
+    largest_mb: int = Field(16, ge=1, le=16, title="Largest answer, in MB", json_schema_extra=said("Limits"))
+    most_seconds: int = Field(120, ge=1, le=3_600, title="Longest answer, in seconds", json_schema_extra=said("Limits"))
     most_wait: int = Field(
         300,
         ge=0,
         le=3_600,
         title="Longest wait, in seconds",
         description="A server that asks for more patience fails the step, and perhaps the run.",
+        json_schema_extra=said("Limits"),
     )
 
     @property
@@ -242,6 +320,8 @@ class Session(Access, Address):
 
 class RestParams(Session, Asking, Access, Streams, Address):
     """The parameters of a source. A form shows the fields of the last base first."""
+
+    elsewhere: ClassVar[frozenset[str]] = frozenset(Asking.model_fields)
 
     @model_validator(mode="after")
     def _declared(self) -> Self:

@@ -8,11 +8,12 @@ from typing import ClassVar
 from urllib.parse import unquote_plus, urlsplit
 from xml.etree import ElementTree
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 
 from dataplane.connectors import web
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.fields import secret_field
+from dataplane.connectors.conditions import Stated
+from dataplane.connectors.fields import said, secret_field
 from dataplane.connectors.files.found import Found, size_told
 from dataplane.connectors.files.remote import Remote
 from dataplane.connectors.files.spooled import Spooled
@@ -30,30 +31,34 @@ _BAD_KEYS = (
 )
 
 
-class S3Params(BaseModel):
+class S3Params(Stated):
     """Which bucket, where it is, and whose keys open it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        json_schema_extra={"ways": {"public": "nothing: everybody may read it", "keys": "an access key"}}
+    )
 
     bucket: str = Field(min_length=3, max_length=63, title="Bucket", pattern="^[a-z0-9][a-z0-9.-]*[a-z0-9]$")
-    prefix: str = Field("", title="Folder", description="Only what is below it; empty: the whole bucket.")
+    prefix: str = Field(
+        "", title="Folder", description="Only what is below it; empty: the whole bucket.", examples=["incoming/daily"]
+    )
     region: str = Field("us-east-1", min_length=1, title="Region", pattern="^[a-z0-9-]+$")
     endpoint: Endpoint = Field(
         None,
         title="Endpoint",
         description="Of a store that is not Amazon's, such as https://minio.example.org:9000.",
+        examples=["https://minio.example.org:9000"],
     )
     path_style: bool = Field(True, title="The bucket stands in the path, not in the host's name")
-    access_key_id: str | None = Field(None, title="Access key", description="Empty: a bucket that everybody may read.")
-    secret_access_key: str | None = secret_field("Secret key")
-    session_token: str | None = secret_field("Session token", "Of temporary keys.")
-    largest_mb: int = Field(10_240, ge=1, title="Largest file, in MB")
-
-    @model_validator(mode="after")
-    def _complete(self) -> S3Params:
-        if bool(self.access_key_id) != bool(self.secret_access_key):
-            raise ValueError("Enter the access key together with its secret key, or neither.")
-        return self
+    access_key_id: str | None = Field(
+        None,
+        title="Access key",
+        description="Without keys: a bucket that everybody may read.",
+        json_schema_extra=said("Sign in", only={"way": ["keys"]}, needed=True),
+    )
+    secret_access_key: str | None = secret_field("Secret key", only={"way": ["keys"]}, needed=True)
+    session_token: str | None = secret_field("Session token", "Of temporary keys.", only={"way": ["keys"]})
+    largest_mb: int = Field(10_240, ge=1, title="Largest file, in MB", json_schema_extra=said("Limits"))
 
     @property
     def base(self) -> str:

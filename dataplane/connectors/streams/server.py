@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from dataplane.connectors.fields import secret_field
+from dataplane.connectors.conditions import Stated
+from dataplane.connectors.fields import said, secret_field
 from dataplane.connectors.files.server import IDLE_SECONDS
 from dataplane.errors import ConfigurationError
 from dataplane.net import resolve
@@ -16,18 +17,16 @@ from dataplane.net import resolve
 HURRIED_SECONDS = 10.0
 
 
-class ServerAddress(BaseModel):
+class ServerAddress(Stated):
     """Where a server is, and who is let in."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    host: str = Field(min_length=1, title="Host", description="A name or an address.")
+    host: str = Field(min_length=1, title="Host", description="A name or an address.", examples=["queue.example.org"])
     port: int = Field(ge=1, le=65535, title="Port")
-    user: str | None = Field(None, title="User")
+    user: str | None = Field(None, title="User", json_schema_extra=said("Sign in"))
     password: str | None = secret_field("Password")
 
 
-class TlsAccess(BaseModel):
+class TlsAccess(Stated):
     """Whether TLS is spoken, and who is trusted."""
 
     tls: bool = Field(False, title="TLS", description="Certificates are checked.")
@@ -35,15 +34,19 @@ class TlsAccess(BaseModel):
         None,
         title="Certificate of the issuer",
         description="As PEM; empty: whom this machine trusts.",
-        json_schema_extra={"multiline": True},
+        json_schema_extra=said(only={"tls": [True]}, multiline=True),
     )
 
 
-class ChosenStreams(BaseModel):
+class ChosenStreams(Stated):
     """Which streams are read."""
 
     streams: tuple[str, ...] = Field(
-        (), max_length=1_000, title="Streams", description="By name, one a line. Empty: every one that may be read."
+        (),
+        max_length=1_000,
+        title="Streams",
+        description="By name, one a line. Empty: every one that may be read.",
+        json_schema_extra=said("Reading"),
     )
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from dataplane.connectors.databases.guards import alarm
+from dataplane.connectors.fields import said
 from dataplane.connectors.warehouses import faults
 from dataplane.connectors.warehouses.connector import Warehouse
 from dataplane.connectors.warehouses.dialect import Dialect
@@ -76,10 +77,16 @@ class ClickHouseParams(HttpParams):
         default="default", title="Database", description="Where a query's tables are, unless it says otherwise."
     )
     user: str = Field(
-        default="default", title="User", description="A user who may read, and change settings (readonly = 2)."
+        default="default",
+        title="User",
+        description="A user who may read, and change settings (readonly = 2).",
+        json_schema_extra=said("Sign in"),
     )
     schemas: tuple[str, ...] = Field(
-        default=(), title="Databases", description="Only these are looked at; none named: all but the system's."
+        default=(),
+        title="Databases",
+        description="Only these are looked at; none named: all but the system's.",
+        json_schema_extra=said("Reading"),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from dataplane.connectors.databases.params import ServerParams
+from dataplane.connectors.fields import said
 
 
 class WarehouseParams(ServerParams):
@@ -17,9 +18,13 @@ class WarehouseParams(ServerParams):
         description="A user who may read what you want to extract, and nothing more.",
         min_length=1,
         max_length=255,
+        json_schema_extra=said("Sign in"),
     )
     schemas: tuple[str, ...] = Field(
-        default=(), title="Schemas", description="Only these schemas are looked at; none named: all but the system's."
+        default=(),
+        title="Schemas",
+        description="Only these schemas are looked at; none named: all but the system's.",
+        json_schema_extra=said("Reading"),
     )
 
     @property

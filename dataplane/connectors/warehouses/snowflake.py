@@ -6,7 +6,7 @@ import re
 from typing import Any, ClassVar
 
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from dataplane.connectors import recognising
 from dataplane.connectors.fields import secret_field
@@ -38,12 +38,25 @@ _NESTED = ("variant", "object", "array", "map")
 class SnowflakeParams(WarehouseParams):
     """The account, the sign-in, and what answers."""
 
-    host: str = Field(title="Host", description=f"Of the account: name.{_DOMAIN}.", min_length=1, max_length=255)
+    model_config = ConfigDict(json_schema_extra={"ways": {"password": "a password", "key": "a private key"}})
+
+    host: str = Field(
+        title="Host",
+        description=f"Of the account: name.{_DOMAIN}.",
+        min_length=1,
+        max_length=255,
+        examples=[f"name.{_DOMAIN}"],
+    )
     port: int = Field(default=443, title="Port", ge=1, le=65535)
     warehouse: str | None = Field(default=None, title="Warehouse", description="What runs the queries, and is paid.")
     role: str | None = Field(default=None, title="Role", description="None: the user's own default.")
+    password: str | None = secret_field("Password", only={"way": ["password"]})
     private_key: str | None = secret_field(
-        "Private key", "Instead of a password: the key in PEM (PKCS 8, without a passphrase).", multiline=True
+        "Private key",
+        "The key in PEM (PKCS 8, without a passphrase).",
+        multiline=True,
+        only={"way": ["key"]},
+        needed=True,
     )
 
     @field_validator("host")

@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from dataplane.connectors.fields import secret_field
 from dataplane.connectors.warehouses import faults
 from dataplane.connectors.warehouses.connector import Warehouse
 from dataplane.connectors.warehouses.dialect import InformationSchema
@@ -74,6 +75,10 @@ class TrinoParams(HttpParams):
 
     port: int = Field(default=8080, title="Port", ge=1, le=65535)
     database: str = Field(title="Catalogue", description="Its tables and views are the streams.", min_length=1)
+
+    password: str | None = secret_field(
+        "Password", "Trino takes one only where it is encrypted.", only={"sslmode": ["verify-full"]}
+    )
 
     @model_validator(mode="after")
     def _no_password_in_the_clear(self) -> TrinoParams:

@@ -31,7 +31,7 @@ def test_it_works(api: Clients, admin: User, project: Project) -> None:
     ("changes", "field"),
     [
         ({"params": {"owner": "octocat", "token": "t"}}, "params.repository"),
-        ({"params": {"owner": "octocat", "repository": "hello"}}, "params"),
+        ({"params": {"owner": "octocat", "repository": "hello"}}, "params.token"),
         ({"template": "gitlab"}, "template"),
         ({"connector": "graphql"}, "template"),
     ],

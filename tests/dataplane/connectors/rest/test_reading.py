@@ -182,7 +182,7 @@ def test_a_stream_without_a_record_is_shown_without_a_row(api: Api) -> None:
         ({"streams": ["orders /a page_size=many"]}, "page_size"),
         ({"streams": ["orders /a", "orders /b"]}, "Two streams"),
         ({"auth": "basic", "user": "ann"}, "password"),
-        ({"auth": "client_credentials"}, "token_url and client_id and client_secret"),
+        ({"auth": "client_credentials"}, "client_secret\n  Fill it in: it is needed where auth is client_credentials."),
         ({"headers": ["Accept"]}, "headers"),
     ],
 )

@@ -399,7 +399,7 @@ def test_nobody_waits_long_for_what_a_time_leaves_to_be_counted(
 
 
 WRONG_TIMES = [
-    ({"begin": "time"}, "fill in which"),
+    ({"begin": "time"}, "needed where begin is time"),
     ({"begin": "time", "begin_at": "2026"}, "It is no time"),
     ({"begin": "time", "begin_at": "0001-01-01T00:00:00+14:00"}, "It is no time"),
     ({"begin": "time", "begin_at": "1969-12-31"}, "from 1970 to 2199"),
