@@ -57,6 +57,12 @@ WHERE a.attrelid = ANY (%s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
 GROUP BY a.attrelid
 """
 
+# As DuckDB's scanner asks it: where one of these is so, its connections do not share a snapshot.
+_APART = """
+(pg_is_in_recovery() OR EXISTS (SELECT FROM pg_stat_wal_receiver)
+ OR EXISTS (SELECT FROM pg_settings WHERE name LIKE 'rds%%'))
+"""
+
 # Domains are followed down to their base type; the innermost modifier counts.
 _TYPES = """
 WITH RECURSIVE wanted AS (
@@ -92,7 +98,10 @@ WHERE abs(s.correlation) > 0.95 AND s.null_frac = 0
 
 @dataclass(frozen=True)
 class Relation:
-    """A table or view with its columns, or (oid 0) an operator's query."""
+    """A table or view with its columns, or (oid 0) an operator's query.
+
+    apart: several connections would each see a moment of their own, as on a replica or at Amazon RDS.
+    """
 
     oid: int
     schema: str
@@ -101,11 +110,12 @@ class Relation:
     columns: tuple[SourceColumn, ...]
     rows: int | None = None
     bytes: int | None = None
+    apart: bool = False
 
     @property
     def parallel(self) -> bool:
-        """Whether DuckDB's scanner reads it in ranges of pages, on several connections."""
-        return self.kind in _PARALLEL
+        """Whether DuckDB's scanner reads it in ranges of pages, on several connections with one snapshot."""
+        return self.kind in _PARALLEL and not self.apart
 
     @property
     def sql(self) -> str:
@@ -125,7 +135,7 @@ def relation(connection: Connection, params: PostgreSQLParams, stream: StreamCon
     schema, table = parts(stream)
     found = connection.execute(
         "SELECT c.oid, c.relkind::text, c.reltuples::bigint, has_any_column_privilege(c.oid, 'SELECT')"
-        " AND has_schema_privilege(n.oid, 'USAGE')"
+        f" AND has_schema_privilege(n.oid, 'USAGE'), {_APART}"
         " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
         [schema, table],
@@ -133,12 +143,12 @@ def relation(connection: Connection, params: PostgreSQLParams, stream: StreamCon
     if found is None:
         missing = psycopg.errors.UndefinedTable(f'relation "{schema}.{table}" does not exist')
         raise faults.refused_statement(params, missing, f"{schema}.{table}")
-    oid, kind, rows, allowed = found
+    oid, kind, rows, allowed, apart = found
     if not allowed:
         denied = psycopg.errors.InsufficientPrivilege(f"permission denied for {schema}.{table}")
         raise faults.refused_statement(params, denied, f"{schema}.{table}")
     columns = _columns(connection, [oid]).get(oid, ())
-    return Relation(oid, schema, table, kind, columns, rows if rows >= 0 else None)
+    return Relation(oid, schema, table, kind, columns, rows if rows >= 0 else None, apart=apart)
 
 
 def withheld(connection: Connection, stream: StreamConfig, names: Iterable[str]) -> list[str]:

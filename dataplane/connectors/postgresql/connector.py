@@ -108,6 +108,7 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
     def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:
         """Everything read on `connection` until the context ends sees one snapshot of the source."""
         with self._attached(stream, connection, READ_SECONDS, window) as (prepared, total):
+            self._refuse_behind(prepared, window, connection)
             warnings, scannable = list(prepared.warnings), prepared.scannable(window)
 
             def check(rows: str) -> None:
@@ -149,6 +150,14 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
                         duck.execute("ROLLBACK")
         finally:
             detach(duck)
+
+    def _refuse_behind(self, prepared: Prepared, window: Window, duck: duckdb.DuckDBPyConnection) -> None:
+        """Another replica may have planned the window. Asked on the snapshot that is read. Raises TransientError."""
+        cursor = prepared.cursor
+        if window.kind != "cursor" or window.upper is None or cursor is None:
+            return
+        if duck.execute(reading.behind(prepared, cursor, window.upper)).fetchone():
+            raise faults.replica_behind(self.params, prepared.stream.name, cursor.name, window.upper)
 
     def _broken_off(self, stream: StreamConfig, said: str) -> ManifoldError | None:
         if not any(each in said for each in _FROM_SERVER):

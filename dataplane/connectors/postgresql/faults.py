@@ -195,6 +195,16 @@ def replica_conflict(params: PostgreSQLParams, what: str, said: str) -> Transien
     )
 
 
+def replica_behind(params: PostgreSQLParams, what: str, column: str, upper: str) -> TransientError:
+    """A replica would miss rows of a window that another server has told of."""
+    return TransientError(
+        f"{params.host} is a replica, and its {what} does not reach {column} {upper} yet, up to which is to be read. "
+        "If it stays so, look at how far it is behind, or read from the primary.",
+        code="replica_behind",
+        evidence={"stream": what, "upper": upper},
+    )
+
+
 def unreadable_value(what: str, said: str) -> DataError | None:
     """The value that a guard found, or None when no guard spoke."""
     found = _MARKED.search(said)

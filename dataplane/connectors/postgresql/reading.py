@@ -132,6 +132,13 @@ def _cursor(here: Relation, stream: StreamConfig) -> Cursor | None:
     return Cursor(column.name, column)
 
 
+def behind(prepared: Prepared, cursor: Cursor, upper: str) -> str:
+    """A row if a replica has no row at the end of a window or behind it, whatever the filter: one was there before."""
+    there = f"SELECT FROM {prepared.origin} WHERE {cursor.sql} >= {cursor.value(upper)}"
+    sql = f"SELECT 1 AS behind WHERE pg_is_in_recovery() AND NOT EXISTS ({there})"
+    return f"SELECT * FROM postgres_query('{CATALOG}', {literal(sql)})"
+
+
 def before_the_first(name: str, rows: str) -> str:
     """A row if a time is earlier than any that PostgreSQL has."""
     first = "TIMESTAMP '4714-01-01 (BC) 00:00:00'"

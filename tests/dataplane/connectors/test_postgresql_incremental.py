@@ -225,3 +225,19 @@ def test_what_runs_have_read_together_is_what_is_there(
             found, mark, seen = extracted(source, stream, Storage(Path(folder).as_uri()), run=run, mark=mark, seen=seen)
             loaded.update(found)
             assert loaded == expected
+
+
+def test_where_connections_share_no_snapshot_all_is_read_on_one(postgres_url: str) -> None:
+    """DuckDB's scanner goes by a setting of Amazon RDS; here a view of the same name says that there is one."""
+    source, full = connector(postgres_url), Window("full")
+    fill(postgres_url, "int", ["1", "2"])
+    found = []
+    for path in ("public", "apart, pg_catalog, public"):
+        with psycopg.connect(postgres_url, autocommit=True) as database:
+            database.execute("CREATE SCHEMA IF NOT EXISTS apart")
+            database.execute("CREATE OR REPLACE VIEW apart.pg_settings AS SELECT 'rds.extensions' AS name")
+            database.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {database.info.dbname} SET search_path = {path}")
+        with session.connected(source.params) as connection:
+            found.append(reading.prepare(connection, source.params, replace(STREAM, cursor=None)).scannable(full))
+        assert staged(source, replace(STREAM, cursor=None), full, "count(*)") == [(2,)]
+    assert found == [True, False]

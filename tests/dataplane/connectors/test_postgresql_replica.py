@@ -1,4 +1,4 @@
-"""A replica that gives up a reader says so, and what to change; the next try reads everything."""
+"""Reading a replica: it gives up readers, it is behind, and several connections to it share no snapshot."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dataplane.connectors.postgresql import reading, session
 from dataplane.connectors.schema import StreamConfig
-from dataplane.connectors.windows import Window
+from dataplane.connectors.windows import Mark, Window
 from dataplane.errors import TransientError
 from manifold.embedded import binaries, postgres
 from manifold.embedded.account import give, popen_options, server_account
@@ -85,6 +86,43 @@ def test_a_replica_that_gives_a_reader_up(pair: tuple[str, str]) -> None:
         assert "hot_standby_feedback" in caught.value.message and "slow" in caught.value.message
         _caught_up(primary, replica)
         assert staged(source, StreamConfig("public.t"), Window("full"), "count(*), max(id)") == [(100, 100)]
+
+
+def test_on_a_replica_all_is_read_on_one_connection_as_several_would_each_see_their_own_moment(
+    pair: tuple[str, str],
+) -> None:
+    primary, replica = pair
+    with psycopg.connect(primary, autocommit=True) as database:
+        database.execute("CREATE TABLE t AS SELECT i AS id FROM generate_series(1, 300) i")
+    _caught_up(primary, replica)
+    found = {}
+    for url in pair:
+        source = connector(url)
+        with session.connected(source.params) as connection:
+            prepared = reading.prepare(connection, source.params, StreamConfig("public.t"))
+        found[url] = prepared.scannable(Window("full"))
+        assert staged(source, StreamConfig("public.t"), Window("full"), "count(*), max(id)") == [(300, 300)]
+    assert found == {primary: True, replica: False}
+
+
+def test_a_replica_that_is_behind_what_another_server_has_planned(pair: tuple[str, str]) -> None:
+    primary, replica = pair
+    stream = StreamConfig("public.t", cursor="id", row_filter="id <> 310")
+    with psycopg.connect(primary, autocommit=True) as one, psycopg.connect(replica, autocommit=True) as other:
+        one.execute("CREATE TABLE t AS SELECT i AS id FROM generate_series(1, 300) i")
+        _caught_up(primary, replica)
+        other.execute("SELECT pg_wal_replay_pause()")
+        one.execute("INSERT INTO t SELECT i FROM generate_series(301, 309) i")
+        window = connector(primary).plan(stream, "incremental", Mark()).window
+        assert window is not None
+        with pytest.raises(TransientError, match="does not reach id 309 yet") as caught:
+            staged(connector(replica), stream, window)
+        assert caught.value.code == "replica_behind"
+        one.execute("UPDATE t SET id = 310 WHERE id = 309")
+        other.execute("SELECT pg_wal_replay_resume()")
+        _caught_up(primary, replica)
+    assert staged(connector(replica), stream, window, "count(*), max(id)") == [(308, 308)]
+    assert staged(connector(replica), stream, Window("slice", column="id", upper="400"), "count(*)") == [(308,)]
 
 
 def _caught_up(primary: str, replica: str) -> None:
