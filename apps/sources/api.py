@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import Http404
 from django.urls import URLPattern, URLResolver
 from django.utils import timezone
@@ -95,9 +95,14 @@ class CredentialViewSet(RefusesFields, mixins.ListModelMixin, mixins.RetrieveMod
 
 
 class SourceFilter(filters.FilterSet):
+    name = filters.CharFilter(method="named", help_text="A part of the name or of the title.")
+
     class Meta:
         model = Source
         fields = ["connector", "health"]
+
+    def named(self, rows: QuerySet[Source], field: str, value: str) -> QuerySet[Source]:
+        return rows.filter(Q(slug__icontains=value) | Q(title__icontains=value))
 
 
 class SourceViewSet(

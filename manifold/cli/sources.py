@@ -46,22 +46,31 @@ sources.add_command(cost)
 sources.add_command(detect)
 
 
+_NONE = "No sources yet. Add one with `manifold sources add SLUG --connector local_files --set path=/data`."
+_NONE_FITS = "No source fits what was asked for."
+
+
 @sources.command("list")
+@click.option("--name", help="Only those with this in their name or title.")
+@click.option("--connector", help="Only those of this kind, such as postgresql.")
+@click.option(
+    "--health", type=click.Choice(["healthy", "warning", "error", "unknown"]), help="Only those of this health."
+)
 @output.command
-def list_sources(client: Client, *, as_json: bool) -> None:
+def list_sources(client: Client, *, as_json: bool, **asked: str | None) -> None:
     """Every source of the project: its health, when it was read last and is read next, and its figures."""
-    found = list(client.each("sources/"))
+    found = list(client.each("sources/", **asked))
     if as_json:
         output.listed(found)
         return
-    cards = {each["slug"]: _on_card(each) for each in client.each("cards/")}
+    cards = {each["slug"]: _on_card(each) for each in client.each("cards/", **asked)}
     output.table(
         (
             (each["slug"], each["connector"], each["health"], *cards.get(each["slug"], ("–", "–", "")), each["title"])
             for each in found
         ),
         ["source", "connector", "health", "read", "next", "figures", "title"],
-        "No sources yet. Add one with `manifold sources add SLUG --connector local_files --set path=/data`.",
+        _NONE_FITS if any(asked.values()) else _NONE,
     )
 
 

@@ -67,12 +67,12 @@ class CardViewSet(ProjectViewSet):
 
     model = Source
     serializer_class = CardShape
-    filter_backends = ()
+    filterset_class = sources.SourceFilter
     orderings = {"slug": ("slug", "id")}
 
     @extend_schema(responses=CardShape(many=True))
     def list(self, request: Request, **_: Any) -> Response:
-        page = self.paginate_queryset(self.get_queryset()) or []
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
         found = cards.cards(Source.objects.filter(pk__in=[each.pk for each in page]), self.project, clock())
         return self.get_paginated_response(CardShape([each.as_json() for each in found], many=True).data)
 

@@ -186,3 +186,36 @@ def test_the_api_tells_what_stands_on_a_card(furnished: Furnished, api: Api) -> 
         "last file": card["figures"][2]["value"],
     }
     assert (card["last_read"]["rows"], card["last_read"]["state"], card["changed_streams"]) == (30, "succeeded", 0)
+
+
+@pytest.mark.parametrize(
+    ("query", "fits"),
+    [
+        ("name=INVOICES", {"a-rest"}),
+        ("name=a-", {"a-rest", "a-kafka"}),
+        ("connector=rest", {"a-rest"}),
+        ("health=error", {"a-kafka"}),
+        ("health=error&connector=rest", set()),
+    ],
+)
+def test_a_long_list_is_narrowed(
+    furnished: Furnished,  # noqa: F811
+    client: Client,
+    api: Api,
+    query: str,
+    fits: set[str],
+) -> None:
+    made(furnished.project, "rest", health="healthy")
+    made(furnished.project, "kafka", health="error")
+    Source.objects.filter(slug="a-rest").update(title="Invoices of the shop")
+    page = client.get(f"/p/flights/sources/?{query}").content.decode()
+    assert {each for each in Source.objects.values_list("slug", flat=True) if f'id="card-{each}"' in page} == fits
+    assert ("No source fits these filters" in page) is (not fits) and "No source yet" not in page
+    for place in ("sources", "cards"):
+        answer = api(furnished.people["viewer"]).get(f"/api/v1/projects/flights/{place}/?{query}")
+        assert {each["slug"] for each in answer.json()["results"]} == fits
+
+
+def test_what_is_no_value_of_a_filter_fits_nothing(client: Client, api: Api, furnished: Furnished) -> None:  # noqa: F811
+    assert "No source fits these filters" in client.get("/p/flights/sources/?health=good").content.decode()
+    assert api(furnished.people["viewer"]).get("/api/v1/projects/flights/cards/?health=good").status_code == 400

@@ -139,6 +139,14 @@ def test_lists_are_what_the_api_answers(served: Served) -> None:
     assert [each["name"] for each in preview["columns"]] == ["id", "customer", "amount", "ordered_at"]
 
 
+def test_a_long_list_is_narrowed(served: Served) -> None:
+    narrowed = ("sources", "list", "--name", "DRO", "--connector", "local_files")
+    assert [each["slug"] for each in served.json(*narrowed)["results"]] == ["drop"]
+    assert "drop" in served.manifold(*narrowed).stdout
+    assert "No source fits what was asked for." in served.manifold(*narrowed, "--health", "error").output
+    assert served.json(*narrowed, "--health", "error")["results"] == []
+
+
 def test_a_file_is_ignored_and_taken_in_again(served: Served) -> None:
     name = served.json("sources", "files", "drop")["results"][0]["path"]
     assert [each["ignored"] for each in served.json("sources", "ignore", "drop", name)] == [True]
