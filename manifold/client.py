@@ -89,7 +89,7 @@ class Client:
     def in_project(self, method: str, path: str, **options: Any) -> Any:
         return self.call(method, f"{at('projects', self.project)}{path.lstrip('/')}", **options)
 
-    def each(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
+    def each(self, path: str, /, **params: Any) -> Iterator[dict[str, Any]]:
         """Every row of a project's list, page by page."""
         page = self.page(path, LARGEST_PAGE, **params)
         while True:
@@ -98,7 +98,7 @@ class Client:
                 return
             page = self._decoded(self._send("GET", httpx.URL(page["next"]).raw_path.decode()))
 
-    def page(self, path: str, limit: int, **params: Any) -> Any:
+    def page(self, path: str, limit: int, /, **params: Any) -> Any:
         """The first page of a project's list, with at most `limit` rows. Parameters that are None are left out."""
         given = {name: value for name, value in params.items() if value is not None}
         return self.in_project("GET", path, params={**given, "page_size": limit})

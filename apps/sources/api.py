@@ -208,11 +208,15 @@ class SourceViewSet(
         figures = queries.connection_of(source, timezone.now(), given.validated_data["days"])
         return Response(s.HealthShape(source, context={"figures": figures}).data)
 
-    @extend_schema(responses=s.FileShape(many=True))
+    @extend_schema(parameters=[s.SeenParameters], responses=s.FileShape(many=True))
     @action(detail=True, filter_backends=[])
     def files(self, request: Request, **_: Any) -> Response:
-        """Every file that was ever seen in it."""
+        """Every file that was ever seen in it, or those of one path, which may belong to several streams."""
+        given = s.SeenParameters(data=request.query_params)
+        given.is_valid(raise_exception=True)
         rows = SourceFile.objects.visible_to(request.user).filter(stream__source=self.get_object())
+        if path := given.validated_data["path"]:
+            rows = rows.filter(path=path)
         page = self.paginate_queryset(rows.select_related("stream"))
         return self.get_paginated_response(s.FileShape(page, many=True).data)
 

@@ -155,6 +155,12 @@ class HealthParameters(serializers.Serializer[Any]):
     days = serializers.IntegerField(min_value=1, max_value=KEPT.days, default=7, help_text="So many are looked at.")
 
 
+class SeenParameters(serializers.Serializer[Any]):
+    path = serializers.CharField(
+        default="", allow_blank=True, trim_whitespace=False, max_length=4096, help_text="Only this one, as it is named."
+    )
+
+
 class ConnectionShape(serializers.Serializer[Any]):
     days = serializers.IntegerField()
     tests = serializers.IntegerField()

@@ -168,6 +168,7 @@ class StreamOfferShape(serializers.Serializer[Any]):
     )
     rows = serializers.IntegerField(allow_null=True, help_text="About how many.")
     bytes = serializers.IntegerField(allow_null=True)
+    settings = serializers.DictField(help_text="How it would be read, such as the pattern of its files.")
     warnings = serializers.ListField(child=serializers.CharField())
 
 

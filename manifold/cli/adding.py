@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from dataplane.connectors.files.patterns import FilePattern
 from dataplane.names import slug_of
 from manifold.cli import output
-from manifold.cli.detecting import given, show
+from manifold.cli.detecting import given, own_path, show
 from manifold.cli.stages import setting, show_check, show_streams, tell_found
 from manifold.cli.templates import ask_of, template_of
 from manifold.client import Client, at
@@ -67,6 +68,8 @@ def add(client: Client, *, slug: str | None, text: str | None, ask: bool, as_jso
         sys.exit(output.FAILED)
     if ask and check["ok"] and not chosen:
         chosen = _asked_streams(client, draft)
+    elif check["ok"] and not chosen:
+        chosen = _of_one_file(client, draft, as_json=as_json)
     title, slug = _named(slug, flags["title"], called, ask=ask)
     body = {**draft, "slug": slug, "title": title}
     created = client.in_project("POST", "sources/", json=body | ({"streams": chosen} if check["ok"] else {}))
@@ -85,7 +88,7 @@ def add(client: Client, *, slug: str | None, text: str | None, ask: bool, as_jso
 
 def _draft(client: Client, text: str | None, flags: dict[str, Any], *, ask: bool) -> tuple[dict[str, Any], str]:
     """What the API is told of a source that is not there yet, and what it might be called."""
-    text = given(text) if text is not None else ""
+    text = own_path(given(text)) if text is not None else ""
     params: dict[str, Any] = dict(setting(each) for each in flags["settings"])
     template = template_of(client, flags["template"])
     candidate = _candidate(client, text, template["connector"] if template else flags["connector"], ask=ask)
@@ -128,6 +131,23 @@ def _ask_missing(client: Client, candidate: dict[str, Any], given: dict[str, Any
         if name not in known:
             entered = click.prompt(properties[name].get("title", name), default="", hide_input=True, show_default=False)
             params.update({name: entered} if entered else {})
+
+
+def _of_one_file(client: Client, draft: dict[str, Any], *, as_json: bool) -> list[dict[str, Any]]:
+    """The streams in which a file comes that was named itself; none where no file was, or in no stream."""
+    _, slash, name = draft["text"].rstrip().rpartition("/")
+    if not slash or "." not in name or client.call("GET", at("connectors", draft["connector"]))["family"] != "file":
+        return []
+    offers = client.in_project("POST", "sources/offers/", json=draft)["results"]
+    own = [each["name"] for each in offers if _has(each["settings"].get("pattern", ()), name)]
+    if own and len(own) < len(offers) and not as_json:
+        click.echo(f"Only {name} and files called like it are read. What else is in its folder, `discover` adds.")
+    return [{"name": each, "config": {}} for each in own]
+
+
+def _has(pattern: str | list[str], name: str) -> bool:
+    patterns = [pattern] if isinstance(pattern, str) else pattern
+    return any(FilePattern(each).match(name) for each in patterns)
 
 
 def _asked_streams(client: Client, draft: dict[str, Any]) -> list[dict[str, Any]]:

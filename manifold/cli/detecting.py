@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,12 @@ def body(text: str | None, file: Path | None) -> dict[str, Any]:
     if file is not None:
         with file.open("rb") as opened:
             return {"sample": base64.b64encode(opened.read(SAMPLE)).decode(), "name": file.name}
-    return {"text": given(text)}
+    return {"text": own_path(given(text))}
+
+
+def own_path(text: str) -> str:
+    """A path with whose folder `~` stands for: only here does anybody know who is at home there."""
+    return os.path.expanduser(text) if text.startswith("~") else text
 
 
 def given(text: str | None) -> str:

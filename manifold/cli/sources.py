@@ -265,7 +265,8 @@ def files(client: Client, *, slug: str, limit: int, as_json: bool) -> None:
 @output.command
 def ignore(client: Client, *, slug: str, files: tuple[str, ...], undo: bool, as_json: bool) -> None:
     """Leave FILES of a source out of every later read, as `manifold sources files` names them."""
-    found = [each for each in client.each(at("sources", slug, "files")) if each["path"] in files]
+    listed = at("sources", slug, "files")
+    found = [each for name in dict.fromkeys(files) for each in client.each(listed, path=name) if each["path"] == name]
     if missing := sorted({*files} - {each["path"] for each in found}):
         output.stop(f"No file {', '.join(missing)} was seen in {slug}: `manifold sources files {slug}`.", output.USAGE)
     changed = [

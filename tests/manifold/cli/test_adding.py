@@ -70,6 +70,21 @@ def test_how_files_are_read_is_said_with_their_stream(served: Served, wages: Pat
     }
 
 
+def test_of_a_file_that_is_named_only_its_own_stream_is_kept(
+    served: Served, wages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (wages / "hours-2026-01.csv").write_text("id,hours\n1,8\n")
+    (wages / "hours-2026-02.csv").write_text("id,hours\n2,7\n")
+    monkeypatch.setenv("HOME", str(wages.parent))
+    result = served.manifold("sources", "add", "hours", "--from", "~/wages/hours-2026-01.csv")
+    assert "Only hours-2026-01.csv and files called like it are read." in result.stdout, result.output
+    streams = served.client().in_project("GET", "sources/hours/streams/")["results"]
+    assert [each["name"] for each in streams] == ["hours"]
+    assert served.json("sources", "detect", "~/wages")["candidates"][0]["params"] == {"path": str(wages)}
+    added = served.json("sources", "discover", "hours")["results"]
+    assert [each["name"] for each in added] == ["hours", "wages"]
+
+
 def test_one_is_asked_for_what_is_missing(served: Served) -> None:
     drop = str(served.made.folder / "drop")
     answers = [drop, "orders", "Asked for", ""]

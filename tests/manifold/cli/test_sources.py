@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from manifold.client import Client
 from tests.served import Served
 
 pytestmark = pytest.mark.django_db
+
+_page = Client.page
 
 
 @pytest.fixture
@@ -147,9 +151,18 @@ def test_a_long_list_is_narrowed(served: Served) -> None:
     assert served.json(*narrowed, "--health", "error")["results"] == []
 
 
-def test_a_file_is_ignored_and_taken_in_again(served: Served) -> None:
+def test_a_file_is_ignored_and_taken_in_again(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     name = served.json("sources", "files", "drop")["results"][0]["path"]
-    assert [each["ignored"] for each in served.json("sources", "ignore", "drop", name)] == [True]
+    looked: list[dict[str, Any]] = []
+
+    def page(client: Client, path: str, limit: int, /, **params: Any) -> Any:
+        looked.append(_page(client, path, limit, **params))
+        return looked[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "page", page)
+        assert [each["ignored"] for each in served.json("sources", "ignore", "drop", name)] == [True]
+    assert [each["path"] for answer in looked for each in answer["results"]] == [name]
     assert any(
         name in line and "ignored" in line for line in served.manifold("sources", "files", "drop").stdout.split("\n")
     )
