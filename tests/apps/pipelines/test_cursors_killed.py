@@ -1,14 +1,17 @@
 """kill -9 at each page, and at each place of plan, extract and load, of what is read by a cursor: each row comes once.
 
-A source whose window is one answer has no pages; its reader dies at the other places only.
+Where a window is one answer, so many bytes of it are a page. A file of SQLite or DuckDB is read by nobody's leave; its
+reader dies at the other places only.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +29,7 @@ from dataplane.connectors.mongodb.reading import BATCH
 from tests import peers
 from tests.apps.pipelines import workshop as ws
 from tests.clickhouse_server import AT_ONCE, ClickHouseServer
+from tests.cutting import cutting
 from tests.dataplane.connectors.databases import params_of
 from tests.dataplane.connectors.graphql.api import PAGED, WAYS, serving_graphql
 from tests.dataplane.connectors.remotes.web import Request
@@ -117,18 +121,71 @@ def way(request: pytest.FixtureRequest) -> str:
     return str(request.node.callspec.params["shop"]).partition(" ")[2]
 
 
+@dataclass
+class Amid:
+    """Kills whoever reads on a way, after so many pages.
+
+    begins: a pattern of what asks for the rows. page: what then asks for each page; or how many bytes of the one answer
+    are a page.
+    """
+
+    begins: bytes
+    page: bytes | int
+    left: int = 0
+    reader: int = 0
+
+    def soon(self, pages: int) -> None:
+        self.left = pages * self.page if isinstance(self.page, int) else pages + 1
+        self.reader = 0
+
+    def asked(self, said: bytes, port: int) -> bytes:
+        if re.search(self.begins, said):
+            self.reader = port
+        elif isinstance(self.page, bytes) and self.page in said:
+            self._closer(1, port)
+        return said
+
+    def heard(self, said: bytes, port: int) -> bytes:
+        if isinstance(self.page, int):
+            self._closer(len(said), port)
+        return said
+
+    def _closer(self, by: int, port: int) -> None:
+        if self.left and self.reader == port:
+            self.left = max(0, self.left - by)
+            if not self.left:
+                peers.kill(port)
+
+
+@contextmanager
+def on_a_way(
+    connector: str, params: dict[str, Any], doom: Amid, send: Callable[..., None], **more: Any
+) -> Iterator[Shop]:
+    with cutting(params["port"], asked=doom.asked, heard=doom.heard) as way:
+        told = {**params, "host": "127.0.0.1", "port": way.port}
+        yield Shop(connector, told, send, doom.soon, page=1_000, **more)
+
+
 @pytest.fixture
-def postgres(way: str, postgres_url: str) -> Shop:
+def postgres(way: str, postgres_url: str) -> Iterator[Shop]:
     ws.execute(postgres_url, "CREATE TABLE orders (n int, at int)")
     params = {**params_of(postgres_url), "sslmode": "disable"}
-    send = lambda rows: ws.insert(postgres_url, "orders", rows)  # noqa: E731
-    return Shop(way, params, send, stream="public.orders")
+    send = lambda rows: ws.execute(postgres_url, f"INSERT INTO orders VALUES {values(rows)}")  # noqa: E731
+    doom = (
+        Amid(b"DECLARE .* AS c0", b"FETCH FORWARD")
+        if way == "redshift"
+        else Amid(rb'COPY \(SELECT (?!"behind")', 15_000)
+    )
+    with on_a_way(way, params, doom, send, stream="public.orders") as shop:
+        yield shop
 
 
 @pytest.fixture
-def mysql_shop(mysql: Database) -> Shop:
+def mysql_shop(mysql: Database) -> Iterator[Shop]:
     mysql.do("CREATE TABLE orders (n int, at int)")
-    return Shop("mysql", mysql.params, lambda rows: mysql.do(f"INSERT INTO orders VALUES {values(rows)}"))
+    send = lambda rows: mysql.do(f"INSERT INTO orders VALUES {values(rows)}")  # noqa: E731
+    with on_a_way("mysql", mysql.params, Amid(b" AS c0", 10_000), send) as shop:
+        yield shop
 
 
 @pytest.fixture

@@ -77,14 +77,14 @@ def ftp_files(folder: Path, _: pytest.FixtureRequest) -> Iterator[Cut]:
     with ftp.serving(_lines(folder)) as server, ExitStack() as stack:
         files = stack.enter_context(cutting(0))
 
-        def elsewhere(said: bytes) -> bytes:
+        def elsewhere(said: bytes, _: int) -> bytes:
             """The server's port for one file becomes that of the way to it."""
             if found := re.search(rb"\(127,0,0,1,(\d+),(\d+)\)", said):
                 files.to = int(found[1]) * 256 + int(found[2])
                 return said.replace(found[0], b"(127,0,0,1,%d,%d)" % divmod(files.port, 256))
             return said
 
-        yield _ftp(stack.enter_context(cutting(server.port, elsewhere)).port, files)
+        yield _ftp(stack.enter_context(cutting(server.port, heard=elsewhere)).port, files)
 
 
 def _ftp(port: int, way: Way, **more: Any) -> Cut:
@@ -169,14 +169,14 @@ def kafka(_: Path, __: pytest.FixtureRequest) -> Iterator[Cut]:
         assert producer.flush(60) == 0
         ways: dict[int, Way] = {}
 
-        def elsewhere(said: bytes) -> bytes:
+        def elsewhere(said: bytes, _: int) -> bytes:
             for port, way in ways.items():
                 said = said.replace(_place(port), _place(way.port))
             return said
 
         told = producer.list_topics("orders")
         for each in told.brokers.values():
-            ways[each.port] = stack.enter_context(cutting(each.port, elsewhere))
+            ways[each.port] = stack.enter_context(cutting(each.port, heard=elsewhere))
         leader = told.brokers[told.topics["orders"].partitions[0].leader]
         addresses = [f"127.0.0.1:{each.port}" for each in ways.values()]
         yield Cut("kafka", {"servers": addresses, "topics": ["orders"]}, ways[leader.port], after=(100_000,))
