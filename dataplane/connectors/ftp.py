@@ -37,7 +37,7 @@ from dataplane.connectors.files.server import (
 from dataplane.connectors.files.spooled import Spooled
 from dataplane.connectors.watch import Watch
 from dataplane.connectors.windows import FileRef
-from dataplane.errors import ConfigurationError, DataError
+from dataplane.errors import ConfigurationError, DataError, ManifoldError
 
 _PIECE = 1 << 18
 _UNKNOWN_COMMAND = ("500", "501", "502", "504")
@@ -58,7 +58,8 @@ class FtpParams(ServerParams):
     certificate: str | None = Field(
         None,
         title="Certificate",
-        description="The SHA-256 fingerprint of a certificate that no authority has signed; no other is accepted then.",
+        description="The SHA-256 fingerprint of a certificate that no authority has signed, as the test shows it; no "
+        "other is accepted then.",
         pattern="^(?:[0-9A-Fa-f]{2}:?){32}$",
         json_schema_extra=said(only={"tls": ["required"]}),
     )
@@ -124,8 +125,12 @@ class FtpSession(FileServer):
             self._watch.came()
 
     def _connect(self) -> str:
+        self._open(_Pinned(self._params.certificate) if self._params.tls == "required" else _Plain())
+        return "The connection is encrypted." if self._params.tls == "required" else "The connection is not encrypted."
+
+    def _open(self, ftp: _Plain | _Pinned) -> None:
         params = self._params
-        ftp = self._ftp = _Pinned(params.certificate) if params.tls == "required" else _Plain()
+        self._ftp = ftp
         ftp.encoding = "utf-8"
         sock = connected(params.host, params.port)
         sock.settimeout(IDLE_SECONDS)
@@ -145,7 +150,19 @@ class FtpSession(FileServer):
                 raise another_protocol(params.host, params.port, "FTP") from None
             if isinstance(ftp, _Pinned):
                 ftp.auth()
-        return "The connection is encrypted." if params.tls == "required" else "The connection is not encrypted."
+
+    def _shown(self) -> str:
+        """The fingerprint of the certificate that the server shows, whoever signed it; empty where it shows none now.
+
+        Asked for in a session of its own, in which nobody signs in."""
+        session = FtpSession(self._params, hurried=True)
+        seen = _Unchecked()
+        try:
+            with suppress(ManifoldError):
+                session._open(seen)
+        finally:
+            session.close()
+        return seen.shown
 
     def _authenticate(self) -> str:
         params = self._params
@@ -194,6 +211,8 @@ class FtpSession(FileServer):
         """
         try:
             yield
+        except ssl.SSLCertVerificationError as error:
+            raise _unknown(self._params.host, error.verify_message, self._shown()) from None
         except ssl.SSLError as error:
             raise _no_tls(self._params.host, str(error)) from None
         except ftplib.error_perm as error:
@@ -265,7 +284,7 @@ class _Pinned(ftplib.FTP_TLS):
         return secured, size
 
     def _look(self, sock: Any) -> None:
-        shown = hashlib.sha256(sock.getpeercert(binary_form=True)).hexdigest()
+        shown = _fingerprint(sock)
         if self._wanted and not hmac.compare_digest(shown, self._wanted):
             sock.close()
             raise ConfigurationError(
@@ -274,6 +293,23 @@ class _Pinned(ftplib.FTP_TLS):
                 code="certificate_changed",
                 evidence={"certificate": shown, "confirmed": self._wanted},
             )
+
+
+class _Unchecked(_Pinned):
+    """TLS with whoever is there, to be told what it shows. shown: the fingerprint of its certificate."""
+
+    shown = ""
+
+    def __init__(self) -> None:
+        # One is named, so that no authority is asked; it is not compared.
+        super().__init__("none")
+
+    def _look(self, sock: Any) -> None:
+        self.shown = _fingerprint(sock)
+
+
+def _fingerprint(sock: ssl.SSLSocket) -> str:
+    return hashlib.sha256(sock.getpeercert(binary_form=True) or b"").hexdigest()
 
 
 def _entry(name: str, facts: Mapping[str, str]) -> Entry:
@@ -291,10 +327,20 @@ def _nanoseconds(modified: str) -> int:
         return 0
 
 
+def _unknown(host: str, why: str, shown: str) -> ConfigurationError:
+    what = f"the certificate {shown}" if shown else "a certificate"
+    return ConfigurationError(
+        f"{host} shows {what}, which is not trusted by itself ({why[:200]}). Compare this SHA-256 fingerprint with "
+        "what the server's administrator says, and enter it as *Certificate*: from then on no other is accepted.",
+        code="certificate_unknown",
+        evidence={"host": host, "certificate": shown},
+    )
+
+
 def _no_tls(host: str, why: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{host} cannot be spoken to with encryption as it is asked for ({why[:200]}). If no authority has signed its "
-        "certificate, enter the fingerprint as *Certificate*; if it has none, switch *Encryption* off.",
+        f"{host} cannot be spoken to with encryption as it is asked for ({why[:200]}). Have its "
+        "administrator mend that; if it has no encryption, switch *Encryption* off.",
         code="encryption",
         evidence={"host": host},
     )

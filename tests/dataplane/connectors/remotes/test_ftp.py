@@ -31,9 +31,14 @@ def test_a_server_without_encryption_is_refused_unless_it_is_switched_off(plain_
     assert (stage.name, stage.error.code, stage.error.retryable) == ("connect", "encryption", False)
 
 
-def test_a_certificate_that_nobody_has_signed_has_to_be_named(ftps: Server) -> None:
+def test_a_certificate_that_nobody_has_signed_is_shown_and_has_to_be_named(ftps: Server) -> None:
     stage = last(ftps, certificate=None)
-    assert stage.error is not None and stage.error.code == "encryption" and "*Certificate*" in stage.error.message
+    assert stage.error is not None
+    assert (stage.name, stage.error.code, stage.error.retryable) == ("connect", "certificate_unknown", False)
+    shown = stage.error.evidence["certificate"]
+    assert shown == ftps.params["certificate"].replace(":", "").lower() and "*Certificate*" in stage.error.message
+    assert f"shows the certificate {shown}, which is not trusted by itself (self" in stage.error.message
+    assert last(ftps, certificate=shown).ok
 
 
 def test_another_certificate_than_the_confirmed_one_is_refused_before_the_password_is_sent(ftps: Server) -> None:
