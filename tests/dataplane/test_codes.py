@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,18 @@ ROOT = Path(__file__).parents[2]
 ERRORS = {f"{name}Error" for name in ("Transient", "Data", "Configuration", "Infrastructure", "Lost", "Bug")}
 # Errors that no step has: what people send to forms and queries.
 DOORS = {"columns_missing", "query_lost", "test_failed", "upload_cut_off"}
-MODULES = [
-    ast.parse(path.read_text())
-    for room in ("dataplane", "apps/pipelines", "apps/snapshots", "apps/sources")
-    for path in sorted((ROOT / room).rglob("*.py"))
-    if path.name != "codes.py" and "migrations" not in path.parts
-]
+ROOMS = ("dataplane", "apps/pipelines", "apps/snapshots", "apps/sources")
+
+
+@cache
+def modules() -> list[ast.Module]:
+    """The code that makes errors; to read it takes too long for those who only collect tests."""
+    return [
+        ast.parse(path.read_text())
+        for room in ROOMS
+        for path in sorted((ROOT / room).rglob("*.py"))
+        if path.name != "codes.py" and "migrations" not in path.parts
+    ]
 
 
 def texts(node: ast.AST) -> set[str]:
@@ -53,7 +60,7 @@ def given(call: ast.Call, takers: dict[str, int]) -> Iterator[str]:
 def test_every_code_of_an_error_can_be_named() -> None:
     takers: dict[str, int] = {}
     calls: list[ast.Call] = []
-    for module in MODULES:
+    for module in modules():
         for node in ast.walk(module):
             if isinstance(node, ast.FunctionDef) and node.name != "__init__":
                 names = [each.arg for each in node.args.args if each.arg != "self"]
@@ -71,11 +78,11 @@ def test_every_code_of_an_error_can_be_named() -> None:
 
 
 def test_no_code_is_made_up() -> None:
-    assert set().union(*(texts(module) for module in MODULES)) >= CODES
+    assert set().union(*(texts(module) for module in modules())) >= CODES
 
 
 def test_no_error_promises_another_try() -> None:
-    calls = [node for module in MODULES for node in ast.walk(module) if isinstance(node, ast.Call)]
+    calls = [node for module in modules() for node in ast.walk(module) if isinstance(node, ast.Call)]
     errors = [each for each in calls if ast.unparse(each.func).rpartition(".")[2] in ERRORS]
     tables = [postgresql._REFUSALS, postgresql._PASSING, [*warehouses._TRANSIENT.values()]]
     assert len(errors) > 300
