@@ -15,7 +15,7 @@ from dataplane.connectors.base import Capabilities, Finding
 from dataplane.connectors.databases.attaching import answered, detach
 from dataplane.connectors.databases.server import ASK_SECONDS, PREVIEW_MEMORY, READ_SECONDS, Answer, DatabaseServer
 from dataplane.connectors.destination import Destination, Load, Loaded, Rows, Watch
-from dataplane.connectors.postgresql import catalog, destination, faults, preflight, reading, session
+from dataplane.connectors.postgresql import catalog, destination, faults, preflight, reading, session, writers
 from dataplane.connectors.postgresql.catalog import Connection
 from dataplane.connectors.postgresql.params import PostgreSQLParams
 from dataplane.connectors.postgresql.questions import Asking
@@ -134,7 +134,7 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
         self, stream: StreamConfig, duck: duckdb.DuckDBPyConnection, seconds: float, window: Window | None
     ) -> Iterator[tuple[Prepared, int | None]]:
         with session.connected(self.params, ASK_SECONDS) as connection:
-            prepared = self._prepared(connection, stream)
+            prepared = self._awaited(connection, self._prepared(connection, stream), window)
             total, _ = self._asked(lambda: Asking(prepared, connection).estimate(window), stream.name)
             address = connection.info.hostaddr
             checks = self._asked(lambda: session.checks_clients(connection), "its settings")
@@ -150,6 +150,22 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
                         duck.execute("ROLLBACK")
         finally:
             detach(duck)
+
+    def _awaited(self, connection: Connection, prepared: Prepared, window: Window | None) -> Prepared:
+        """The stream, with a warning where rows that come late may be missed; a lookback reads those."""
+        stream = prepared.stream
+        if window is None or window.kind != "cursor" or stream.lookback or not prepared.relation.oid:
+            return prepared
+        many = self._asked(lambda: writers.outlasting(connection, prepared.relation.oid), stream.name)
+        if not many:
+            return prepared
+        who = "A transaction" if many == 1 else f"{many} transactions"
+        warning = (
+            f"{who} that had written into {stream.name} stayed open while it was read. Rows from there with "
+            f"{window.column} up to {window.upper} are read by no later run: give the stream a lookback that is longer "
+            "than they last, or run a repair."
+        )
+        return replace(prepared, warnings=(*prepared.warnings, warning))
 
     def _refuse_behind(self, prepared: Prepared, window: Window, duck: duckdb.DuckDBPyConnection) -> None:
         """Another replica may have planned the window. Asked on the snapshot that is read. Raises TransientError."""

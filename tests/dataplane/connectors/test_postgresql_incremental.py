@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataplane.connectors.databases import server
-from dataplane.connectors.postgresql import PostgreSQL, reading, session
+from dataplane.connectors.postgresql import PostgreSQL, reading, session, writers
 from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.windows import Mark, Window
+from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, TransientError
 from dataplane.steps.base import StepContext
 from dataplane.steps.extract import ExtractStep
@@ -225,6 +227,32 @@ def test_what_runs_have_read_together_is_what_is_there(
             found, mark, seen = extracted(source, stream, Storage(Path(folder).as_uri()), run=run, mark=mark, seen=seen)
             loaded.update(found)
             assert loaded == expected
+
+
+@pytest.mark.all
+def test_rows_of_a_transaction_that_was_open_when_they_were_planned(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sequence gives its numbers before they are committed: what ends in a moment is read, of the rest is warned."""
+    source, stream = connector(postgres_url), StreamConfig("public.t", cursor="id")
+    fill(postgres_url, "int", ["1"])
+    with psycopg.connect(postgres_url) as slow:
+        slow.execute("INSERT INTO t (c) VALUES (2)")
+        fill(postgres_url, "int", ["3"])
+        window = source.plan(stream, "incremental", Mark(upper="1")).window
+        assert window is not None and window.upper == "3"
+        monkeypatch.setattr(writers, "WAIT_SECONDS", 0.1)
+        assert staged(source, stream, window, "c") == [(1,), (3,)]
+        with connector_instance(extensions=source.extensions) as duck:
+            with source.read(stream, window, duck) as reading_:
+                assert [each.partition(" that ")[0] for each in reading_.warnings] == ["A transaction"]
+            with source.read(replace(stream, lookback=10), window, duck) as reading_:
+                assert reading_.warnings == []
+        monkeypatch.setattr(writers, "WAIT_SECONDS", 60.0)
+        ending = threading.Timer(0.3, slow.commit)
+        ending.start()
+        assert staged(source, stream, window, "c") == [(1,), (2,), (3,)]
+        ending.join()
 
 
 def test_where_connections_share_no_snapshot_all_is_read_on_one(postgres_url: str) -> None:
