@@ -42,7 +42,7 @@ def show_streams(found: dict[str, Any]) -> None:
             for each in found["results"]
         ),
         ["stream", "columns", "rows", "size"],
-        "Nothing to read was found. Check the folder, pattern or schema of the source.",
+        "Nothing to read was found. Check the folder, pattern or schema of the source, or give it its files.",
     )
 
 

@@ -14,12 +14,14 @@ from apps.pipelines.models import Run
 from apps.pipelines.states import RUN_ACTIVE
 from manifold.console import flower
 
+# Pages that belong to a line of the navigation and do not stand below its address.
+_BESIDE = {"Sources": ("new-source/", "history/", "connectors/"), "Pipelines": ("new-pipeline/",)}
 _KEYS = {"home": "h", "source": "s", "pipeline": "p", "run": "r", "dataset": "d", "sql": "q", "audit": "a"}
 
 
 @dataclass(frozen=True)
 class Item:
-    """A line of the navigation; it is current on every page whose address begins with its own."""
+    """A line of the navigation; it is current where the address begins with its own, and on pages that belong to it."""
 
     title: str
     icon: str
@@ -67,7 +69,9 @@ def _items(request: HttpRequest, project: Any) -> list[Item]:
         ("Audit", "audit", reverse("console:audit", args=[project.slug]), 0),
     ]
     here = request.path
-    return [
-        Item(title, icon, url, here == url if url == home else here.startswith(url), count)
-        for title, icon, url, count in rows
-    ]
+
+    def is_current(title: str, url: str) -> bool:
+        beside = tuple(home + each for each in _BESIDE.get(title, ()))
+        return here == url if url == home else here.startswith((url, *beside))
+
+    return [Item(title, icon, url, is_current(title, url), count) for title, icon, url, count in rows]

@@ -54,6 +54,7 @@ def cost(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
         "titles": TITLES,
         "rows": costs.with_cost(rows.exclude(bytes=0, calls=0)[:_SHOWN], prices),
         "chart": _chart(found["days"]),
+        "drawn": any(each["reads"] for each in found["days"]),
         "spent_part": _part(found),
     }
     return render(request, "pipelines/cost.html", context, status=422 if refused else 200)

@@ -219,3 +219,16 @@ def test_a_long_list_is_narrowed(
 def test_what_is_no_value_of_a_filter_fits_nothing(client: Client, api: Api, furnished: Furnished) -> None:  # noqa: F811
     assert "No source fits these filters" in client.get("/p/flights/sources/?health=good").content.decode()
     assert api(furnished.people["viewer"]).get("/api/v1/projects/flights/cards/?health=good").status_code == 400
+
+
+@pytest.mark.parametrize("page", ["sources/", "sources/drop/", "history/", "connectors/", "new-source/"])
+def test_pages_around_sources_stand_below_sources(client: Client, furnished: Furnished, page: str) -> None:  # noqa: F811
+    client.force_login(furnished.people["admin"])
+    text = client.get(f"/p/flights/{page}").content.decode()
+    (line,) = [each for each in text.split("<a ") if 'class="nav-item"' in each and 'aria-current="page"' in each]
+    assert 'href="/p/flights/sources/"' in line
+
+
+def test_a_source_that_nothing_reads_says_how_to_go_on(client: Client) -> None:
+    page = client.get("/p/flights/sources/db/impact/").content.decode()
+    assert "Nothing depends on it" in page and 'href="/p/flights/sources/db/">To its streams<' in page

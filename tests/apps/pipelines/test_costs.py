@@ -136,3 +136,5 @@ def test_the_page_draws_it_and_takes_prices(furnished: Furnished, client: Client
     client.force_login(furnished.people["operator"])
     text = client.get(place).content.decode()
     assert "<dt>A request</dt><dd>0.5 USD</dd>" in text and 'name="per_call"' not in text
+    empty = client.get("/p/flights/sources/db/cost/").content.decode()
+    assert "Nothing was read yet" in empty and "data-chart" not in empty, "there is nothing to draw"

@@ -153,13 +153,15 @@ def test_an_inbox_that_is_full_takes_no_more_and_its_source_warns(shop: tuple[So
         assert send(source, secret, {}, named="sixth").status_code == 202
 
 
-def test_a_source_that_has_no_secret_yet_is_warned_of(project: Project, workshop: object):
+def test_a_source_that_has_no_secret_yet_is_warned_of(project: Project, workshop: object, admin: User):
     made = sources.create_source(project, slug="shop", title="", connector="webhooks", params={}, actor=ws.ACTOR)
     assert sources.test_source(made, actor=ws.ACTOR).ok
     warned = Source.objects.get()
     assert warned.health == "warning"
     assert "It receives nothing yet: no secret is set" in warned.health_reason
     assert "Make a new secret" in warned.health_reason
+    page = signed_in(admin).get("/p/flights/sources/shop/").content.decode()
+    assert page.count("callout warn") == 1, "it is told once"
     sources.rotate_secret(warned, actor=ws.ACTOR)
     sources.test_source(Source.objects.get(), actor=ws.ACTOR)
     assert (Source.objects.get().health, Source.objects.get().health_reason) == ("healthy", "")

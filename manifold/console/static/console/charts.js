@@ -68,7 +68,7 @@
         y: {
           stacked: true, beginAtZero: true, grid: { color: token("--line") }, border: { display: false },
           ticks: {
-            ...text, maxTicksLimit: 5, callback: shown, ...(kind === "days" ? { precision: 0 } : {}),
+            ...text, maxTicksLimit: 5, callback: shown, ...(kind === "days" || units[kind] ? { precision: 0 } : {}),
             ...(kind === "seconds" ? { stepSize: step(Math.max(...data.seconds)) } : {}),
           },
         },
