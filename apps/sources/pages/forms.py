@@ -32,6 +32,11 @@ class Entry(Field):
     applies: str = ""
     idle: bool = False
 
+    @property
+    def wide(self) -> bool:
+        """Whether it takes a row of its own: what has lines, and choices that are sentences."""
+        return self.kind in ("list", "long") or self.lines or any(len(label) > 28 for _, label in self.options)
+
 
 @dataclass(frozen=True)
 class Shown:

@@ -49,7 +49,7 @@ class AzureBlobParams(Stated):
                 "public": "nothing: everybody may read it",
                 "key": "the account's key",
                 "sas": "a shared access signature",
-                "application": "an application in Microsoft Entra ID",
+                "application": "an application (Microsoft Entra ID)",
             }
         }
     )
