@@ -111,7 +111,7 @@ class DuckDBFile(DatabaseFile, Destination):
         if there is None:
             raise gone(stream)
         columns, warnings = chosen_columns(stream, tuple(there.values()))
-        items = ", ".join(_item(each, there[each.name]) for each in columns)
+        items = ", ".join(_item(each, there[each.name], cursor=each.name == stream.cursor) for each in columns)
         query = f"SELECT {items} FROM {CATALOG}.{identifier(place[0])}.{identifier(place[1])}"
         return Offered(query, columns, warnings=warnings)
 
@@ -150,11 +150,15 @@ class _DuckDB(Dialect):
         return column.type == "VARCHAR" and there.type.startswith("ENUM(")
 
 
-def _item(wanted: Column, there: Column) -> str:
-    """A column as it arrives, or as an operator declared it: a cast that does not fit fails the read."""
+def _item(wanted: Column, there: Column, *, cursor: bool) -> str:
+    """A column as it arrives, or as an operator declared it: a cast that does not fit fails the read.
+
+    A cursor of texts is compared by its bytes, as it is once it is read; the column's own collation may differ.
+    """
     name = identifier(there.name)
     if wanted.type == "VARCHAR":
-        return f"CAST({name} AS VARCHAR) AS {name}"
+        collation = ' COLLATE "binary"' if cursor else ""
+        return f"CAST({name} AS VARCHAR){collation} AS {name}"
     exact = f"CAST({name} AS {there.type})" if there.native != there.type else name
     declared = exactly(there.name, exact, there.type, wanted.type) if wanted.type != there.type else exact
     return f"{declared} AS {name}"

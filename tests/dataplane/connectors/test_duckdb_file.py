@@ -19,6 +19,7 @@ from dataplane.errors import ConfigurationError, DataError, TransientError
 from dataplane.relations import literal
 from dataplane.steps.base import StepResult
 from dataplane.steps.extract import ExtractSpec, ExtractStep
+from tests.dataplane.connectors.databases import read_as_it_grows
 from tests.dataplane.tables import Staging
 
 SPEC = ExtractSpec(source="s", stream="t")
@@ -162,6 +163,15 @@ def test_what_is_new(tmp_path: Path) -> None:
     more = connector.plan(config, "incremental", mark)
     assert more.window is not None
     assert (more.window.upper, len(more.warnings)) == ("2024-01-01 05:00:00", 1)
+
+
+def test_texts_are_compared_by_their_bytes_under_any_collation(tmp_path: Path) -> None:
+    source = filled(tmp_path, "CREATE TABLE t (c VARCHAR COLLATE NOCASE)")
+
+    def insert(value: str) -> None:
+        filled(tmp_path, f"INSERT INTO t VALUES ('{value}')")
+
+    read_as_it_grows(source, StreamConfig("main.t", cursor="c"), insert, ["B", "Z", "a", "é"])
 
 
 def test_a_dry_run_interrupts_what_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
