@@ -15,14 +15,15 @@ from dataplane.connectors import registry
 STATES = {
     "pending": "waits to be read, or is being read",
     "processed": "its rows have arrived",
-    "failed": "a branch that may fail has not loaded it",
+    "failed": "the last run could not read it, or a branch that may fail has not loaded it",
     "ignored": "somebody has set it aside",
     "changed": "has changed since it was read",
     "gone": "went away before it was read",
 }
 
 # The newest window of a step that names a file says how it went. What a plan has found changed has no digest until some
-# pipeline reads it again, and then another one than it had here.
+# pipeline reads it again, and then another one than it had here. A run that fails leaves its windows open;
+# its error names the files that it could not read.
 _STATED = """
     WITH steps AS (
         SELECT * FROM unnest(%(steps)s::text[], %(slugs)s::text[], %(sources)s::uuid[], %(streams)s::uuid[])
@@ -34,22 +35,35 @@ _STATED = """
              jsonb_array_elements(w.bounds -> 'files') f
         WHERE w.pipeline_id = %(pipeline)s AND w.state <> 'forgotten' AND w.bounds -> 'kind' = '"files"'
         ORDER BY 1, 2, w.id DESC
+    ), ended AS (
+        SELECT id FROM pipelines_run
+        WHERE pipeline_id = %(pipeline)s AND state IN ('succeeded', 'failed', 'timed_out') ORDER BY id DESC LIMIT 1
+    ), refused AS (
+        SELECT r.key, f.path, max(r.error ->> 'message') AS reason
+        FROM pipelines_steprun r JOIN ended ON ended.id = r.run_id, LATERAL (
+            SELECT r.error #>> '{evidence,file}' AS path UNION SELECT jsonb_array_elements_text(
+                CASE jsonb_typeof(r.error #> '{evidence,files}') WHEN 'array' THEN r.error #> '{evidence,files}'
+                ELSE '[]' END)
+        ) f
+        WHERE r.state = 'failed' AND f.path IS NOT NULL GROUP BY 1, 2
     ), stated AS (
-        SELECT steps.place, steps.step, steps.slug, x.stream_id, x.path, x.size, x.modified, x.file_date,
+        SELECT steps.place, steps.step, steps.slug, x.stream_id, x.path, x.size, x.modified, x.file_date, n.reason,
             CASE WHEN x.ignored THEN 'ignored'
-                 WHEN t.path IS NULL THEN CASE WHEN x.gone_at IS NULL THEN 'pending' ELSE 'gone' END
-                 WHEN t.state = 'failed' THEN 'failed'
-                 WHEN t.state <> 'done' THEN 'pending'
+                 WHEN t.path IS NULL AND x.gone_at IS NOT NULL THEN 'gone'
+                 WHEN t.state = 'failed' OR (t.state IS DISTINCT FROM 'done' AND n.reason IS NOT NULL) THEN 'failed'
+                 WHEN t.state IS DISTINCT FROM 'done' THEN 'pending'
                  WHEN (x.digest = '' OR x.digest <> t.digest)
                       AND (x.size, x.modified) IS DISTINCT FROM (t.size, t.modified) THEN 'changed'
                  ELSE 'processed' END AS state
         FROM steps JOIN sources_sourcefile x ON x.stream_id = steps.stream
         LEFT JOIN taken t ON t.step_key = steps.step AND t.path = x.path
+        LEFT JOIN refused n ON n.key = steps.step AND n.path = x.path
     )
 """
 _COUNTS = f"{_STATED} SELECT state, count(*) FROM stated GROUP BY state"
 _FILES = f"""
-    {_STATED} SELECT step, slug, s.name, path, state, size, modified, file_date
+    {_STATED} SELECT step, slug, s.name, path, state, size, modified, file_date,
+           CASE state WHEN 'failed' THEN coalesce(reason, '') ELSE '' END
     FROM stated JOIN sources_stream s ON s.id = stream_id
     WHERE state = %(state)s OR %(state)s = '' ORDER BY place, file_date, path LIMIT %(limit)s
 """
@@ -57,7 +71,10 @@ _FILES = f"""
 
 @dataclass(frozen=True)
 class FileState:
-    """A file of one step, the source and stream that it belongs to, and what has become of it."""
+    """A file of one step, the source and stream that it belongs to, and what has become of it.
+
+    reason: of one that failed what its run has said; empty where that is not known.
+    """
 
     step: str
     source: str
@@ -67,6 +84,7 @@ class FileState:
     size: int
     modified: datetime
     file_date: date | None
+    reason: str
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -30,9 +30,10 @@ def files(client: Client, *, pipeline: str, step: str, state: str, limit: int, a
                 each["step"],
                 output.size(each["size"]),
                 output.when(each["modified"]),
+                output.plain(each["reason"]),
             )
             for each in answer["results"]
         ),
-        ["file", "state", "date", "step", "size", "changed"],
+        ["file", "state", "date", "step", "size", "changed", ""],
         "No such file has been seen yet. A run looks for them, and `manifold run PIPELINE --dry-run` does.",
     )

@@ -73,6 +73,7 @@ FileState: Any = type(
         "size": s.IntegerField(),
         "modified": s.DateTimeField(),
         "file_date": s.DateField(allow_null=True),
+        "reason": s.CharField(allow_blank=True, help_text="Of one that failed: what the run has said."),
     },
 )
 

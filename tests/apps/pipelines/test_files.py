@@ -91,6 +91,25 @@ def test_what_is_told_of_files_takes_two_queries_and_no_more_files_than_are_show
     assert filestates.of_pipeline(pipeline, "kept", limit=9) == []
 
 
+def test_a_file_that_a_run_could_not_read_has_failed_until_it_is_read(project: Project, drop: Path, api: Api):
+    pipeline = ws.published(project, TEXT)
+    whole = (drop / "sales_2026-02.csv").read_bytes()
+    (drop / "sales_2026-02.csv").write_text("other,columns\n1,2\n")
+    assert ws.run(pipeline).state == "failed"
+    assert states(pipeline) == {"1": "pending", "2": "failed", "3": "pending"}
+    viewer = member("vera", project, Role.VIEWER)
+    found = api(viewer).get(f"/api/v1/projects/{project.slug}/pipelines/sales/files/").json()["results"]
+    assert [each["reason"][:32] for each in found] == ["", "The first line of sales_2026-02.", ""]
+    client = Client()
+    client.force_login(viewer)
+    page = client.get(f"/p/{project.slug}/pipelines/sales/files/?state=failed").content.decode()
+    assert "names none of the stream&#x27;s columns" in page
+    (drop / "sales_2026-02.csv").write_bytes(whole)
+    assert ws.run(pipeline, mode="seed").state == "succeeded"
+    assert states(pipeline) == dict.fromkeys("123", "processed")
+    assert not any(each.reason for each in filestates.of_pipeline(pipeline, limit=9))
+
+
 def test_another_pipeline_that_has_read_a_changed_file_says_nothing_of_this_one(project: Project, drop: Path):
     pipeline = ws.published(project, TEXT)
     ws.run(pipeline)
