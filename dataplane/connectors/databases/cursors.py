@@ -113,10 +113,18 @@ def planned(
     (grown,) = _row(duck, f"SELECT {cursor.value(newest)} > {cursor.value(mark.upper)}")
     if not grown:
         return _late(duck, relation, cursor, window, mark) or Planned(
-            None, f"{stream.name} has nothing after {window.column} {window.lower}.", 0, 0, warnings
+            None, nothing_after(stream.name, window), 0, 0, warnings
         )
     reason = f"Rows of {stream.name} with {cursor.name} after {mark.upper}, up to {newest}."
     return Planned(window, reason, counted(duck, relation, cursor, window), None, warnings)
+
+
+def nothing_after(stream: str, window: Window) -> str:
+    """Why nothing is read; upper: the newest value that is there, which is older than `lower` where rows have gone."""
+    nothing = f"{stream} has nothing after {window.column} {window.lower}"
+    if window.upper == window.lower:
+        return f"{nothing}."
+    return f"{nothing}, and its newest is {window.upper} now. If it was emptied or made anew, read it with mode seed."
 
 
 def start(duck: duckdb.DuckDBPyConnection, cursor: Cursor, mark: Mark, lookback: float) -> str:

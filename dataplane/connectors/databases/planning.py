@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from dataplane.connectors.databases.cursors import nothing_after
 from dataplane.connectors.databases.declared import no_cursor
 from dataplane.connectors.windows import Mark, Planned, ReadMode, Window
 
@@ -71,7 +72,7 @@ def _by_cursor(ask: Questions, cursor: str, mark: Mark) -> Planned:
 
 def _late_rows(ask: Questions, window: Window, mark: Mark, warnings: tuple[str, ...]) -> Planned:
     """The newest cursor has not moved: rows may still have come at it, or within the lookback."""
-    nothing = Planned(None, f"{ask.stream} has nothing after {window.column} {window.lower}.", 0, 0, warnings)
+    nothing = Planned(None, nothing_after(ask.stream, window), 0, 0, warnings)
     if mark.boundary_rows is None:
         return nothing
     again = Window(

@@ -171,7 +171,10 @@ def test_texts_are_compared_by_their_bytes_under_any_collation(tmp_path: Path) -
     def insert(value: str) -> None:
         filled(tmp_path, f"INSERT INTO t VALUES ('{value}')")
 
-    read_as_it_grows(source, StreamConfig("main.t", cursor="c"), insert, ["B", "Z", "a", "é"])
+    config = StreamConfig("main.t", cursor="c")
+    read_as_it_grows(source, config, insert, ["B", "Z", "a", "é"])
+    filled(tmp_path, "DELETE FROM t WHERE c <> 'B'")
+    assert "its newest is B now" in source.plan(config, "incremental", Mark(upper="é")).reason
 
 
 def test_a_dry_run_interrupts_what_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,6 +255,19 @@ def test_rows_of_a_transaction_that_was_open_when_they_were_planned(
         ending.join()
 
 
+def test_of_a_table_that_was_made_anew_it_is_said_that_its_newest_row_is_older(postgres_url: str) -> None:
+    source = connector(postgres_url)
+    fill(postgres_url, "int", ["10"])
+    same = source.plan(STREAM, "incremental", Mark(upper="10"))
+    assert (same.window, same.reason) == (None, "public.t has nothing after c 10.")
+    with psycopg.connect(postgres_url, autocommit=True) as database:
+        database.execute("DROP TABLE t")
+    fill(postgres_url, "int", ["3"])
+    anew = source.plan(STREAM, "incremental", Mark(upper="10", boundary_rows=1))
+    assert anew.window is None
+    assert anew.reason.startswith("public.t has nothing after c 10, and its newest is 3 now. If it was emptied")
+
+
 def test_where_connections_share_no_snapshot_all_is_read_on_one(postgres_url: str) -> None:
     """DuckDB's scanner goes by a setting of Amazon RDS; here a view of the same name says that there is one."""
     source, full = connector(postgres_url), Window("full")
