@@ -14,6 +14,9 @@ from dataplane.connectors.reading import Part
 from dataplane.connectors.schema import Column
 from dataplane.relations import identifier, literal
 
+# A list ends so, and a STRUCT or a MAP; so does a DECIMAL, of which nothing is lost.
+_NESTED = ("]", ")")
+
 
 def group_for(file: GroupFile) -> type[Group]:
     """What reads a group that begins with this file."""
@@ -37,12 +40,13 @@ class Parquet(Group):
         name, found = identifier(each.name), self._there[each.name]
         if found == each.type:
             return name
-        text = f"CAST({name} AS VARCHAR)"
+        exact = casts.careful(f"CAST({name} AS VARCHAR)", each.type)
+        if found == "TIMESTAMP_NS" or (found.endswith(_NESTED) and each.type.endswith(_NESTED)):
+            # A part that does not fit becomes NULL, what is finer is cut off, both without a word: it has to come back.
+            there = f"TRY_CAST({name} AS {each.type})"
+            exact = f"CASE WHEN TRY_CAST({there} AS {found}) IS NOT DISTINCT FROM {name} THEN {there} END"
         stop = f"error({literal(f'{each.name} is {found} in the file: {unfit(each)}')})"
-        return (
-            f"CASE WHEN {name} IS NULL THEN NULL "
-            f"ELSE coalesce({casts.careful(text, each.type)}, CAST({stop} AS {each.type})) END"
-        )
+        return f"CASE WHEN {name} IS NULL THEN NULL ELSE coalesce({exact}, CAST({stop} AS {each.type})) END"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Parts of nested JSON that do not fit the declared type: their row is set aside, and none becomes NULL in silence."""
+"""Nested parts that do not fit the declared type become NULL nowhere in silence: of JSON their row is set aside; of
+Parquet the read ends."""
 
 from __future__ import annotations
 
@@ -7,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dataplane.connectors.files import inside
-from tests.dataplane.steps.files_source import Drop, rejects, rows
+from dataplane.errors import DataError
+from tests.dataplane.steps.files_source import Drop, rejects, rows, typed
 
 TYPE = 'STRUCT(a BIGINT, l STRUCT(z BIGINT)[], "x/y" DATE, m MAP(VARCHAR, BIGINT))'
 
@@ -49,3 +53,40 @@ def test_each_part_is_looked_at(text: Any, kept: bool) -> None:
     query = f"SELECT {inside.careful('t', TYPE)} FROM (SELECT ?::JSON AS t)"
     found = duckdb.connect().execute(query, [json.dumps(text)]).fetchone()
     assert found is not None and (found[0] is not None) == kept
+
+
+@pytest.mark.parametrize(
+    ("kept", "value", "fits"),
+    [
+        ("STRUCT(a BIGINT)", {"a": "x"}, False),
+        ("STRUCT(a BIGINT)", {"a": "7"}, True),
+        ("STRUCT(a BIGINT)", {"a": 1, "zip": "CH"}, False),
+        ("STRUCT(a BIGINT, zip VARCHAR)", {"a": 1}, True),
+        ("BIGINT[]", ["x", "3"], False),
+        ("BIGINT[]", [1.5], False),
+        ("BIGINT[]", [1.0, None], True),
+    ],
+    ids=["text", "number", "more", "fewer", "list", "fraction", "whole"],
+)
+def test_a_part_in_parquet_that_does_not_fit_ends_the_read(tmp_path: Path, kept: str, value: Any, fits: bool) -> None:
+    (tmp_path / "drop").mkdir()
+    drop = Drop(tmp_path)
+    pq.write_table(pa.table({"v": [value]}), drop.folder / "a.parquet")
+    stream = typed(drop.stream(), v=kept)
+    if fits:
+        ((found,),) = rows(drop.root, drop.extract(stream))
+        assert found in ({"a": 7}, {"a": 1, "zip": None}, [1, None])
+    else:
+        with pytest.raises(DataError, match="v is not"):
+            drop.extract(stream)
+
+
+def test_a_moment_in_parquet_that_is_finer_than_declared_ends_the_read(tmp_path: Path) -> None:
+    (tmp_path / "drop").mkdir()
+    drop = Drop(tmp_path)
+    pq.write_table(pa.table({"t": pa.array([1_000, None], pa.timestamp("ns"))}), drop.folder / "a.parquet")
+    stream = typed(drop.stream(), t="TIMESTAMP")
+    assert [str(t) for (t,) in rows(drop.root, drop.extract(stream))] == ["1970-01-01 00:00:00.000001", "None"]
+    pq.write_table(pa.table({"t": pa.array([1_001], pa.timestamp("ns"))}), drop.folder / "a.parquet")
+    with pytest.raises(DataError, match="t is not TIMESTAMP"):
+        drop.extract(stream)
