@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.template.loader import render_to_string
 from django.test import Client
 
 from apps.accounts.models import Project, User
@@ -78,7 +79,7 @@ def test_each_step_leads_to_the_next_and_the_last_one_stores(client: Client, ent
     chosen = {**entered, "stream": ["public.flights"], "cursor-public.flights": "id"}
     types = client.post(address, {**chosen, "do": "types"})
     assert types.headers["HX-Retarget"] == "#types"
-    assert 'value="DECIMAL(10,2)"' in said(types)
+    assert 'value="DECIMAL(10,2)"' in said(types) and "a first run reads 8.2 kB" in said(types)
     columns = {"chosen-0": "public.flights", "column-0-1": "fare", "found-0-1": "DECIMAL(10,2)", "type-0-1": "DOUBLE"}
     assert "All 2 rows" in said(client.post(address, {**chosen, **columns, "do": "sample", "at": "0"}))
     assert not Source.objects.exists() and not Credential.objects.exists()
@@ -135,6 +136,7 @@ def test_how_files_are_read_is_changed_before_it_is_stored(client: Client, tmp_p
     offered = said(client.post(address, {**draft, "do": "next"}))
     assert "sums.csv, 1 file" in offered
     card = said(client.post(address, {**draft, "do": "types"}))
+    assert "a first run reads 26 B" in card
     assert 'value="id;amount"' in card and 'name="0-param-delimiter" value=","' in card
     given = filled(card)
     wrong = said(client.post(address, {**draft, **given, "0-param-delimiter": "ab", "do": "again", "at": "0"}))
@@ -156,3 +158,19 @@ def test_how_files_are_read_is_changed_before_it_is_stored(client: Client, tmp_p
     config = Stream.objects.get().config
     assert [each["name"] for each in config["columns"]] == ["id", "amount,net"]
     assert (config["settings"]["delimiter"], config["settings"]["decimal_separator"]) == (";", ",")
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "told"),
+    [
+        (1, 0, "about 1 row, 0 B"),
+        (125432, None, "about 125,432 rows"),
+        (None, 1200, "1.2 kB"),
+        (None, None, "all there is, how much is not known"),
+    ],
+    ids=["both", "rows", "bytes", "neither"],
+)
+def test_what_a_first_run_reads_is_told_where_it_is_known(rows: int | None, size: int | None, told: str) -> None:
+    assert render_to_string("sources/parts/first_read.html", {"info": {"rows": rows, "bytes": size}}) == (
+        f"a first run reads {told}"
+    )
