@@ -258,6 +258,21 @@ def test_compressed_files_are_told_by_their_bytes(drop):
     assert rows(drop.root, drop.extract(stream)) == [(1,), (2,), (3,)]
 
 
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+def test_a_compressed_file_of_several_members_is_read_to_its_end(drop, suffix):
+    """As programs make them that append to a log, or pack in blocks."""
+    pack = gzip.compress if suffix == "gz" else lambda data: bytes(pa.compress(data, "zstd", asbytes=True))
+    drop.write(f"f.csv.{suffix}", b"".join(map(pack, (b"id\n1\n", b"", b"2\nx", b"\n3\n"))))
+    stream = typed(drop.stream(), id="BIGINT")
+    result = drop.extract(stream)
+    assert rows(drop.root, result) == [(1,), (2,), (3,)]
+    assert [row for _, row, _, _ in rejects(drop.root, result)] == [4]
+    drop.write(f"f.csv.{suffix}", pack(b"id\n1\n") + pack(b"2\n" * 1000)[:-8])
+    with pytest.raises(DataError) as caught:
+        drop.extract(stream)
+    assert caught.value.code == "file_damaged"
+
+
 def test_a_damaged_archive_is_an_error(drop):
     drop.write("f_1.csv.gz", gzip.compress(b"id\n1\n"))
     stream = drop.stream()
