@@ -41,10 +41,16 @@ def extra(model: type[pydantic.BaseModel], name: str, key: str) -> Any:
     return said.get(key) if isinstance(said, dict) else None
 
 
+def signing_in(known: Mapping[str, str]) -> pydantic.ConfigDict:
+    """The configuration of a model whose parameters are of several ways to sign in: what each is called, in order."""
+    return pydantic.ConfigDict(json_schema_extra={"ways": [{"way": key, "title": each} for key, each in known.items()]})
+
+
 def ways(model: type[pydantic.BaseModel]) -> dict[str, str]:
     """The ways to sign in, by their keys, where no parameter names them."""
     said = model.model_config.get("json_schema_extra")
-    return dict(said.get("ways", {})) if isinstance(said, dict) else {}  # type: ignore[arg-type]
+    known: Any = said.get("ways", []) if isinstance(said, dict) else []
+    return {each["way"]: each["title"] for each in known}
 
 
 def way(model: type[pydantic.BaseModel], values: Mapping[str, Any]) -> str:

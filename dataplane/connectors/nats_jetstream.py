@@ -11,11 +11,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pyarrow as pa
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from dataplane import authorities
 from dataplane.connectors import recognising
 from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.conditions import signing_in
 from dataplane.connectors.databases.stages import reachable
 from dataplane.connectors.fields import said, secret_field
 from dataplane.connectors.files.server import CONNECT_SECONDS, lost, not_admitted
@@ -46,14 +47,12 @@ _OFF = (10039, 10076)
 class NatsAccess(ServerAddress):
     """Where the server is, and how one is let in."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "ways": {
-                "none": "nothing",
-                "password": "user and password",
-                "token": "a token",
-                "credentials": "a credentials file or an NKey",
-            }
+    model_config = signing_in(
+        {
+            "none": "nothing",
+            "password": "user and password",
+            "token": "a token",
+            "credentials": "a credentials file or an NKey",
         }
     )
 

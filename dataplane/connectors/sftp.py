@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from dataplane.connectors import recognising
 from dataplane.connectors.clues import Clue, Guess
+from dataplane.connectors.conditions import signing_in
 from dataplane.connectors.fields import secret_field
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.remote import Remote, changed
@@ -49,7 +50,7 @@ _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTAL
 class SftpParams(ServerParams):
     """Where the server is, how one is let in, and which key it shows."""
 
-    model_config = ConfigDict(json_schema_extra={"ways": {"password": "a password", "key": "a private key"}})
+    model_config = signing_in({"password": "a password", "key": "a private key"})
 
     port: int = Field(22, ge=1, le=65535, title="Port")
     password: str | None = secret_field("Password", only={"way": ["password"]}, needed=True)

@@ -120,17 +120,43 @@ def _candidate(client: Client, text: str, connector: str | None, *, ask: bool) -
 
 
 def _ask_missing(client: Client, candidate: dict[str, Any], given: dict[str, Any], params: dict[str, Any]) -> None:
-    """Ask for the parameters that have to be given, and for the secrets that are not known; those may stay empty."""
+    """Ask how one signs in, for what is needed then, and for the secrets that apply; those may stay empty."""
     kind = client.call("GET", at("connectors", candidate["connector"]))
-    properties = kind["schema"].get("properties", {})
-    known = {*given, *candidate["params"], *candidate["secrets"]}
-    for name in kind["schema"].get("required", []):
-        if name not in known:
-            params.update([setting(f"{name}={click.prompt(properties[name].get('title', name))}")])
-    for name in kind["secrets"]:
-        if name not in known:
-            entered = click.prompt(properties[name].get("title", name), default="", hide_input=True, show_default=False)
-            params.update({name: entered} if entered else {})
+    schema, secrets = kind["schema"], kind["secrets"]
+    known = {**given, **candidate["params"], **dict.fromkeys(candidate["secrets"], True)}
+    chosen = _asked_choices(schema, secrets, known)
+    params.update({name: each for name, each in chosen.items() if name != "way"})
+    known |= chosen
+    for name, part in schema.get("properties", {}).items():
+        needed = name in schema.get("required", []) or ("needed" in part and _holds(schema, part["needed"], known))
+        if name in known or not (needed or name in secrets) or not _holds(schema, part.get("only", {}), known):
+            continue
+        empty: dict[str, Any] = {} if needed else {"default": "", "show_default": False}
+        entered = click.prompt(part.get("title", name), hide_input=name in secrets, **empty)
+        if entered:
+            known |= {name: entered}
+            params.update({name: entered} if name in secrets else [setting(f"{name}={entered}")])
+
+
+def _asked_choices(schema: dict[str, Any], secrets: list[str], known: dict[str, Any]) -> dict[str, str]:
+    """The choices on which secrets depend; none among ways to sign in where a secret is known already."""
+    properties, ways = schema.get("properties", {}), [each["way"] for each in schema.get("ways", [])]
+    names = dict.fromkeys(name for each in secrets for name in properties[each].get("only", {}) if name not in known)
+    found = {}
+    for name in names:
+        choices = properties.get(name, {}).get("enum", [])
+        if name == "way" and not known.keys() & set(secrets):
+            found[name] = click.prompt("Sign in with", type=click.Choice(ways), default=ways[0])
+        elif choices:
+            default = properties[name].get("default")
+            found[name] = click.prompt(properties[name]["title"], type=click.Choice(choices), default=default)
+    return found
+
+
+def _holds(schema: dict[str, Any], condition: dict[str, list[Any]], known: dict[str, Any]) -> bool:
+    """Whether what is known meets a condition of the schema; a way to sign in that nobody chose is not known."""
+    values = {name: known.get(name, schema["properties"].get(name, {}).get("default")) for name in condition}
+    return all(values[name] in wanted if wanted else values[name] for name, wanted in condition.items())
 
 
 def _of_one_file(client: Client, draft: dict[str, Any], *, as_json: bool) -> list[dict[str, Any]]:

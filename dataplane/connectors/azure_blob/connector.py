@@ -10,13 +10,13 @@ from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlencode
 from xml.etree import ElementTree
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dataplane import oauth
 from dataplane.connectors import web
 from dataplane.connectors.azure_blob.signing import VERSION, signed
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.conditions import Stated
+from dataplane.connectors.conditions import Stated, signing_in
 from dataplane.connectors.fields import said, secret_field
 from dataplane.connectors.files.found import Found, size_told
 from dataplane.connectors.files.remote import Remote
@@ -43,14 +43,12 @@ _NO_ENTRY = (
 class AzureBlobParams(Stated):
     """Which container, whose it is, and what opens it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "ways": {
-                "public": "nothing: everybody may read it",
-                "key": "the account's key",
-                "sas": "a shared access signature",
-                "application": "an application (Microsoft Entra ID)",
-            }
+    model_config = signing_in(
+        {
+            "public": "nothing: everybody may read it",
+            "key": "the account's key",
+            "sas": "a shared access signature",
+            "application": "an application (Microsoft Entra ID)",
         }
     )
 

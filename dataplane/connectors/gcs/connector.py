@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dataplane.connectors import web
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.conditions import Stated
+from dataplane.connectors.conditions import Stated, signing_in
 from dataplane.connectors.fields import said, secret_field
 from dataplane.connectors.files.remote import Remote
 from dataplane.connectors.files.spooled import Spooled
@@ -25,14 +25,8 @@ GOOGLE = "https://storage.googleapis.com"
 class GoogleStorageParams(Stated):
     """Which bucket, and what opens it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "ways": {
-                "public": "nothing: everybody may read it",
-                "account": "the key of a service account",
-                "hmac": "an HMAC key",
-            }
-        }
+    model_config = signing_in(
+        {"public": "nothing: everybody may read it", "account": "the key of a service account", "hmac": "an HMAC key"}
     )
 
     bucket: str = Field(min_length=3, max_length=222, title="Bucket", pattern="^[a-z0-9][a-z0-9._-]*[a-z0-9]$")

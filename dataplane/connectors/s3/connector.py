@@ -8,11 +8,11 @@ from typing import ClassVar
 from urllib.parse import unquote_plus, urlsplit
 from xml.etree import ElementTree
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from dataplane.connectors import web
 from dataplane.connectors.clues import Clue, Guess
-from dataplane.connectors.conditions import Stated
+from dataplane.connectors.conditions import Stated, signing_in
 from dataplane.connectors.fields import said, secret_field
 from dataplane.connectors.files.found import Found, size_told
 from dataplane.connectors.files.remote import Remote
@@ -34,9 +34,7 @@ _BAD_KEYS = (
 class S3Params(Stated):
     """Which bucket, where it is, and whose keys open it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"ways": {"public": "nothing: everybody may read it", "keys": "an access key"}}
-    )
+    model_config = signing_in({"public": "nothing: everybody may read it", "keys": "an access key"})
 
     bucket: str = Field(min_length=3, max_length=63, title="Bucket", pattern="^[a-z0-9][a-z0-9.-]*[a-z0-9]$")
     prefix: str = Field(

@@ -6,9 +6,10 @@ import re
 from typing import Any, ClassVar
 
 import pyarrow as pa
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from dataplane.connectors import recognising
+from dataplane.connectors.conditions import signing_in
 from dataplane.connectors.fields import secret_field
 from dataplane.connectors.warehouses.adbc import AdbcSession
 from dataplane.connectors.warehouses.connector import Warehouse
@@ -38,7 +39,7 @@ _NESTED = ("variant", "object", "array", "map")
 class SnowflakeParams(WarehouseParams):
     """The account, the sign-in, and what answers."""
 
-    model_config = ConfigDict(json_schema_extra={"ways": {"password": "a password", "key": "a private key"}})
+    model_config = signing_in({"password": "a password", "key": "a private key"})
 
     host: str = Field(
         title="Host",

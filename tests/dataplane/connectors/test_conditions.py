@@ -24,6 +24,8 @@ def test_it_works() -> None:
     assert applies(model, "token", {"auth": "bearer"}) and not applies(model, "token", {"auth": "basic"})
     assert lacking(model, "token", {"auth": "bearer"}) and not lacking(model, "token", {"auth": "bearer", "token": "t"})
     assert meaning(registry.get("sftp").Params, "passphrase") == "one signs in with a private key"
+    told = registry.get("sftp").Params.model_json_schema()["ways"]
+    assert told == [{"way": "password", "title": "a password"}, {"way": "key", "title": "a private key"}], "in order"
     assert meaning(registry.get("kafka").Params, "user") == "sasl is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
 
 

@@ -102,6 +102,18 @@ def test_an_ambiguous_one_is_asked_about(served: Served) -> None:
     assert "x" not in kept(served)
 
 
+def test_one_is_asked_how_one_signs_in_and_only_for_what_that_needs(served: Served) -> None:
+    given = "https://127.0.0.1:1/orders.csv"
+    asked = served.manifold(
+        "sources", "add", "x", "--ask", "--connector", "http_files", "--from", given, given="header\nX-Key\nk\n"
+    )
+    assert "Sign in with" in asked.stdout and "Header: " in asked.stdout and "Token: " in asked.stdout, asked.output
+    assert "Password" not in asked.stdout and "Nothing is stored" in asked.stdout
+    place = ("--set", "host=127.0.0.1", "--set", "port=1", "--set", "user=u")
+    asked = served.manifold("sources", "add", "x", "--ask", "--connector", "sftp", *place, given="password\np\n")
+    assert "Sign in with (password, key)" in asked.stdout and "Private key" not in asked.stdout, asked.output
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
