@@ -55,7 +55,7 @@ def _s3(folder: Path, redis_url: str) -> Iterator[Filled]:
     host, port = store.get_host_and_port()
     endpoint = f"http://{host}:{port}"
     for path, content in (("/drop", ""), ("/drop/in/orders.csv", ORDERS)):
-        httpx.put(endpoint + path, content=content, headers=OWNER, trust_env=False).raise_for_status()
+        httpx.put(endpoint + path, content=content, headers=OWNER, trust_env=False, timeout=60).raise_for_status()
     try:
         keys = {"way": "keys", "access_key_id": "AKIAEXAMPLE", "secret_access_key": "s3cret"}
         yield {"bucket": "drop", "prefix": "in", "endpoint": endpoint, **keys}
