@@ -20,6 +20,7 @@ from dataplane.connectors.files.settings import FileSettings
 from dataplane.connectors.schema import Column
 from dataplane.errors import DataError, Suggestion
 from dataplane.failures import duckdb_errors, with_names
+from dataplane.nested import differences
 from dataplane.relations import identifier, literal
 
 _HEADER_BYTES = 1 << 18
@@ -262,6 +263,25 @@ def _json_names(
         if names and set(names).issubset(declared):
             return names
     return tuple(name for name, _ in json_layout(connection, found, absolute, shape))
+
+
+def undeclared_parts(
+    connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str, columns: Collection[Column]
+) -> list[str]:
+    """Keys within nested columns for which their declared types have no place, such as `address.zip`."""
+    nested = {each.name: each.type for each in columns if "STRUCT(" in each.type}
+    if not nested:
+        return []
+    try:
+        there = dict(json_layout(connection, found, absolute, shape))
+    except DataError:
+        return []  # What is wrong is told by those who read.
+    return [
+        f"{name}{path}"
+        for name, type_ in nested.items()
+        for path, declared, _ in differences(type_, there.get(name, ""))
+        if not declared
+    ]
 
 
 def one_object(connection: duckdb.DuckDBPyConnection, absolute: str, shape: str) -> bool:

@@ -27,6 +27,7 @@ from dataplane.connectors.files.layouts import (
     empty,
     json_names,
     parquet_layout,
+    undeclared_parts,
 )
 from dataplane.connectors.files.markup import Markup, markup_of
 from dataplane.connectors.files.place import Place
@@ -176,7 +177,8 @@ class Files:
             shape = json_shape(format_, found)
             declared = [each.name for each in self.columns]
             seen = json_names(self.connection, found, absolute, shape, declared)
-            if extra := sorted(set(seen).difference(declared)):
+            parts = undeclared_parts(self.connection, found, absolute, shape, self.columns)
+            if extra := sorted({*seen, *parts}.difference(declared)):
                 self.warnings.append(f"{found.path} has keys that the stream does not declare: {', '.join(extra)}.")
             # A key may come up for the first time far down, so every declared one is asked for.
             return tuple((name, shape) for name in declared)

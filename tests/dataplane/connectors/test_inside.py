@@ -33,6 +33,18 @@ def test_a_row_with_such_a_part_is_set_aside_whole(tmp_path: Path, name: str) ->
     assert row == 1
 
 
+@pytest.mark.parametrize("name", ["orders.json", "orders.ndjson"])
+def test_a_part_that_no_type_names_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "drop").mkdir()
+    drop = Drop(tmp_path)
+    drop.write(name, json.dumps({"id": 1, "to": {"zip": 5}, "of": [{"n": 1}]}) + "\n")
+    stream = drop.stream()
+    assert drop.extract(stream).facts["warnings"] == []
+    drop.write(name, json.dumps({"id": 1, "to": {"zip": 5, "town": "x"}, "of": [{"n": 1, "m": 2}]}) + "\n")
+    (warning,) = drop.extract(stream).facts["warnings"]
+    assert warning == f"{name} has keys that the stream does not declare: of[].m, to.town."
+
+
 @pytest.mark.parametrize(
     ("text", "kept"),
     [
