@@ -73,6 +73,8 @@ def remove_upload(upload: Upload, *, actor: Actor) -> None:
     """Remove a file from its source. The data that was read from it stays."""
     path = upload.path
     with acting(actor):
+        # Locked before what belongs to it, as whoever removes the source does.
+        Source.objects.select_for_update(no_key=True).filter(pk=upload.source_id).first()
         upload.delete()
         judge_again(upload.source_id)
         transaction.on_commit(lambda: _storage().remove(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -9,16 +10,18 @@ from typing import Any
 
 import pytest
 import xxhash
+from django.db import connection
 from django.test import Client
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from apps.accounts.models import Project, User
-from apps.audit.context import SYSTEM
+from apps.audit.context import SYSTEM, acting
 from apps.audit.models import Event
 from apps.audit.refusals import Invalid
 from apps.sources import services
 from apps.sources.models import Source, Upload
 from dataplane.errors import ConfigurationError
+from tests.apps.sources.test_grants import wait_until_blocked
 from tests.people import Api
 
 ADDRESS = "/api/v1/projects/flights/sources/given/uploads/"
@@ -212,3 +215,30 @@ def test_the_page_of_a_source_lists_its_files_and_removes_them(
     assert client.post("/p/flights/sources/given/remove-upload/", {"name": "people.csv"}).status_code == 302
     assert not Upload.objects.exists()
     assert client.post("/p/flights/sources/given/remove-upload/", {"name": "people.csv"}).status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_removes_a_file_locks_the_source_first(given: Source) -> None:
+    upload = services.keep_upload(given, name="people.csv", body=BytesIO(BODY), length=None, actor=SYSTEM)
+    told: list[int] = []
+    begun = threading.Event()
+
+    def remove() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            told.append(cursor.fetchone()[0])
+        begun.set()
+        try:
+            services.remove_upload(upload, actor=SYSTEM)
+        finally:
+            connection.close()
+
+    remover = threading.Thread(target=remove)
+    with acting(SYSTEM):
+        Source.objects.select_for_update().get(pk=given.pk)
+        remover.start()
+        assert begun.wait(60)
+        wait_until_blocked(told[0])
+        assert Upload.objects.select_for_update(nowait=True).get() == upload
+    remover.join(60)
+    assert not Upload.objects.exists()
