@@ -45,7 +45,8 @@ class Part:
     prepare: run before the query, and then doubt is called with the connection. careful: the query to run instead when
     `query` fails with a value that does not fit its type exactly; rows that do not fit are left out there. room: so
     many bytes a line may have for `query`, 0 for any; where one has more, a file has its `quote`, or a reason says one
-    of the texts in `longer`, `careful` is run after all. rejects: run after the query on the same connection (file,
+    of the texts in `longer`, `careful` is run after all. lined: so it is where a line is refused, unless each line is a
+    row that was kept or refused. rejects: run after the query on the same connection (file,
     row, reason, raw). complete: called with the connection and the table of the rejects, to add what their query
     cannot tell. lines: the lines of one of its files, by its place in `files`, in which records begin that the rejects
     tell by their numbers; None where these are lines. fatal: what stands in the reason of a reject behind which nobody
@@ -62,6 +63,7 @@ class Part:
     careful: Part | None = None
     room: int = 0
     longer: tuple[str, ...] = ()
+    lined: bool = False
     rejects: str | None = None
     complete: Callable[[duckdb.DuckDBPyConnection, str], None] | None = None
     lines: Callable[[int, Collection[int]], dict[int, int]] | None = None

@@ -211,7 +211,7 @@ def _written(
     try:
         files, counts = _copied(context, connection, part, name)
         rejected = _rejected(connection, part)
-        if part.careful is None or not _misread(connection, part, rejected, fingerprints):
+        if part.careful is None or not _misread(connection, part, sum(counts), rejected, fingerprints):
             return part, files, counts, rejected
     except DataError as error:
         if part.careful is None or error.code not in ("conversion", "invalid_input", "json_malformed"):
@@ -224,7 +224,7 @@ def _written(
 
 
 def _misread(
-    connection: duckdb.DuckDBPyConnection, part: Part, rejected: str | None, fingerprints: Fingerprints
+    connection: duckdb.DuckDBPyConnection, part: Part, kept: int, rejected: str | None, fingerprints: Fingerprints
 ) -> bool:
     """Whether a file has what the part's query takes for something else, mostly without a word."""
     if not part.room:
@@ -232,9 +232,17 @@ def _misread(
     told = [fingerprints.of(each.ref.path) for each in part.files]
     if any(each.quoted or each.longest > part.room for each in told):
         return True
+    if rejected is None:
+        return False
     # A record of several lines may be too long where none of them is.
-    found = connection.execute(f"SELECT count(*) FROM {rejected} WHERE {part.too_long}").fetchall() if rejected else []
-    return any(count for (count,) in found)
+    asked = f"SELECT count(*), count(*) FILTER (WHERE {part.too_long}) FROM {rejected}"
+    refused, too_long = connection.execute(asked).fetchall()[0]
+    return bool(too_long) or bool(refused and part.lined and refused + kept != _lines(part, fingerprints))
+
+
+def _lines(part: Part, fingerprints: Fingerprints) -> int:
+    """The lines of a part's files, from that of their first row on."""
+    return sum(fingerprints.lines_of(each) - (each.first_line or 1) + 1 for each in part.files)
 
 
 def _copied(

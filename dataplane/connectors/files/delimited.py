@@ -17,7 +17,7 @@ from dataplane.relations import literal
 
 # A thread that begins to read at such a piece may take the lines of a value for rows, so files with quotes are read in
 # turn; that takes a quarter longer. What stands behind a quote that is never closed is lost then, without a word; of
-# that the threads tell.
+# that the threads tell. Where most lines are refused, the threads lose what lies behind the last whole piece of a file.
 _IN_TURN = "parallel = false"
 _OPEN_QUOTE = "unterminated quote"
 _LONG_LINE = "Maximum line size"
@@ -45,6 +45,7 @@ class Delimited(CarefulGroup):
             rejects=self._rejects(""),
             room=self._buffer,
             longer=(_LONG_LINE, _OPEN_QUOTE),
+            lined=not self._first.quoted,
         )
         exact = self._with_quotes(exact) if self.settings.quote else exact
         return replace(self._with_quotes(fast) if self._first.quoted else fast, careful=exact)
@@ -95,8 +96,7 @@ class Delimited(CarefulGroup):
         return self._read(types, ["ignore_errors = true"])
 
     def _read(self, types: dict[str, str], refused: list[str], *, fast: bool = False, in_turn: bool = True) -> str:
-        """The reader's call. refused: what becomes of lines that it refuses. in_turn: by one thread, where values may
-        have several lines."""
+        """The reader's call. refused: what becomes of lines that it refuses. in_turn: by one thread."""
         settings = self.settings
         options = [
             *self._options,
@@ -112,7 +112,7 @@ class Delimited(CarefulGroup):
             f"buffer_size = {self._buffer if fast else groups.BUFFER}",
             f"new_line = '{self._first.line_end}'",
         ]
-        if settings.quote and in_turn:
+        if in_turn:
             options.append(_IN_TURN)
         if settings.date_format:
             options.append(f"dateformat = {literal(settings.date_format)}")
