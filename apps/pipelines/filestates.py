@@ -15,7 +15,7 @@ from dataplane.connectors import registry
 STATES = {
     "pending": "waits to be read, or is being read",
     "processed": "its rows have arrived",
-    "failed": "the last run could not read it, or a branch that may fail has not loaded it",
+    "failed": "a run could not read it, or a branch that may fail has not loaded it",
     "ignored": "somebody has set it aside",
     "changed": "has changed since it was read",
     "gone": "went away before it was read",
@@ -23,29 +23,35 @@ STATES = {
 
 # The newest window of a step that names a file says how it went. What a plan has found changed has no digest until some
 # pipeline reads it again, and then another one than it had here. A run that fails leaves its windows open;
-# its error names the files that it could not read.
+# its error names the files that it could not read. No more than the runs from the last one on that read whatever waited
+# are asked for that.
 _STATED = """
     WITH steps AS (
         SELECT * FROM unnest(%(steps)s::text[], %(slugs)s::text[], %(sources)s::uuid[], %(streams)s::uuid[])
         WITH ORDINALITY AS s(step, slug, source, stream, place)
     ), taken AS (
         SELECT DISTINCT ON (w.step_key, f ->> 'path') w.step_key, f ->> 'path' AS path, w.state,
-               (f ->> 'size')::bigint AS size, (f ->> 'modified')::timestamptz AS modified, f ->> 'digest' AS digest
+               (f ->> 'size')::bigint AS size, (f ->> 'modified')::timestamptz AS modified, f ->> 'digest' AS digest,
+               max(w.closed_at) FILTER (WHERE w.state = 'done') OVER (PARTITION BY w.step_key, f ->> 'path') AS loaded
         FROM pipelines_window w JOIN steps ON steps.step = w.step_key AND steps.source = w.source,
              jsonb_array_elements(w.bounds -> 'files') f
         WHERE w.pipeline_id = %(pipeline)s AND w.state <> 'forgotten' AND w.bounds -> 'kind' = '"files"'
         ORDER BY 1, 2, w.id DESC
     ), ended AS (
-        SELECT id FROM pipelines_run
-        WHERE pipeline_id = %(pipeline)s AND state IN ('succeeded', 'failed', 'timed_out') ORDER BY id DESC LIMIT 1
+        SELECT id FROM pipelines_run WHERE pipeline_id = %(pipeline)s AND state IN ('succeeded', 'failed', 'timed_out')
+            AND id >= coalesce((
+                SELECT id FROM pipelines_run WHERE pipeline_id = %(pipeline)s AND state = 'succeeded'
+                    AND files = '[]' AND "only" = '[]' AND backfill_id IS NULL ORDER BY id DESC LIMIT 1
+            ), '00000000-0000-0000-0000-000000000000')
+        ORDER BY id DESC LIMIT 1000
     ), refused AS (
-        SELECT r.key, f.path, max(r.error ->> 'message') AS reason
+        SELECT DISTINCT ON (r.key, f.path) r.key, f.path, r.error ->> 'message' AS reason, r.finished_at
         FROM pipelines_steprun r JOIN ended ON ended.id = r.run_id, LATERAL (
             SELECT r.error #>> '{evidence,file}' AS path UNION SELECT jsonb_array_elements_text(
                 CASE jsonb_typeof(r.error #> '{evidence,files}') WHEN 'array' THEN r.error #> '{evidence,files}'
                 ELSE '[]' END)
         ) f
-        WHERE r.state = 'failed' AND f.path IS NOT NULL GROUP BY 1, 2
+        WHERE r.state = 'failed' AND f.path IS NOT NULL ORDER BY 1, 2, r.run_id DESC
     ), stated AS (
         SELECT steps.place, steps.step, steps.slug, x.stream_id, x.path, x.size, x.modified, x.file_date, n.reason,
             CASE WHEN x.ignored THEN 'ignored'
@@ -58,6 +64,7 @@ _STATED = """
         FROM steps JOIN sources_sourcefile x ON x.stream_id = steps.stream
         LEFT JOIN taken t ON t.step_key = steps.step AND t.path = x.path
         LEFT JOIN refused n ON n.key = steps.step AND n.path = x.path
+            AND (t.loaded IS NULL OR n.finished_at > t.loaded)
     )
 """
 _COUNTS = f"{_STATED} SELECT state, count(*) FROM stated GROUP BY state"

@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from apps.accounts.models import Project, Role, User
 from apps.audit.refusals import Invalid
 from apps.pipelines import filestates, fixing, services
+from apps.pipelines.execution.steps import run_step
 from apps.pipelines.models import Pipeline, Run
 from apps.sources import services as sources
 from apps.sources.models import SourceFile, Stream
@@ -104,10 +105,31 @@ def test_a_file_that_a_run_could_not_read_has_failed_until_it_is_read(project: P
     client.force_login(viewer)
     page = client.get(f"/p/{project.slug}/pipelines/sales/files/?state=failed").content.decode()
     assert "names none of the stream&#x27;s columns" in page
+    assert ws.failure(run(pipeline, "*-01.csv"))["code"] == "unfinished_batch"
+    assert states(pipeline)["2"] == "failed", "a run that fails before it reads anything says nothing of files"
     (drop / "sales_2026-02.csv").write_bytes(whole)
     assert ws.run(pipeline, mode="seed").state == "succeeded"
     assert states(pipeline) == dict.fromkeys("123", "processed")
     assert not any(each.reason for each in filestates.of_pipeline(pipeline, limit=9))
+
+
+def test_a_file_that_was_read_after_a_failure_and_has_changed_waits_again(project: Project, drop: Path):
+    pipeline = ws.published(project, MERGED)
+    failed = services.start_run(pipeline, actor=ws.ACTOR, files=["*-02.csv"])
+    run_step(failed.steps.get(key="plan").pk, "tests", may_exit=False)
+    (drop / "sales_2026-02.csv").unlink()
+    ws.work()
+    failed.refresh_from_db()
+    assert ws.failure(failed)["evidence"]["files"] == ["sales_2026-02.csv"]
+    assert states(pipeline) == {"1": "pending", "2": "failed", "3": "pending"}
+    put(drop, "2", "2,20")
+    services.start_run(pipeline, actor=ws.ACTOR, only=["kept"])
+    ws.work()
+    assert states(pipeline) == {"1": "pending", "2": "processed", "3": "pending"}
+    policy("read_again")
+    put(drop, "2", "2,21")
+    ws.run_cut_off(pipeline, "kept")
+    assert states(pipeline) == dict.fromkeys("123", "pending")
 
 
 def test_another_pipeline_that_has_read_a_changed_file_says_nothing_of_this_one(project: Project, drop: Path):
