@@ -53,16 +53,23 @@ def ways(model: type[pydantic.BaseModel]) -> dict[str, str]:
     return {each["way"]: each["title"] for each in known}
 
 
-def way(model: type[pydantic.BaseModel], values: Mapping[str, Any]) -> str:
-    """The way to sign in: the last one that something was filled in for, or the first."""
-    known = list(ways(model))
+def told_ways(model: type[pydantic.BaseModel], values: Mapping[str, Any]) -> list[str]:
+    """The ways to sign in for which something that they need was filled in, in order.
+
+    What may be left out tells none: such as the passphrase of a key that is not there.
+    """
     filled = {
         key
         for name in model.model_fields
         if is_given(model, name, values)
-        for key in (extra(model, name, "only") or {}).get(WAY, ())
+        for key in (extra(model, name, "needed") or {}).get(WAY, ())
     }
-    return next((each for each in reversed(known) if each in filled), known[0])
+    return [each for each in ways(model) if each in filled]
+
+
+def way(model: type[pydantic.BaseModel], values: Mapping[str, Any]) -> str:
+    """The way to sign in: the last one that something was filled in for, or the first."""
+    return [*list(ways(model))[:1], *told_ways(model, values)][-1]
 
 
 def is_given(model: type[pydantic.BaseModel], name: str, values: Mapping[str, Any]) -> bool:

@@ -72,6 +72,8 @@ class NatsAccess(ServerAddress):
 
     @model_validator(mode="after")
     def _complete(self) -> NatsAccess:
+        if self.password and not self.user:
+            raise ValueError("Enter the user that the password belongs to.")
         if self.credentials:
             NatsCredentials.read(self.credentials)
         return self

@@ -64,13 +64,12 @@ MISSING: list[tuple[str, dict[str, Any], set[str]]] = [
     ("rest", REST | {"pagination": "cursor"}, {"next_path"}),
     ("http_files", {"urls": ["https://example.org/a.csv"], "auth": "header"}, {"header", "token"}),
     ("sftp", SFTP, {"password"}),
-    ("sftp", SFTP | {"passphrase": "p"}, {"private_key"}),
-    ("s3", {"bucket": "things", "session_token": "t"}, {"access_key_id", "secret_access_key"}),
+    ("sftp", SFTP | {"passphrase": "p"}, {"password"}),
+    ("s3", {"bucket": "things", "access_key_id": "k", "session_token": "t"}, {"secret_access_key"}),
     ("gcs", {"bucket": "things", "access_key_id": "k"}, {"secret_access_key"}),
     ("azure_blob", AZURE | {"tenant_id": "t"}, {"client_id", "client_secret"}),
     ("kafka", {"servers": ["a:9092"], "sasl": "PLAIN"}, {"user", "password"}),
     ("kafka", {"servers": ["a:9092"], "begin": "time"}, {"begin_at"}),
-    ("nats_jetstream", NATS | {"password": "p"}, {"user"}),
 ]
 
 
@@ -89,6 +88,11 @@ IDLE: list[tuple[str, dict[str, Any], list[str]]] = [
     # The line of a stream may make pages of its own.
     ("rest", REST | {"next_path": "next", "first_page": 0}, []),
     ("sftp", SFTP | {"password": "p", "private_key": "k"}, ["password"]),
+    # What may be left out tells no way to sign in.
+    ("sftp", SFTP | {"password": "p", "passphrase": "x"}, ["passphrase"]),
+    ("s3", {"bucket": "things", "session_token": "t"}, ["session_token"]),
+    ("azure_blob", AZURE | {"sas": "sig=x", "authority": "https://login.example.org"}, ["authority"]),
+    ("nats_jetstream", NATS | {"user": "u", "token": "t"}, ["user"]),
     ("mongodb", {"host": "h", "database": "d", "auth_database": "users"}, ["auth_database"]),
     ("mongodb", {"host": "h", "database": "d", "user": "u", "auth_database": "users"}, []),
     ("redis_streams", {"host": "h", "certificate": "c"}, ["certificate"]),
@@ -103,3 +107,9 @@ def test_what_means_nothing_beside_the_others_is_told_and_taken(
     model = registry.get(key).Params
     found = model.model_validate(params)
     assert sorted(idle(model, found.model_dump(mode="json"))) == sorted(unused)
+
+
+@pytest.mark.parametrize("beside", [{}, {"token": "t"}], ids=["alone", "token"])
+def test_a_password_of_nats_has_a_user(beside: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="Enter the user that the password belongs to"):
+        registry.get("nats_jetstream").Params.model_validate(NATS | {"password": "p"} | beside)
