@@ -229,14 +229,14 @@ def _objects(absolute: str) -> str:
     return f"(SELECT json FROM ({lines}) WHERE json_type(json) = 'OBJECT')"
 
 
-_known: dict[tuple[str, int, int, str], tuple[str, ...]] = {}
+_known: dict[tuple[object, ...], tuple[str, ...]] = {}
 
 
 def json_names(
     connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str, declared: Collection[str]
 ) -> tuple[str, ...]:
     """The keys of a JSON file's objects, looked for once in each state of the file. Raises ManifoldError."""
-    state = absolute, found.size, found.changed, found.version
+    state = absolute, found.size, found.changed, found.version, shape, frozenset(declared)
     names = _known.get(state)
     if names is None:
         names = _known[state] = _json_names(connection, found, absolute, shape, declared)

@@ -30,9 +30,9 @@ class Identities:
 
         if not self._answers:
             return ""
-        self._admin = self._admin or AdminClient(self._settings, logger=_SILENT)
-        asked = self._admin.describe_topics(kafka.TopicCollection([topic]), request_timeout=_SECONDS)
         try:
+            self._admin = self._admin or AdminClient(self._settings, logger=_SILENT)
+            asked = self._admin.describe_topics(kafka.TopicCollection([topic]), request_timeout=_SECONDS)
             found = asked[topic].result().topic_id
         except kafka.KafkaException:
             # A hint for the next time, for which nobody waits twice.

@@ -108,8 +108,8 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
     def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:
         """Everything read on `connection` until the context ends sees one snapshot of the source."""
         with self._attached(stream, connection, READ_SECONDS, window) as (prepared, total):
-            self._refuse_behind(prepared, window, connection)
-            warnings, scannable = list(prepared.warnings), prepared.scannable(window)
+            warnings = [*prepared.warnings, *self._lacking(prepared, window, connection)]
+            scannable = prepared.scannable(window)
 
             def check(rows: str) -> None:
                 _refuse_late_times(prepared, connection, rows)
@@ -167,13 +167,24 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
         )
         return replace(prepared, warnings=(*prepared.warnings, warning))
 
-    def _refuse_behind(self, prepared: Prepared, window: Window, duck: duckdb.DuckDBPyConnection) -> None:
-        """Another replica may have planned the window. Asked on the snapshot that is read. Raises TransientError."""
+    def _lacking(self, prepared: Prepared, window: Window, duck: duckdb.DuckDBPyConnection) -> list[str]:
+        """A warning where a replica has no row at the end of the window, asked on the snapshot that is read.
+
+        Another replica may have planned it. Raises TransientError where this one has yet to replay what it was sent.
+        """
         cursor = prepared.cursor
         if window.kind != "cursor" or window.upper is None or cursor is None:
-            return
-        if duck.execute(reading.behind(prepared, cursor, window.upper)).fetchone():
+            return []
+        found = duck.execute(reading.behind(prepared, cursor, window.upper)).fetchone()
+        if found is None:
+            return []
+        if found[0]:
             raise faults.replica_behind(self.params, prepared.stream.name, cursor.name, window.upper)
+        return [
+            f"{self.params.host} is a replica without a row of {prepared.stream.name} at {cursor.name} {window.upper}, "
+            "up to which was read, or behind it. If nobody has removed that row, this replica was behind the one that "
+            "the run was planned with, and a repair reads what was missing."
+        ]
 
     def _broken_off(self, stream: StreamConfig, said: str) -> ManifoldError | None:
         if not any(each in said for each in _FROM_SERVER):

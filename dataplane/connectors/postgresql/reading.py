@@ -133,9 +133,14 @@ def _cursor(here: Relation, stream: StreamConfig) -> Cursor | None:
 
 
 def behind(prepared: Prepared, cursor: Cursor, upper: str) -> str:
-    """A row if a replica has no row at the end of a window or behind it, whatever the filter: one was there before."""
+    """A row if a replica has no row at the end of a window or behind it, whatever the filter: one was there before.
+
+    It says whether the replica has yet to replay some of what it was sent, and is more than a second late with it.
+    """
     there = f"SELECT FROM {prepared.origin} WHERE {cursor.sql} >= {cursor.value(upper)}"
-    sql = f"SELECT 1 AS behind WHERE pg_is_in_recovery() AND NOT EXISTS ({there})"
+    late = "coalesce(clock_timestamp() - pg_last_xact_replay_timestamp() > interval '1 second', true)"
+    replaying = f"pg_last_wal_receive_lsn() IS DISTINCT FROM pg_last_wal_replay_lsn() AND {late} AS replaying"
+    sql = f"SELECT {replaying} WHERE pg_is_in_recovery() AND NOT EXISTS ({there})"
     return f"SELECT * FROM postgres_query('{CATALOG}', {literal(sql)})"
 
 

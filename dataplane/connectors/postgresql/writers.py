@@ -22,7 +22,7 @@ WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted AND 
 def outlasting(connection: Connection, oid: int) -> int:
     """Wait a little for the transactions that have written into a table, so that what they wrote is there to be read.
 
-    How many of them are open still. Others that begin meanwhile get values behind those that were planned.
+    How many of them are open still. One that has its value, but writes only now, is not seen: a lookback reads its row.
     """
     ends, open_ = monotonic() + WAIT_SECONDS, _open(connection, oid)
     while open_ and monotonic() < ends:

@@ -16,6 +16,7 @@ import pytest
 from dataplane.connectors.postgresql import reading, session
 from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.windows import Mark, Window
+from dataplane.engine import connector_instance
 from dataplane.errors import TransientError
 from manifold.embedded import binaries, postgres
 from manifold.embedded.account import give, popen_options, server_account
@@ -115,6 +116,7 @@ def test_a_replica_that_is_behind_what_another_server_has_planned(pair: tuple[st
         one.execute("INSERT INTO t SELECT i FROM generate_series(301, 309) i")
         window = connector(primary).plan(stream, "incremental", Mark()).window
         assert window is not None
+        _received(primary, replica)
         with pytest.raises(TransientError, match="does not reach id 309 yet") as caught:
             staged(connector(replica), stream, window)
         assert caught.value.code == "replica_behind"
@@ -123,6 +125,35 @@ def test_a_replica_that_is_behind_what_another_server_has_planned(pair: tuple[st
         _caught_up(primary, replica)
     assert staged(connector(replica), stream, window, "count(*), max(id)") == [(308, 308)]
     assert staged(connector(replica), stream, Window("slice", column="id", upper="400"), "count(*)") == [(308,)]
+
+
+def test_a_replica_that_has_replayed_all_is_read_where_the_last_row_was_removed(pair: tuple[str, str]) -> None:
+    primary, replica = pair
+    stream = StreamConfig("public.t", cursor="id")
+    with psycopg.connect(primary, autocommit=True) as one:
+        one.execute("CREATE TABLE t AS SELECT i AS id FROM generate_series(1, 300) i")
+        window = connector(primary).plan(stream, "incremental", Mark()).window
+        assert window is not None
+        one.execute("DELETE FROM t WHERE id = 300")
+    _caught_up(primary, replica)
+    source = connector(replica)
+    assert staged(source, stream, window, "count(*), max(id)") == [(299, 299)]
+    with connector_instance(extensions=source.extensions) as duck, source.read(stream, window, duck) as reading_:
+        (warning,) = reading_.warnings
+    assert "is a replica without a row of public.t at id 300" in warning
+
+
+def _received(primary: str, replica: str) -> None:
+    """Until the replica has what it does not replay, and is late with it."""
+    with psycopg.connect(primary) as one, psycopg.connect(replica, autocommit=True) as other:
+        (here,) = one.execute("SELECT pg_current_wal_lsn()").fetchone() or ()
+        late = "clock_timestamp() - pg_last_xact_replay_timestamp() > interval '1 second'"
+        for _ in range(1000):
+            (there,) = other.execute(f"SELECT pg_last_wal_receive_lsn() >= %s AND {late}", [here]).fetchone() or ()
+            if there:
+                return
+            threading.Event().wait(0.02)
+    raise AssertionError("the replica has not received it")
 
 
 def _caught_up(primary: str, replica: str) -> None:
