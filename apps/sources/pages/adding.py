@@ -241,8 +241,8 @@ def _params(request: HttpRequest, kind: type[Connector]) -> dict[str, Any]:
     """What was entered; secrets that were left empty are those of the clue."""
     text = request.POST.get("text", "")[:LONGEST]
     asked = {name.removeprefix("ask-"): told for name, told in request.POST.items() if name.startswith("ask-")}
-    over = forms.meaningless(kind.Params, request.POST)
     told = services.told(kind.key, text, secrets_only=True)
+    over = forms.meaningless(kind.Params, request.POST, told)
     known = {name: value for name, value in told.items() if name not in over}
     entered = {**known, **forms.entered(kind.Params, request.POST), **asked}
     return services.begun_by(request.POST.get("template", ""), kind.key, entered, whole=True)

@@ -52,7 +52,10 @@ def edit(request: HttpRequest, project: Project, slug: str) -> HttpResponse:
 
 def _change(request: HttpRequest, source: Source, kind: type[Connector]) -> HttpResponse:
     """Keep what was entered, and test the source as it is now."""
-    params: dict[str, Any] = {**forms.cleared(kind.Params, request.POST), **forms.entered(kind.Params, request.POST)}
+    stored = {**source.params, **dict.fromkeys(_stored(source), True)}
+    shared = source.credential is not None and source.credential.sources.count() > 1
+    emptied = forms.cleared(kind.Params, request.POST, stored, shared=shared)
+    params: dict[str, Any] = {**emptied, **forms.entered(kind.Params, request.POST)}
     every = request.POST.get("check_every", "")
     # A day that merely stands in the form still is that of the secrets before, which new ones clear.
     before = source.credential.expires_on if source.credential else None

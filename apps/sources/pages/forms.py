@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from dataplane.connectors.base import Capabilities, Connector
-from dataplane.connectors.conditions import WAY, Stated, applies, idle, is_given, meaning, way, ways
+from dataplane.connectors.conditions import WAY, Stated, applies, extra, idle, is_given, meaning, way, ways
 from dataplane.connectors.fields import SECTIONS, Field, Kind, fields_of, secret_names, way_field
 
 
@@ -103,14 +103,36 @@ def sections(
     return [(section, fields) for section, fields in parts if fields]
 
 
-def meaningless(model: type[BaseModel], data: Mapping[str, str]) -> list[str]:
-    """The parameters that mean nothing beside what was chosen in a form, whether they were filled in or not."""
-    chosen = {each.name: each.default for each in fields_of(model)} | entered(model, data)
-    chosen |= dict.fromkeys(secret_names(model), True)
-    if ways(model):
-        chosen[WAY] = data.get(f"param-{WAY}", "") or way(model, entered(model, data))
+def meaningless(model: type[BaseModel], data: Mapping[str, str], before: Mapping[str, Any]) -> list[str]:
+    """The parameters that mean nothing beside what was chosen in a form, whether they were filled in or not.
+
+    before: what is known already, secrets too; where no way to sign in was chosen, it is theirs.
+    """
+    chosen = _chosen(model, data, before)
     elsewhere = model.elsewhere if issubclass(model, Stated) else frozenset()
     return [each for each in model.model_fields if each not in elsewhere and not applies(model, each, chosen)]
+
+
+def _chosen(model: type[BaseModel], data: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
+    """What the conditions of secrets look at: what was entered, as if every secret were there."""
+    given = entered(model, data)
+    chosen = _filled(model, given, secret_names(model))
+    if ways(model):
+        chosen[WAY] = data.get(f"param-{WAY}", "") or way(model, {**before, **given})
+    return chosen
+
+
+def _outdated(model: type[BaseModel], data: Mapping[str, str], before: Mapping[str, Any]) -> set[str]:
+    """What means nothing any more, because a choice that it depends on was changed."""
+    was = _filled(model, before, secret_names(model))
+    if ways(model):
+        was[WAY] = way(model, before)
+    now = _chosen(model, data, before)
+    return {
+        name
+        for name in meaningless(model, data, before)
+        if any(was.get(each) != now.get(each) for each in extra(model, name, "only") or {})
+    }
 
 
 def _filled(model: type[BaseModel], values: Mapping[str, Any], secrets: Collection[str]) -> dict[str, Any]:
@@ -145,12 +167,15 @@ def text_of(data: Mapping[str, str], name: str) -> str:
     return data.get(name, "").replace("\r\n", "\n")
 
 
-def cleared(model: type[BaseModel], data: Mapping[str, str]) -> dict[str, None]:
+def cleared(
+    model: type[BaseModel], data: Mapping[str, str], before: Mapping[str, Any], *, shared: bool
+) -> dict[str, None]:
     """The fields that were emptied in an edit: None takes a parameter out.
 
-    Secrets left empty stay, unless they mean nothing any more, or somebody has asked to remove what is stored.
+    Secrets left empty stay, unless somebody has asked to remove what is stored, or has chosen what leaves them without
+    a meaning. before: what was stored, secrets too. shared: other sources have these secrets as well, and keep them.
     """
-    over = meaningless(model, data)
+    over = set() if shared else _outdated(model, data, before)
     emptied = [each for each in fields_of(model) if not data.get(f"param-{each.name}", "").strip()]
     return {
         each.name: None

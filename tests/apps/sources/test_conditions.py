@@ -12,6 +12,7 @@ from apps.audit.context import SYSTEM
 from apps.sources import services
 from apps.sources.models import Source
 from apps.sources.parameters import InvalidFields
+from apps.sources.services.credentials import reseal
 
 pytestmark = pytest.mark.django_db
 
@@ -114,6 +115,50 @@ def test_another_sign_in_forgets_the_secret_of_the_one_before(admin: User, clien
         form | {"param-auth": "basic", "param-user": "u", "param-password": "p"},
     )
     assert secrets(unused) == ["password"]
+
+
+def test_a_credential_of_several_sources_keeps_its_secrets_when_one_of_them_is_edited(
+    admin: User, client: Client, project: Project
+) -> None:
+    source = kept(project, "rest", PARAMS | {"auth": "bearer", "token": "t"})
+    shared: dict[str, Any] = {"params": PARAMS | {"auth": "bearer"}, "credential": source.credential, "actor": SYSTEM}
+    services.create_source(project, slug="open", title="", connector="rest", **shared)
+    client.force_login(admin)
+    form = {"param-base_url": PARAMS["base_url"], "param-streams": "orders /orders", "param-auth": "none"}
+    for title in ("It needs no token now", "Only the title"):
+        client.post(f"/p/{project.slug}/sources/open/edit/", form | {"title": title})
+        changed = Source.objects.get(slug="open")
+        assert (changed.title, changed.params["auth"]) == (title, "none")
+        assert secrets(source) == ["token"]
+    client.post(f"/p/{project.slug}/sources/open/edit/", form | {"title": "Gone", "remove-token": "on"})
+    assert secrets(source) == []
+
+
+def test_a_secret_that_was_stored_for_nothing_stays_until_somebody_removes_it(
+    admin: User, client: Client, project: Project
+) -> None:
+    source = kept(project, "sftp", {"host": "127.0.0.1", "port": 1, "user": "u", "private_key": "k"})
+    assert source.credential is not None
+    reseal(source.credential, {"private_key": "k", "password": "p"})
+    source.credential.save()
+    client.force_login(admin)
+    address = f"/p/{project.slug}/sources/shop/edit/"
+    assert client.get(address).content.decode().count('placeholder="stored; leave empty to keep it"') == 2
+    form = {"title": "T", "param-host": "127.0.0.1", "param-port": "1", "param-user": "u", "param-way": "key"}
+    client.post(address, form)
+    assert Source.objects.get(slug="shop").title == "T"
+    assert secrets(source) == ["password", "private_key"]
+    client.post(address, form | {"remove-password": "on"})
+    assert secrets(source) == ["private_key"]
+
+
+def test_a_form_that_says_no_way_to_sign_in_keeps_the_stored_one(admin: User, client: Client, project: Project) -> None:
+    source = kept(project, "azure_blob", {"account": "things", "container": "drop", "account_key": "a2V5"})
+    client.force_login(admin)
+    form = {"title": "T", "param-account": "things", "param-container": "drop"}
+    client.post(f"/p/{project.slug}/sources/shop/edit/", form)
+    assert Source.objects.get(slug="shop").title == "T"
+    assert secrets(source) == ["account_key"]
 
 
 def test_a_pasted_password_is_left_out_where_another_way_was_chosen(
