@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from dataplane.connectors.files.patterns import FilePattern
+from dataplane.connectors.files.settings import ARCHIVE
 from dataplane.names import slug_of
 from manifold.cli import output
 from manifold.cli.detecting import given, own_path, show
@@ -166,14 +167,20 @@ def _of_one_file(client: Client, draft: dict[str, Any], *, as_json: bool) -> lis
         return []
     offers = client.in_project("POST", "sources/offers/", json=draft)["results"]
     own = [each["name"] for each in offers if _has(each["settings"].get("pattern", ()), name)]
-    if own and len(own) < len(offers) and not as_json:
-        click.echo(f"Only {name} and files called like it are read. What else is in its folder, `discover` adds.")
+    if len(own) < len(offers) and not as_json:
+        click.echo(
+            f"Only {name} and files called like it are read. What else is in its folder, `discover` adds."
+            if own
+            else f"No stream is known by the name of {name}, so all that were found are kept."
+        )
     return [{"name": each, "config": {}} for each in own]
 
 
 def _has(pattern: str | list[str], name: str) -> bool:
+    """Whether a file fits, or is an archive whose members may: their paths begin with its name."""
     patterns = [pattern] if isinstance(pattern, str) else pattern
-    return any(FilePattern(each).match(name) for each in patterns)
+    archived = [each[: end + len(ARCHIVE)] for each in patterns if (end := each.lower().find(f"{ARCHIVE}/")) >= 0]
+    return any(FilePattern(each).match(name) for each in (*patterns, *archived))
 
 
 def _asked_streams(client: Client, draft: dict[str, Any]) -> list[dict[str, Any]]:

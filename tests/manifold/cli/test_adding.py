@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,24 @@ def test_of_a_file_that_is_named_only_its_own_stream_is_kept(
     assert served.json("sources", "detect", "~/wages")["candidates"][0]["params"] == {"path": str(wages)}
     added = served.json("sources", "discover", "hours")["results"]
     assert [each["name"] for each in added] == ["hours", "wages"]
+
+
+def test_of_an_archive_that_is_named_only_what_is_in_it_is_kept(served: Served, wages: Path) -> None:
+    with zipfile.ZipFile(wages / "day-2026-01.ZIP", "w") as archive:
+        archive.writestr("orders.csv", "id,n\n1,2\n")
+        archive.writestr("inner/returns.csv", "id,why\n1,late\n")
+    result = served.manifold("sources", "add", "zipped", "--from", f"{wages}/day-2026-01.ZIP")
+    assert "Only day-2026-01.ZIP and files called like it are read." in result.stdout, result.output
+    streams = served.client().in_project("GET", "sources/zipped/streams/")["results"]
+    assert sorted(each["name"].rpartition("_")[2] for each in streams) == ["orders", "returns"]
+
+
+def test_it_is_said_where_a_name_fits_no_stream(served: Served, wages: Path) -> None:
+    result = served.manifold("sources", "add", "dotted", "--from", str(wages.rename(wages.with_name("wages.d"))))
+    (wages.parent / "wages.d").rename(wages)
+    assert "No stream is known by the name of wages.d, so all that were found are kept." in result.stdout, result.output
+    streams = served.client().in_project("GET", "sources/dotted/streams/")["results"]
+    assert [each["name"] for each in streams] == ["wages"]
 
 
 def test_one_is_asked_for_what_is_missing(served: Served) -> None:
