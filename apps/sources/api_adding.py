@@ -16,6 +16,7 @@ from apps.audit.bodies import checked
 from apps.sources import services
 from apps.sources import shapes_adding as s
 from apps.sources.models import Credential, Source
+from apps.sources.parameters import fitting
 from apps.sources.services import Chosen
 from apps.sources.shapes import SourceShape
 from dataplane.connectors import wellknown
@@ -89,9 +90,10 @@ class Adding(ProjectViewSet):
 
 
 def _params(body: dict[str, Any]) -> dict[str, Any]:
-    """The parameters with what the text and the template of a body tell, which are taken out of it."""
+    """The parameters with what the text and the template of a body tell beside them; both are taken out of it."""
     connector, text, template = body["connector"], body.pop("text"), body.pop("template")
-    return services.begun_by(template, connector, {**services.told(connector, text), **body["params"]})
+    begun = services.begun_by(template, connector, {**services.told(connector, text), **body["params"]})
+    return fitting(services.connector_class(connector), begun, body["params"])
 
 
 class TemplateViewSet(PlatformViewSet):

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from dataplane.connectors.base import Connector
-from dataplane.connectors.conditions import idle, meaning
-from dataplane.connectors.fields import secret_names
+from dataplane.connectors.conditions import WAY, idle, meaning, told_ways
+from dataplane.connectors.fields import fields_of, secret_names
 from dataplane.errors import ConfigurationError
 
 _WANTED = {
@@ -49,6 +49,19 @@ def refuse_idle(connector: type[Connector], params: BaseModel, given: Collection
     }
     if said:
         raise InvalidFields(said)
+
+
+def fitting(connector: type[Connector], params: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters without what nobody gave and what means nothing beside what was given.
+
+    given: what was said by name; the rest comes from a pasted text or a template.
+    """
+    model = connector.Params
+    values = {each.name: each.default for each in fields_of(model)} | dict(params)
+    if chosen := told_ways(model, given):
+        values[WAY] = chosen[-1]
+    unused = set(idle(model, values)) - set(given)
+    return {name: value for name, value in params.items() if name not in unused}
 
 
 def parted(connector: type[Connector], params: BaseModel) -> tuple[dict[str, Any], dict[str, str]]:

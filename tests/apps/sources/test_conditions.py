@@ -177,3 +177,37 @@ def test_a_pasted_password_is_left_out_where_another_way_was_chosen(
     }
     client.post(f"/p/{project.slug}/new-source/sftp/", form)
     assert secrets(Source.objects.get(slug="drop")) == ["private_key"]
+
+
+SHOP = {"shop": "x", "version": "2025-01", "streams": ["orders /orders.json"]}
+TEXT = "sftp://reader:secret@127.0.0.1:1/drop"
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        ({"template": "shopify", "connector": "rest", "params": SHOP | {"auth": "bearer", "token": "t"}}, ["token"]),
+        (
+            {
+                "template": "zendesk",
+                "connector": "rest",
+                "params": {"subdomain": "x", "email": "a@b.c", "auth": "bearer", "token": "t", "streams": ["a /a"]},
+            },
+            ["token"],
+        ),
+        ({"text": TEXT, "connector": "sftp", "params": {"private_key": "k"}}, ["private_key"]),
+        ({"text": TEXT, "connector": "sftp", "params": {}}, ["password"]),
+    ],
+    ids=["shopify", "zendesk", "another way", "the way of the text"],
+)
+def test_what_a_text_or_template_tells_gives_way_to_what_is_said(
+    admin: User, client: Client, project: Project, body: dict[str, Any], wanted: list[str]
+) -> None:
+    client.force_login(admin)
+    address = f"/api/v1/projects/{project.slug}/sources/"
+    answer = client.post(address, body | {"slug": "shop"}, content_type="application/json")
+    assert answer.status_code == 201, answer.content
+    assert secrets(Source.objects.get(slug="shop")) == wanted
+    said = body | {"slug": "again", "params": body["params"] | {"passphrase" if "text" in body else "password": "p"}}
+    refused = client.post(address, said, content_type="application/json")
+    assert (refused.status_code == 400) == (wanted != ["private_key"]), "what is said and means nothing is refused"
