@@ -161,16 +161,18 @@ def test_how_files_are_read_is_changed_before_it_is_stored(client: Client, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("rows", "size", "told"),
+    ("family", "rows", "size", "told"),
     [
-        (1, 0, "about 1 row, 0 B"),
-        (125432, None, "about 125,432 rows"),
-        (None, 1200, "1.2 kB"),
-        (None, None, "all there is, how much is not known"),
+        ("file", 1, 0, "about 1 row, 0 B"),
+        ("database", 125432, 8192, "about 125,432 rows, 8.2 kB on its server's disk"),
+        ("database", 125432, None, "about 125,432 rows"),
+        ("file", None, 1200, "1.2 kB"),
+        ("api", None, None, "all there is, how much is not known"),
     ],
-    ids=["both", "rows", "bytes", "neither"],
+    ids=["both", "database", "rows", "bytes", "neither"],
 )
-def test_what_a_first_run_reads_is_told_where_it_is_known(rows: int | None, size: int | None, told: str) -> None:
-    assert render_to_string("sources/parts/first_read.html", {"info": {"rows": rows, "bytes": size}}) == (
-        f"a first run reads {told}"
-    )
+def test_what_a_first_run_reads_is_told_where_it_is_known(
+    family: str, rows: int | None, size: int | None, told: str
+) -> None:
+    context = {"info": {"rows": rows, "bytes": size}, "connector": {"family": family}}
+    assert render_to_string("sources/parts/first_read.html", context) == f"a first run reads {told}\n"
