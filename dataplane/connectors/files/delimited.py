@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from heapq import merge
 
 import duckdb
 
@@ -13,6 +14,7 @@ from dataplane.connectors.files.groups import PATH, struct, unfit
 from dataplane.connectors.files.lines import blank_records, closed, lines_of
 from dataplane.connectors.reading import Part, renumber
 from dataplane.connectors.schema import Column
+from dataplane.provenance import MAX_GAPS
 from dataplane.relations import literal
 
 # A thread that begins to read at such a piece may take the lines of a value for rows, so files with quotes are read in
@@ -139,18 +141,20 @@ class Delimited(CarefulGroup):
 
     def _numbered(self, connection: duckdb.DuckDBPyConnection, table: str) -> None:
         """Number the rows that the careful read left out among all records of their file: the reader counts those that
-        it refuses, and blank ones, but gives no row for them."""
+        it refuses, and blank ones, but gives no row for them. Behind the first ten thousand no more are looked for."""
         for each in self.files:
-            path = each.source.ref.path
-            left_out = connection.execute(f"SELECT -1 - row FROM {table} WHERE file = ? AND row < 0", [path])
-            if not (ordinals := sorted(nth for (nth,) in left_out.fetchall())):
+            path, first = each.source.ref.path, each.source.first_line or 1
+            left_out = f"SELECT -1 - row FROM {table} WHERE file = ? AND row < 0 ORDER BY ALL LIMIT {MAX_GAPS}"
+            ordinals = [nth for (nth,) in connection.execute(left_out, [path]).fetchall()]
+            if not ordinals:
                 continue
-            own = connection.execute(f"SELECT row FROM ({self._rejects('_careful')}) WHERE file = ?", [path])
+            own = f"SELECT row FROM ({self._rejects('_careful')}) WHERE file = ? ORDER BY ALL LIMIT {MAX_GAPS}"
+            refused = [row for (row,) in connection.execute(own, [path]).fetchall()]
             blank = blank_records(each.source, self.settings) if len(each.layout) > 1 else ()
-            first = each.source.first_line or 1
-            passed = sorted({*(row for (row,) in own.fetchall()), *(row for row in blank if row >= first)})
-            numbers = _among(ordinals, passed, first)
+            numbers = list(_among(ordinals, merge(refused, (row for row in blank if row >= first)), first))
             renumber(connection, table, path, {-1 - nth: at for nth, at in zip(ordinals, numbers, strict=True)})
+            behind = f"UPDATE {table} SET row = -1 - row + {numbers[-1] - ordinals[-1]} WHERE file = ? AND row < 0"
+            connection.execute(behind, [path])
 
     def _rejects(self, kind: str) -> str:
         """One row for each rejected line."""
@@ -168,12 +172,12 @@ class Delimited(CarefulGroup):
         )
 
 
-def _among(ordinals: Sequence[int], passed: Sequence[int], first: int) -> list[int]:
-    """The numbers of the rows with these ordinals from 0 among all records: of these, those in `passed` are no rows."""
-    numbers: list[int] = []
-    skipped = 0
+def _among(ordinals: Iterable[int], passed: Iterator[int], first: int) -> Iterator[int]:
+    """The numbers of the rows with these ordinals from 0 among all records: of these, those in `passed` are no rows.
+    It is asked no further than that takes."""
+    skipped, last, following = 0, 0, next(passed, None)
     for nth in ordinals:
-        while skipped < len(passed) and passed[skipped] <= first + nth + skipped:
-            skipped += 1
-        numbers.append(first + nth + skipped)
-    return numbers
+        while following is not None and following <= first + nth + skipped:
+            skipped += following != last
+            last, following = following, next(passed, None)
+        yield first + nth + skipped
