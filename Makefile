@@ -30,7 +30,8 @@ test: $(DEV) $(DEMO) ## What every change must pass: at most 10 minutes on two c
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not all" $(ARGS)
 
 test-all: $(DEV) $(DEMO) ## What needs more than that: a browser, root, minutes (does not repeat `make test`)
-	$(BIN)/python -m pytest -m all $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m all --ignore tests/browser $(ARGS)
+	$(BIN)/python -m pytest -m all tests/browser $(ARGS)
 
 lint: $(DEV) ## ruff, mypy, import contracts, templates, Dockerfile, migrations, deployment checks
 	$(BIN)/ruff check $(CHECKED)
