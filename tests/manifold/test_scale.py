@@ -29,7 +29,7 @@ PAGES = {
     "runs/": 7,
     "runs/?state=failed&pipeline=pipeline-007": 7,
     "datasets/": 5,
-    "sources/": 10,
+    "sources/": 11,
     "sources/source-1/": 8,
     "sources/source-1/history/": 7,
     "sources/source-1/impact/": 8,

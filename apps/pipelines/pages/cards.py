@@ -32,8 +32,9 @@ def index(request: HttpRequest, project: Project) -> HttpResponse:
     """All sources, or those of a name, a kind and a health, as the API narrows them."""
     chosen = {name: request.GET.get(name, "").strip()[:200] for name in ("name", "connector", "health")}
     every = _visible(request, project)
-    counts = Counter(every.values_list("health", flat=True))
-    kinds = sorted({(registry.get(each).title, each) for each in every.values_list("connector", flat=True)})
+    there = list(every.values_list("connector", "health"))
+    counts = Counter(health for _, health in there)
+    kinds = sorted({(registry.get(each).title, each) for each, _ in there})
     narrowed = SourceFilter(chosen, queryset=every)
     context = {
         "chosen": chosen,
