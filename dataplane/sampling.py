@@ -12,7 +12,6 @@ import duckdb
 from dataplane.connectors.base import Connector
 from dataplane.connectors.reading import Part, Previewed, Reading, Rejected
 from dataplane.connectors.schema import StreamConfig
-from dataplane.connectors.windows import Mark
 from dataplane.engine import connector_instance
 from dataplane.errors import DataError, TransientError
 from dataplane.failures import duckdb_errors, translated
@@ -56,7 +55,7 @@ def tried(connector: Connector, stream: StreamConfig, *, seconds: float = SECOND
 
 
 def _tried(connector: Connector, stream: StreamConfig, seconds: float) -> Tried:
-    planned = connector.plan(stream, "full_refresh", Mark())
+    planned = connector.plan_sample(stream)
     if planned.window is None:
         return Tried(0, 0, (), (f"There is nothing to try it on. {planned.reason}",), None)
     files = planned.window.files[:1]

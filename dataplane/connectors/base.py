@@ -153,6 +153,10 @@ class Connector(ABC):
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         """What a read in this mode would read now, given what was read before. Reads no rows but what it must."""
 
+    def plan_sample(self, stream: StreamConfig) -> Planned:
+        """What a declaration is tried on: what a full refresh would read now."""
+        return self.plan(stream, "full_refresh", Mark())
+
     @abstractmethod
     def read(
         self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,16 @@ def test_few_rows_are_shown_and_one_file_is_read(drop: Drop) -> None:
     drop.write("a_2.csv", "id\n1\n")
     found = tried(drop.connector, typed(drop.stream(pattern=["a_*.csv"]), id="BIGINT"))
     assert (found.rows, found.rejected, len(found.samples), found.file) == (0, 500, SHOWN, "a_1.csv")
+
+
+def test_a_file_that_may_still_grow_is_tried_where_there_is_no_other(drop: Drop) -> None:
+    drop.write("a_1.csv", "id\n1\nx\n")
+    waiting = typed(drop.stream(pattern=["a_*.csv"], settle_seconds=3600), id="BIGINT")
+    found = tried(drop.connector, waiting)
+    assert (found.rows, found.rejected, found.file) == (1, 1, "a_1.csv")
+    assert found.warnings == ("a_1.csv was changed a moment ago and is left for the next run.",)
+    os.utime(drop.write("a_2.csv", "id\n1\n"), (0, 0))
+    assert tried(drop.connector, waiting).file == "a_2.csv"
 
 
 def test_without_files_there_is_nothing_to_try_it_on(drop: Drop) -> None:

@@ -147,6 +147,16 @@ class FileConnector(Connector):
                 planned = _planned(place, listing, new, _names(new, again, len(listing.files)))
             return replace(planned, changed=tuple(each.path for each in changed), touched=touched)
 
+    def plan_sample(self, stream: StreamConfig) -> Planned:
+        """As any full refresh, but where no file is whole yet, one that may still grow is tried, too."""
+        settings = settings_of(stream)
+        with self._opened() as place:
+            listing = list_stream(place, settings, frozenset(), now=time.time())
+            there = listing.files or listing.left
+            if not there:
+                raise _missing(stream, settings, listing)
+            return _planned(place, listing, there, _all_of(there))
+
     def listed(self, streams: Sequence[StreamConfig]) -> dict[str, tuple[FileRef, ...]]:
         """The files of each of these streams, by its name; all told by one look at the place. Raises ManifoldError."""
         with self._opened(sample=True) as place:
