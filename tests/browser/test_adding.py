@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.axe import serious_faults
 from tests.browser.conftest import Open
@@ -105,6 +105,51 @@ def test_the_browser_s_back_leads_to_the_step_before_and_keeps_what_was_entered(
     expect(page.get_by_label("Title")).to_be_visible()
     page.go_back()
     expect(page.get_by_label("Address, connection string")).to_have_value(str(installation.drop))
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_a_button_counts_that_what_was_to_come_moves_while_it_is_pressed(
+    open_page: Open, signed_in: Path, installation: Installation, width: int
+) -> None:
+    page = open_page(signed_in, width=width, height=844)
+    page.goto("/p/default/new-source/local_files/")
+    page.get_by_label("Title").fill(f"Pressed at {width}")
+    page.get_by_label("Folder").fill(str(installation.drop))
+    page.get_by_role("button", name="Test and go on").click()
+    to_come: list[Route] = []
+    page.route(
+        "**/new-source/**",
+        lambda route: to_come.append(route) if "do=sample" in (route.request.post_data or "") else route.fallback(),
+    )
+    with page.expect_request(lambda each: "do=sample" in (each.post_data or "")):
+        page.get_by_role("button", name="Look at the types").click()
+    save, tried = page.get_by_role("button", name="Save the source"), page.locator("#sample-0 .callout")
+    save.hover()
+    before = save.bounding_box()
+    page.mouse.down()
+    to_come.pop().continue_()
+    expect(tried).to_be_visible()
+    assert save.bounding_box() != before, "it moves"
+    page.mouse.up()
+    expect(page.get_by_role("heading", name=f"Pressed at {width}")).to_be_visible()
+
+
+def test_a_button_that_is_left_before_it_is_let_go_is_not_pressed(
+    open_page: Open, signed_in: Path, installation: Installation
+) -> None:
+    page = open_page(signed_in)
+    page.goto("/p/default/new-source/local_files/")
+    page.get_by_label("Title").fill("Left")
+    page.get_by_label("Folder").fill(str(installation.drop))
+    asked: list[str] = []
+    page.on("request", lambda each: asked.append(each.post_data or ""))
+    page.get_by_role("button", name="Test", exact=True).hover()
+    page.mouse.down()
+    page.get_by_role("heading", name="Local files").hover()
+    page.mouse.up()
+    page.get_by_role("button", name="Test and go on").click()
+    expect(page.get_by_role("button", name="Look at the types")).to_be_visible()
+    assert sum("do=" in each for each in asked) == 1
 
 
 def test_whoever_is_signed_out_on_the_way_loses_nothing(

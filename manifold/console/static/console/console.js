@@ -136,6 +136,19 @@
     if (all) document.querySelectorAll(all.dataset.checkAll).forEach((box) => { box.checked = all.checked; });
   });
 
+  // What was still to come above a button moves it from under the pointer: pressed before and let go after, it would count
+  // as not pressed. Whoever held the pointer still meant it.
+  let pressed = null;
+  document.addEventListener("pointerdown", (event) => {
+    pressed = { button: event.target.closest("button, a"), x: event.clientX, y: event.clientY };
+  });
+  document.addEventListener("click", (event) => {
+    const { button, x, y } = pressed || {};
+    pressed = null;
+    const moved = button && event.target !== button && event.target.contains(button);
+    if (moved && Math.hypot(event.clientX - x, event.clientY - y) < 5) button.click();
+  });
+
   // Without encryption a browser keeps the clipboard shut: then the text is selected, and the next key press copies it.
   function copyText(button) {
     if (navigator.clipboard) {
