@@ -81,7 +81,7 @@ class ExtractStep(StepKind):
         window: Window | None = context.extras["window"]
         stream = narrowed(context.extras["stream"], spec)
         if window is None:
-            columns = _types(arriving(_chosen(stream), stream.names))
+            columns = _types(columns_of(stream))
             return StepResult(table=Table(columns), facts={"files": [], "warnings": []})
         context.storage.new_folder(context.output)
         before = TRAFFIC.calls
@@ -115,6 +115,13 @@ def narrowed(stream: StreamConfig, spec: ExtractSpec) -> StreamConfig:
     row_filter = both[0] if len(both) == 1 else " AND ".join(f"(\n{each}\n)" for each in both)
     chosen = spec.columns or [stream.names.get(each, each) for each in stream.select]
     return replace(stream, select=read_for(chosen, stream.columns, stream.names), row_filter=row_filter or None)
+
+
+def columns_of(stream: StreamConfig) -> tuple[Column, ...]:
+    """The declared columns that are selected, in the order in which they are selected, as they arrive."""
+    declared = {each.name: each for each in stream.columns}
+    chosen = [declared[name] for name in stream.select if name in declared] if stream.select else stream.columns
+    return arriving(chosen, stream.names)
 
 
 def _extract(
@@ -323,8 +330,8 @@ def _refuse_fatal(connection: duckdb.DuckDBPyConnection, part: Part, fingerprint
         fingerprints.of(found[0])
         raise unusable(
             found[0],
-            f"has a quote on line {found[1]} that is never closed: where its rows end cannot be told. "
-            "Close it, or set the stream's quote to none",
+            f'has a quote on line {found[1]} that is never closed, or has text behind the closing one ("a"b): where '
+            "its rows end cannot be told. Correct the line, or set the stream's quote to none",
             "quote_open",
             row=found[1],
         )
@@ -332,9 +339,3 @@ def _refuse_fatal(connection: duckdb.DuckDBPyConnection, part: Part, fingerprint
 
 def _types(columns: Iterable[Column]) -> tuple[ColumnType, ...]:
     return tuple(ColumnType(each.name, each.type, each.nullable) for each in columns)
-
-
-def _chosen(stream: StreamConfig) -> list[Column]:
-    """The declared columns that are selected, in the order in which they are selected."""
-    declared = {each.name: each for each in stream.columns}
-    return [declared[name] for name in stream.select if name in declared] if stream.select else list(stream.columns)

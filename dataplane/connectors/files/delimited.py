@@ -86,7 +86,7 @@ class Delimited(CarefulGroup):
         return self.settings.date_format
 
     def _careful_type(self, column: Column) -> str:
-        return "VARCHAR" if casts.guarded(column.type) else column.type
+        return "VARCHAR" if casts.texted(column.type) else column.type
 
     def _fast_source(self, types: dict[str, str]) -> str:
         return self._read(types, self._stored(""), fast=True, in_turn=self._first.quoted)

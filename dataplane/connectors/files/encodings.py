@@ -22,6 +22,8 @@ READERS_NAMES: dict[Compression, str] = {"none": "uncompressed", "gzip": "gzip",
 """What DuckDB's readers call them."""
 SAMPLE = 1 << 20
 _CHUNK = 4 << 20
+# Of a gzip file's header: more fields, and the name of the file in it.
+_DUCKDB_KNOWS = 0x04 | 0x08
 _TOGETHER = re.compile(rb"[\x80-\xff]{3}")
 _WESTERN = ("ascii", "cp1250", "cp1252", "cp1254", "cp1257", "cp1258", "latin-1", "iso8859", "cp850", "cp437", "mac")
 
@@ -33,6 +35,13 @@ def compression_of(absolute: str) -> Compression:
     if magic.startswith(b"\x1f\x8b"):
         return "gzip"
     return "zstd" if magic == b"\x28\xb5\x2f\xfd" else "none"
+
+
+def _beyond_duckdb(absolute: str) -> bool:
+    """Whether a gzip file's header holds what DuckDB refuses: a comment, its checksum, or that it is text."""
+    with open(absolute, "rb") as file:
+        magic = file.read(4)
+    return magic.startswith(b"\x1f\x8b") and bool(magic[3:] and magic[3] & ~_DUCKDB_KNOWS)
 
 
 def open_bytes(absolute: str) -> IO[bytes]:
@@ -100,19 +109,32 @@ def _western(sample: bytes) -> str:
     return "cp1252"
 
 
+def for_duckdb(found: Found, encoding: str, folder: str) -> str:
+    """Where DuckDB's readers find a text in UTF-8: the file itself, or a copy in `folder`. Raises DataError."""
+    if encoding != "utf-8":
+        return as_utf8(found, encoding, folder)
+    return _copied(found, folder, None) if _beyond_duckdb(found.absolute) else found.absolute
+
+
 def as_utf8(found: Found, encoding: str, folder: str) -> str:
     """A copy of the file in UTF-8, in `folder`, with the same lines. Raises DataError naming a wrong byte's place."""
+    return _copied(found, folder, encoding)
+
+
+def _copied(found: Found, folder: str, encoding: str | None) -> str:
+    """A copy that is not compressed, in UTF-8; without an encoding, of the bytes as they are."""
     handle, target = tempfile.mkstemp(suffix=".utf8", dir=folder)
-    decoder = codecs.getincrementaldecoder(encoding)()
+    decoder = codecs.getincrementaldecoder(encoding)() if encoding else None
     done = 0
     try:
         with open_bytes(found.absolute) as source, open(handle, "wb") as out:
             while chunk := source.read(_CHUNK):
                 # What a compressed file unpacks to, it does not say beforehand; a character takes four bytes at most.
                 require_room(folder, 4 * len(chunk))
-                out.write(decoder.decode(chunk).encode("utf-8"))
+                out.write(decoder.decode(chunk).encode("utf-8") if decoder else chunk)
                 done += len(chunk)
-            out.write(decoder.decode(b"", final=True).encode("utf-8"))
+            if decoder:
+                out.write(decoder.decode(b"", final=True).encode("utf-8"))
     except OSError as error:
         if error.errno is None:
             raise broken(found.path, error) from error
@@ -125,6 +147,22 @@ def as_utf8(found: Found, encoding: str, folder: str) -> str:
             evidence={"file": found.path, "encoding": encoding},
         ) from error
     return target
+
+
+def no_other(path: str, sample: bytes, encoding: str) -> None:
+    """Raises DataError for UTF-16 where the stream's encoding has one byte for most letters."""
+    first = sample[:4096]
+    marked = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    zeros = first[::2].count(0), first[1::2].count(0)
+    if "16" in encoding or "32" in encoding or not (marked or (min(zeros) == 0 and max(zeros) > len(first) // 4)):
+        return
+    found = encoding_of(first)
+    raise DataError(
+        f"{path} is written in {found}, and its stream in {encoding}. Correct the stream's encoding, or deliver the "
+        "file again.",
+        code="encoding",
+        evidence={"file": path, "encoding": encoding, "found": found},
+    )
 
 
 def text_of(sample: bytes, encoding: str) -> str:

@@ -13,7 +13,15 @@ from itertools import islice
 import duckdb
 import pyarrow as pa
 
-from dataplane.connectors.files.encodings import READERS_NAMES, broken, compression_of, head, open_bytes, text_of
+from dataplane.connectors.files.encodings import (
+    READERS_NAMES,
+    broken,
+    compression_of,
+    head,
+    no_other,
+    open_bytes,
+    text_of,
+)
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.nests import DEEPEST, too_deep
 from dataplane.connectors.files.settings import FileSettings
@@ -58,6 +66,7 @@ def delimited_layout(found: Found, settings: FileSettings, columns: Sequence[Col
     if not sample.strip():
         raise empty(found.path)
     no_web_page(found.path, sample)
+    no_other(found.path, sample, settings.encoding)
     if not settings.header:
         return tuple((each.name, "") for each in columns)
     names = header_of(text_of(sample, settings.encoding), settings)

@@ -13,7 +13,7 @@ from dataplane import statements
 from dataplane.connectors.files import groups
 from dataplane.connectors.files.avro import Avro, avro_of
 from dataplane.connectors.files.beginnings import beginning_of
-from dataplane.connectors.files.encodings import Compression, as_utf8, compression_of, head
+from dataplane.connectors.files.encodings import Compression, as_utf8, compression_of, for_duckdb, head, no_other
 from dataplane.connectors.files.ends import LINE_FEED, evened, line_end_of
 from dataplane.connectors.files.fixed import fixed_of
 from dataplane.connectors.files.formats import group_for
@@ -103,8 +103,11 @@ class Files:
             encoding = self.settings.encoding
             if format_ == "ndjson" and encoding == "utf-8" and head(found, 3) == codecs.BOM_UTF8:
                 encoding = "utf-8-sig"
-            if format_ == "fixed" or (format_ not in (*BINARY, *COPIED) and encoding != "utf-8"):
-                absolute, compression = as_utf8(found, encoding, self.folder_for_copies), "none"
+            if format_ == "fixed":
+                absolute = as_utf8(found, encoding, self.folder_for_copies)
+            elif format_ not in (*BINARY, *COPIED):
+                absolute = for_duckdb(found, encoding, self.folder_for_copies)
+            compression = compression if absolute == found.absolute else "none"
             texts = self._texts(format_, found)
             if isinstance(texts, (Avro, Markup)):
                 absolute, compression = texts.copy, "none"
@@ -172,8 +175,10 @@ class Files:
         if format_ == "parquet":
             return parquet_layout(self.connection, found)
         if format_ in ("json", "ndjson"):
-            if not head(found, 4096).strip():
+            sample = head(found, 4096)
+            if not sample.strip():
                 raise empty(found.path)
+            no_other(found.path, sample, self.settings.encoding)
             shape = json_shape(format_, found)
             declared = [each.name for each in self.columns]
             seen = json_names(self.connection, found, absolute, shape, declared)

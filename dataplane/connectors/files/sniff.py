@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from dataplane.connectors.files.avro import avro_columns
 from dataplane.connectors.files.dialect import dialect_of
-from dataplane.connectors.files.encodings import as_utf8, compression_of, encoding_of, head, text_of
+from dataplane.connectors.files.encodings import compression_of, encoding_of, for_duckdb, head, text_of
 from dataplane.connectors.files.fixed import beginning
 from dataplane.connectors.files.fixed import placed as placed_letters
 from dataplane.connectors.files.found import Found
@@ -142,7 +142,7 @@ def _json(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_
     with tempfile.TemporaryDirectory(prefix="manifold-sniff-") as folder:
         layouts = []
         for each in files:
-            absolute = each.absolute if encoding == "utf-8" else as_utf8(each, encoding, folder)
+            absolute = for_duckdb(each, encoding, folder)
             shape = json_shape(format_, each)
             layouts.append(exact_types(connection, absolute, shape, json_layout(connection, each, absolute, shape)))
         alone = one_object(connection, absolute, shape)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from math import isnan
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from dataplane.connectors.rest.spool import Batch
-from tests.dataplane.steps.files_source import Drop, rows, typed
+from dataplane.errors import DataError
+from tests.dataplane.steps.files_source import Drop, rejects, rows, typed
 
 HUGE = 18446744073709551615
 
@@ -52,3 +54,37 @@ def test_a_column_that_was_declared_as_hugeint_keeps_its_last_digit(drop: Drop) 
     drop.write("a.csv", f"id\n{HUGE}\n")
     result = drop.extract(typed(drop.stream(), id="HUGEINT"))
     assert rows(drop.root, result) == [(Decimal(HUGE),)]
+
+
+@pytest.mark.parametrize("type_", ["DOUBLE", "FLOAT"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "id,v\n1,{}\n2,1e400\n3,-1e400\n4,\n"),
+        ("a.ndjson", '{{"id":1,"v":{}}}\n{{"id":2,"v":1e400}}\n{{"id":3,"v":"-1e400"}}\n{{"id":4,"v":null}}\n'),
+        ("a.json", '[{{"id":1,"v":{}}},{{"id":2,"v":1e400}},{{"id":3,"v":"-1e400"}},{{"id":4,"v":null}}]'),
+    ],
+    ids=["csv", "ndjson", "json"],
+)
+def test_a_number_beyond_the_range_of_its_type_is_no_infinity(drop: Drop, name: str, text: str, type_: str) -> None:
+    drop.write(name, text.format("1.5"))
+    result = drop.extract(typed(drop.stream(), id="BIGINT", v=type_))
+    assert rows(drop.root, result) == [(1, 1.5), (4, None)]
+    assert [reason for _, _, reason, _ in rejects(drop.root, result)] == [f"v is not {type_}"] * 2
+
+
+def test_infinity_that_is_written_as_such_arrives(drop: Drop) -> None:
+    drop.write("a.csv", "id,v\n1,inf\n2,-Infinity\n3,1e400\n4,nan\n")
+    result = drop.extract(typed(drop.stream(), v="DOUBLE"))
+    values = [value for _, value in rows(drop.root, result)]
+    assert values[:2] == [float("inf"), float("-inf")]
+    assert isnan(values[2])
+    assert [row for _, row, _, _ in rejects(drop.root, result)] == [4]
+
+
+@pytest.mark.parametrize(("value", "type_"), [("1e300", "FLOAT"), ("'1e400'", "DOUBLE")], ids=["double", "text"])
+def test_a_number_of_parquet_beyond_the_range_of_its_type_ends_the_read(drop: Drop, value: str, type_: str) -> None:
+    drop.write("a.parquet", b"")
+    duckdb.sql(f"SELECT {value} AS v").write_parquet(str(drop.folder / "a.parquet"))
+    with pytest.raises(DataError, match=f"v is not {type_}"):
+        drop.extract(typed(drop.stream(), v=type_))

@@ -400,6 +400,12 @@ def test_a_quote_that_is_never_closed_hides_no_rows(drop, rows_before, rows_behi
     assert (caught.value.code, caught.value.suggestions[0].id) == ("quote_open", "ignore_file")
 
 
+def test_text_behind_a_closing_quote_is_told_as_that(drop):
+    drop.write("a.csv", 'id,note\n1,x\n2,"a"b\n3,y\n')
+    with pytest.raises(DataError, match="on line 3 that is never closed, or has text behind the closing one"):
+        drop.extract(drop.stream())
+
+
 def test_a_file_with_only_a_header_has_no_rows(drop):
     drop.write("a.csv", "id,name\n1,a\n")
     stream = drop.stream()
