@@ -1,11 +1,12 @@
 """kill -9 at each page, and at each place of plan, extract and load, of what is read by a cursor: each row comes once.
 
-Where a window is one answer, so many bytes of it are a page. A file of SQLite or DuckDB is read by nobody's leave; its
-reader dies at the other places only.
+Where a window is one answer, so many bytes of it are a page. A file of SQLite or DuckDB is asked for nothing: there, so
+many bytes of a staged file are one, and the kernel ends whoever writes more.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -50,6 +51,9 @@ steps:
   orders: {{extract: {{source: shop, stream: {stream}, mode: incremental}}}}
   kept: {{load: {{input: orders, dataset: orders}}}}
 """
+# Rows of a database's file, of which half as many more are staged at once; and so few bytes that each kill is reached,
+# however two threads share the rows.
+ROWS, STAGED = 40_960, 900_000
 # A number is a page after which the reader dies.
 RUNS = (
     ("plan in_commit", "plan committed", "orders 1", "orders 2", "orders 3", "kept committed"),
@@ -63,14 +67,14 @@ Row = tuple[int, int]
 class Shop:
     """A source of orders, each with a number and what it is read by.
 
-    send: puts rows there. doom: the next reader is killed after so many pages; None where there are none. page: rows of
-    one. lookback: three of what it is read by, in the source's own measure.
+    send: puts rows there. doom: the next reader is killed after so many pages. page: rows of one. lookback: three of
+    what it is read by, in the source's own measure.
     """
 
     connector: str
     params: dict[str, Any]
     send: Callable[[Sequence[Row]], None]
-    doom: Callable[[int], None] | None = None
+    doom: Callable[[int], None]
     page: int = 10
     stream: str = "orders"
     key: str = "n"
@@ -188,30 +192,60 @@ def mysql_shop(mysql: Database) -> Iterator[Shop]:
         yield shop
 
 
+# In a process of its own: this one reads the file with another SQLite. In WAL mode it keeps the file open.
+SQLITE = """
+import json, sqlite3, sys
+path, mode = sys.argv[1:]
+base = sqlite3.connect(path)
+base.execute(f"PRAGMA journal_mode = {mode}")
+base.execute("CREATE TABLE orders (n INTEGER, at INTEGER, note TEXT)")
+for line in sys.stdin:
+    base.executemany("INSERT INTO orders VALUES (?, ?, hex(randomblob(16)))", json.loads(line))
+    base.commit()
+    print("sent", flush=True)
+"""
+
+
 @pytest.fixture
-def sqlite(roots: Path) -> Shop:
-    path = roots / "shop.sqlite"
-    # Not by this process, which reads the file with another SQLite.
-    code = "import sqlite3, sys; b = sqlite3.connect(sys.argv[1]); b.executescript(sys.argv[2]); b.close()"
+def sqlite(way: str, roots: Path, mortal: Mortals) -> Iterator[Shop]:
+    path = roots / f"{way}.sqlite"
+    with subprocess.Popen(
+        [sys.executable, "-c", SQLITE, str(path), way], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        to, answers = writer.stdin, writer.stdout
+        assert to is not None and answers is not None
 
-    def do(sql: str) -> None:
-        subprocess.run([sys.executable, "-c", code, str(path), sql], check=True)
+        def send(rows: Sequence[Row]) -> None:
+            print(json.dumps(rows), file=to, flush=True)
+            assert answers.readline() == "sent\n"
 
-    do("CREATE TABLE orders (n INTEGER, at INTEGER)")
-    return Shop("sqlite", {"path": str(path)}, lambda rows: do(f"INSERT INTO orders VALUES {values(rows)}"))
+        yield Shop("sqlite", {"path": str(path)}, send, room(mortal), page=ROWS)
+        to.close()
 
 
 @pytest.fixture
-def duckdb_file(roots: Path) -> Shop:
+def duckdb_file(roots: Path, mortal: Mortals) -> Shop:
     path = roots / "shop.duckdb"
 
-    def do(sql: str) -> None:
+    def do(sql: str, *given: Any) -> None:
         with duckdb.connect(path) as base:
-            base.execute(sql)
+            base.execute(sql, given or None)
 
-    do('CREATE TABLE orders (n INTEGER, "at" INTEGER)')
-    send = lambda rows: do(f"INSERT INTO orders VALUES {values(rows)}")  # noqa: E731
-    return Shop("duckdb", {"path": str(path)}, send, stream="main.orders")
+    def send(rows: Sequence[Row]) -> None:
+        numbers, cursors = zip(*rows, strict=True)
+        do("INSERT INTO orders SELECT unnest(?) AS n, unnest(?), md5(n::VARCHAR)", numbers, cursors)
+
+    do('CREATE TABLE orders (n INTEGER, "at" INTEGER, note VARCHAR)')
+    return Shop("duckdb", {"path": str(path)}, send, room(mortal), page=ROWS, stream="main.orders")
+
+
+def room(mortal: Mortals) -> Callable[[int], None]:
+    """The next reader is ended when it has staged so many pages."""
+
+    def soon(pages: int) -> None:
+        mortal.room = pages * STAGED
+
+    return soon
 
 
 @pytest.fixture
@@ -280,7 +314,8 @@ SHOPS = [
     "postgres postgresql",
     "postgres redshift",
     "mysql_shop",
-    "sqlite",
+    "sqlite delete",
+    "sqlite wal",
     "duckdb_file",
     "mongodb",
     *(f"rest {each}" for each in PAGINGS if each != "all"),
@@ -326,10 +361,8 @@ def test_whoever_dies_each_row_comes_once(project: Project, pipeline: Pipeline, 
         services.start_run(pipeline, actor=ws.ACTOR)
         for each in places:
             step_key, place = each.split()
-            if place.isdecimal() and shop.doom is None:
-                continue
             ws.work_before(step_key)
-            if place.isdecimal() and shop.doom is not None:
+            if place.isdecimal():
                 shop.doom(int(place))
             ws.killed(mortal, step_key, place)
             shop.more(1, late=1)

@@ -155,7 +155,8 @@ def killed(mortal: Mortals, key: str, place: str) -> bool:
     """Work up to a step, whose worker is killed at a place; whether the step was lost with it, for it had not ended."""
     work_before(key)
     step = StepRun.objects.get(key=key, state="ready")
-    assert mortal.work(step.pk, die_at=place) == -signal.SIGKILL, f"{key} {place}"
+    by = signal.SIGXFSZ if mortal.room else signal.SIGKILL
+    assert mortal.work(step.pk, die_at=place) == -by, f"{key} {place}"
     left = StepRun.objects.filter(pk=step.pk, state="running")
     lost = left.update(lease_until=datetime(2026, 1, 1, tzinfo=UTC)) == 1
     assert not lost or settling.lose(step.pk)
