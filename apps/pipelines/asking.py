@@ -86,12 +86,13 @@ def questions(
         last = _last_cursor(base, key, config.cursor)
         # Where a backfill has read, or is to read, nobody knows how many rows before the mark were read.
         verifies = base.way == "verify" and last is not None and not _backfilled(base, key)
-        mark = w.mark_of([] if base.way == "seed" else base.all_of(key), skip)
+        read = [] if base.way == "seed" else base.all_of(key)
+        mark = w.mark_of(read, skip)
         asks[key] = Ask(
             connector,
             config,
             "incremental",
-            replace(mark, seed=base.way == "seed", touched=touched.get(stream.pk, ())),
+            replace(mark, seed=base.way == "seed", touched=touched.get(stream.pk, ()), begun=w.begun(read, base.graph)),
             _verify(base, key, skip) if verifies else None,
             node.may_fail,
             part=part.slice if part and base.way == "slice" else None,

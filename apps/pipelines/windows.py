@@ -143,6 +143,17 @@ def mark_of(windows: Iterable[Window], ignored: frozenset[str]) -> Mark:
     return Mark(tuple(files.values()), upper, boundary_rows, seen_from, ignored, tuple(spans.values()))
 
 
+def begun(windows: Iterable[Window], graph: Graph) -> frozenset[str]:
+    """The files that these windows of one step name and no load has taken; a repetition reads them as they are then."""
+    named: set[str] = set()
+    taken: set[str] = set()
+    for each in windows:
+        if each.bounds["kind"] == "files":
+            loaded = each.state == "done" or loaded_in_part(each, graph)
+            (taken if loaded else named).update(ref["path"] for ref in each.bounds["files"])
+    return frozenset(named - taken)
+
+
 def coverage(live: Iterable[Window], sliced: Iterable[Window], wanted: Bounds) -> Literal["none", "part", "all"]:
     """How much of a slice of a cursor these windows of one step have read or begun to read.
 

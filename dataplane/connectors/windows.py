@@ -136,6 +136,7 @@ class Mark:
     rows which came late are noticed although `upper` has not moved; None where nobody counted. seen_from: from
     which cursor on `seen` knows the rows; nothing before it may be read again, or rows would come twice when a
     lookback was made longer. seed: everything that is there is read again, whatever the source would begin with.
+    begun: paths of `files` that a run has begun to read, or has read, and that no load has taken.
     """
 
     files: tuple[FileRef, ...] = ()
@@ -146,6 +147,7 @@ class Mark:
     spans: tuple[Span, ...] = ()
     seed: bool = False
     touched: tuple[FileRef, ...] = ()
+    begun: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,13 @@ def stopped(stream: str, files: Sequence[FileRef]) -> DataError:
     )
 
 
-def told(file: FileRef) -> str:
-    """What is said of a file that has changed and is left as it was read."""
+def told(file: FileRef, *, begun: bool) -> str:
+    """What is said of a file that has changed and is left as it was read. begun: no load has taken it yet."""
+    if begun:
+        return (
+            f"{file.path} has changed since a run began to read it, and no load has taken it: it is read as it is now "
+            "when what that run began is repeated."
+        )
     return (
         f"{file.path} has changed since it was read and is not read again: its rows would come twice. "
         "Run with mode repair to read it again where its load merges by a key, else with mode seed, which reads "

@@ -134,10 +134,11 @@ class FileConnector(Connector):
             read = {each.path: each for each in mark.files}
             changed, touched = changes.changed(place, listing.files, read, mark.touched)
             policy = settings.when_changed or ("read_again" if self._reads_changed else "ignore")
-            if changed and policy == "stop":
-                raise changes.stopped(stream.name, changed)
-            if policy == "ignore":
-                listing.warnings += [changes.told(each) for each in changed]
+            loaded = [each for each in changed if each.path not in mark.begun]
+            if loaded and policy == "stop":
+                raise changes.stopped(stream.name, loaded)
+            if policy != "read_again":
+                listing.warnings += [changes.told(each, begun=each.path in mark.begun) for each in changed]
             again = {each.path for each in changed} if policy == "read_again" else set()
             new = [each for each in listing.files if each.path not in read or each.path in again]
             if not new:

@@ -275,6 +275,30 @@ def test_a_changed_file_stops_the_run_and_can_be_set_aside(project: Project, dro
     assert amounts(project) == {10, 20, 30, 40}
 
 
+@pytest.mark.parametrize("what", ["ignore", "read_again", "stop"])
+def test_a_file_that_no_load_has_taken_may_change_and_is_read_as_it_is_then(project: Project, drop: Path, what: str):
+    pipeline = ws.published(project, MERGED)
+    policy(what)
+    ws.run_cut_off(pipeline, "kept")
+    put(drop, "2", "2,22")
+    plan = services.plan_run(pipeline)
+    assert not any("not read again" in said for each in plan["steps"] for said in each["warnings"])
+    ended = ws.run(pipeline)
+    assert ended.state == "succeeded", ws.error_of(ended)
+    assert amounts(project) == {10, 22, 30}
+    assert states(pipeline) == dict.fromkeys("123", "processed")
+
+
+def test_a_changed_file_that_one_of_two_loads_has_taken_stops_the_run(project: Project, drop: Path):
+    other = "  other: {load: {input: sales, dataset: others, mode: merge, key: [id]}}\n"
+    pipeline = ws.published(project, MERGED + other)
+    policy("stop")
+    ws.run_cut_off(pipeline, "other")
+    assert amounts(project) == {10, 20, 30}
+    put(drop, "2", "2,22")
+    assert ws.failure(ws.run(pipeline))["code"] == "file_changed_since"
+
+
 def test_reading_again_needs_a_load_that_merges(project: Project, drop: Path):
     pipeline = ws.published(project, TEXT)
     ws.run(pipeline)

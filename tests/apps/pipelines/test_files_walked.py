@@ -43,8 +43,8 @@ SEED_ONLY = {"seed_overtaken", "merge_overtaken", "closed_window_differs"}
 class Walk:
     """A folder, the pipeline that reads it, and what should have arrived.
 
-    there: the bytes of each file; taken: those by which it was loaded last; begun: those with which a run first found a
-    file that was not loaded since; expected: the rows that were loaded, by their ids, each as it came last.
+    there: the bytes of each file; taken: those by which it was loaded last; expected: the rows that were loaded, by
+    their ids, each as it came last.
     """
 
     def __init__(self, project: Project, folder: Path, policy: str, dice: random.Random) -> None:
@@ -52,7 +52,6 @@ class Walk:
         self.clock, self.number = 1_700_000_000, 0
         self.there: dict[str, str] = {}
         self.taken: dict[str, str] = {}
-        self.begun: dict[str, str] = {}
         self.expected: dict[str, int] = {}
         self.said: list[str] = []
         self.drop()
@@ -117,13 +116,11 @@ class Walk:
 
     def cut_off(self) -> None:
         """A run that is cancelled before what it has read is loaded."""
-        self._begin()
         ws.run_cut_off(self.pipeline, "kept")
 
     def run(self) -> None:
         """Runs until nothing is new; whatever stops them is told as what it is, and mended."""
         for _ in range(12):
-            self._begin()
             ended = ws.run(self.pipeline)
             self.said.append(f"    {ended.mode} {ended.state} {(ended.error or {}).get('code', '')}")
             if ended.state == "skipped":
@@ -144,10 +141,8 @@ class Walk:
                 sources.ignore_file(file=each, ignored=True, actor=ws.ACTOR)
         elif code == "file_changed_since":
             assert self.policy == "stop"
-            # A file with which a run has begun counts as read; what was wrong with it is not put back.
-            begun = self._changed(self.begun)
-            assert begun or self._changed(self.taken)
-            self.dice.choice([self._seed] if begun else [self._seed, self._put_back])()
+            assert self._changed(self.taken), "a file that was never loaded stops nothing"
+            self.dice.choice([self._seed, self._put_back])()
         else:
             assert code in SEED_ONLY, code
             self._seed()
@@ -158,9 +153,6 @@ class Walk:
     def _fill_empties(self) -> None:
         for each in self._empties():
             self._fill(each)
-
-    def _begin(self) -> None:
-        self.begun = {name: content for name, content in self.there.items() if name not in self.taken} | self.begun
 
     def _changed(self, since: dict[str, str]) -> list[str]:
         return [name for name, content in since.items() if self.there.get(name, content) != content]
@@ -186,7 +178,6 @@ class Walk:
             self.taken[name] = self.there[name]
             rows = (line.split(",") for line in self.there[name].splitlines()[1:])
             self.expected |= {key: int(amount) for key, amount in rows}
-        self.begun = {}
         found = ws.rows(self.project, "sales", "id, amount")
         assert found == Counter(self.expected.items()), (found, self.expected)
 
