@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from psycopg.conninfo import make_conninfo
 
 from manifold.client import Client
@@ -88,6 +88,20 @@ def _dialog(page: Page, opener: str, name: str | re.Pattern[str]) -> None:
     assert not serious_faults(page)
 
 
+def _narrowed_while_the_page_asks_by_itself(page: Page) -> None:
+    """What is chosen for the log is shown, whatever it asked for by itself just before."""
+    held: list[Route] = []
+    page.route(re.compile("/log/"), lambda route: held.append(route) if len(held) < 2 else route.fallback())
+    with page.expect_request(re.compile("/log/")):
+        pass
+    with page.expect_request(re.compile("/log/.*step=kept")):
+        page.get_by_label("Step", exact=True).select_option("kept")
+    for route in held:
+        route.continue_()
+        route.request.response()
+    expect(page.locator("#log").get_by_role("link", name="Download")).to_have_attribute("href", re.compile("step=kept"))
+
+
 def test_only_some_steps_run_in_the_chosen_mode_after_a_look_at_the_plan(
     open_page: Open, signed_in: Path, project: Client
 ) -> None:
@@ -136,6 +150,7 @@ def test_a_run_is_paused_resumed_cancelled_and_retried(
         page.get_by_role("button", name="Run now").click()
         page.wait_for_url("**/runs/*/")
         _state(page, "running")
+        _narrowed_while_the_page_asks_by_itself(page)
         _dialog(page, "Pause", "Pause this run")
         page.get_by_role("dialog").get_by_label("Reason").fill("The shop is moving.")
         page.get_by_role("dialog").get_by_role("button", name="Pause").click()
