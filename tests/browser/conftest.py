@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from psycopg import sql
 
 from tests.browser.installation import Installation, fill, wait_until_served
@@ -27,6 +27,9 @@ FLAGS = [
     "--disable-sync",
 ]
 Open = Callable[..., Page]
+# What is waited for is there long before; a busy machine may need it.
+PATIENCE = 30_000
+expect.set_options(timeout=PATIENCE)
 # How the browser and htmx tell of an answer that is an error.
 _STATUS = ("responded with a status of", "Response Status Error Code")
 # What htmx says of a request that a newer one, or another page, has replaced. Of failures it says more than that.
@@ -125,10 +128,12 @@ def open_page(browser: Browser, installation: Installation) -> Iterator[Open]:
             storage_state=cookies,
             viewport={"width": width, "height": height},
             color_scheme="dark" if theme == "dark" else "light",
+            # A toast that fades out while axe-core looks has too little contrast for a moment.
+            reduced_motion="reduce",
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE)
         page.on("console", note)
         page.on("pageerror", lambda error: errors.append(f"{page.url}: {error}"))
         return page

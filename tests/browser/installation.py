@@ -87,6 +87,6 @@ def fill(database: str) -> None:
 def wait_until_served(url: str, seconds: float = 30) -> None:
     """Until the sign-in page is served."""
     deadline = time.monotonic() + seconds
-    while httpx.get(f"{url}/login/").status_code != 200:
+    while httpx.get(f"{url}/login/", trust_env=False, timeout=seconds).status_code != 200:
         assert time.monotonic() < deadline, "no sign-in page"
         time.sleep(0.2)

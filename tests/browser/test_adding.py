@@ -48,6 +48,7 @@ def test_from_a_pasted_address_to_a_source(
     _sound(page)
     page.locator("[name=param-password]").fill(outside["password"])
     page.get_by_role("button", name="Test and go on").click()
+    expect(page.get_by_label("Cursor of public.customers")).to_be_visible()
     for other in page.locator("input[name=stream]:not([value='public.customers'])").all():
         other.uncheck()
     page.get_by_label("Cursor of public.customers").select_option("since")
@@ -101,7 +102,10 @@ def test_the_browser_s_back_leads_to_the_step_before_and_keeps_what_was_entered(
     expect(page.get_by_role("button", name="Look at the types")).to_be_visible()
     page.go_back()
     expect(page.get_by_label("Title")).to_have_value("Going back")
+    step = page.evaluate("history.state.step")
     page.go_forward()
+    # The step after it is empty now, so the page itself goes back.
+    page.wait_for_function("step => history.state.step === step", arg=step)
     expect(page.get_by_label("Title")).to_be_visible()
     page.go_back()
     expect(page.get_by_label("Address, connection string")).to_have_value(str(installation.drop))

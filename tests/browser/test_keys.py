@@ -38,7 +38,9 @@ def test_a_source_is_found_and_opened(open_page: Open, signed_in: Path, installa
     page.goto(f"/p/{project}/")
     page.keyboard.press("/")
     expect(page.get_by_role("searchbox", name="Search in Keys")).to_be_focused()
-    page.keyboard.type("ord")
+    with page.expect_response(lambda answer: answer.url.endswith("?q=ord")):
+        page.keyboard.type("ord")
+    expect(page.locator(".htmx-request")).to_have_count(0)
     expect(page.locator("#search-found").get_by_role("link")).to_have_count(1)
     assert not serious_faults(page)
     page.keyboard.press("ArrowDown")
@@ -49,6 +51,8 @@ def test_a_source_is_found_and_opened(open_page: Open, signed_in: Path, installa
 
 def test_two_letters_lead_to_a_page_unless_one_types(open_page: Open, signed_in: Path) -> None:
     page = open_page(signed_in)
+    # Between the two letters no more than a moment may pass, however long the machine takes for them.
+    page.clock.set_fixed_time("2026-01-01")
     page.goto("/p/default/")
     page.keyboard.press("g")
     page.keyboard.press("a")

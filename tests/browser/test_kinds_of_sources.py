@@ -146,9 +146,9 @@ def test_a_source_of_each_kind_is_added_by_what_its_form_shows(
         page.get_by_role("button", name="Test and go on").click()
         page.get_by_role("button", name="Look at the types").click()
         # What is tried of the first stream moves the button down when it comes.
-        expect(page.locator("#sample-0 .callout.ok")).to_be_visible(timeout=20_000)
+        expect(page.locator("#sample-0 .callout.ok")).to_be_visible()
         page.get_by_role("button", name="Save the source").click()
-        expect(page.get_by_role("heading", name=f"By its form {key}")).to_be_visible(timeout=20_000)
+        expect(page.get_by_role("heading", name=f"By its form {key}")).to_be_visible()
         expect(page.locator(".head-facts")).to_contain_text("healthy")
         page.get_by_role("link", name="Edit").first.click()
         shown = fields.keys() - {"way"}
@@ -156,7 +156,7 @@ def test_a_source_of_each_kind_is_added_by_what_its_form_shows(
             expect(page.locator(f"[name=param-{name}]")).to_be_visible()
         _sound(page)
         page.get_by_role("button", name="Save and test").click()
-        expect(page.get_by_text("Saved, and the connection works.")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("Saved, and the connection works.")).to_be_visible()
 
 
 @pytest.mark.parametrize(("width", "theme"), LOOKS)

@@ -172,7 +172,7 @@ def test_a_query_is_typed_run_sorted_saved_and_opened_again(open_page: Open, sig
     page.locator("#sql-save").click()
     page.get_by_role("link", name="Dear orders").click()
     page.wait_for_url("**/sql/?saved=dear-orders")
-    assert page.get_by_label("$least").input_value() == "5"
+    expect(page.get_by_label("$least")).to_have_value("5")
     page.locator(".CodeMirror").click()
     page.keyboard.press("Control+Enter")
     page.get_by_role("heading", name="2 rows").wait_for()

@@ -157,6 +157,7 @@ def test_a_schedule_is_the_same_in_the_form_and_in_the_document(
     editor.fill(text.replace("DE-BY", "US"))
     expect(page.locator("#problems")).to_contain_text("valid")
     page.get_by_role("button", name="Save the draft").click()
+    expect(page.get_by_text("The draft is saved.")).to_be_visible()
     page.goto("/p/past/pipelines/days/schedule/")
     expect(page.get_by_label("Not on holidays of")).to_have_value("US")
     expect(page.get_by_label("On day")).to_have_value("last")

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page
 from apps.accounts import totp
 from tests.apps.accounts.provider import CLIENT, SECRET, Provider
 from tests.browser.axe import serious_faults
+from tests.browser.conftest import PATIENCE
 from tests.browser.installation import Installation, wait_until_served
 
 pytestmark = pytest.mark.all
@@ -54,10 +55,11 @@ def test_through_the_provider_and_with_a_code(
         base_url=guarded.url,
         viewport={"width": width, "height": 900},
         color_scheme="dark" if theme == "dark" else "light",
+        reduced_motion="reduce",
     )
     errors: list[str] = []
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(PATIENCE)
     page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
 
