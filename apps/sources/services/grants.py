@@ -191,7 +191,8 @@ def _renew(grant: Grant, app: App, refresh: str) -> ConfigurationError | None:
 
 
 def _refuse(grant: Grant, why: str) -> ConfigurationError:
-    grant.refused = f"{why} Connect it again: *Connect* on its page, or `manifold sources connect`."
+    slug = grant.source.slug
+    grant.refused = f"{why} Connect it again: *Connect* on the page of `{slug}`, or `manifold sources connect {slug}`."
     grant.save(update_fields=["refused"])
     return _connect_again(grant.refused)
 

@@ -117,6 +117,8 @@ def test_one_that_is_refused_turns_the_source_to_error(source: Source, authority
         with pytest.raises(ManifoldError) as caught:
             read(source)
         assert caught.value.code == "connect_again" and not caught.value.retryable
+        # A run may read several sources: the error says which one, in words that can be pasted.
+        assert caught.value.message.endswith("on the page of `shop`, or `manifold sources connect shop`.")
     assert len(authority.asked) == 1
     source.refresh_from_db()
     assert source.health == Health.ERROR and "Connect it again" in source.health_reason
