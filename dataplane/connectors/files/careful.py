@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataplane.connectors.files import casts, groups
@@ -49,6 +50,11 @@ class CarefulGroup(Group):
     @abstractmethod
     def _careful_type(self, column: Column) -> str:
         """Text for every type that a value might be bent to fit; what DuckDB's reader itself refuses stays its own."""
+
+    def texts(self, names: Sequence[str], rows: int) -> str:
+        """A SELECT of what stands in these columns, of the first rows."""
+        texts = dict.fromkeys((each.name for each in self.columns), "VARCHAR")
+        return f"SELECT {', '.join(map(identifier, names))} FROM {self._all_rows(texts)} LIMIT {rows}"
 
     def _fast(self) -> str:
         form, separator = self._date_format, self._separator

@@ -9,10 +9,12 @@ import re
 import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from dataplane.connectors.files.alike import spelled
 from dataplane.connectors.files.encodings import (
     READERS_NAMES,
     broken,
@@ -204,14 +206,14 @@ def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: s
 
 def _json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str) -> Layout:
     _shallow(found, absolute, _SAMPLE if shape == "newline_delimited" else None)
-    # By what it begins with: a copy has no suffix that would tell DuckDB.
-    options = (
-        f"format = {literal(shape)}, compression = '{READERS_NAMES[compression_of(absolute)]}', sample_size = {_SAMPLE}"
-    )
-    query = f"DESCRIBE SELECT * FROM read_json({literal(absolute)}, {options})"
     try:
         with duckdb_errors():
-            rows = connection.execute(query).fetchall()
+            try:
+                rows = _described(connection, absolute, shape)
+            except duckdb.NotImplementedException:
+                # Keys within an object differ only by case, which those of a STRUCT may not: objects stay JSON.
+                rows = _described(connection, absolute, shape, ignored="true")
+                rows = [(name, "JSON" if "STRUCT(" in type_ else type_) for name, type_, *_ in rows]
     except DataError as error:
         if "maximum_object_size" not in error.message:
             raise with_names(error, {absolute: found.path}) from error.__cause__
@@ -228,7 +230,16 @@ def _json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: 
             code="json_malformed",
             evidence={"file": found.path},
         )
-    return tuple((name, type_) for name, type_, *_ in rows)
+    return spelled(connection, absolute, shape, [(name, type_) for name, type_, *_ in rows])
+
+
+def _described(
+    connection: duckdb.DuckDBPyConnection, absolute: str, shape: str, *, ignored: str = "false"
+) -> list[Any]:
+    # By what it begins with: a copy has no suffix that would tell DuckDB.
+    options = f"compression = '{READERS_NAMES[compression_of(absolute)]}', sample_size = {_SAMPLE}"
+    source = f"read_json({literal(absolute)}, format = {literal(shape)}, {options}, ignore_errors = {ignored})"
+    return connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
 
 
 def _objects(absolute: str) -> str:
@@ -285,6 +296,12 @@ def undeclared_parts(
         there = dict(json_layout(connection, found, absolute, shape))
     except DataError:
         return []  # What is wrong is told by those who read.
+    unknown = [name for name in nested if there.get(name) == "JSON"]
+    try:
+        if unknown:
+            _described(connection, absolute, shape)
+    except duckdb.NotImplementedException:
+        return [f"{name} (keys within it differ only by case)" for name in unknown]
     return [
         f"{name}{path}"
         for name, type_ in nested.items()

@@ -11,8 +11,10 @@ import duckdb
 
 from dataplane import statements
 from dataplane.connectors.files import groups
+from dataplane.connectors.files.alike import apart
 from dataplane.connectors.files.avro import Avro, avro_of
 from dataplane.connectors.files.beginnings import beginning_of
+from dataplane.connectors.files.careful import CarefulGroup
 from dataplane.connectors.files.encodings import Compression, as_utf8, compression_of, for_duckdb, head, no_other
 from dataplane.connectors.files.ends import LINE_FEED, evened, line_end_of
 from dataplane.connectors.files.fixed import fixed_of
@@ -30,6 +32,7 @@ from dataplane.connectors.files.layouts import (
     undeclared_parts,
 )
 from dataplane.connectors.files.markup import Markup, markup_of
+from dataplane.connectors.files.moments import cut_off
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.settings import BINARY, COPIED, FileSettings, Format, format_of
 from dataplane.connectors.files.sheets import sheet_of
@@ -183,7 +186,10 @@ class Files:
             declared = [each.name for each in self.columns]
             seen = json_names(self.connection, found, absolute, shape, declared)
             parts = undeclared_parts(self.connection, found, absolute, shape, self.columns)
-            if extra := sorted({*seen, *parts}.difference(declared)):
+            alike = {
+                name: f"{name} (only its case differs from {other})" for name, other in apart(seen, declared).items()
+            }
+            if extra := [alike.get(name, name) for name in sorted({*seen, *parts}.difference(declared))]:
                 self.warnings.append(f"{found.path} has keys that the stream does not declare: {', '.join(extra)}.")
             # A key may come up for the first time far down, so every declared one is asked for.
             return tuple((name, shape) for name in declared)
@@ -217,6 +223,11 @@ class Files:
             self.warnings.append(f"{shown}{more} has no column {', '.join(missing)}; it is read as NULL.")
         if extra := sorted(there.difference(declared)):
             self.warnings.append(f"{shown}{more} has columns that the stream does not declare: {', '.join(extra)}.")
+        if isinstance(group, CarefulGroup) and (finer := cut_off(self.connection, group)):
+            self.warnings.append(
+                f"{shown}{more} has times with more decimals than their columns keep, which are cut off: "
+                f"{', '.join(finer)}. Declare them as TIMESTAMP_NS, or as VARCHAR, to keep them."
+            )
 
     def _checked(self, files: Sequence[SourceFile]) -> Callable[[], None]:
         def check() -> None:

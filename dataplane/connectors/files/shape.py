@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
+from dataplane.connectors.files.alike import apart
 from dataplane.connectors.files.avro import avro_columns
 from dataplane.connectors.files.encodings import head, text_of
 from dataplane.connectors.files.found import Found
@@ -108,7 +109,9 @@ class Shape:
                 return tuple((each.name, each.type) for each in avro_columns(connection, here))
             declared = [each.name for each in self.declared]
             names = json_names(connection, here, here.absolute, json_shape(format_, here), declared)
-            return tuple((name, "") for name in names)
+            # One that differs from a column only by case cannot be another: the read warns of it.
+            alike = apart(names, declared)
+            return tuple((name, "") for name in names if name not in alike)
 
     def _sniffed(self, here: Found, format_: Format) -> dict[str, Column]:
         with self.instance() as connection:

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from dataplane.connectors.files.alike import apart
 from dataplane.connectors.files.avro import avro_columns
 from dataplane.connectors.files.dialect import dialect_of
 from dataplane.connectors.files.encodings import compression_of, encoding_of, for_duckdb, head, text_of
@@ -60,6 +61,7 @@ _PLACED = (
     "Each line is one column, though all are of one length and have gaps at the same letters. If its columns stand at "
     "letters of their own, choose the format fixed, and correct the positions that are found."
 )
+_ALIKE = "The key {key} differs from {other} only by case, so it is not read: give it another name, or leave it out."
 DIALECT = frozenset(["encoding", "delimiter", "quote", "escape", "header", "skip"])
 """The settings that say how delimited files are written."""
 VALUES = frozenset(["null_values", "decimal_separator", "date_format"])
@@ -141,12 +143,20 @@ def _json(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_
     encoding = encoding_of(first)
     with tempfile.TemporaryDirectory(prefix="manifold-sniff-") as folder:
         layouts = []
+        alike: dict[str, str] = {}
         for each in files:
             absolute = for_duckdb(each, encoding, folder)
             shape = json_shape(format_, each)
-            layouts.append(exact_types(connection, absolute, shape, json_layout(connection, each, absolute, shape)))
+            layout = dict(json_layout(connection, each, absolute, shape))
+            for name, other in apart(layout).items():
+                alike[name] = other
+                del layout[name]
+            layouts.append(exact_types(connection, absolute, shape, tuple(layout.items())))
         alone = one_object(connection, absolute, shape)
     found = _typed(layouts)
+    alike |= apart(each.name for each in found.columns)
+    found.columns = tuple(each for each in found.columns if each.name not in alike)
+    found.warnings += [_ALIKE.format(key=key, other=other) for key, other in alike.items()]
     if not found.columns:
         found.warnings.append(
             f"{files[0].path} is an empty list, so nothing tells its columns. Discover it once it has rows."

@@ -102,3 +102,17 @@ def test_a_moment_in_parquet_that_is_finer_than_declared_ends_the_read(tmp_path:
     pq.write_table(pa.table({"t": pa.array([1_001], pa.timestamp("ns"))}), drop.folder / "a.parquet")
     with pytest.raises(DataError, match="t is not TIMESTAMP"):
         drop.extract(stream)
+
+
+@pytest.mark.parametrize("name", ["orders.json", "orders.ndjson"])
+def test_an_object_whose_keys_differ_only_by_case_stays_json(tmp_path: Path, name: str) -> None:
+    (tmp_path / "drop").mkdir()
+    drop = Drop(tmp_path)
+    drop.write(name, '{"id":1,"to":{"zip":5}}\n')
+    before = drop.stream()
+    drop.write(name, '{"id":1,"to":{"zip":5,"ZIP":6}}\n')
+    stream = drop.stream()
+    assert [each.type for each in stream.columns] == ["BIGINT", "JSON"]
+    assert rows(drop.root, drop.extract(stream)) == [(1, '{"zip":5,"ZIP":6}')]
+    said = "has keys that the stream does not declare: to (keys within it differ only by case)."
+    assert drop.extract(before).facts["warnings"] == [f"{name} {said}"]

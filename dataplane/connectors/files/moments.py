@@ -1,0 +1,57 @@
+"""Times that are written finer than their columns keep them: what is finer is cut off, and the run says so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+
+from dataplane.connectors.files.careful import CarefulGroup
+from dataplane.connectors.files.encodings import open_bytes
+from dataplane.relations import identifier
+
+_DECIMALS = {
+    "TIME": 6,
+    "TIMESTAMP": 6,
+    "DATETIME": 6,
+    "TIMESTAMP WITH TIME ZONE": 6,
+    "TIMESTAMPTZ": 6,
+    "TIMESTAMP_NS": 9,
+}
+# Who writes such times writes them from the first row on.
+_BEGINNING = 1 << 16
+_ROWS = 2_048
+
+
+def cut_off(connection: duckdb.DuckDBPyConnection, group: CarefulGroup) -> Sequence[str]:
+    """The columns that hold finer times than they keep, by the first rows of the files, as `sent (TIMESTAMP)`."""
+    there = {name for name, _ in group.files[0].layout}
+    kept = {each: _DECIMALS[each.type.upper()] for each in group.columns if each.type.upper() in _DECIMALS}
+    kept = {each: decimals for each, decimals in kept.items() if each.name in there}
+    if not kept or not any(_finer(each.absolute, min(kept.values())) for each in group.files):
+        return ()
+    items = ", ".join(
+        f"coalesce(bool_or(regexp_matches({identifier(each.name)}, '{_pattern(decimals)}')), false)"
+        for each, decimals in kept.items()
+    )
+    try:
+        found = connection.execute(
+            f"SELECT {items} FROM ({group.texts([each.name for each in kept], _ROWS)})"
+        ).fetchall()
+    except duckdb.Error:
+        return ()  # What is wrong is told by those who read.
+    return [f"{each.name} ({each.type})" for each, so in zip(kept, found[0], strict=True) if so]
+
+
+def _pattern(decimals: int) -> str:
+    return f":[0-9]{{2}}[.][0-9]{{{decimals}}}[0-9]*[1-9]"
+
+
+def _finer(absolute: str, decimals: int) -> bool:
+    try:
+        with open_bytes(absolute) as file:
+            return re.search(_pattern(decimals).encode(), file.read(_BEGINNING)) is not None
+    except (OSError, pa.ArrowInvalid):
+        return False

@@ -1,0 +1,68 @@
+"""Keys of JSON that differ only by case: the first is read, and nobody overlooks that the other is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dataplane.connectors.files.alike import apart
+from dataplane.connectors.schema import Column
+from tests.dataplane.steps.files_source import Drop, rows
+
+TEXTS = {"a.ndjson": '{"id":1,"ID":2.5}\n{"id":3}\n', "a.json": '[{"id":1,"ID":2.5},{"id":3}]'}
+TOLD = "has keys that the stream does not declare: ID (only its case differs from id)."
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Drop:
+    (tmp_path / "drop").mkdir()
+    return Drop(tmp_path)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_first_is_declared_and_the_other_is_told(drop: Drop, name: str) -> None:
+    drop.write(name, TEXTS[name])
+    (info,) = drop.connector.discover()
+    assert [each.name for each in info.columns] == ["id"]
+    assert [said for said in info.warnings if "The key ID differs from id only by case" in said]
+    stream = drop.stream()
+    result = drop.extract(stream)
+    assert rows(drop.root, result) == [(1,), (3,)]
+    assert result.facts["warnings"] == [f"{name} {TOLD}"]
+    window = drop.plan(stream).window
+    assert window is not None
+    now = drop.connector.columns_now(stream, window.files)
+    assert now is not None
+    assert [each.name for each in now] == ["id"]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_stream_that_declares_both_is_told_which_is_not_read(drop: Drop, name: str) -> None:
+    drop.write(name, TEXTS[name])
+    stream = drop.stream()
+    both = replace(stream, columns=(*stream.columns, Column("ID_1", "DOUBLE")))
+    assert drop.extract(both).facts["warnings"] == [f"{name} {TOLD}"]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_key_with_a_number_is_a_column_of_its_own(drop: Drop, name: str) -> None:
+    drop.write(name, TEXTS[name].replace("ID", "ID_1"))
+    result = drop.extract(drop.stream())
+    assert rows(drop.root, result) == [(1, 2.5), (3, None)]
+    assert result.facts["warnings"] == []
+
+
+def test_files_of_one_stream_that_spell_a_key_differently_have_one_column_for_it(drop: Drop) -> None:
+    drop.write("a_1.ndjson", '{"id":1}\n')
+    drop.write("a_2.ndjson", '{"ID":2}\n')
+    (info,) = drop.connector.discover()
+    assert [each.name for each in info.columns] == ["id"]
+    result = drop.extract(drop.stream())
+    assert result.facts["warnings"] == [f"a_2.ndjson {TOLD}"]
+
+
+def test_names_that_differ_only_by_case() -> None:
+    assert apart(["id", "ID", "Id", "x"]) == {"ID": "id", "Id": "id"}
+    assert apart(["ID", "id"], ["id"]) == {"ID": "id"}

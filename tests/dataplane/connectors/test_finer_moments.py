@@ -1,0 +1,54 @@
+"""Times that are written finer than their columns keep them arrive cut off, and the run says of which columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.dataplane.steps.files_source import Drop, rows, typed
+
+FINE, PLAIN = "2024-01-01 10:00:00.1234567", "2024-01-01 10:00:00.123456000"
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Drop:
+    (tmp_path / "drop").mkdir()
+    return Drop(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "id,t,note\n1,{0},{1}\n2,,{1}\n"),
+        ("a.ndjson", '{{"id":1,"t":"{0}","note":"{1}"}}\n{{"id":2,"note":"{1}"}}\n'),
+        ("a.json", '[{{"id":1,"t":"{0}","note":"{1}"}},{{"id":2,"note":"{1}"}}]'),
+    ],
+    ids=["csv", "ndjson", "json"],
+)
+def test_the_run_names_the_columns(drop: Drop, name: str, text: str) -> None:
+    drop.write(name, text.format(FINE, FINE))
+    stream = typed(drop.stream(), t="TIMESTAMP", note="VARCHAR")
+    result = drop.extract(stream)
+    assert [str(row[1]) for row in rows(drop.root, result)] == ["2024-01-01 10:00:00.123456", "None"]
+    (warning,) = result.facts["warnings"]
+    assert warning.startswith(f"{name} has times with more decimals than their columns keep, which are cut off: t (TIM")
+    assert "note" not in warning
+    assert drop.extract(typed(stream, t="TIMESTAMP_NS")).facts["warnings"] == []
+    drop.write(name, text.format(PLAIN, FINE))
+    assert drop.extract(stream).facts["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [
+        ("TIMESTAMP WITH TIME ZONE", f"{FINE}Z"),
+        ("TIME", "10:00:00.1234567"),
+        ("TIMESTAMP_NS", f"{FINE}891"),
+    ],
+    ids=["zone", "time", "nanoseconds"],
+)
+def test_every_type_of_times_says_so(drop: Drop, type_: str, value: str) -> None:
+    drop.write("a.csv", f"id,t\n1,{value}\n")
+    (warning,) = drop.extract(typed(drop.stream(), t=type_)).facts["warnings"]
+    assert f"cut off: t ({type_})" in warning
