@@ -16,6 +16,7 @@ from tests.people import (  # noqa: F401  fixtures
     api,
     operator,
     project,
+    quick_hashes,
     stranger,
     superuser,
     viewer,

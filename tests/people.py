@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, TypeVar
 
 import pytest
-from django.test import Client
+from django.conf import settings
+from django.test import Client, override_settings
 from django.test.client import ClientHandler
 from rest_framework.test import APIClient
 
@@ -16,6 +17,8 @@ from apps.accounts.models import Project, Role, User
 from apps.audit.context import SYSTEM
 
 PASSWORD = "correct-horse-battery-staple"
+# How passwords are kept where nobody tests.
+HASHERS = settings.PASSWORD_HASHERS
 
 AnyClient = TypeVar("AnyClient", bound=Client)
 Api = Callable[[User | None], APIClient]
@@ -33,6 +36,13 @@ def member(username: str, project: Project, role: Role) -> User:
     user = make_user(username)
     services.set_membership(project, user, role=role, actor=SYSTEM)
     return user
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_hashes() -> Iterator[None]:
+    """A slow hash is the point of a password, but not of tests: half a second of work for each time it is looked at."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher", *HASHERS]):
+        yield
 
 
 @pytest.fixture

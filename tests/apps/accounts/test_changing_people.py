@@ -19,12 +19,6 @@ pytestmark = pytest.mark.django_db
 BOB = "/api/v1/users/bob/"
 
 
-@pytest.fixture(autouse=True)
-def quick_hashes(settings: Any) -> None:
-    """A slow hash is the point of a password, but not of these tests."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def bob() -> User:
     return services.create_user(username="bob", password=PASSWORD, email="bob@example.org", actor=SYSTEM)

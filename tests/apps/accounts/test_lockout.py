@@ -26,12 +26,6 @@ pytestmark = pytest.mark.django_db
 HERE, THERE = "203.0.113.7", "2001:db8::7"
 
 
-@pytest.fixture(autouse=True)
-def quick_hashes(settings: Any) -> None:
-    """A slow hash is the point of a password, but not of these tests."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def bob() -> User:
     return services.create_user(username="bob", password=PASSWORD, actor=SYSTEM)

@@ -28,12 +28,6 @@ from tests.people import PASSWORD, Api, make_user, quick
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def quick_hashes(settings: Any) -> None:
-    """A slow hash is the point of a password, but not of these tests."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def provider(settings: Any) -> Iterator[Provider]:
     with Provider().serving() as provider:

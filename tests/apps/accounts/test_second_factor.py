@@ -26,12 +26,6 @@ HERE = "203.0.113.7"
 
 
 @pytest.fixture(autouse=True)
-def quick_hashes(settings: Any) -> None:
-    """A slow hash is the point of a password, but not of these tests."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The half minute that the codes are of, moved by hand: a test that began at :59 must not end another way."""
 

@@ -18,7 +18,7 @@ from apps.accounts.models import ApiToken, Membership, Project, Role, User
 from apps.audit.context import SYSTEM, Actor
 from apps.audit.models import Event
 from apps.audit.refusals import Conflict, Invalid
-from tests.people import PASSWORD, make_user
+from tests.people import HASHERS, PASSWORD, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -30,6 +30,16 @@ def test_a_user_can_sign_in_and_the_log_says_who_made_them() -> None:
     assert user.check_password(PASSWORD)
     event = Event.objects.get(object_type="user")
     assert (event.verb, event.actor_name, event.object_name) == ("user created", "ann", "bob")
+
+
+def test_a_password_is_kept_with_a_slow_hash(settings: Any) -> None:
+    """Tests take a quick one; this is about the one that people get."""
+    settings.PASSWORD_HASHERS = HASHERS
+    user = services.create_user(username="bob", password=PASSWORD, actor=ANN)
+    kind, rounds, *_ = User.objects.get(pk=user.pk).password.split("$")
+    assert kind == "pbkdf2_sha256"
+    # What OWASP asks for.
+    assert int(rounds) >= 600_000
 
 
 @pytest.mark.parametrize(
