@@ -10,8 +10,9 @@ import logging
 import re
 import stat
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import wraps
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -95,6 +96,7 @@ class SftpSession(FileServer):
 
     def read(self, found: Found) -> Iterator[bytes]:
         with self._told(found.path, gone(found.path)), self._sftp.open(self._at(found.path), "rb") as file:
+            file._prefetch_thread = _quietly(file._prefetch_thread)
             for start in range(0, found.size, _PIECE * _AT_ONCE):
                 end = min(start + _PIECE * _AT_ONCE, found.size)
                 yield from file.readv([(at, min(_PIECE, end - at)) for at in range(start, end, _PIECE)])
@@ -169,6 +171,21 @@ class SftpSession(FileServer):
             raise _no_files(self._params.host) from None
         except (paramiko.SSHException, paramiko.SFTPError, OSError, EOFError):
             raise lost(self._params.host) from None
+
+
+def _quietly(asks: Callable[..., None]) -> Callable[..., None]:
+    """What asks for pieces in a thread of paramiko, without the trace that it would print where the server has gone.
+
+    Whoever waits for the pieces is told of it.
+    """
+    import paramiko
+
+    @wraps(asks)
+    def asked(*told: Any) -> None:
+        with suppress(paramiko.SSHException, OSError, EOFError):
+            asks(*told)
+
+    return asked
 
 
 class Sftp(Spooled):

@@ -303,6 +303,39 @@ def test_a_server_that_lies_about_the_length_fails_in_a_way_that_is_tried_again(
     assert not list(tmp_path.rglob("manifold-spool-*"))
 
 
+def cut(request: Request, *, chunked: bool) -> None:
+    """Half of the file, without its length; of chunks the last one lacks, else nothing tells that this was not all."""
+    body = ORDERS[:-6]
+    request.send_response(200)
+    if chunked:
+        request.send_header("Transfer-Encoding", "chunked")
+        body = b"%x\r\n%s\r\n" % (len(body), body)
+    request.end_headers()
+    request.raw(body)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_download_without_a_length_that_is_cut_is_tried_again(web: Web, tmp_path: Path, *, chunked: bool) -> None:
+    web.plain = True
+    connector = downloads(web, "/orders.csv")
+    stream = stream_of(connector)
+    window = connector.plan(stream, "incremental", Mark()).window
+    before = len(web.asked)
+
+    def behave(request: Request) -> None:
+        """The first request looks which version there is; the second reads it."""
+        if len(web.asked) == before + 1:
+            request.answer(200, ORDERS, length=None)
+        else:
+            cut(request, chunked=chunked)
+
+    web.bad["/orders.csv"] = behave
+    with pytest.raises(TransientError) as caught:
+        extracted(tmp_path, connector, stream, window)
+    assert caught.value.code == "connection_lost"
+    assert len(web.asked) > before + 1
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_a_file_that_is_too_large_is_refused(web: Web, told: bool) -> None:
     web.files["/large.csv"] = b"id\n" + b"1\n" * 600_000

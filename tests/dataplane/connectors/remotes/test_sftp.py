@@ -18,7 +18,7 @@ from dataplane.connectors import sftp as connector
 from dataplane.connectors.base import Stage
 from dataplane.connectors.files.found import rfc3339
 from dataplane.connectors.registry import build
-from dataplane.errors import ConfigurationError
+from dataplane.errors import ConfigurationError, TransientError
 from tests.dataplane.connectors.remotes import ssh
 from tests.dataplane.connectors.remotes.conftest import HOST_KEY, USER_KEY, Server, served
 
@@ -96,6 +96,26 @@ def test_a_server_that_lets_in_and_then_says_nothing_is_given_up(folder: Path, m
         given_up.set()
     assert stage.error is not None
     assert (stage.name, stage.error.code) == ("authenticate", "connection_lost")
+
+
+def test_a_connection_that_is_cut_amid_a_file_leaves_no_trace_in_a_log(
+    sftp: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sftp.write("a.csv", b"x" * (3 * connector._PIECE * connector._AT_ONCE))
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    session = connector.SftpSession(connector.SftpParams.model_validate(sftp.params))
+    session.open()
+    pieces = session.read(session.stat("a.csv"))
+    for _ in range(connector._AT_ONCE):
+        next(pieces)
+    session.close()
+    with pytest.raises(TransientError) as caught:
+        list(pieces)
+    for each in threading.enumerate():
+        if "_prefetch_thread" in each.name:
+            each.join(60)
+    assert (caught.value.code, raised) == ("connection_lost", [])
 
 
 def test_a_name_that_is_not_utf_8_is_told(sftp: Server) -> None:
