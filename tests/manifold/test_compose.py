@@ -138,7 +138,7 @@ def test_a_pipeline_runs_there_and_is_asked_and_backed_up(composed: Composed) ->
     client.in_project("POST", "sources/", json=body)
     client.in_project("POST", "sources/drop/discover/")
     client.in_project("POST", "pipelines/apply/", json={"text": DOCUMENT, "publish": True})
-    run = client.wait(client.in_project("POST", "pipelines/orders/runs/", json={})["id"], seconds=60)
+    run = client.wait(client.in_project("POST", "pipelines/orders/runs/", json={})["id"], seconds=180)
     assert run["state"] == "succeeded", run["error"]
     answer = client.in_project("POST", "queries/", json={"sql": "SELECT * FROM orders ORDER BY customer"})
     assert [[str(each) for each in row] for row in answer["rows"]] == [["ann", "15"], ["ben", "7"]]
@@ -169,7 +169,7 @@ def test_while_postgresql_is_down_everything_says_so_and_comes_back(composed: Co
     addresses = (PROJECT, f"{PROJECT}runs/", "/api/v1/me/", "/api/v1/projects/default/pipelines/", "/flower/")
     assert [browser.get(each).status_code for each in addresses[:4]] == [200] * 4
     composed.cluster.processes["postgres"].send_signal(signal.SIGINT)
-    composed.cluster.processes["postgres"].wait(30)
+    composed.cluster.processes["postgres"].wait(60)
     try:
         for address in addresses:
             answer = browser.get(address)
@@ -196,7 +196,7 @@ def test_while_postgresql_is_down_everything_says_so_and_comes_back(composed: Co
 @pytest.mark.all
 def test_while_redis_is_down_pages_are_served_and_it_comes_back(composed: Composed, browser: httpx.Client) -> None:
     composed.cluster.processes["valkey"].send_signal(signal.SIGTERM)
-    composed.cluster.processes["valkey"].wait(30)
+    composed.cluster.processes["valkey"].wait(60)
     try:
         for address in (PROJECT, f"{PROJECT}runs/", "/api/v1/projects/default/pipelines/"):
             assert browser.get(address).status_code == 200, address

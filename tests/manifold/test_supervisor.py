@@ -131,7 +131,7 @@ def test_flower_shows_the_workers_and_no_secret(up: Up) -> None:
             assert not [each for each in secrets if each in answer.text], page
         assert "'unsafe-eval'" not in browser.get("/flower/").headers["Content-Security-Policy"]
     port = up.platform["ports"]["flower"]
-    assert httpx.get(f"http://127.0.0.1:{port}/flower/workers", trust_env=False).status_code == 401
+    assert httpx.get(f"http://127.0.0.1:{port}/flower/workers", trust_env=False, timeout=60).status_code == 401
 
 
 def test_it_is_quick_and_small(up: Up) -> None:

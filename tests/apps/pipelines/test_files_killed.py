@@ -90,7 +90,7 @@ def in_a_bucket(connector: str) -> Iterator[Place]:
     try:
         host, port = server.get_host_and_port()
         store = Store(f"http://{host}:{port}", f"drop-{uuid4().hex}")
-        httpx.put(f"{store.endpoint}/{store.bucket}", headers=OWNER, trust_env=False).raise_for_status()
+        httpx.put(f"{store.endpoint}/{store.bucket}", headers=OWNER, trust_env=False, timeout=60).raise_for_status()
         keys = {"access_key_id": "AKIAEXAMPLE", "secret_access_key": "s3cret"}
         yield Place(connector, {"bucket": store.bucket, "endpoint": store.endpoint, **keys}, store.put)
     finally:

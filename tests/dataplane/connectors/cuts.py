@@ -113,7 +113,7 @@ def s3(_: Path, __: pytest.FixtureRequest) -> Iterator[Cut]:
         host, port = server.get_host_and_port()
         bucket = f"http://{host}:{port}/drop-{uuid4().hex}"
         for address, content in ((bucket, ""), (f"{bucket}/orders.ndjson", LINES)):
-            httpx.put(address, content=content.encode(), headers=OWNER, trust_env=False).raise_for_status()
+            httpx.put(address, content=content.encode(), headers=OWNER, trust_env=False, timeout=60).raise_for_status()
         with cutting(port) as way:
             params = {"bucket": bucket.rpartition("/")[2], "endpoint": f"http://127.0.0.1:{way.port}"}
             yield Cut("s3", {**params, "access_key_id": "AKIAEXAMPLE", "secret_access_key": "s3cret"}, way)

@@ -66,10 +66,10 @@ def moto() -> Iterator[str]:
 
 def test_it_works_by_an_hmac_key(moto: str, tmp_path: Path) -> None:
     bucket = f"drop-{uuid4().hex}"
-    httpx.put(f"{moto}/{bucket}", headers=OWNER, trust_env=False).raise_for_status()
+    httpx.put(f"{moto}/{bucket}", headers=OWNER, trust_env=False, timeout=60).raise_for_status()
     for day in (1, 2):
         url = f"{moto}/{bucket}/in/flights_2013-01-0{day}.csv"
-        httpx.put(url, content=f"id\n{day}\n", headers=OWNER, trust_env=False).raise_for_status()
+        httpx.put(url, content=f"id\n{day}\n", headers=OWNER, trust_env=False, timeout=60).raise_for_status()
     of = connector(moto, bucket, access_key_id="GOOGEXAMPLE", secret_access_key="s3cret", prefix="in")
     assert [(each.name, each.ok) for each in of.test()] == [(name, True) for name in STAGES]
     (info,) = of.discover()

@@ -44,10 +44,12 @@ class Store:
 
     def put(self, key: str, content: str | bytes) -> None:
         address = f"{self.endpoint}/{self.bucket}/{quote(key)}"
-        httpx.put(address, content=content, headers=OWNER, trust_env=False).raise_for_status()
+        httpx.put(address, content=content, headers=OWNER, trust_env=False, timeout=60).raise_for_status()
 
     def delete(self, key: str) -> None:
-        httpx.delete(f"{self.endpoint}/{self.bucket}/{quote(key)}", headers=OWNER, trust_env=False).raise_for_status()
+        httpx.delete(
+            f"{self.endpoint}/{self.bucket}/{quote(key)}", headers=OWNER, trust_env=False, timeout=60
+        ).raise_for_status()
 
     def connector(self, **changes: Any) -> Connector:
         params = {
@@ -75,7 +77,7 @@ def endpoint() -> Iterator[str]:
 @pytest.fixture
 def store(endpoint: str) -> Store:
     made = Store(endpoint, f"drop-{uuid4().hex}")
-    httpx.put(f"{endpoint}/{made.bucket}", headers=OWNER, trust_env=False).raise_for_status()
+    httpx.put(f"{endpoint}/{made.bucket}", headers=OWNER, trust_env=False, timeout=60).raise_for_status()
     return made
 
 
