@@ -20,7 +20,7 @@ from tests.homes import forget
 
 # What the services of the tests put into the environment must not reach an installation that brings its own.
 _NAMED = ("DATABASE_URL", "REDIS_URL", "MANIFOLD_SECRET_KEY", "MANIFOLD_MASTER_KEY", "MANIFOLD_HOME")
-_READY_SECONDS = 90.0
+_READY_SECONDS = 300.0
 
 ORDERS = """\
 id,customer,amount,ordered_at
@@ -84,7 +84,7 @@ def fill(database: str) -> None:
         connection.execute("INSERT INTO customers VALUES ('ann', 'Ann', '2020-02-02'), ('ben', 'Ben', NULL)")
 
 
-def wait_until_served(url: str, seconds: float = 30) -> None:
+def wait_until_served(url: str, seconds: float = 120) -> None:
     """Until the sign-in page is served."""
     deadline = time.monotonic() + seconds
     while httpx.get(f"{url}/login/", trust_env=False, timeout=seconds).status_code != 200:

@@ -30,7 +30,7 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 CONFINED = os.geteuid() == 0
 USER = 10001
 OURS = ("prepare", "web", "worker", "system", "beat", "flower")
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 
 
 def dockerfile_command() -> list[str]:
