@@ -23,8 +23,8 @@ STATES = {
 
 # The newest window of a step that names a file says how it went. What a plan has found changed has no digest until some
 # pipeline reads it again, and then another one than it had here. A run that fails leaves its windows open;
-# its error names the files that it could not read. No more than the runs from the last one on that read whatever waited
-# are asked for that.
+# its error names the files that it could not read; that of a plan, for which of its steps, too. No more than the runs
+# from the last one on that read whatever waited are asked for that.
 _STATED = """
     WITH steps AS (
         SELECT * FROM unnest(%(steps)s::text[], %(slugs)s::text[], %(sources)s::uuid[], %(streams)s::uuid[])
@@ -45,7 +45,8 @@ _STATED = """
             ), '00000000-0000-0000-0000-000000000000')
         ORDER BY id DESC LIMIT 1000
     ), refused AS (
-        SELECT DISTINCT ON (r.key, f.path) r.key, f.path, r.error ->> 'message' AS reason, r.finished_at
+        SELECT DISTINCT ON (1, 2) CASE r.kind WHEN 'plan' THEN r.error #>> '{evidence,step}' ELSE r.key END AS key,
+               f.path, r.error ->> 'message' AS reason, r.finished_at
         FROM pipelines_steprun r JOIN ended ON ended.id = r.run_id, LATERAL (
             SELECT r.error #>> '{evidence,file}' AS path UNION SELECT jsonb_array_elements_text(
                 CASE jsonb_typeof(r.error #> '{evidence,files}') WHEN 'array' THEN r.error #> '{evidence,files}'

@@ -113,6 +113,28 @@ def test_a_file_that_a_run_could_not_read_has_failed_until_it_is_read(project: P
     assert not any(each.reason for each in filestates.of_pipeline(pipeline, limit=9))
 
 
+def test_a_file_that_stopped_a_plan_has_failed_and_waits_again_once_a_run_has_gone_on_without_it(
+    project: Project, drop: Path
+):
+    pipeline = ws.published(project, TEXT)
+    ws.run_cut_off(pipeline, "kept")
+    (drop / "sales_2026-02.csv").unlink()
+    failed = ws.run(pipeline)
+    assert (failed.steps.get(state="failed").key, ws.failure(failed)["code"]) == ("plan", "files_missing")
+    assert states(pipeline) == {"1": "pending", "2": "failed", "3": "pending"}
+    (told,) = filestates.of_pipeline(pipeline, state="failed", limit=9)
+    assert "have vanished, the first is sales_2026-02.csv" in told.reason
+    file = SourceFile.objects.get(path="sales_2026-02.csv")
+    sources.ignore_file(file, ignored=True, actor=ws.ACTOR)
+    put(drop, "2", "2,20")
+    assert states(pipeline)["2"] == "ignored"
+    assert ws.run(pipeline).state == "succeeded"
+    sources.ignore_file(file, ignored=False, actor=ws.ACTOR)
+    assert states(pipeline) == {"1": "processed", "2": "pending", "3": "processed"}
+    assert ws.run(pipeline).state == "succeeded"
+    assert (states(pipeline), amounts(project)) == (dict.fromkeys("123", "processed"), {10, 20, 30})
+
+
 def test_a_file_that_was_read_after_a_failure_and_has_changed_waits_again(project: Project, drop: Path):
     pipeline = ws.published(project, MERGED)
     failed = services.start_run(pipeline, actor=ws.ACTOR, files=["*-02.csv"])
