@@ -13,7 +13,7 @@ from dataplane.connectors.files.settings import ARCHIVE
 from dataplane.names import slug_of
 from manifold.cli import output
 from manifold.cli.detecting import given, own_path, show
-from manifold.cli.stages import setting, show_check, show_streams, tell_found
+from manifold.cli.stages import asked_secrets, secret_option, setting, show_check, show_streams, tell_found
 from manifold.cli.templates import ask_of, template_of
 from manifold.client import Client, at
 
@@ -28,13 +28,7 @@ _TYPE = re.compile(r"(?P<stream>.+):(?P<column>[^:=]+)=(?P<type>.+)")
 @click.option("--template", help="A well-known service; `manifold sources templates` lists them.")
 @click.option("--title", default="", help="A name for people.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter; may be repeated.")
-@click.option(
-    "--secret",
-    "secrets",
-    multiple=True,
-    metavar="NAME",
-    help="A secret parameter, asked for at a prompt or read from standard input.",
-)
+@secret_option
 @click.option("--stream", "streams", multiple=True, metavar="NAME", help="Keep this stream only; may be repeated.")
 @click.option("--cursor", "cursors", multiple=True, metavar="STREAM=COLUMN", help="How new rows of a stream are known.")
 @click.option("--type", "types", multiple=True, metavar="STREAM:COLUMN=TYPE", help="The type of a column.")
@@ -93,8 +87,7 @@ def _draft(client: Client, text: str | None, flags: dict[str, Any], *, ask: bool
     params: dict[str, Any] = dict(setting(each) for each in flags["settings"])
     template = template_of(client, flags["template"])
     candidate = _candidate(client, text, template["connector"] if template else flags["connector"], ask=ask)
-    for name in flags["secrets"]:
-        params[name] = click.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    params |= asked_secrets(flags["secrets"])
     if ask:
         ask_of(template, params)
         _ask_missing(client, candidate, {**(template["params"] if template else {}), **params}, params)

@@ -19,7 +19,15 @@ from manifold.cli.drift import drift
 from manifold.cli.ingestion import history
 from manifold.cli.lineage import impact
 from manifold.cli.messages import inbox, lag
-from manifold.cli.stages import setting, show_check, show_streams, tell_found, tell_rejected
+from manifold.cli.stages import (
+    asked_secrets,
+    secret_option,
+    setting,
+    show_check,
+    show_streams,
+    tell_found,
+    tell_rejected,
+)
 from manifold.cli.streams import query, read, types
 from manifold.cli.templates import templates
 from manifold.client import Client, at
@@ -94,6 +102,7 @@ def _figure(value: Any) -> str:
 @click.argument("slug")
 @click.option("--title", help="A name for people.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter; null takes it out.")
+@secret_option
 @click.option("--writable/--read-only", default=None, help="Whether pipelines may load into its tables.")
 @click.option("--check-every", type=int, metavar="SECONDS", help="How often it is tested; 0 for by hand only.")
 @click.option("--drift", type=click.Choice([*POLICIES]), help="What runs do when columns have changed.")
@@ -105,6 +114,7 @@ def change(
     slug: str,
     title: str | None,
     settings: tuple[str, ...],
+    secrets: tuple[str, ...],
     writable: bool | None,
     check_every: int | None,
     drift: str | None,
@@ -117,12 +127,13 @@ def change(
         "writable": writable,
         "check_every": check_every,
         "drift": drift,
-        "params": dict(map(setting, settings)) or None,
+        "params": {**dict(map(setting, settings)), **asked_secrets(secrets)} or None,
     }
     body = {name: value for name, value in wanted.items() if value is not None}
     if not body and not secrets_expire:
         raise click.UsageError(
-            "Say what to change: --title, --set, --writable, --read-only, --check-every, --drift or --secrets-expire."
+            "Say what to change: --title, --set, --secret, --writable, --read-only, --check-every, --drift or "
+            "--secrets-expire."
         )
     changed = client.in_project("PATCH" if body else "GET", at("sources", slug), json=body or None)
     if secrets_expire:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -10,6 +12,13 @@ import click
 from manifold.cli import output
 
 _TOLD = 5
+secret_option = click.option(
+    "--secret",
+    "secrets",
+    multiple=True,
+    metavar="NAME",
+    help="A secret parameter, asked for at a prompt or read from standard input.",
+)
 
 
 def setting(text: str, hint: str = "--set") -> tuple[str, Any]:
@@ -21,6 +30,13 @@ def setting(text: str, hint: str = "--set") -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
+
+
+def asked_secrets(names: Sequence[str]) -> dict[str, str]:
+    """These secrets by their names, each asked for where somebody types, else a line of standard input."""
+    if sys.stdin.isatty():
+        return {name: click.prompt(name, hide_input=True) for name in names}
+    return {name: sys.stdin.readline().rstrip("\n") for name in names}
 
 
 def show_check(check: dict[str, Any]) -> None:

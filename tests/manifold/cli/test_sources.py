@@ -43,6 +43,12 @@ def test_it_works(served: Served, database: tuple[list[str], str]) -> None:
     assert served.json("sources", "discover", "shop", "--stream", "public.others")["results"] == []
     lines = served.manifold("sources", "preview", "shop", "public.customers").stdout.splitlines()
     assert lines == ["id   name", "ann  Ann", "ben  Ben"]
+    # A password that was changed on the server is entered as the first one was, without standing in a command line.
+    other = ("sources", "change", "shop", "--secret", "password")
+    assert served.manifold(*other, given="another\n").exit_code == 0
+    assert served.manifold("sources", "test", "shop").exit_code == 1
+    assert served.manifold(*other, given=f"{password}\n").exit_code == 0
+    assert served.manifold("sources", "test", "shop").exit_code == 0
 
 
 def test_a_source_is_removed_unless_a_pipeline_reads_it(served: Served) -> None:
