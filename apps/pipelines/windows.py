@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Literal
 
 from django.db import connection
@@ -145,12 +145,14 @@ def mark_of(windows: Iterable[Window], ignored: frozenset[str]) -> Mark:
 
 def begun(windows: Iterable[Window], graph: Graph) -> frozenset[str]:
     """The files that these windows of one step name and no load has taken; a repetition reads them as they are then."""
+    files = [each for each in windows if each.bounds["kind"] == "files"]
+    left = [each for each in files if each.state != "done"]
+    loaded = _loaded({each.batch for each in left}, left[0].step_key, graph) if left else set()
     named: set[str] = set()
     taken: set[str] = set()
-    for each in windows:
-        if each.bounds["kind"] == "files":
-            loaded = each.state == "done" or loaded_in_part(each, graph)
-            (taken if loaded else named).update(ref["path"] for ref in each.bounds["files"])
+    for each in files:
+        known = taken if each.state == "done" or each.batch in loaded else named
+        known.update(ref["path"] for ref in each.bounds["files"])
     return frozenset(named - taken)
 
 
@@ -211,10 +213,16 @@ def seen_before(window: Window) -> dict[str, Any]:
 
 def loaded_in_part(window: Window, graph: Graph) -> bool:
     """Whether a load has taken the rows of a window, which is read once more for others."""
-    loads = StepRun.objects.filter(run__batch=window.batch, kind="load", state="succeeded")
+    return bool(_loaded({window.batch}, window.step_key, graph))
+
+
+def _loaded(batches: Collection[uuid.UUID], step_key: str, graph: Graph) -> set[uuid.UUID | None]:
+    """Those of the batches of which a load has taken what this step has read."""
+    loads = StepRun.objects.filter(run__batch__in=batches, kind="load", state="succeeded")
     loads = loads.filter(output__status__in=["loaded", "already_done"])
     # One that is called otherwise by now may have been any.
-    return loads.exclude(key__in=set(graph.nodes).difference(graph.loads_fed_by(window.step_key))).exists()
+    loads = loads.exclude(key__in=set(graph.nodes).difference(graph.loads_fed_by(step_key)))
+    return set(loads.values_list("run__batch", flat=True))
 
 
 def held(window: Window, graph: Graph) -> dict[str, Any] | None:

@@ -137,9 +137,10 @@ class FileConnector(Connector):
             loaded = [each for each in changed if each.path not in mark.begun]
             if loaded and policy == "stop":
                 raise changes.stopped(stream.name, loaded)
-            if policy != "read_again":
-                listing.warnings += [changes.told(each, begun=each.path in mark.begun) for each in changed]
-            again = {each.path for each in changed} if policy == "read_again" else set()
+            # What no load has taken is read as it is now when it is repeated.
+            again = {each.path for each in loaded} if policy == "read_again" else set()
+            left = [each for each in changed if each.path not in again]
+            listing.warnings += [changes.told(each, begun=each.path in mark.begun) for each in left]
             new = [each for each in listing.files if each.path not in read or each.path in again]
             if not new:
                 reason = _nothing_new(settings, listing, len(read), len(changed))

@@ -333,6 +333,8 @@ def mortal(tmp_path_factory: pytest.TempPathFactory, roots: Path, django_db_setu
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MANIFOLD_NET_ALLOW", NETWORKS)
         patch.setenv("MANIFOLD_FILE_ROOTS", str(roots))
+        # A thread more writes a file of its own, and each of them grows less.
+        patch.setenv("MANIFOLD_STEP_THREADS", "2")
         with mortals(tmp_path_factory.mktemp("orders")) as found:
             yield found
 

@@ -14,7 +14,7 @@ from apps.accounts.models import Project, Role, User
 from apps.audit.refusals import Invalid
 from apps.pipelines import filestates, fixing, services
 from apps.pipelines.execution.steps import run_step
-from apps.pipelines.models import Pipeline, Run
+from apps.pipelines.models import Pipeline, Run, Window
 from apps.sources import services as sources
 from apps.sources.models import SourceFile, Stream
 from dataplane.connectors.files import changed
@@ -309,6 +309,18 @@ def test_a_file_that_no_load_has_taken_may_change_and_is_read_as_it_is_then(proj
     assert ended.state == "succeeded", ws.error_of(ended)
     assert amounts(project) == {10, 22, 30}
     assert states(pipeline) == dict.fromkeys("123", "processed")
+
+
+@pytest.mark.parametrize("text", [TEXT, MERGED], ids=["append", "merge"])
+def test_a_changed_file_of_a_batch_that_failed_waits_for_a_repair(project: Project, drop: Path, text: str):
+    pipeline = ws.published(project, text)
+    policy("read_again")
+    ws.run_cut_off(pipeline, "kept")
+    Window.objects.update(state="failed")
+    put(drop, "2", "2,22")
+    assert ws.run(pipeline).state == "skipped"
+    assert ws.run(pipeline, "repair").state == "succeeded"
+    assert sorted(ws.rows(project, "sales", "amount").elements()) == [(10,), (22,), (30,)]
 
 
 def test_a_changed_file_that_one_of_two_loads_has_taken_stops_the_run(project: Project, drop: Path):
