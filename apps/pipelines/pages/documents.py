@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
@@ -14,6 +15,7 @@ from apps.accounts.models import Project
 from apps.accounts.page_base import go, project_page, require
 from apps.audit.refusals import Conflict, Invalid
 from apps.pipelines import cloning, services
+from apps.pipelines.document import Document
 from apps.pipelines.models import Pipeline
 from apps.pipelines.pages import board
 from apps.pipelines.pages.first import first_document
@@ -21,6 +23,9 @@ from apps.pipelines.pages.lists import pipeline_of
 from apps.pipelines.problems import DocumentError
 from apps.snapshots.models import Dataset
 from apps.sources.models import Source, Stream
+from apps.sources.streams import configured
+from dataplane.connectors import registry
+from dataplane.steps.extract import columns_of, narrowed
 
 SLUG = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 _DATASET = "dataset-"
@@ -94,7 +99,27 @@ def validate(request: HttpRequest, project: Project) -> HttpResponse:
     renamed = document is not None and slug and document.pipeline != slug
     graph = board.graph_of(document) if document is not None else []
     context = {"problems": problems, "document": document, "graph": graph, "renamed": slug if renamed else ""}
+    if document is not None:
+        context["reads"] = _reads(request, project, document)
     return render(request, "pipelines/parts/problems.html", context)
+
+
+def _reads(request: HttpRequest, project: Project, document: Document) -> list[dict[str, Any]]:
+    """Of each extract its stream, whose source was looked at before, and the columns as they arrive."""
+    specs = {key: step.spec for key, step in document.steps.items() if step.kind == "extract"}
+    named = Stream.objects.visible_to(request.user).filter(
+        source__project=project,
+        source__slug__in={each.source for each in specs.values()},
+        name__in={each.stream for each in specs.values()},
+    )
+    streams = {(each.source.slug, each.name): each for each in named.select_related("source")}
+    found = []
+    for key, spec in specs.items():
+        if (stream := streams.get((spec.source, spec.stream))) is not None:
+            columns = columns_of(narrowed(configured(stream), spec))
+            connector = registry.get(stream.source.connector)
+            found.append({"key": key, "spec": spec, "stream": stream, "connector": connector, "columns": columns})
+    return found
 
 
 def _clone_datasets(request: HttpRequest, pipeline: Pipeline) -> HttpResponse:

@@ -191,6 +191,24 @@ def test_a_document_is_validated_with_its_lines(used: dict[str, str], operator: 
     assert 'data-line="5"' in part and "rwos" in part
 
 
+def test_the_editor_says_what_each_extract_reads(used: dict[str, str], operator: User, sign_in: SignIn) -> None:
+    client, address = sign_in(operator), "/p/flights/validate/"
+    text = DOCUMENT.format(slug="orders")
+    Source.objects.update(health="warning", health_reason="It comes and goes.", health_at=Run.objects.get().created_at)
+    reads = client.post(address, {"text": text}).text.partition('id="reads"')[2]
+    assert "each run reads what is new; a first run reads 29 B" in reads
+    assert '2 columns: <code>id</code> <span class="muted">BIGINT</span>, <code>amount</code>' in reads
+    assert "warning" in reads and "It comes and goes." in reads and "tested <time" in reads
+    assert f'href="/p/flights/sources/drop/streams/{used["stream"]}/"' in reads
+    narrower = text.replace("mode: incremental", "columns: [amount]")
+    Source.objects.update(health="unknown", health_reason="", health_at=None)
+    reads = client.post(address, {"text": narrower}).text.partition('id="reads"')[2]
+    assert "each run reads all; a first" in reads and "not tested since it was changed" in reads
+    assert "1 column: <code>amount</code>" in reads and "<code>id</code>" not in reads
+    unknown = client.post(address, {"text": text.replace("mode: incremental", "columns: [nope]")})
+    assert unknown.status_code == 200 and "0 columns" in unknown.text
+
+
 def test_a_document_that_cannot_be_used_comes_back_as_it_was_typed(
     used: dict[str, str], admin: User, sign_in: SignIn
 ) -> None:
