@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from dataplane.connectors.files.careful import CarefulGroup
 from dataplane.connectors.files.encodings import open_bytes
+from dataplane.connectors.schema import Column
 from dataplane.relations import identifier
 
 _DECIMALS = {
@@ -25,15 +26,17 @@ _BEGINNING = 1 << 16
 _ROWS = 2_048
 
 
-def cut_off(connection: duckdb.DuckDBPyConnection, group: CarefulGroup) -> Sequence[str]:
-    """The columns that hold finer times than they keep, by the first rows of the files, as `sent (TIMESTAMP)`."""
+def cut_off(connection: duckdb.DuckDBPyConnection, group: CarefulGroup) -> Sequence[Column]:
+    """The columns that hold finer times than they keep, by the first rows of the files."""
     there = {name for name, _ in group.files[0].layout}
     kept = {each: _DECIMALS[each.type.upper()] for each in group.columns if each.type.upper() in _DECIMALS}
     kept = {each: decimals for each, decimals in kept.items() if each.name in there}
     if not kept or not any(_finer(each.absolute, min(kept.values())) for each in group.files):
         return ()
     items = ", ".join(
-        f"coalesce(bool_or(regexp_matches({identifier(each.name)}, '{_pattern(decimals)}')), false)"
+        # One that is no time at all is set aside, and cut off nowhere.
+        f"coalesce(bool_or(regexp_matches({identifier(each.name)}, '{_pattern(decimals)}') "
+        f"AND TRY_CAST({identifier(each.name)} AS {each.type}) IS NOT NULL), false)"
         for each, decimals in kept.items()
     )
     try:
@@ -42,7 +45,17 @@ def cut_off(connection: duckdb.DuckDBPyConnection, group: CarefulGroup) -> Seque
         ).fetchall()
     except duckdb.Error:
         return ()  # What is wrong is told by those who read.
-    return [f"{each.name} ({each.type})" for each, so in zip(kept, found[0], strict=True) if so]
+    return [each for each, so in zip(kept, found[0], strict=True) if so]
+
+
+def keeping(columns: Sequence[Column]) -> str:
+    """What to declare columns as that cut off times, so that they keep them."""
+    finer = [each.name for each in columns if each.type.upper() in ("TIMESTAMP", "DATETIME")]
+    if not finer:
+        return "Declare them as VARCHAR to keep them."
+    if len(finer) == len(columns):
+        return "Declare them as TIMESTAMP_NS, or as VARCHAR, to keep them."
+    return f"Declare them as VARCHAR to keep them; TIMESTAMP_NS keeps nine decimals of {', '.join(finer)}."
 
 
 def _pattern(decimals: int) -> str:

@@ -32,7 +32,7 @@ from dataplane.connectors.files.layouts import (
     undeclared_parts,
 )
 from dataplane.connectors.files.markup import Markup, markup_of
-from dataplane.connectors.files.moments import cut_off
+from dataplane.connectors.files.moments import cut_off, keeping
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.settings import BINARY, COPIED, FileSettings, Format, format_of
 from dataplane.connectors.files.sheets import sheet_of
@@ -184,6 +184,13 @@ class Files:
             no_other(found.path, sample, self.settings.encoding)
             shape = json_shape(format_, found)
             declared = [each.name for each in self.columns]
+            if not declared:
+                raise DataError(
+                    f"The stream {self.stream.name} declares no columns, so nothing of {found.path} can be read. Discover "
+                    "the source again once a file has rows.",
+                    code="column_missing",
+                    evidence={"file": found.path},
+                )
             seen = json_names(self.connection, found, absolute, shape, declared)
             parts = undeclared_parts(self.connection, found, absolute, shape, self.columns)
             alike = {
@@ -226,7 +233,7 @@ class Files:
         if isinstance(group, CarefulGroup) and (finer := cut_off(self.connection, group)):
             self.warnings.append(
                 f"{shown}{more} has times with more decimals than their columns keep, which are cut off: "
-                f"{', '.join(finer)}. Declare them as TIMESTAMP_NS, or as VARCHAR, to keep them."
+                f"{', '.join(f'{each.name} ({each.type})' for each in finer)}. {keeping(finer)}"
             )
 
     def _checked(self, files: Sequence[SourceFile]) -> Callable[[], None]:

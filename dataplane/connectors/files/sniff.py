@@ -144,18 +144,19 @@ def _json(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_
     with tempfile.TemporaryDirectory(prefix="manifold-sniff-") as folder:
         layouts = []
         alike: dict[str, str] = {}
+        known: list[str] = []
         for each in files:
             absolute = for_duckdb(each, encoding, folder)
             shape = json_shape(format_, each)
             layout = dict(json_layout(connection, each, absolute, shape))
-            for name, other in apart(layout).items():
+            # What the first file with a key calls it is what it is called in all of them.
+            for name, other in apart(layout, known).items():
                 alike[name] = other
                 del layout[name]
+            known += layout
             layouts.append(exact_types(connection, absolute, shape, tuple(layout.items())))
         alone = one_object(connection, absolute, shape)
     found = _typed(layouts)
-    alike |= apart(each.name for each in found.columns)
-    found.columns = tuple(each for each in found.columns if each.name not in alike)
     found.warnings += [_ALIKE.format(key=key, other=other) for key, other in alike.items()]
     if not found.columns:
         found.warnings.append(

@@ -9,6 +9,7 @@ import pytest
 
 from dataplane.connectors.files.alike import apart
 from dataplane.connectors.schema import Column
+from dataplane.errors import DataError
 from tests.dataplane.steps.files_source import Drop, rows
 
 TEXTS = {"a.ndjson": '{"id":1,"ID":2.5}\n{"id":3}\n', "a.json": '[{"id":1,"ID":2.5},{"id":3}]'}
@@ -61,6 +62,40 @@ def test_files_of_one_stream_that_spell_a_key_differently_have_one_column_for_it
     assert [each.name for each in info.columns] == ["id"]
     result = drop.extract(drop.stream())
     assert result.facts["warnings"] == [f"a_2.ndjson {TOLD}"]
+
+
+def test_files_of_one_stream_in_which_another_key_comes_first_are_all_read(drop: Drop) -> None:
+    drop.write("a_1.ndjson", '{"id":1,"ID":2}\n')
+    drop.write("a_2.ndjson", '{"ID":3,"id":4}\n')
+    (info,) = drop.connector.discover()
+    assert [each.name for each in info.columns] == ["id"]
+    assert rows(drop.root, drop.extract(drop.stream())) == [(1,), (4,)]
+
+
+@pytest.mark.parametrize(("name", "form"), [("a.ndjson", "%s\n"), ("a.json", "[%s]")], ids=["ndjson", "json"])
+def test_a_key_that_is_called_as_a_numbered_one_is_told_as_well(drop: Drop, name: str, form: str) -> None:
+    drop.write(name, form % '{"id":1,"ID":2.5,"ID_1":"x"}')
+    (info,) = drop.connector.discover()
+    assert [(each.name, each.type) for each in info.columns] == [("id", "BIGINT"), ("ID_1", "VARCHAR")]
+    assert [said for said in info.warnings if "The key ID differs from id only by case" in said]
+    result = drop.extract(drop.stream())
+    assert rows(drop.root, result) == [(1, "x")]
+    assert result.facts["warnings"] == [f"{name} {TOLD}"]
+
+
+@pytest.mark.parametrize("keys", [("ä", "Ä"), ("straße", "STRASSE")], ids=["umlaut", "sharp"])
+def test_letters_beyond_ascii_are_different_whatever_their_case(drop: Drop, keys: tuple[str, str]) -> None:
+    drop.write("a.ndjson", f'{{"{keys[0]}":1,"{keys[1]}":2}}\n')
+    result = drop.extract(drop.stream())
+    assert rows(drop.root, result) == [(1, 2)]
+    assert result.facts["warnings"] == []
+
+
+def test_a_stream_without_columns_cannot_be_read(drop: Drop) -> None:
+    drop.write("a.json", "[]")
+    with pytest.raises(DataError, match="declares no columns") as failed:
+        drop.extract(drop.stream())
+    assert failed.value.code == "column_missing"
 
 
 def test_names_that_differ_only_by_case() -> None:

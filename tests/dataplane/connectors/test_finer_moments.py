@@ -33,6 +33,7 @@ def test_the_run_names_the_columns(drop: Drop, name: str, text: str) -> None:
     assert [str(row[1]) for row in rows(drop.root, result)] == ["2024-01-01 10:00:00.123456", "None"]
     (warning,) = result.facts["warnings"]
     assert warning.startswith(f"{name} has times with more decimals than their columns keep, which are cut off: t (TIM")
+    assert warning.endswith("Declare them as TIMESTAMP_NS, or as VARCHAR, to keep them.")
     assert "note" not in warning
     assert drop.extract(typed(stream, t="TIMESTAMP_NS")).facts["warnings"] == []
     drop.write(name, text.format(PLAIN, FINE))
@@ -52,3 +53,17 @@ def test_every_type_of_times_says_so(drop: Drop, type_: str, value: str) -> None
     drop.write("a.csv", f"id,t\n1,{value}\n")
     (warning,) = drop.extract(typed(drop.stream(), t=type_)).facts["warnings"]
     assert f"cut off: t ({type_})" in warning
+    assert warning.endswith("Declare them as VARCHAR to keep them.")
+
+
+def test_the_advice_fits_each_column(drop: Drop) -> None:
+    drop.write("a.csv", f"id,t,at\n1,{FINE},10:00:00.1234567\n")
+    (warning,) = drop.extract(typed(drop.stream(), t="TIMESTAMP", at="TIME")).facts["warnings"]
+    assert warning.endswith("Declare them as VARCHAR to keep them; TIMESTAMP_NS keeps nine decimals of t.")
+
+
+def test_what_is_set_aside_is_not_cut_off(drop: Drop) -> None:
+    drop.write("a.csv", "id,t\n1,31.01.2024 10:00:00.1234567\n")
+    result = drop.extract(typed(drop.stream(date_format="%d.%m.%Y %H:%M:%S.%f"), t="TIMESTAMP"))
+    assert rows(drop.root, result) == []
+    assert result.facts["warnings"] == []

@@ -116,3 +116,21 @@ def test_an_object_whose_keys_differ_only_by_case_stays_json(tmp_path: Path, nam
     assert rows(drop.root, drop.extract(stream)) == [(1, '{"zip":5,"ZIP":6}')]
     said = "has keys that the stream does not declare: to (keys within it differ only by case)."
     assert drop.extract(before).facts["warnings"] == [f"{name} {said}"]
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [('{"id":2,"to":"x"}', [2, 3]), ('{"id":2,"to":{"zip":7,"ZIP":6}}', [3])],
+    ids=["text", "case"],
+)
+def test_a_line_that_breaks_off_beside_parts_that_differ_is_set_aside(
+    tmp_path: Path, more: str, expected: list[int]
+) -> None:
+    (tmp_path / "drop").mkdir()
+    drop = Drop(tmp_path)
+    drop.write("orders.ndjson", '{"id":1,"to":{"zip":5}}\n')
+    stream = drop.stream()
+    drop.write("orders.ndjson", f'{{"id":1,"to":{{"zip":5}}}}\n{more}\n{{"id":3,"to":\n')
+    result = drop.extract(stream)
+    assert rows(drop.root, result)[0] == (1, {"zip": 5})
+    assert [row for _, row, *_ in rejects(drop.root, result)] == expected
