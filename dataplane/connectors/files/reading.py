@@ -186,8 +186,8 @@ class Files:
             declared = [each.name for each in self.columns]
             if not declared:
                 raise DataError(
-                    f"The stream {self.stream.name} declares no columns, so nothing of {found.path} can be read. Discover "
-                    "the source again once a file has rows.",
+                    f"The stream {self.stream.name} declares no columns, so nothing of {found.path} can be read. "
+                    "Discover the source again once a file has rows.",
                     code="column_missing",
                     evidence={"file": found.path},
                 )
