@@ -23,6 +23,7 @@ from apps.pipelines.pages.lists import pipeline_of
 from apps.pipelines.problems import DocumentError
 from apps.snapshots.models import Dataset
 from apps.sources.models import Source, Stream
+from apps.sources.pages import forms
 from apps.sources.streams import configured
 from dataplane.connectors import registry
 from dataplane.steps.extract import columns_of, narrowed
@@ -117,7 +118,7 @@ def _reads(request: HttpRequest, project: Project, document: Document) -> list[d
     for key, spec in specs.items():
         if (stream := streams.get((spec.source, spec.stream))) is not None:
             columns = columns_of(narrowed(configured(stream), spec))
-            connector = registry.get(stream.source.connector)
+            connector = forms.shown(registry.get(stream.source.connector))
             found.append({"key": key, "spec": spec, "stream": stream, "connector": connector, "columns": columns})
     return found
 

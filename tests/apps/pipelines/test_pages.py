@@ -196,7 +196,7 @@ def test_the_editor_says_what_each_extract_reads(used: dict[str, str], operator:
     text = DOCUMENT.format(slug="orders")
     Source.objects.update(health="warning", health_reason="It comes and goes.", health_at=Run.objects.get().created_at)
     reads = client.post(address, {"text": text}).text.partition('id="reads"')[2]
-    assert "each run reads what is new; a first run reads 29 B" in reads
+    assert "each run reads what is new; a first run reads 29 B\n</p>" in reads
     assert '2 columns: <code>id</code> <span class="muted">BIGINT</span>, <code>amount</code>' in reads
     assert "warning" in reads and "It comes and goes." in reads and "tested <time" in reads
     assert f'href="/p/flights/sources/drop/streams/{used["stream"]}/"' in reads
