@@ -134,11 +134,7 @@ def test_flower_shows_the_workers_and_no_secret(up: Up) -> None:
     assert httpx.get(f"http://127.0.0.1:{port}/flower/workers", trust_env=False, timeout=60).status_code == 401
 
 
-def test_it_is_quick_and_small(up: Up) -> None:
-    seconds = re.search(r"after (\d+\.\d) s", up.text())
-    assert seconds is not None
-    # Ten are promised for a machine that does nothing else; `make bench` measures that.
-    assert float(seconds[1]) <= 20
+def test_it_is_small(up: Up) -> None:
     assert up.process is not None
     parent = psutil.Process(up.process.pid)
     held = sum(each.memory_full_info().pss for each in [parent, *parent.children(recursive=True)])
