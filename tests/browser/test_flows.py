@@ -141,6 +141,27 @@ def test_a_run_that_asks_is_found_at_home_and_decided(open_page: Open, signed_in
     expect(page.locator("#run")).to_contain_text("The big order is right.")
 
 
+def test_a_list_that_goes_on_by_itself_waits_while_something_in_it_is_pressed(
+    open_page: Open, signed_in: Path, project: Client, outside: dict[str, str]
+) -> None:
+    page = open_page(signed_in)
+    looked = re.compile("/p/flows/runs/[?]?[^/]*$")
+    with _locked(outside):
+        first, second = (project.in_project("POST", "pipelines/held/runs/", json={})["id"] for _ in range(2))
+        page.goto("/p/flows/runs/")
+        page.locator(f"#runs a[href$='/{first}/']").hover()
+        page.mouse.down()
+        project.in_project("POST", f"runs/{second}/cancel/", json={})
+        for _ in range(2):
+            with page.expect_response(looked):
+                pass
+        page.mouse.up()
+        page.wait_for_url(f"**/runs/{first}/")
+        page.goto("/p/flows/runs/")
+        project.in_project("POST", f"runs/{first}/cancel/", json={})
+        expect(page.locator("#runs .state", has_text="cancelled")).to_have_count(2, timeout=ENDED)
+
+
 def test_a_run_is_paused_resumed_cancelled_and_retried(
     open_page: Open, signed_in: Path, project: Client, outside: dict[str, str]
 ) -> None:

@@ -16,7 +16,8 @@
     if (!target.matches("[data-live]")) return;
     const answer = plain(event.detail.xhr.responseText);
     const last = seen.get(document.body)?.[target.id];
-    if (last === answer || target.contains(document.querySelector("dialog[open]"))) {
+    // What somebody presses just now stays until it is let go: a new button under the pointer would not count as pressed.
+    if (last === answer || target.matches(":active") || target.contains(document.querySelector("dialog[open]"))) {
       event.detail.shouldSwap = false;
       return;
     }
