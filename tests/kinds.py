@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
@@ -42,8 +43,12 @@ class TrialSpec(Spec):
 
 
 class TrialStep(StepKind):
+    """In the process of a test, `enough` ends the work from outside, and `told` says that it was asked to come back."""
+
     kind = "trial"
     Spec = TrialSpec
+    enough: ClassVar[threading.Event] = threading.Event()
+    told: ClassVar[threading.Event] = threading.Event()
 
     @classmethod
     def inputs(cls, spec: Any) -> dict[str, Any]:
@@ -52,14 +57,15 @@ class TrialStep(StepKind):
     @classmethod
     def run(cls, context: StepContext, spec: Any) -> StepResult:
         interrupted: list[bool] = []
-        if spec.interruptible:
-            context.on_cancel(lambda: interrupted.append(True))
+        context.on_cancel(lambda: interrupted.append(True))
         end = time.monotonic() + spec.seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end and not cls.enough.is_set():
             time.sleep(0.01)
             context.progress.rows += 1
             if interrupted:
-                raise CancelledError
+                cls.told.set()
+                if spec.interruptible:
+                    raise CancelledError
         return _FATES[spec.then]()
 
 
