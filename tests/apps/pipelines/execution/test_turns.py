@@ -21,6 +21,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CHAIN = {"a": {}, "b": {"inputs": ["a"]}, "c": {"inputs": ["b"]}}
 
 
+@pytest.fixture(autouse=True)
+def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How far a turn comes in a second is up to the machine."""
+    monkeypatch.setattr(turns, "SECONDS", 600.0)
+
+
 def take_turn(run: Run) -> None:
     turns.take_turn(step_of(run, "a").pk, "one", may_exit=False)
 
