@@ -34,10 +34,11 @@ def test_what_hangs_is_left() -> None:
 
 def test_what_hangs_is_asked_once() -> None:
     """However often somebody asks, there is one thread; and another as soon as it has come back."""
-    over, begun = threading.Event(), []
+    over, arrived, begun = threading.Event(), threading.Event(), []
 
     def hangs() -> int:
         begun.append(threading.current_thread())
+        arrived.set()
         over.wait()
         return 7
 
@@ -47,6 +48,7 @@ def test_what_hangs_is_asked_once() -> None:
                 within(0.05, hangs, name="folder")
             assert left.value.code == "answer_timeout"
         assert within(60, lambda: 8, name="another") == 8
+        assert arrived.wait(60)
     finally:
         over.set()
     assert len(begun) == 1

@@ -21,7 +21,8 @@ from tests.dataplane.steps.files_source import context, rows
 
 pytestmark = pytest.mark.all
 
-SECONDS = 40
+# As long as a read that hangs, and no other.
+SECONDS = 300
 
 
 @pytest.fixture(params=SERVERS)

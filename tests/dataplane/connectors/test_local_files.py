@@ -338,7 +338,7 @@ def test_whoever_wants_to_write_at_that_moment_ends_nothing(drop):
         place = Folder(str(drop.folder), [str(drop.root)])
         place.open()
         found = place.find("flights_2013-01.csv")
-        seen, until = {place.being_written(found)}, time.monotonic() + 20
+        seen, until = {place.being_written(found)}, time.monotonic() + 120
         while len(seen) < 2 and time.monotonic() < until:
             seen.add(place.being_written(found))
         seen |= {place.being_written(found) for _ in range(3000)}

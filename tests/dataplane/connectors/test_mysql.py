@@ -23,9 +23,10 @@ from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.windows import Mark, Window
 from dataplane.engine import connector_instance
 from dataplane.errors import ConfigurationError, ManifoldError, TransientError
-from manifold.embedded.ports import free_port
 from tests.certificates import self_signed
 from tests.dataplane.connectors.databases import staged
+from tests.dataplane.connectors.unheard import unheard
+from tests.dataplane.interrupting import interrupted
 from tests.mariadb import Database, MariaDB, database, mariadb
 from tests.services import open_folder
 
@@ -138,7 +139,8 @@ def test_an_empty_database(mysql: Database) -> None:
 
 
 def test_a_port_where_nothing_listens(base: Database) -> None:
-    name, error = failed(connector(base, port=free_port()))
+    with unheard() as port:
+        name, error = failed(connector(base, port=port))
     assert (name, error.code) == ("connect", "connection_refused")
     assert error.retryable
 
@@ -332,20 +334,10 @@ def test_an_interrupted_read_is_cancelled_and_ends_on_the_server(base: Database)
         with (
             connector_instance(extensions=MySQL.extensions) as duck,
             connector(base).read(StreamConfig("many"), FULL, duck) as reading,
+            interrupted(duck),
         ):
-            interrupting = threading.Thread(target=lambda: interrupt(duck))
-            interrupting.start()
-            try:
-                duck.execute(f"SELECT count(DISTINCT md5(t || i)) FROM ({reading.query}), range(2000) r(i)").fetchall()
-            finally:
-                finished.set()
-                interrupting.join()
+            duck.execute(f"SELECT count(DISTINCT md5(t || i)) FROM ({reading.query}), range(2000) r(i)").fetchall()
 
-    def interrupt(duck: duckdb.DuckDBPyConnection) -> None:
-        while not finished.wait(0.05):
-            duck.interrupt()
-
-    finished = threading.Event()
     with pytest.raises(duckdb.InterruptException):
         interrupted_read()
     busy = f"SELECT count(*) FROM information_schema.processlist WHERE user = '{base.name}' AND command <> 'Sleep'"

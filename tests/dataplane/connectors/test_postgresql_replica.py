@@ -71,18 +71,20 @@ def test_a_replica_that_gives_a_reader_up(pair: tuple[str, str]) -> None:
         _caught_up(primary, replica)
 
         def change() -> None:
-            for last in range(299, 99, -10):
-                database.execute(f"DELETE FROM t WHERE id > {last}")
+            while not over.wait(0.2):
+                database.execute("DELETE FROM t WHERE id > 100")
                 database.execute("VACUUM t")
-                over.wait(0.2)
+                database.execute("INSERT INTO t SELECT i FROM generate_series(101, 300) i")
             database.execute("DELETE FROM t WHERE id > 100")
 
         over, changing = threading.Event(), threading.Thread(target=change)
         changing.start()
-        with pytest.raises(TransientError) as caught:
-            staged(source, StreamConfig("slow", query="SELECT id, pg_sleep(0.02)::text AS s FROM t"), Window("full"))
-        over.set()
-        changing.join()
+        try:
+            with pytest.raises(TransientError) as caught:
+                staged(source, StreamConfig("slow", query="SELECT id, pg_sleep(1)::text AS s FROM t"), Window("full"))
+        finally:
+            over.set()
+            changing.join()
         assert caught.value.code == "replica_conflict", caught.value.message
         assert "hot_standby_feedback" in caught.value.message and "slow" in caught.value.message
         _caught_up(primary, replica)
@@ -148,7 +150,7 @@ def _received(primary: str, replica: str) -> None:
     with psycopg.connect(primary) as one, psycopg.connect(replica, autocommit=True) as other:
         (here,) = one.execute("SELECT pg_current_wal_lsn()").fetchone() or ()
         late = "clock_timestamp() - pg_last_xact_replay_timestamp() > interval '1 second'"
-        for _ in range(1000):
+        for _ in range(6000):
             (there,) = other.execute(f"SELECT pg_last_wal_receive_lsn() >= %s AND {late}", [here]).fetchone() or ()
             if there:
                 return
@@ -160,7 +162,7 @@ def _caught_up(primary: str, replica: str) -> None:
     with psycopg.connect(primary) as one, psycopg.connect(replica, autocommit=True) as other:
         (here,) = one.execute("SELECT pg_current_wal_lsn()").fetchone() or ()
         until = threading.Event()
-        for _ in range(1000):
+        for _ in range(6000):
             (there,) = other.execute("SELECT pg_last_wal_replay_lsn() >= %s", [here]).fetchone() or ()
             if there:
                 return

@@ -21,6 +21,7 @@ from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.windows import Mark
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from tests.dataplane.connectors.remotes.web import Request, Web, serving
+from tests.dataplane.connectors.unheard import unheard
 from tests.dataplane.steps.files_source import extracted, rows
 
 LOOPBACK = ["127.0.0.0/8"]
@@ -373,9 +374,8 @@ def test_what_is_no_http_is_told(web: Web) -> None:
 
 
 def test_nobody_listening_is_tried_again() -> None:
-    with serving() as closed:
-        port = closed.port
-    error = failure(build("http_files", {"urls": [f"http://127.0.0.1:{port}/a.csv"]}, networks=LOOPBACK))
+    with unheard() as port:
+        error = failure(build("http_files", {"urls": [f"http://127.0.0.1:{port}/a.csv"]}, networks=LOOPBACK))
     assert (error.code, error.retryable) == ("connection_refused", True)
 
 
