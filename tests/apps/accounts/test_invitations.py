@@ -181,7 +181,7 @@ def test_two_who_follow_one_link_do_not_both_join() -> None:
 
     def follow(user: User) -> None:
         try:
-            both.wait(10)
+            both.wait(60)
             services.join(link, user, actor=SYSTEM)
         except Conflict as error:
             refused.append(error.code)

@@ -497,7 +497,7 @@ def test_two_first_sign_ins_at_once_are_one_person(settings: Any) -> None:
 
     def enter() -> None:
         try:
-            both.wait(10)
+            both.wait(60)
             admitted.append(services.admit(claims, invited=False).pk)
         finally:
             connection.close()

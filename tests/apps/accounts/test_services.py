@@ -100,7 +100,7 @@ def test_two_administrators_cannot_remove_each_other_at_once(project: Project, a
 
     def remove(user: User) -> None:
         try:
-            both.wait(10)
+            both.wait(60)
             services.remove_membership(project, user, actor=ANN)
         except Conflict as error:
             refused.append(error.code)
@@ -168,7 +168,7 @@ def test_two_who_take_one_name_at_once_are_not_both_made() -> None:
 
     def make() -> None:
         try:
-            both.wait(10)
+            both.wait(60)
             told.append(services.create_user(username="nina", password=None, actor=SYSTEM).username)
         except Conflict as error:
             told.append(error.code)
@@ -216,7 +216,7 @@ def test_two_first_starts_at_once_make_one_administrator() -> None:
 
     def start() -> None:
         try:
-            both.wait(10)
+            both.wait(60)
             made.append(services.ensure_first_admin(actor=SYSTEM).password)
         finally:
             connection.close()

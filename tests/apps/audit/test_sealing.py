@@ -177,14 +177,14 @@ def test_an_open_transaction_is_waited_for() -> None:
             with transaction.atomic():
                 record("late", object_type="test", object_id="", actor=SYSTEM)
                 written.set()
-                go_on.wait(10)
+                go_on.wait(60)
         finally:
             connection.close()
 
     thread = threading.Thread(target=late)
     thread.start()
     try:
-        assert written.wait(10)
+        assert written.wait(60)
         happen(2)
         sealing.seal()
         assert Seal.objects.count() == 0

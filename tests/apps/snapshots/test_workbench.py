@@ -149,9 +149,9 @@ def test_few_wait_for_their_turn(project: Project, viewer: User, monkeypatch: py
 
     asking = threading.Thread(target=wait)
     asking.start()
-    waiting.wait(10)
+    assert waiting.wait(60)
     turn.__exit__(None, None, None)
-    asking.join(10)
+    asking.join(60)
     assert not asking.is_alive()
 
 
@@ -207,7 +207,7 @@ def test_a_query_is_stopped_from_another_process(project: Project, viewer: User)
         asking.join(0.02)
         assert asking.is_alive()
     workbench.cancel(query, user=viewer, actor=ANN)
-    asking.join(20)
+    asking.join(60)
     assert [each.message for each in ended] == ["The query was stopped by ann."]
     query.refresh_from_db()
     assert (query.state, query.finished_at is not None) == (QueryState.CANCELLED, True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,20 +32,20 @@ def test_a_step_that_waits_to_retry_says_why_and_until_when(served: Served, drop
     assert f"The network  dropped.\nIt is tried again at {output.when(waiting['due_at'])}." in shown
 
 
-def test_whoever_waits_for_a_run_is_told_what_it_waits_for(served: Served) -> None:
-    client = served.client()
+def test_whoever_waits_for_a_run_is_told_what_it_waits_for(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, however often it is looked at: it is cancelled between the third look and the fourth."""
+    looks = 0
 
-    def cancel() -> None:
-        while not (found := client.in_project("GET", "runs/", params={"state": "pending"})["results"]):
-            time.sleep(0.05)
-        time.sleep(0.3)
-        client.in_project("POST", f"runs/{found[0]['id']}/cancel/")
+    def cancel_after_three(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            (waiting,) = served.client().in_project("GET", "runs/", params={"state": "pending"})["results"]
+            served.client().in_project("POST", f"runs/{waiting['id']}/cancel/")
 
-    with ThreadPoolExecutor(1) as beside:
-        cancelled = beside.submit(cancel)
-        result = served.manifold("run", "orders", "--wait")
-        cancelled.result()
-    assert result.exit_code == 1
+    monkeypatch.setattr("manifold.client.time", SimpleNamespace(sleep=cancel_after_three))
+    result = served.manifold("run", "orders", "--wait")
+    assert (result.exit_code, looks) == (1, 3)
     assert result.stderr.count("waits. Its turn: another run of this pipeline has not ended.") == 1
 
 

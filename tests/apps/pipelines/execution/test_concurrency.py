@@ -26,7 +26,7 @@ def together(*works: Callable[[], object]) -> None:
 
     def each(work: Callable[[], object]) -> None:
         try:
-            barrier.wait(10)
+            barrier.wait(60)
             work()
         finally:
             connection.close()
@@ -35,7 +35,7 @@ def together(*works: Callable[[], object]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
         assert not thread.is_alive()
 
 
@@ -75,7 +75,7 @@ def test_a_frozen_process_lets_go_of_what_it_holds(monkeypatch: pytest.MonkeyPat
             with acting(SYSTEM):
                 starting.lock_pipeline(run.pipeline_id)
                 holds.set()
-                over.wait(60)
+                over.wait(120)
         except OperationalError as error:
             undone.append(error)
         finally:
@@ -84,12 +84,12 @@ def test_a_frozen_process_lets_go_of_what_it_holds(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(context, "IDLE_SECONDS", 1)
     holder = threading.Thread(target=frozen)
     holder.start()
-    assert holds.wait(30)
+    assert holds.wait(60)
     monkeypatch.undo()
     with acting(SYSTEM):
         assert starting.lock_pipeline(run.pipeline_id).pk == run.pipeline_id
     over.set()
-    holder.join(30)
+    holder.join()
     assert len(undone) == 1
 
 
