@@ -109,9 +109,9 @@ class Shop:
 
 
 def until(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not happened():
-        assert time.monotonic() < end, "it did not happen within 60 s"
+        assert time.monotonic() < end, "it did not happen within 300 s"
         time.sleep(0.02)
 
 
@@ -137,10 +137,10 @@ def shop(folder: Path) -> Iterator[Shop]:
 
 def test_an_event_whose_answer_was_lost_with_its_taker_is_kept_once(shop: Shop):
     request = shop.request("killed", 100)
+    lines = [f"POST {request.url.path} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items())]
     # Whoever sends has gone when the answer could come.
-    request.extensions["timeout"] = {"connect": 60, "write": 60, "pool": 60, "read": 0.0001}
-    with httpx.Client(trust_env=False) as client, pytest.raises(httpx.ReadTimeout):
-        client.send(request)
+    with socket.create_connection(("127.0.0.1", shop.port), timeout=60) as sender:
+        sender.sendall("\r\n".join([*lines, "", ""]).encode() + request.content)
     until(lambda: "killed" in shop.kept())
     shop.kill()
     shop.start()
