@@ -99,7 +99,7 @@ def serving(program: str, folder: Path, certificate: Path | None = None) -> Iter
 
 
 def _address(process: subprocess.Popen[bytes], said: Path) -> str:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while time.monotonic() < until and process.poll() is None:
         if found := re.search(r"successfully listens on (https?://127\.0\.0\.1:\d+)\n", said.read_text()):
             return found[1]

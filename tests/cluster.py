@@ -71,7 +71,7 @@ class Cluster:
     def restart(self, name: str, number: signal.Signals) -> None:
         """Stop a server with this signal (SIGQUIT is PostgreSQL's immediate mode) and start it again."""
         self.processes[name].send_signal(number)
-        self.processes[name].wait(30)
+        self.processes[name].wait(60)
         if name == "postgres":
             self.start_postgres()
         else:
@@ -93,7 +93,7 @@ class Cluster:
                 preexec_fn=lifeline.before_exec(signal.SIGKILL),  # noqa: PLW1509  nobody has threads here
             )
 
-    def wait_for_worker(self, name: str, seconds: float = 60) -> None:
+    def wait_for_worker(self, name: str, seconds: float = 300) -> None:
         until = time.monotonic() + seconds
         while not (self.folder / f"{name}.ready").exists():
             if self.processes[name].poll() is not None or time.monotonic() > until:
@@ -111,7 +111,7 @@ class Cluster:
     def kill(self, name: str) -> None:
         """Kill a main process and its children: one that was just forked has not asked the kernel for it yet."""
         os.killpg(self.processes[name].pid, signal.SIGKILL)
-        self.processes[name].wait(10)
+        self.processes[name].wait(60)
 
     def stop(self) -> None:
         """Stop everything; harmless when repeated."""
@@ -120,10 +120,10 @@ class Cluster:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(each.pid, signal.SIGKILL)
         for each in workers:
-            each.wait(10)
+            each.wait(60)
         if "valkey" in self.processes:
             self.processes["valkey"].kill()
-            self.processes["valkey"].wait(10)
+            self.processes["valkey"].wait(60)
         if "postgres" in self.processes:
             postgres.stop(self.processes["postgres"])
         self.processes.clear()

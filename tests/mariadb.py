@@ -89,7 +89,7 @@ class MariaDB:
                 preexec_fn=lifeline.before_exec(signal.SIGTERM),  # noqa: PLW1509  nobody has threads here
                 **popen_options(self.account),
             )
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while True:
             try:
                 self.connect().close()

@@ -15,6 +15,8 @@ import nats
 
 USER, PASSWORD = "reader", "s3cret"
 BY_PASSWORD = f'authorization {{ user: {USER}, password: "{PASSWORD}" }}'
+# So long the client waits for the server, whose answers are there long before; a busy machine may need it.
+PATIENCE = 60
 _PORTS = "nats-server_*.ports"
 
 
@@ -43,12 +45,14 @@ def send_all(port: int, stream: str, values: Iterable[bytes]) -> None:
     """
 
     async def sent() -> None:
-        client = await nats.connect(f"nats://127.0.0.1:{port}", user=USER, password=PASSWORD)
-        await client.jetstream().add_stream(name=stream, subjects=[f"{stream}.>"])
+        given = {"user": USER, "password": PASSWORD, "connect_timeout": PATIENCE, "drain_timeout": PATIENCE}
+        client = await nats.connect(f"nats://127.0.0.1:{port}", **given)
+        jetstream = client.jetstream(timeout=PATIENCE)
+        await jetstream.add_stream(name=stream, subjects=[f"{stream}.>"])
         *early, last = values
         for each in early:
             await client.publish(f"{stream}.new", each)
-        await client.jetstream().publish(f"{stream}.new", last)
+        await jetstream.publish(f"{stream}.new", last)
         await client.drain()
 
     with ThreadPoolExecutor(1) as thread:
@@ -56,7 +60,7 @@ def send_all(port: int, stream: str, values: Iterable[bytes]) -> None:
 
 
 def _port(folder: Path, process: subprocess.Popen[bytes]) -> int:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while time.monotonic() < end:
         for each in folder.glob(_PORTS):
             if (text := each.read_text()).rstrip().endswith("}"):

@@ -24,7 +24,7 @@ from manifold.client import Client
 from tests.cluster import ROOT
 from tests.furnished import Furnished, furnished_in
 
-WORKER_SECONDS = 180.0
+WORKER_SECONDS = 300.0
 _send = dispatch.send
 
 
@@ -98,4 +98,4 @@ def worked(served: Served) -> Iterator[Served]:
             time.sleep(0.05)
         yield served
     os.killpg(worker.pid, signal.SIGKILL)
-    worker.wait(10)
+    worker.wait(60)

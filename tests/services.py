@@ -83,7 +83,7 @@ class Services:
         """Stop what was started; harmless when repeated."""
         if self.valkey is not None:
             self.valkey.terminate()
-            self.valkey.wait(10)
+            self.valkey.wait(60)
             self.valkey = None
         if self.postgres is not None:
             postgres.stop(self.postgres)

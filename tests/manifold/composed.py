@@ -30,7 +30,7 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 CONFINED = os.geteuid() == 0
 USER = 10001
 OURS = ("prepare", "web", "worker", "system", "beat", "flower")
-READY_SECONDS = 180.0
+READY_SECONDS = 300.0
 
 
 def dockerfile_command() -> list[str]:
@@ -164,7 +164,7 @@ class Composed:
             )
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", timeout=10, trust_env=False, **options)
+        return httpx.get(f"{self.url}{path}", timeout=60, trust_env=False, **options)
 
     def until(self, happened: Callable[[], bool], what: str, seconds: float = READY_SECONDS) -> None:
         deadline = time.monotonic() + seconds
@@ -185,7 +185,7 @@ class Composed:
             each.send_signal(signal.SIGTERM)
         for each in self.processes.values():
             try:
-                each.wait(30)
+                each.wait(60)
             except subprocess.TimeoutExpired:
                 each.kill()
         self.cluster.stop()

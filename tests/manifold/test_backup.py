@@ -54,7 +54,7 @@ def client(up: Up) -> Client:
 
 def run(up: Up) -> Any:
     started = client(up).in_project("POST", "pipelines/orders/runs/", json={})
-    finished = client(up).wait(started["id"], seconds=60)
+    finished = client(up).wait(started["id"], seconds=300)
     assert finished["state"] == "succeeded", finished["error"]
     return finished
 
@@ -91,7 +91,7 @@ def test_a_backup_made_beside_runs_goes_on_in_an_empty_home(homes: Callable[[str
     assert done.returncode == 0, done.stderr
     short = {"MANIFOLD_LEASE_SECONDS": "4", "MANIFOLD_HEARTBEAT_SECONDS": "1"}
     second.start("--port", "0", MANIFOLD_FILE_ROOTS=str(drop), **short)
-    assert client(second).wait(under_way, seconds=60)["state"] == "succeeded", "a run that was under way is taken up"
+    assert client(second).wait(under_way, seconds=300)["state"] == "succeeded", "a run that was under way is taken up"
     assert ids(second) == [1, 2, 3]
     (drop / "orders-2026-03.csv").write_text("id,customer,amount\n4,dan,2.50\n")
     assert run(second)["mode"] == "incremental"

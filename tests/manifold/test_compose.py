@@ -108,7 +108,7 @@ def composed() -> Iterator[Composed]:
 @pytest.fixture
 def browser(composed: Composed) -> Iterator[httpx.Client]:
     """Signed in as the first administrator."""
-    with httpx.Client(base_url=composed.url, trust_env=False, timeout=15) as client:
+    with httpx.Client(base_url=composed.url, trust_env=False, timeout=60) as client:
         token = re.search(r'csrfmiddlewaretoken" value="([^"]+)', client.get("/login/").text)
         assert token is not None
         form = {"username": "admin", "password": composed.password, "csrfmiddlewaretoken": token[1]}

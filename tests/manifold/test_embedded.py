@@ -23,6 +23,7 @@ from redis.retry import Retry
 
 from manifold.embedded import account, binaries, ports, postgres, valkey
 from manifold.embedded.errors import EmbeddedError
+from tests.manifold.test_supervisor import living, until
 from tests.services import open_folder
 
 FAST = {"fsync": "off", "max_connections": "20", "shared_buffers": "16MB"}
@@ -145,7 +146,7 @@ def test_valkey_asks_for_its_password_and_keeps_its_messages(tmp_path: Path) -> 
             assert "secret" not in " ".join(psutil.Process(running.pid).cmdline())
         finally:
             running.terminate()
-            running.wait(10)
+            running.wait(60)
 
 
 def test_a_taken_port_is_known_with_its_holder() -> None:
@@ -163,9 +164,9 @@ def test_a_server_goes_with_its_killed_parent(tmp_path: Path) -> None:
     script = (
         "import signal, subprocess, sys, time\n"
         "from manifold.embedded import lifeline\n"
-        "child = subprocess.Popen(['sleep', '60'], preexec_fn=lifeline.before_exec(signal.SIGTERM))\n"
+        "child = subprocess.Popen(['sleep', '600'], preexec_fn=lifeline.before_exec(signal.SIGTERM))\n"
         "print(child.pid, flush=True)\n"
-        "time.sleep(60)\n"
+        "time.sleep(600)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert parent.stdout is not None
@@ -173,8 +174,4 @@ def test_a_server_goes_with_its_killed_parent(tmp_path: Path) -> None:
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    for _ in range(200):
-        if not child.is_running() or child.status() == psutil.STATUS_ZOMBIE:
-            return
-        psutil.wait_procs([child], timeout=0.05)
-    pytest.fail("the child outlived its parent")
+    until(lambda: not living([child]))

@@ -57,7 +57,7 @@ def test_a_home_of_0_1_0_starts_migrates_and_runs(made: tuple[Up, str, Path]) ->
     (drop / "orders-2026-02.csv").write_text("id,customer,amount,ordered_at\n5,dan,1.50,2026-02-01 09:00:00\n")
     client.in_project("PATCH", "sources/order-drop/", json={"params": {"path": str(drop)}})
     started = client.in_project("POST", "pipelines/orders/runs/", json={})
-    run = client.wait(started["id"], seconds=60)
+    run = client.wait(started["id"], seconds=300)
     assert (run["state"], run["mode"]) == ("succeeded", "incremental"), run["error"]
     kept = client.in_project("POST", "queries/", json={"sql": "SELECT id, customer FROM orders ORDER BY id"})
     assert [row[1] for row in kept["rows"]] == ["ann", "ben", "ann", "dan"], "three rows of then, one of now"

@@ -83,7 +83,7 @@ def test_ctrl_c_stops_the_query_where_it_runs(served: Served) -> None:
         while not (running := client.page("queries/", 5, state="running", user="olga")["results"]):
             assert command.poll() is None
         command.send_signal(signal.SIGINT)
-        _, said = command.communicate(timeout=30)
+        _, said = command.communicate(timeout=120)
     finally:
         command.kill()
     assert (command.returncode, said) == (1, "manifold: the query was stopped.\n")
