@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from dataplane.errors import ManifoldError, TransientError
 from tests.certificates import self_signed
 from tests.dataplane.connectors.streams.reading import declared, failed, read, whole
 from tests.nats_accounts import Party, handed_out
-from tests.nats_server import BY_PASSWORD, PASSWORD, USER, nats_server, send_all
+from tests.nats_server import BY_PASSWORD, PASSWORD, PATIENCE, USER, nats_server, send_all
 
 Do = Callable[..., Any]
 
@@ -46,9 +47,10 @@ def caller(port: int) -> Do:
 
     def called(method: str, *given: Any, **named: Any) -> Any:
         async def call() -> Any:
-            client = await nats.connect(f"nats://127.0.0.1:{port}", user=USER, password=PASSWORD)
+            known = {"user": USER, "password": PASSWORD, "connect_timeout": PATIENCE}
+            client = await nats.connect(f"nats://127.0.0.1:{port}", **known)
             try:
-                return await getattr(client.jetstream(), method)(*given, **named)
+                return await getattr(client.jetstream(timeout=PATIENCE), method)(*given, **named)
             finally:
                 await client.close()
 
@@ -196,7 +198,10 @@ def test_a_read_leaves_no_consumer_behind(port: int, name: str, do: Do):
     publish(do, name, b'{"n": 1}')
     connector, stream = build(port, name, begin="time", begin_at="2026-01-01"), declared(name, n="INTEGER")
     assert read(connector, stream, whole(connector, stream))[0] == [(1,)]
-    assert do("consumers_info", name) == []
+    until = time.monotonic() + PATIENCE
+    while left := do("consumers_info", name):
+        assert time.monotonic() < until, left
+        time.sleep(0.02)
 
 
 def test_it_begins_with_a_time(port: int, name: str, do: Do):
