@@ -27,8 +27,8 @@ FLAGS = [
     "--disable-sync",
 ]
 Open = Callable[..., Page]
-# What is waited for is there long before; a busy machine may need it.
-PATIENCE = 30_000
+# What is waited for is there long before, also what a worker does; a busy machine may need it.
+PATIENCE = 180_000
 expect.set_options(timeout=PATIENCE)
 # How the browser and htmx tell of an answer that is an error.
 _STATUS = ("responded with a status of", "Response Status Error Code")
@@ -41,7 +41,7 @@ def browser() -> Iterator[Browser]:
     if not Path(CHROMIUM).exists():
         pytest.fail(f"{CHROMIUM} is missing: apt-get install chromium")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=PATIENCE)
         yield chromium
         chromium.close()
 
@@ -89,6 +89,7 @@ def signed_in(browser: Browser, installation: Installation, tmp_path_factory: py
 def sign_in(browser: Browser, installation: Installation, username: str, password: str, folder: Path) -> Path:
     """Sign in through the page and keep the cookies in a file."""
     context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto(f"{installation.url}/login/")
     page.get_by_label("User name").fill(username)
@@ -99,6 +100,18 @@ def sign_in(browser: Browser, installation: Installation, username: str, passwor
     context.storage_state(path=kept)
     context.close()
     return kept
+
+
+def watch(page: Page, errors: list[str], refused: tuple[int, ...] = ()) -> None:
+    """Keep what the page reports as an error. refused: statuses of answers that are meant."""
+
+    def note(message: ConsoleMessage) -> None:
+        meant = any(f"{words} {each} " in message.text for each in refused for words in _STATUS)
+        if message.type in ("error", "warning") and not meant and not message.text.startswith(_REPLACED):
+            errors.append(f"{message.page.url if message.page else ''}: {message.text}")
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: errors.append(f"{page.url}: {error}"))
 
 
 @pytest.fixture
@@ -118,24 +131,19 @@ def open_page(browser: Browser, installation: Installation) -> Iterator[Open]:
         theme: str = "light",
         refused: tuple[int, ...] = (),
     ) -> Page:
-        def note(message: ConsoleMessage) -> None:
-            meant = any(f"{words} {each} " in message.text for each in refused for words in _STATUS)
-            if message.type in ("error", "warning") and not meant and not message.text.startswith(_REPLACED):
-                errors.append(f"{message.page.url if message.page else ''}: {message.text}")
-
         context = browser.new_context(
             base_url=installation.url,
             storage_state=cookies,
             viewport={"width": width, "height": height},
             color_scheme="dark" if theme == "dark" else "light",
+            timezone_id="UTC",
             # A toast that fades out while axe-core looks has too little contrast for a moment.
             reduced_motion="reduce",
         )
         contexts.append(context)
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("console", note)
-        page.on("pageerror", lambda error: errors.append(f"{page.url}: {error}"))
+        watch(page, errors, refused)
         return page
 
     yield open_

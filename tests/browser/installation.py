@@ -20,7 +20,7 @@ from tests.homes import forget
 
 # What the services of the tests put into the environment must not reach an installation that brings its own.
 _NAMED = ("DATABASE_URL", "REDIS_URL", "MANIFOLD_SECRET_KEY", "MANIFOLD_MASTER_KEY", "MANIFOLD_HOME")
-_READY_SECONDS = 300.0
+_PATIENCE = 300.0
 
 ORDERS = """\
 id,customer,amount,ordered_at
@@ -51,7 +51,7 @@ class Installation:
         line = [sys.executable, "-m", "manifold", command, "--home", str(self.home), "--port", "0", *arguments]
         with open(self.said, "wb") as said:
             self.process = subprocess.Popen(line, env=environment, stdout=said, stderr=said)
-        deadline = time.monotonic() + _READY_SECONDS
+        deadline = time.monotonic() + _PATIENCE
         while "is ready" not in self.said.read_text():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(self.said.read_text())
@@ -72,7 +72,7 @@ class Installation:
         """Stop everything it started; harmless when repeated."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(60)
+            self.process.wait(_PATIENCE)
         self.process = None
         forget(self.home)
 

@@ -14,13 +14,11 @@ from psycopg.conninfo import make_conninfo
 
 from manifold.client import Client
 from tests.browser.axe import serious_faults
-from tests.browser.conftest import Open
+from tests.browser.conftest import PATIENCE, Open
 from tests.browser.installation import Installation
 
 pytestmark = pytest.mark.all
 
-# A run has ended, or a page shows what a worker did, long before; a busy machine may need it.
-ENDED = 90_000
 FILES = """\
 manifold: 1
 pipeline: {name}
@@ -78,7 +76,7 @@ def _locked(outside: dict[str, str]) -> Iterator[None]:
 
 
 def _state(page: Page, state: str) -> None:
-    expect(page.locator("#run .head .state").first).to_have_text(state, timeout=ENDED)
+    expect(page.locator("#run .head .state").first).to_have_text(state)
 
 
 def _dialog(page: Page, opener: str, name: str | re.Pattern[str]) -> None:
@@ -159,7 +157,7 @@ def test_a_list_that_goes_on_by_itself_waits_while_something_in_it_is_pressed(
         page.wait_for_url(f"**/runs/{first}/")
         page.goto("/p/flows/runs/")
         project.in_project("POST", f"runs/{first}/cancel/", json={})
-        expect(page.locator("#runs .state", has_text="cancelled")).to_have_count(2, timeout=ENDED)
+        expect(page.locator("#runs .state", has_text="cancelled")).to_have_count(2)
 
 
 def test_a_run_is_paused_resumed_cancelled_and_retried(
@@ -181,10 +179,10 @@ def test_a_run_is_paused_resumed_cancelled_and_retried(
         _state(page, "running")
         page.on("dialog", lambda dialog: dialog.accept())
         page.get_by_role("button", name="Cancel").click()
-        expect(page.locator("#run .head .state").first).to_have_text(re.compile("stopping|cancelled"), timeout=ENDED)
+        expect(page.locator("#run .head .state").first).to_have_text(re.compile("stopping|cancelled"))
     _state(page, "cancelled")
     page.get_by_role("button", name="Retry").click()
-    expect(page.get_by_role("link", name="repeats an earlier run")).to_be_visible(timeout=ENDED)
+    expect(page.get_by_role("link", name="repeats an earlier run")).to_be_visible()
     _state(page, "succeeded")
 
 
@@ -269,7 +267,7 @@ def test_the_secret_of_an_inbound_trigger_is_shown_once(open_page: Open, signed_
 
 def test_a_query_that_takes_long_is_stopped(open_page: Open, signed_in: Path, project: Client) -> None:
     run = project.in_project("POST", "pipelines/orders/runs/", json={"mode": "seed"})
-    assert project.wait(run["id"], seconds=90)["state"] == "succeeded"
+    assert project.wait(run["id"], seconds=PATIENCE / 1000)["state"] == "succeeded"
     # Stopped: 409. A wish that overtakes its query: 404, and it is sent again.
     page = open_page(signed_in, refused=(404, 409))
     page.goto("/p/flows/sql/?dataset=orders")
@@ -279,5 +277,5 @@ def test_a_query_that_takes_long_is_stopped(open_page: Open, signed_in: Path, pr
     page.keyboard.insert_text("SELECT count(*) FROM " + ", ".join(f"orders AS o{number}" for number in range(24)))
     page.keyboard.press("Control+Enter")
     page.get_by_role("button", name="Stop").click()
-    expect(page.locator("#sql-answer")).to_contain_text("stopped by admin", timeout=ENDED)
+    expect(page.locator("#sql-answer")).to_contain_text("stopped by admin")
     expect(page.get_by_role("button", name="Stop")).to_be_hidden()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,7 @@ def test_the_sheet_lists_the_keys_and_t_changes_the_theme(open_page: Open, signe
     assert not serious_faults(page)
     page.keyboard.press("Escape")
     expect(sheet).to_be_hidden()
-    assert not page.evaluate("document.documentElement.classList.contains('dark')")
+    dark = re.compile(r"\bdark\b")
+    expect(page.locator("html")).not_to_have_class(dark)
     page.keyboard.press("t")
-    assert page.evaluate("document.documentElement.classList.contains('dark')")
+    expect(page.locator("html")).to_have_class(dark)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import PATIENCE, Open
 from tests.browser.installation import Installation
 from tests.browser.walking import sideways, visit
 
@@ -74,12 +74,12 @@ def full(installation: Installation, outside: dict[str, str]) -> list[str]:
         client.in_project("POST", f"sources/{slug}/discover/")
     client.in_project("PATCH", "sources/shop/", json={"writable": True})
     client.in_project("POST", "pipelines/apply/", json={"text": DOCUMENT, "publish": True})
-    good = client.wait(client.in_project("POST", "pipelines/orders/runs/", json={})["id"], seconds=90)
+    good = client.wait(client.in_project("POST", "pipelines/orders/runs/", json={})["id"], seconds=PATIENCE / 1000)
     assert good["state"] == "succeeded", good
     stopping = DOCUMENT.replace("max: 50}, action: quarantine", "max: 50}, action: stop").replace("orders", "strict", 1)
     stopping = stopping.replace("dataset: orders", "dataset: strict").replace("pipeline: orders", "pipeline: strict")
     client.in_project("POST", "pipelines/apply/", json={"text": stopping, "publish": True})
-    bad = client.wait(client.in_project("POST", "pipelines/strict/runs/", json={})["id"], seconds=90)
+    bad = client.wait(client.in_project("POST", "pipelines/strict/runs/", json={})["id"], seconds=PATIENCE / 1000)
     assert bad["state"] == "failed", bad
     streams = client.in_project("GET", "sources/order-drop/streams/")["results"]
     assert streams

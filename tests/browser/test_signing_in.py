@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 from apps.accounts import totp
 from tests.apps.accounts.provider import CLIENT, SECRET, Provider
 from tests.browser.axe import serious_faults
-from tests.browser.conftest import PATIENCE
+from tests.browser.conftest import PATIENCE, watch
 from tests.browser.installation import Installation, wait_until_served
 
 pytestmark = pytest.mark.all
@@ -58,10 +58,9 @@ def test_through_the_provider_and_with_a_code(
         reduced_motion="reduce",
     )
     errors: list[str] = []
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    watch(page, errors)
 
     page.goto("/login/")
     assert serious_faults(page) == []

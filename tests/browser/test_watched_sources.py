@@ -17,7 +17,7 @@ from standardwebhooks.webhooks import Webhook
 
 from manifold.client import Client
 from manifold.embedded.ports import free_port
-from tests.browser.conftest import Open
+from tests.browser.conftest import PATIENCE, Open
 from tests.browser.installation import ORDERS, Installation
 from tests.browser.walking import visit
 
@@ -52,7 +52,9 @@ def watched(installation: Installation, redis_url: str) -> list[str]:
     for slug, stream in streams.items():
         text = DOCUMENT.format(name=f"all-{slug}", source=slug, stream=stream["name"])
         client.in_project("POST", "pipelines/apply/", json={"text": text, "publish": True})
-        run = client.wait(client.in_project("POST", f"pipelines/all-{slug}/runs/", json={})["id"], seconds=90)
+        run = client.wait(
+            client.in_project("POST", f"pipelines/all-{slug}/runs/", json={})["id"], seconds=PATIENCE / 1000
+        )
         assert run["state"] == "succeeded", run
     client.in_project(
         "PATCH", f"sources/sales/streams/{streams['sales']['name']}/", json={"config": {}, "drift": "ask"}
@@ -60,7 +62,7 @@ def watched(installation: Installation, redis_url: str) -> list[str]:
     lines = [f"{each},note" if each.startswith("id") else f"{each},new" for each in ORDERS.splitlines()]
     (folder / "sales-2.csv").write_text("\n".join(lines) + "\n")
     waits = client.in_project("POST", "pipelines/all-sales/runs/", json={})
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE / 1000
     while client.in_project("GET", f"runs/{waits['id']}/")["state"] != "waiting":
         assert time.monotonic() < deadline, "it asks nothing"
         time.sleep(0.2)

@@ -20,7 +20,7 @@ _TO_COME = """() => document.querySelector(
   ))"""
 _LOOK_SECONDS = 0.05
 _LOOKS = 2
-_REST_SECONDS = 30.0
+_REST_SECONDS = 180.0
 
 
 class Rest:
