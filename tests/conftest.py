@@ -16,6 +16,7 @@ from tests.people import (  # noqa: F401  fixtures
     admin,
     api,
     operator,
+    patient_counts,
     project,
     quick_hashes,
     stranger,
