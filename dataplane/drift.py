@@ -71,23 +71,26 @@ class Watch:
 
     seen: its columns when they were last looked at. needed: columns without which a step cannot go on, and what they
     are to it. answered: kinds of change that need no asking any more, because somebody has said so once for all.
+    beside: the columns that stand beside every record, whatever it holds.
     """
 
     seen: tuple[Column, ...]
     policy: Policy
     needed: Mapping[str, str] = field(default_factory=dict)
     answered: frozenset[str] = frozenset()
+    beside: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True)
 class Drift:
     """The columns of a stream are not what they were. `now` are all that there are; `asks`: a person has to decide;
-    `stops`: why no run may go on."""
+    `stops`: why no run may go on. `first`: none was known before, so there is nothing from which they could differ."""
 
     now: tuple[Column, ...]
     changes: tuple[Change, ...]
     asks: bool = False
     stops: ManifoldError | None = None
+    first: bool = False
 
     @property
     def said(self) -> str:
@@ -126,6 +129,8 @@ def judged(stream: StreamConfig, watch: Watch, now: Sequence[Column], values: Va
     changes = compared(watch.seen, now, values)
     if not changes:
         return None
+    if are_first(watch.seen, now, watch.beside):
+        return Drift(tuple(now), changes, first=True)
     drift = Drift(tuple(now), changes)
     lost = next((each for each in changes if each.kind in ("removed", "renamed") and each.column in watch.needed), None)
     if lost is not None:
@@ -136,6 +141,12 @@ def judged(stream: StreamConfig, watch: Watch, now: Sequence[Column], values: Va
     if watch.policy != "evolve" and any(each.kind not in harmless for each in changes):
         return replace(drift, stops=_refused(stream, drift))
     return drift
+
+
+def are_first(seen: Sequence[Column], now: Sequence[Column], beside: Sequence[Column]) -> bool:
+    """Whether these are the first columns of a stream that anybody finds, but for those beside every record."""
+    always = {each.name for each in beside}
+    return always.issuperset(each.name for each in seen) and not always.issuperset(each.name for each in now)
 
 
 def followed(

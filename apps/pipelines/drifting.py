@@ -26,7 +26,8 @@ def watch(document: Document, key: str, stream: Stream, config: StreamConfig) ->
     if config.cursor:
         needed[config.cursor] = "the cursor"
     answered = frozenset(stream.drift_answered)
-    return Watch(seen_columns(stream), sources.policy_of(stream), needed, answered)
+    beside = sources.connector_class(stream.source.connector).beside
+    return Watch(seen_columns(stream), sources.policy_of(stream), needed, answered, beside)
 
 
 def note(run: Run, plan: Plan) -> list[str]:

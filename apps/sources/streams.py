@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from apps.sources.models import Stream
 from apps.sources.parameters import InvalidFields, told
+from dataplane.connectors import registry
 from dataplane.connectors.base import Connector
 from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.files.looking import NOT_LOOKED_AT
@@ -61,8 +62,14 @@ def configured(stream: Stream) -> StreamConfig:
 
 
 def seen_columns(stream: Stream) -> tuple[Column, ...]:
-    """The columns of a stream when the source was last looked at; those declared, where nobody has kept that."""
-    return tuple(Column(**each) for each in stream.seen or stream.config.get("columns", ()))
+    """The columns of a stream when the source was last looked at.
+
+    Where nobody has found any yet but those beside every record, those that are declared, too: somebody knew them.
+    """
+    seen = {each["name"]: each for each in stream.seen}
+    if seen.keys() <= {each.name for each in registry.get(stream.source.connector).beside}:
+        seen = {each["name"]: each for each in stream.config.get("columns", ())} | seen
+    return tuple(Column(**each) for each in seen.values())
 
 
 def config_json(config: StreamConfig) -> dict[str, Any]:

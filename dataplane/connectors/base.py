@@ -93,6 +93,8 @@ class Connector(ABC):
     """Whether a declared column that a part of a stream lacks is read as NULL there."""
     samples: ClassVar[bool] = False
     """Whether it tells the columns by some records only: these show what is new, and never what has gone."""
+    beside: ClassVar[tuple[Column, ...]] = ()
+    """The columns that stand beside every record, whatever it holds; their names begin with an underscore."""
     takes_uploads: ClassVar[bool] = False
     """Whether its sources keep files that are given to them."""
     hurried: bool = False

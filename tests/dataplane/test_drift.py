@@ -125,6 +125,17 @@ def test_what_was_answered_once_for_all_is_not_asked_again():
 
 
 @pytest.mark.parametrize("policy", drift.POLICIES)
+def test_the_first_columns_that_anybody_finds_are_no_change(policy: Policy):
+    beside = (Column("_offset", "BIGINT"), Column("_key", "BLOB"))
+    watch = Watch(beside, policy, beside=beside)
+    assert drift.judged(STREAM, watch, beside) is None
+    found = drift.judged(STREAM, watch, (*beside, ID))
+    assert found is not None and (found.first, found.stops, found.asks) == (True, None, False)
+    later = drift.judged(STREAM, Watch((*beside, ID), policy, beside=beside), (*beside, ID, FARE))
+    assert later is not None and not later.first
+
+
+@pytest.mark.parametrize("policy", drift.POLICIES)
 def test_a_lost_cursor_always_stops(policy: Policy):
     found = judged((NAME, FARE, Column("ident", "BIGINT", native="int8")), policy)
     assert found is not None and isinstance(found.stops, ManifoldError)

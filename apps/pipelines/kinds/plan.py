@@ -16,6 +16,7 @@ from apps.pipelines.execution.kinds import Done, KindAdapter, Refused, SkipRun, 
 from apps.pipelines.models import Run, StepRun, Window
 from apps.pipelines.plans import Plan, Reading
 from apps.sources import services as sources
+from dataplane.drift import Drift
 from dataplane.steps.base import StepContext, StepResult
 from dataplane.steps.log import Line
 from dataplane.steps.plan import PlanSpec
@@ -52,9 +53,7 @@ class PlanAdapter(KindAdapter):
             return []
         lines = [Line(f"Mode {plan.mode}. {plan.reason}", fields={"mode": plan.mode})]
         lines += [_told(each) for each in plan.readings]
-        lines += [
-            Line(f"{each.key}: {each.drift.said}.", "warning") for each in plan.readings if each.drift is not None
-        ]
+        lines += [_changed(each.key, each.drift) for each in plan.readings if each.drift is not None]
         return lines + [Line(f"{each.key}: {said}", "warning") for each in plan.readings for said in each.warnings]
 
     def commit(self, step: StepRun, run: Run, result: StepResult) -> Verdict:
@@ -78,6 +77,13 @@ class PlanAdapter(KindAdapter):
             if each.incremental and each.bounds is not None:
                 _write_window(run, plan, each)
         return Done(output, asks=drifting.question(plan))
+
+
+def _changed(key: str, drift: Drift) -> Line:
+    """What became of the columns of an extract's stream; the first that are found are no reason to warn."""
+    if drift.first:
+        return Line(f"{key}: the first rows of its stream settle its columns: {drift.said}.")
+    return Line(f"{key}: {drift.said}.", "warning")
 
 
 def _told(reading: Reading) -> Line:

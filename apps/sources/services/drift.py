@@ -30,13 +30,17 @@ def policy_of(stream: Stream) -> Policy:
 def note_drift(stream: Stream, found: drifts.Drift, *, run: uuid.UUID | None, actor: Actor) -> Drift | None:
     """Keep that a read has found other columns; where nobody has to decide, the stream is read so from now on.
 
-    None where somebody else has taken the change over meanwhile. The same change is news once, however many runs stop
-    at it.
+    None where somebody else has taken the change over meanwhile, and where these are the first columns that anybody
+    finds: those are no change, so they are declared, and what was said of an empty stream holds no more. The same
+    change is news once, however many runs stop at it.
     """
     with acting(actor):
         stream = _locked(stream.pk)
         now = [asdict(each) for each in found.now]
         if not drifts.compared(seen_columns(stream), found.now):
+            return None
+        if found.first:
+            _settle_first(stream, found.now, run)
             return None
         state = "stopped" if found.stops else "asked" if found.asks else "followed"
         last = stream.drifts.first()
@@ -118,8 +122,9 @@ def mark_seen(stream: Stream, *, actor: Actor) -> None:
 def note_look(stream: Stream, now: Iterable[Column], *, actor: Actor) -> None:
     """Somebody has looked at the source and taken over what it has: kept beside what runs have found."""
     columns = tuple(now)
-    changes = drifts.compared(seen_columns(stream), columns) if columns and stream.config.get("columns") else ()
-    if changes:
+    seen, beside = seen_columns(stream), connector_class(stream.source.connector).beside
+    changes = drifts.compared(seen, columns) if columns and stream.config.get("columns") else ()
+    if changes and not drifts.are_first(seen, columns, beside):
         found = drifts.Drift(columns, changes)
         row = Drift(stream=stream, now=[asdict(each) for each in columns], changes=found.as_json(), state="followed")
         row.settled_by = actor.name[:200]
@@ -134,6 +139,14 @@ def _locked(stream: uuid.UUID) -> Stream:
     Source.objects.select_for_update(no_key=True).get(streams=stream)
     rows = Stream.objects.select_for_update(no_key=True, of=("self",)).select_related("source__credential")
     return rows.get(pk=stream)
+
+
+def _settle_first(stream: Stream, now: tuple[Column, ...], run: uuid.UUID | None) -> None:
+    """Declare a stream as its first records are, unless another run has found them first."""
+    if drifts.are_first(seen_columns(stream), now, connector_class(stream.source.connector).beside):
+        stream.warnings = []
+        _follow(stream, now, {}, run)
+        _record("stream columns found", stream, {"columns": [f"{each.name} {each.type}" for each in now]})
 
 
 def _follow(stream: Stream, now: tuple[Column, ...], renames: Mapping[str, str], run: uuid.UUID | None) -> None:

@@ -80,8 +80,6 @@ class StreamConnector(Connector):
     ordered = True
     fills_missing = True
     samples = True
-    beside: ClassVar[tuple[Column, ...]]
-    """The columns that stand beside every message; their names begin with an underscore."""
     called: ClassVar[str] = "stream"
     """What a stream is called where it comes from."""
     place: ClassVar[tuple[str, str]] = ("''", "_offset")
