@@ -36,7 +36,10 @@ def asked_secrets(names: Sequence[str]) -> dict[str, str]:
     """These secrets by their names, each asked for where somebody types, else a line of standard input."""
     if sys.stdin.isatty():
         return {name: click.prompt(name, hide_input=True) for name in names}
-    return {name: sys.stdin.readline().rstrip("\n") for name in names}
+    found = {name: sys.stdin.readline().rstrip("\n") for name in names}
+    if lacking := [name for name, value in found.items() if not value]:
+        raise click.UsageError(f"Standard input has no line for {', '.join(lacking)}: nothing is changed.")
+    return found
 
 
 def show_check(check: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ import duckdb
 
 from dataplane.connectors.files.alike import apart
 from dataplane.connectors.files.avro import avro_columns
-from dataplane.connectors.files.encodings import head, text_of
+from dataplane.connectors.files.encodings import for_duckdb, head, text_of
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.json_files import json_shape
 from dataplane.connectors.files.layouts import (
@@ -108,7 +109,9 @@ class Shape:
             if format_ == "avro":
                 return tuple((each.name, each.type) for each in avro_columns(connection, here))
             declared = [each.name for each in self.declared]
-            names = json_names(connection, here, here.absolute, json_shape(format_, here), declared)
+            with tempfile.TemporaryDirectory(prefix="manifold-shape-") as folder:
+                absolute = for_duckdb(here, self.settings.encoding, folder)
+                names = json_names(connection, here, absolute, json_shape(format_, here), declared)
             # One that differs from a column only by case cannot be another: the read warns of it.
             alike = apart(names, declared)
             return tuple((name, "") for name in names if name not in alike)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from dataplane.connectors.registry import build
 from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.windows import FileRef, Mark
 from tests.dataplane.connectors.remotes.web import serving
+from tests.dataplane.connectors.test_encodings import packed
 from tests.dataplane.connectors.test_excel import book
 from tests.dataplane.steps.files_source import Drop
 
@@ -76,6 +77,20 @@ def test_keys_of_objects(drop: Drop, objects: str, found: dict[str, str] | None)
         assert drop.connector.columns_now(stream, [file]) is None
     else:
         assert changes(drop.connector, stream, [file]) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("a_1.ndjson.gz", lambda text: packed(text.encode(), 16)), ("a_1.ndjson", lambda text: text.encode("utf-16"))],
+    ids=["a comment in gzip", "utf-16"],
+)
+def test_keys_of_objects_in_files_that_are_copied_to_be_read(
+    drop: Drop, name: str, write: Callable[[str], bytes]
+) -> None:
+    drop.write(name, write('{"id": 1}\n'))
+    stream = drop.stream()
+    drop.write(name, write('{"id": 1, "note": 2}\n'))
+    assert of_new_files(drop, stream) == {"note": "added"}
 
 
 def test_a_file_that_cannot_be_read_says_nothing(drop: Drop) -> None:

@@ -57,12 +57,12 @@ def test_a_file_in_utf_16_says_so_where_its_stream_is_in_utf_8(
 )
 def test_a_gzip_file_is_read_whatever_its_header_holds(tmp_path: Path, name: str, text: str, flags: int) -> None:
     drop = Drop(tmp_path)
-    drop.write(name, _packed(text.encode(), flags))
+    drop.write(name, packed(text.encode(), flags))
     assert rows(drop.root, drop.extract(drop.stream())) == [(1,), (2,)]
     assert list(tmp_path.glob("spill/**/*.utf8")) == []
 
 
-def _packed(text: bytes, flags: int) -> bytes:
+def packed(text: bytes, flags: int) -> bytes:
     header = b"\x1f\x8b\x08" + bytes([flags, 0, 0, 0, 0, 0, 3])
     header += struct.pack("<H", 5) + b"AB\x01\x00x" if flags & 4 else b""
     header += b"a.csv\0" if flags & 8 else b""

@@ -48,6 +48,10 @@ def test_it_works(served: Served, database: tuple[list[str], str]) -> None:
     assert served.manifold(*other, given="another\n").exit_code == 0
     assert served.manifold("sources", "test", "shop").exit_code == 1
     assert served.manifold(*other, given=f"{password}\n").exit_code == 0
+    # What was to write it has failed: the one that is there stays.
+    for given in ("", "\n"):
+        refused = served.manifold(*other, given=given)
+        assert (refused.exit_code, "no line for password" in refused.stderr) == (2, True), refused.output
     assert served.manifold("sources", "test", "shop").exit_code == 0
 
 
