@@ -39,7 +39,9 @@ def look(row: Schedule, *, minutes: int) -> None:
 
 
 def test_a_run_starts_when_there_is_something_new(project: Project, workshop: Path, row: Schedule) -> None:
-    look(row, minutes=0)
+    row.refresh_from_db()
+    assert row.next_at is not None
+    watching.watch_due(row.next_at - timedelta(microseconds=1))
     assert not Run.objects.exists()
     look(row, minutes=2)
     assert [(each.state, each.trigger) for each in Run.objects.all()] == [("succeeded", "schedule")]
