@@ -71,11 +71,10 @@ def test_a_replica_that_gives_a_reader_up(pair: tuple[str, str]) -> None:
         _caught_up(primary, replica)
 
         def change() -> None:
-            while not over.wait(0.2):
-                database.execute("DELETE FROM t WHERE id > 100")
-                database.execute("VACUUM t")
-                database.execute("INSERT INTO t SELECT i FROM generate_series(101, 300) i")
+            _reads_for_a_while(replica, over)
             database.execute("DELETE FROM t WHERE id > 100")
+            while not over.wait(0.2):
+                database.execute("VACUUM t")
 
         over, changing = threading.Event(), threading.Thread(target=change)
         changing.start()
@@ -143,6 +142,16 @@ def test_a_replica_that_has_replayed_all_is_read_where_the_last_row_was_removed(
     with connector_instance(extensions=source.extensions) as duck, source.read(stream, window, duck) as reading_:
         (warning,) = reading_.warnings
     assert "is a replica without a row of public.t at id 300" in warning
+
+
+def _reads_for_a_while(replica: str, over: threading.Event) -> None:
+    """Until a query that sleeps has begun; whoever is given up between two statements loses the connection instead."""
+    asleep = "query LIKE '%pg_sleep%' AND pid <> pg_backend_pid() AND state = 'active'"
+    long_since = "clock_timestamp() - query_start > interval '1 second'"
+    with psycopg.connect(replica, autocommit=True) as other:
+        while not other.execute(f"SELECT FROM pg_stat_activity WHERE {asleep} AND {long_since}").fetchall():
+            if over.wait(0.05):
+                return
 
 
 def _received(primary: str, replica: str) -> None:
