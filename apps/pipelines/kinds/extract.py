@@ -13,6 +13,7 @@ from apps.pipelines.graph import PLAN
 from apps.pipelines.kinds.inputs import spec_of
 from apps.pipelines.models import Run, StepRun
 from apps.sources import services as sources
+from apps.sources.services.watching import test_after_read
 from dataplane.connectors.windows import Window as Bounds
 from dataplane.errors import from_json
 from dataplane.steps.base import StepContext, StepResult
@@ -72,6 +73,7 @@ class ExtractAdapter(KindAdapter):
                 w.staged(window, bounds, rows=there, seen=seen, boundary_rows=count)
         if result.facts.get("files"):
             sources.record_read(planning.stream_of(spec, run.project_id, step.key), result.facts["files"])
+        test_after_read(run.project_id, spec.source)
         output = {"rows": rows, "rejected": rejected, "known": known, "bytes": result.facts.get("bytes", 0)}
         output["calls"] = result.facts.get("calls", 0)
         if result.facts.get("settled"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 
 from django.db.models import F, Q
@@ -9,7 +10,7 @@ from django.utils import timezone
 
 from apps.audit.context import SYSTEM
 from apps.audit.ticks import one_by_one, tick
-from apps.sources.models import Source
+from apps.sources.models import Health, Source
 from apps.sources.services.testing import Asking, keep_check, next_moment
 
 AT_ONCE = 4
@@ -29,6 +30,15 @@ def watch_due(now: datetime) -> None:
     sources = list(due.select_related("credential")[:AT_ONCE])
     asked = one_by_one(lambda source: (source, Asking(source)), [each for each in sources if _claimed(each, now)])
     one_by_one(lambda each: keep_check(each[0], each[1].answer(), actor=SYSTEM), asked)
+
+
+def test_after_read(project: uuid.UUID, slug: str) -> None:
+    """A run has read from a source: where its health is an error, the next tick tests it, and not its next moment.
+
+    Belongs to the caller's transaction. One that is tested by hand only is left alone.
+    """
+    ill = Source.objects.filter(project=project, slug=slug, health=Health.ERROR, check_every__gt=0)
+    ill.update(next_check_at=timezone.now())
 
 
 def _claimed(source: Source, now: datetime) -> bool:

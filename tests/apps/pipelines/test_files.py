@@ -9,14 +9,17 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from apps.accounts.models import Project, Role, User
+from apps.audit.models import Event
 from apps.audit.refusals import Invalid
 from apps.pipelines import filestates, fixing, services
 from apps.pipelines.execution.steps import run_step
 from apps.pipelines.models import Pipeline, Run, Window
 from apps.sources import services as sources
-from apps.sources.models import SourceFile, Stream
+from apps.sources.models import Source, SourceFile, Stream
+from apps.sources.services import watching
 from dataplane.connectors.files import changed
 from dataplane.connectors.local_files import LocalFiles
 from dataplane.errors import ConfigurationError
@@ -50,6 +53,20 @@ def run(pipeline: Pipeline, *files: str, again: bool = False) -> Run:
     ws.work()
     started.refresh_from_db()
     return started
+
+
+@pytest.mark.parametrize(("every", "health"), [(900, "healthy"), (0, "error")])
+def test_a_source_that_a_run_reads_again_is_tested_at_once(project: Project, drop: Path, every: int, health: str):
+    source = sources.update_source(Source.objects.get(), check_every=every, actor=ws.ACTOR)
+    gone = drop.rename(drop.with_name("gone"))
+    assert not sources.test_source(source, actor=ws.ACTOR).ok
+    gone.rename(drop)
+    watching.watch_due(timezone.now())
+    assert Source.objects.get().health == "error"
+    assert run(ws.published(project, TEXT)).state == "succeeded"
+    watching.watch_due(timezone.now())
+    assert Source.objects.get().health == health
+    assert Event.objects.filter(verb="source health changed", data__health="healthy").exists() == (health == "healthy")
 
 
 def states(pipeline: Pipeline) -> dict[str, str]:
