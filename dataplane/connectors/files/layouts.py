@@ -210,9 +210,12 @@ def _json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: 
         with duckdb_errors():
             try:
                 rows = _described(connection, absolute, shape)
+                if [name for name, *_ in rows] == ["json"] and rows[0][1].startswith("MAP("):
+                    # Of so many keys whose values are of one type DuckDB makes a map.
+                    rows = _described(connection, absolute, shape, map_inference_threshold="-1")
             except duckdb.NotImplementedException:
                 # Keys within an object differ only by case, which those of a STRUCT may not: objects stay JSON.
-                rows = _described(connection, absolute, shape, ignored="true")
+                rows = _described(connection, absolute, shape, ignore_errors="true")
                 rows = [(name, "JSON" if "STRUCT(" in type_ else type_) for name, type_, *_ in rows]
     except DataError as error:
         if "maximum_object_size" not in error.message:
@@ -233,12 +236,10 @@ def _json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: 
     return spelled(connection, absolute, shape, [(name, type_) for name, type_, *_ in rows])
 
 
-def _described(
-    connection: duckdb.DuckDBPyConnection, absolute: str, shape: str, *, ignored: str = "false"
-) -> list[Any]:
+def _described(connection: duckdb.DuckDBPyConnection, absolute: str, shape: str, **more: str) -> list[Any]:
     # By what it begins with: a copy has no suffix that would tell DuckDB.
-    options = f"compression = '{READERS_NAMES[compression_of(absolute)]}', sample_size = {_SAMPLE}"
-    source = f"read_json({literal(absolute)}, format = {literal(shape)}, {options}, ignore_errors = {ignored})"
+    more |= {"compression": literal(READERS_NAMES[compression_of(absolute)]), "sample_size": str(_SAMPLE)}
+    source = f"read_json({literal(absolute)}, format = {literal(shape)}, {', '.join(map(' = '.join, more.items()))})"
     return connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
 
 

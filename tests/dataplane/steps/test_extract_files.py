@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import random
 from dataclasses import replace
 from datetime import date, datetime
@@ -439,6 +440,16 @@ def test_a_file_that_grows_while_it_is_read_is_an_error(drop):
         with pytest.raises(DataError) as caught:
             part.check()
     assert caught.value.code == "file_changed" and "while it was read" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [("a.ndjson", "{0}\n{0}\n"), ("a.json", "[{0}, {0}]")], ids=["ndjson", "json"]
+)
+def test_each_of_many_keys_of_one_type_is_a_column(drop, name, form):
+    drop.write(name, form.format(json.dumps({f"sensor {each}": each for each in range(250)})))
+    stream = drop.stream()
+    assert [each.name for each in stream.columns] == [f"sensor {each}" for each in range(250)]
+    assert rows(drop.root, drop.extract(stream)) == [tuple(range(250))] * 2
 
 
 def test_json_of_every_shape(drop):
