@@ -59,6 +59,8 @@ class DuckDBFile(DatabaseFile, Destination):
     def _attached(self, duck: duckdb.DuckDBPyConnection, path: str) -> Iterator[None]:
         try:
             duck.execute(f"ATTACH {literal(path)} AS {CATALOG} (TYPE duckdb, READ_ONLY)")
+        except duckdb.InterruptException:
+            raise
         except duckdb.Error as error:
             raise refused(self.params.path, path, error) from None
         try:

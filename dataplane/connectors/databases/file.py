@@ -223,6 +223,8 @@ class DatabaseFile(Connector):
         query = kept(offered.query) or ""
         try:
             duck.execute(f"EXPLAIN {query}")
+        except duckdb.InterruptException:
+            raise
         except duckdb.Error as error:
             raise _wrong_filter(stream, str(error).partition("\n")[0], "sql") from None
         return replace(offered, query=query, lenient=kept(offered.lenient), columns=columns)
