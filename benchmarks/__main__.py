@@ -18,7 +18,7 @@ IDLE_SECONDS = 20
 def main() -> None:
     """Measure in a temporary folder; nothing of an existing installation is touched."""
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each row")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each row")
     parser.add_argument("--rows", type=int, default=data.ROWS, help="rows of the large tables")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="manifold-bench-", dir=open_folder()) as name:

@@ -79,7 +79,8 @@ def write(rows: list[Row], name: str = "results") -> str:
     kept = {"machine": about, "rows": [asdict(each) | {"ratio": each.ratio, "met": each.met} for each in rows]}
     (FOLDER / f"{name}.json").write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     facts = ", ".join(f"{key} {value}" for key, value in about.items())
-    text = f"# Measured\n\n{facts}. Medians; limit and figure taken in turn in one run.\n\n{table(rows)}\n"
+    how = "Medians, with the lowest and highest; limit and figure taken in turn in one run"
+    text = f"# Measured\n\n{facts}. {how}.\n\n{table(rows)}\n"
     (FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
     return text
 
@@ -87,17 +88,23 @@ def write(rows: list[Row], name: str = "results") -> str:
 def table(rows: list[Row]) -> str:
     lines = ["| work | Manifold | limit | ratio | at most | memory | met |", "|---|---|---|---|---|---|---|"]
     for each in rows:
-        limit = f"{statistics.median(each.limit):.2f} {each.unit} ({each.limit_name})" if each.limit else "–"
+        limit = f"{_spread(each.limit, each.unit)} ({each.limit_name})" if each.limit else "–"
         ratio = f"{each.ratio:.2f}" if each.ratio is not None else "–"
         asked = f"{each.at_most:g}" + ("" if each.limit else f" {each.unit}")
         memory = _memory(each)
         met = "yes" if each.met else "**no**"
         lines.append(
-            f"| {each.work} | {each.figure:.2f} {each.unit} | {limit} | {ratio} | {asked} | {memory} | {met} |"
+            f"| {each.work} | {_spread(each.ours, each.unit)} | {limit} | {ratio} | {asked} | {memory} | {met} |"
         )
         if each.note:
             lines[-1] = lines[-1].replace(f"| {each.work} |", f"| {each.work} ({each.note}) |")
     return "\n".join(lines)
+
+
+def _spread(measured: list[float], unit: str) -> str:
+    """The median, and behind it the lowest and the highest where there are several."""
+    between = f", {min(measured):.2f} to {max(measured):.2f}" if len(measured) > 1 else ""
+    return f"{statistics.median(measured):.2f} {unit}{between}"
 
 
 def _memory(row: Row) -> str:
