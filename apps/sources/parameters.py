@@ -13,7 +13,10 @@ from dataplane.connectors.fields import fields_of, secret_names
 from dataplane.errors import ConfigurationError
 
 _WANTED = {
-    **dict.fromkeys(("tuple_type", "list_type"), 'Give a list, even of one: ["first", "second"].'),
+    **dict.fromkeys(
+        ("tuple_type", "list_type"),
+        'Give a list, even of one: ["first", "second"], on a command line also first,second.',
+    ),
     "string_type": """Give a text. A number is one in quotes of its own: "2024", on a command line '"2024"'.""",
 }
 

@@ -13,7 +13,7 @@ from dataplane.connectors.files.settings import ARCHIVE
 from dataplane.names import slug_of
 from manifold.cli import output
 from manifold.cli.detecting import given, own_path, show
-from manifold.cli.stages import asked_secrets, secret_option, setting, show_check, show_streams, tell_found
+from manifold.cli.stages import asked_secrets, parameters, secret_option, setting, show_check, show_streams, tell_found
 from manifold.cli.templates import ask_of, template_of
 from manifold.client import Client, at
 
@@ -84,9 +84,9 @@ def add(client: Client, *, slug: str | None, text: str | None, ask: bool, as_jso
 def _draft(client: Client, text: str | None, flags: dict[str, Any], *, ask: bool) -> tuple[dict[str, Any], str]:
     """What the API is told of a source that is not there yet, and what it might be called."""
     text = own_path(given(text)) if text is not None else ""
-    params: dict[str, Any] = dict(setting(each) for each in flags["settings"])
     template = template_of(client, flags["template"])
     candidate = _candidate(client, text, template["connector"] if template else flags["connector"], ask=ask)
+    params = parameters(client, candidate["connector"], flags["settings"])
     params |= asked_secrets(flags["secrets"])
     if ask:
         ask_of(template, params)
@@ -129,7 +129,8 @@ def _ask_missing(client: Client, candidate: dict[str, Any], given: dict[str, Any
         entered = click.prompt(part.get("title", name), hide_input=name in secrets, **empty)
         if entered:
             known |= {name: entered}
-            params.update({name: entered} if name in secrets else [setting(f"{name}={entered}")])
+            own = [] if name in secrets else [f"{name}={entered}"]
+            params.update(parameters(client, candidate["connector"], own) or {name: entered})
 
 
 def _asked_choices(schema: dict[str, Any], secrets: list[str], known: dict[str, Any]) -> dict[str, str]:

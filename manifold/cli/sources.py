@@ -21,8 +21,8 @@ from manifold.cli.lineage import impact
 from manifold.cli.messages import inbox, lag
 from manifold.cli.stages import (
     asked_secrets,
+    parameters,
     secret_option,
-    setting,
     show_check,
     show_streams,
     tell_found,
@@ -122,12 +122,13 @@ def change(
     as_json: bool,
 ) -> None:
     """Change what is given of a source and keep the rest; `--writable` lets pipelines load into its tables."""
+    given = parameters(client, client.in_project("GET", at("sources", slug))["connector"], settings) if settings else {}
     wanted = {
         "title": title,
         "writable": writable,
         "check_every": check_every,
         "drift": drift,
-        "params": {**dict(map(setting, settings)), **asked_secrets(secrets)} or None,
+        "params": {**given, **asked_secrets(secrets)} or None,
     }
     body = {name: value for name, value in wanted.items() if value is not None}
     if not body and not secrets_expire:
@@ -141,7 +142,8 @@ def change(
     if as_json:
         output.print_json(changed)
     else:
-        click.echo(f"{slug}: changed; pipelines {'may' if changed['writable'] else 'may not'} load into its tables")
+        told = "" if writable is None else f"; pipelines {'may' if writable else 'may not'} load into its tables"
+        click.echo(f"{slug}: changed{told}")
 
 
 @sources.command()

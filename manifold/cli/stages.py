@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from manifold.cli import output
+from manifold.client import Client, at
 
 _TOLD = 5
 secret_option = click.option(
@@ -30,6 +31,24 @@ def setting(text: str, hint: str = "--set") -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
+
+
+def parameters(client: Client, connector: str, texts: Sequence[str]) -> dict[str, Any]:
+    """Parameters of a connector, each `name=value`; of one that is a list also with commas between its parts."""
+    given = dict(map(setting, texts))
+    if all(value is None or isinstance(value, list) for value in given.values()):
+        return given
+    known = client.call("GET", at("connectors", connector))["schema"].get("properties", {})
+    for name, _, text in (each.partition("=") for each in texts):
+        value, part = given[name], known.get(name, {})
+        if (
+            value is not None
+            and not isinstance(value, list | dict)
+            and any(each.get("type") == "array" for each in (part, *part.get("anyOf", ())))
+        ):
+            quoted = isinstance(value, str) and value != text
+            given[name] = [value] if quoted else [each.strip() for each in text.split(",") if each.strip()]
+    return given
 
 
 def asked_secrets(names: Sequence[str]) -> dict[str, str]:

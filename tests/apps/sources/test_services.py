@@ -170,7 +170,9 @@ def test_a_declaration_that_cannot_be_is_refused_by_field(source: Source, config
 def test_a_list_is_asked_for_in_words() -> None:
     with pytest.raises(InvalidFields) as caught:
         checked(registry.get("kafka"), {"servers": "broker:9092"})
-    assert caught.value.fields == {"servers": ['Give a list, even of one: ["first", "second"].']}
+    assert caught.value.fields == {
+        "servers": ['Give a list, even of one: ["first", "second"], on a command line also first,second.']
+    }
 
 
 @pytest.fixture

@@ -77,11 +77,26 @@ def test_a_source_is_writable_only_when_somebody_says_so(served: Served, databas
     assert [each["writable"] for each in found if each["slug"] == "target"] == [False]
     said = served.manifold("sources", "change", "target", "--writable").stdout
     assert said == "target: changed; pipelines may load into its tables\n"
+    assert served.manifold("sources", "change", "target", "--check-every", "600").stdout == "target: changed\n"
     assert served.json("sources", "change", "target", "--title", "Target")["writable"] is True
     assert served.json("sources", "change", "target", "--read-only")["writable"] is False
     assert served.manifold("sources", "change", "target").exit_code == 2
     refused = served.manifold("sources", "change", "drop", "--writable")
     assert refused.exit_code == 2 and "cannot be written to" in refused.stderr
+
+
+def test_a_list_is_written_with_commas_or_as_json(served: Served) -> None:
+    words = ["sources", "add", "orders", "--connector", "kafka", "--set", "servers=127.0.0.1:1, 127.0.0.1:2"]
+    served.manifold(*words, "--set", "topics=2024", "--anyway")
+    (params,) = [each["params"] for each in served.json("sources", "list")["results"] if each["slug"] == "orders"]
+    assert (params["servers"], params["topics"]) == (["127.0.0.1:1", "127.0.0.1:2"], ["2024"])
+    change = ["sources", "change", "orders", "--set"]
+    assert served.json(*change, "servers=127.0.0.1:3")["params"]["servers"] == ["127.0.0.1:3"]
+    assert served.json(*change, 'topics=["a,b", "c"]')["params"]["topics"] == ["a,b", "c"]
+    assert served.json(*change, 'topics="a,b"')["params"]["topics"] == ["a,b"]
+    refused = served.manifold(*change, 'servers={"a": 1}')
+    assert refused.exit_code == 2 and "on a command line also first,second" in refused.stderr
+    served.manifold("sources", "remove", "orders")
 
 
 def test_a_wrong_secret_is_told_at_its_stage(served: Served, database: tuple[list[str], str]) -> None:
