@@ -103,6 +103,7 @@ def test_a_template_fills_the_form(
     page.goto("/p/default/new-source/")
     _sound(page)
     page.get_by_role("link", name="JSON API with pages").click()
+    expect(page.get_by_label("Title")).to_be_visible()
     _sound(page)
     page.get_by_label("Title").fill(f"Template at {width}")
     page.get_by_label("Server").fill(shop.base.removeprefix("http://127.0.0.1:").partition("/")[0])
