@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from apps.pipelines.execution import dispatch
+from tests.apps.pipelines.broker import broker, key  # noqa: F401  fixtures
 from tests.apps.pipelines.shelf import pipeline  # noqa: F401  a fixture
 from tests.furnished import furnished  # noqa: F401  a fixture
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-from urllib.parse import urlsplit
-from uuid import uuid4
-
 import pytest
 import redis
 
@@ -17,6 +12,7 @@ from apps.sources import services as sources
 from apps.sources.models import Drift, Source, Stream
 from dataplane.drift import POLICIES
 from tests.apps.pipelines import workshop as ws
+from tests.apps.pipelines.broker import on_broker
 
 pytestmark = pytest.mark.all
 
@@ -29,35 +25,15 @@ steps:
 """
 
 
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as found:
-        yield found
-
-
-@pytest.fixture
-def key(client: redis.Redis) -> Iterator[str]:
-    name = f"orders-{uuid4().hex}"
-    yield name
-    client.delete(name)
-
-
-def on_broker(project: Project, slug: str, url: str, key: str) -> Source:
-    parts = urlsplit(url)
-    params: dict[str, Any] = {"host": parts.hostname, "port": parts.port, "password": parts.password}
-    params |= {"database": parts.path.strip("/") or 0, "streams": [key]}
-    return sources.create_source(project, slug=slug, title="", connector="redis_streams", params=params, actor=ws.ACTOR)
-
-
 def numbers(project: Project) -> list[int]:
     return sorted(int(n) for (n,) in ws.rows(project, "orders", "n").elements())
 
 
 @pytest.fixture
-def empty(project: Project, workshop: object, redis_url: str, key: str, client: redis.Redis) -> Source:
+def empty(project: Project, workshop: object, redis_url: str, key: str, broker: redis.Redis) -> Source:
     """A source of one stream that is there and had no message when it was added."""
-    client.xadd(key, {"n": 0})
-    client.xtrim(key, maxlen=0, approximate=False)
+    broker.xadd(key, {"n": 0})
+    broker.xtrim(key, maxlen=0, approximate=False)
     made = on_broker(project, "broker", redis_url, key)
     sources.discover_streams(made, actor=ws.ACTOR)
     return made
@@ -65,13 +41,13 @@ def empty(project: Project, workshop: object, redis_url: str, key: str, client: 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_first_messages_of_an_empty_stream_are_no_change(
-    empty: Source, redis_url: str, key: str, client: redis.Redis, policy: str
+    empty: Source, redis_url: str, key: str, broker: redis.Redis, policy: str
 ):
     project = empty.project
     sources.update_source(empty, drift=policy, actor=ws.ACTOR)
     pipeline = ws.published(project, TEXT.format(key=key))
     assert (ws.run(pipeline).state, Stream.objects.get().warnings != []) == ("skipped", True)
-    client.xadd(key, {"n": 1})
+    broker.xadd(key, {"n": 1})
     run = ws.run(pipeline)
     assert (run.state, numbers(project)) == ("succeeded", [1]), ws.error_of(run)
     stream = Stream.objects.select_related("source").get()
@@ -83,27 +59,27 @@ def test_the_first_messages_of_an_empty_stream_are_no_change(
     # It is declared as if it had been added after them.
     (later,) = sources.discover_streams(on_broker(project, "later", redis_url, key), actor=ws.ACTOR)
     assert later.config == stream.config
-    client.xadd(key, {"note": "new"})
+    broker.xadd(key, {"note": "new"})
     assert ws.run(pipeline).state == {"ask": "waiting", "stop": "failed"}.get(policy, "succeeded")
     assert [each["column"] for each in Drift.objects.get().changes] == ["note"]
 
 
 def test_columns_that_somebody_declared_of_an_empty_stream_are_known(
-    project: Project, empty: Source, key: str, client: redis.Redis
+    project: Project, empty: Source, key: str, broker: redis.Redis
 ):
     sources.update_source(empty, drift="stop", actor=ws.ACTOR)
     stream = Stream.objects.get()
     columns = [*stream.config["columns"], {"name": "n", "type": "BIGINT"}]
     sources.update_stream(stream, config={"columns": columns}, actor=ws.ACTOR)
     pipeline = ws.published(project, TEXT.format(key=key))
-    client.xadd(key, {"n": 1})
+    broker.xadd(key, {"n": 1})
     assert (ws.run(pipeline).state, numbers(project), Drift.objects.count()) == ("succeeded", [1], 0)
     assert Stream.objects.get().config["columns"][-1]["type"] == "BIGINT"
-    client.xadd(key, {"n": 2, "note": "new"})
+    broker.xadd(key, {"n": 2, "note": "new"})
     assert ws.failure(ws.run(pipeline))["code"] == "schema_drift"
 
 
-def test_whoever_looks_again_finds_the_first_messages_and_no_change(empty: Source, key: str, client: redis.Redis):
-    client.xadd(key, {"n": 1})
+def test_whoever_looks_again_finds_the_first_messages_and_no_change(empty: Source, key: str, broker: redis.Redis):
+    broker.xadd(key, {"n": 1})
     (stream,) = sources.discover_streams(empty, actor=ws.ACTOR)
     assert ("n" in [each["name"] for each in stream.seen], Drift.objects.count()) == (True, 0)

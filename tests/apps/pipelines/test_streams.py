@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import pytest
 import redis
@@ -22,6 +20,7 @@ from apps.sources import services as sources
 from apps.sources.models import Drift, Source, Stream
 from dataplane.connectors import redis_streams
 from tests.apps.pipelines import workshop as ws
+from tests.apps.pipelines.broker import on_broker
 
 TEXT = """
 manifold: 1
@@ -40,24 +39,11 @@ Add = Callable[..., None]
 
 
 @pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as found:
-        yield found
-
-
-@pytest.fixture
-def key(client: redis.Redis) -> Iterator[str]:
-    name = f"orders-{uuid4().hex}"
-    yield name
-    client.delete(name)
-
-
-@pytest.fixture
-def add(client: redis.Redis, key: str) -> Add:
+def add(broker: redis.Redis, key: str) -> Add:
     """Adds the numbers to the stream, in one transaction."""
 
     def rows(*numbers: int) -> None:
-        with client.pipeline() as together:
+        with broker.pipeline() as together:
             for each in numbers:
                 together.xadd(key, {"n": each})
             together.execute()
@@ -68,12 +54,7 @@ def add(client: redis.Redis, key: str) -> Add:
 @pytest.fixture
 def source(project: Project, workshop: object, redis_url: str, key: str, add: Add) -> Source:
     add(1, 2, 3)
-    parts = urlsplit(redis_url)
-    params: dict[str, Any] = {"host": parts.hostname, "port": parts.port, "password": parts.password}
-    params |= {"database": parts.path.strip("/") or 0, "streams": [key]}
-    made = sources.create_source(
-        project, slug="broker", title="", connector="redis_streams", params=params, actor=ws.ACTOR
-    )
+    made = on_broker(project, "broker", redis_url, key)
     (stream,) = sources.discover_streams(made, actor=ws.ACTOR)
     columns = [{**each, "type": "BIGINT" if each["name"] == "n" else each["type"]} for each in stream.config["columns"]]
     sources.update_stream(stream, config={"columns": columns}, actor=ws.ACTOR)
@@ -103,10 +84,10 @@ def test_it_works(project: Project, source: Source, key: str, add: Add):
 
 
 def test_its_card_the_lag_and_the_run_tell_one_speed_also_where_messages_are_set_aside(
-    project: Project, source: Source, key: str, client: redis.Redis
+    project: Project, source: Source, key: str, broker: redis.Redis
 ):
     """What was given to the extract, set aside or not, in the time of this step alone."""
-    client.xadd(key, {"n": "odd"})
+    broker.xadd(key, {"n": "odd"})
     run = ws.run(ws.published(project, TEXT.format(key=key)))
     began = timezone.now()
     times = {"extract": began, "load": began + timedelta(hours=1)}
@@ -148,7 +129,7 @@ def test_what_was_read_and_not_loaded_is_read_again_exactly(project: Project, so
 
 
 def test_a_window_that_failed_unread_is_repaired_whole_where_a_newer_one_begins_behind_it(
-    project: Project, source: Source, key: str, add: Add, client: redis.Redis
+    project: Project, source: Source, key: str, add: Add, broker: redis.Redis
 ):
     """The newer one begins where the failed one ends, so no limit may cut that short any more."""
     limited(source, most_messages=2)
@@ -157,9 +138,9 @@ def test_a_window_that_failed_unread_is_repaired_whole_where_a_newer_one_begins_
     add(4, 5, 6)
     broken = services.start_run(pipeline, actor=ws.ACTOR)
     ws.work_before("orders")
-    client.rename(key, f"{key}-away")
+    broker.rename(key, f"{key}-away")
     ws.work()
-    client.rename(f"{key}-away", key)
+    broker.rename(f"{key}-away", key)
     broken.refresh_from_db()
     assert (broken.state, ws.windows(pipeline)) == ("succeeded", ["done", "failed"])
     add(7)
@@ -172,15 +153,15 @@ def test_a_window_that_failed_unread_is_repaired_whole_where_a_newer_one_begins_
 
 
 def test_the_newest_window_is_repaired_within_its_limits(
-    project: Project, source: Source, key: str, client: redis.Redis
+    project: Project, source: Source, key: str, broker: redis.Redis
 ):
     limited(source, most_messages=2)
     pipeline = ws.published(project, TEXT.format(key=key).replace("incremental}", "incremental}, if_failed: continue"))
     services.start_run(pipeline, actor=ws.ACTOR)
     ws.work_before("orders")
-    client.rename(key, f"{key}-away")
+    broker.rename(key, f"{key}-away")
     ws.work()
-    client.rename(f"{key}-away", key)
+    broker.rename(f"{key}-away", key)
     assert ws.windows(pipeline) == ["failed"]
     ws.run(pipeline, "repair")
     assert numbers(project) == [1, 2]
@@ -189,17 +170,17 @@ def test_the_newest_window_is_repaired_within_its_limits(
 
 
 def test_trimmed_messages_stop_the_run_or_are_recorded(
-    project: Project, source: Source, key: str, add: Add, client: redis.Redis
+    project: Project, source: Source, key: str, add: Add, broker: redis.Redis
 ):
     pipeline = ws.published(project, TEXT.format(key=key))
     ws.run(pipeline)
-    client.xtrim(key, maxlen=1, approximate=False)
+    broker.xtrim(key, maxlen=1, approximate=False)
     assert ws.run(pipeline).state == "skipped"
     add(4, 5, 6, 7)
-    client.xtrim(key, maxlen=2, approximate=False)
+    broker.xtrim(key, maxlen=2, approximate=False)
     stopped = ws.failure(ws.run(pipeline))
     assert (stopped["code"], stopped["evidence"]["messages"]) == ("messages_gone", 2)
-    kept: Any = client.xrange(key, count=1)
+    kept: Any = broker.xrange(key, count=1)
     oldest = kept[0][0].decode()
     assert stopped["evidence"]["there_from"] == oldest
     assert f"those from {oldest} on are there" in stopped["message"]
@@ -216,12 +197,12 @@ def test_trimmed_messages_stop_the_run_or_are_recorded(
 
 
 def test_messages_that_go_between_plan_and_read_are_noticed(
-    project: Project, source: Source, key: str, add: Add, client: redis.Redis
+    project: Project, source: Source, key: str, add: Add, broker: redis.Redis
 ):
     pipeline = ws.published(project, TEXT.format(key=key))
     first = services.start_run(pipeline, actor=ws.ACTOR)
     ws.work_before("orders")
-    client.xtrim(key, maxlen=2, approximate=False)
+    broker.xtrim(key, maxlen=2, approximate=False)
     ws.work()
     first.refresh_from_db()
     # Nobody had read anything: it begins with what there is.
@@ -229,7 +210,7 @@ def test_messages_that_go_between_plan_and_read_are_noticed(
     add(4, 5)
     second = services.start_run(pipeline, actor=ws.ACTOR)
     ws.work_before("orders")
-    client.xtrim(key, maxlen=1, approximate=False)
+    broker.xtrim(key, maxlen=1, approximate=False)
     ws.work()
     second.refresh_from_db()
     assert ws.failure(second)["code"] == "messages_gone"
@@ -242,11 +223,11 @@ def test_messages_that_go_between_plan_and_read_are_noticed(
 
 
 def test_a_stream_that_was_made_anew_is_no_continuation(
-    project: Project, source: Source, key: str, add: Add, client: redis.Redis
+    project: Project, source: Source, key: str, add: Add, broker: redis.Redis
 ):
     pipeline = ws.published(project, TEXT.format(key=key))
     ws.run(pipeline)
-    client.delete(key)
+    broker.delete(key)
     add(10)
     assert ws.failure(ws.run(pipeline))["code"] == "stream_restarted"
     assert ws.run(pipeline, "seed").state == "succeeded"
@@ -254,12 +235,12 @@ def test_a_stream_that_was_made_anew_is_no_continuation(
 
 
 def test_keys_that_are_new_are_followed_and_none_is_ever_gone(
-    project: Project, source: Source, key: str, add: Add, client: redis.Redis
+    project: Project, source: Source, key: str, add: Add, broker: redis.Redis
 ):
     pipeline = ws.published(project, TEXT.format(key=key))
     assert ws.run(pipeline).state == "succeeded"
     assert set(ws.rows(project, "orders", "n")) == {(1,), (2,), (3,)}
-    client.xadd(key, {"note": "new"})
+    broker.xadd(key, {"note": "new"})
     assert ws.run(pipeline).state == "succeeded"
     assert ws.rows(project, "orders", "n, note")[None, "new"] == 1
     with pytest.MonkeyPatch.context() as patch:
@@ -290,11 +271,11 @@ def test_a_pipeline_that_begins_with_the_newest_reads_what_comes_from_then_on(
 
 
 def test_a_pipeline_that_begins_with_a_time_waits_for_what_came_from_then_on(
-    project: Project, source: Source, key: str, client: redis.Redis
+    project: Project, source: Source, key: str, broker: redis.Redis
 ):
-    client.delete(key)
+    broker.delete(key)
     for second in (1000, 2000, 3000):
-        client.xadd(key, {"n": second}, id=f"{second}-0")
+        broker.xadd(key, {"n": second}, id=f"{second}-0")
     limited(source, begin="time", begin_at="1970-01-01T00:00:02Z")
     ws.published(project, TEXT.format(key=key))
     stream = Stream.objects.select_related("source__credential").get()
@@ -304,15 +285,15 @@ def test_a_pipeline_that_begins_with_a_time_waits_for_what_came_from_then_on(
 
 
 def test_of_entries_that_nobody_can_count_in_time_so_many_wait_at_least(
-    project: Project, source: Source, key: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    project: Project, source: Source, key: str, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ):
     """Whoever has begun is told exactly; a dry run shows the plan, and a run counts all of them."""
-    client.delete(key)
-    client.xadd(key, {"n": 1}, id="1-1")
+    broker.delete(key)
+    broker.xadd(key, {"n": 1}, id="1-1")
     begun = ws.published(project, TEXT.format(key=key))
     ws.run(begun)
     for n in range(2, 41):
-        client.xadd(key, {"n": n}, id=f"{n}-1")
+        broker.xadd(key, {"n": n}, id=f"{n}-1")
     limited(source, begin="time", begin_at="1970-01-01T00:00:00.020Z")
     later = ws.published(
         project,
@@ -328,14 +309,14 @@ def test_of_entries_that_nobody_can_count_in_time_so_many_wait_at_least(
 
 
 def test_it_begins_with_the_newest_no_second_time_where_a_seed_found_nothing(
-    project: Project, source: Source, workshop: Path, add: Add, client: redis.Redis
+    project: Project, source: Source, workshop: Path, add: Add, broker: redis.Redis
 ):
     limited(source, begin="newest")
     key = Stream.objects.get().name
     ws.write(workshop, "other_1.csv", ["id", "1"])
     ws.files_source(project, workshop)
     pipeline = ws.published(project, TEXT.format(key=key) + OTHER)
-    client.xtrim(key, maxlen=0, approximate=False)
+    broker.xtrim(key, maxlen=0, approximate=False)
     seeded = ws.run(pipeline, "seed")
     assert seeded.state == "succeeded", ws.error_of(seeded)
     assert numbers(project) == []
