@@ -63,7 +63,7 @@ def connector_instance(
     """
     files = {_identity(extension_path(name)) for name in extensions}
     unsigned = bool(files) and files <= _checked
-    with _opened(memory, threads, spill, ordered=ordered, unsigned=unsigned) as connection:
+    with _opened(memory, threads, spill, ordered=ordered, unsigned=unsigned, behind=ordered) as connection:
         for name in extensions:
             load_extension(connection, name)
         _checked.update(files)

@@ -12,6 +12,8 @@ from dataplane.connectors.files.groups import PATH, Group, unfit
 from dataplane.connectors.schema import Column
 from dataplane.relations import identifier, literal
 
+_MADE = "__made_"
+
 
 @dataclass(frozen=True)
 class CarefulGroup(Group):
@@ -59,10 +61,18 @@ class CarefulGroup(Group):
     def _fast(self) -> str:
         form, separator = self._date_format, self._separator
         types = {each.name: casts.read_type(each.type, date_format=form) for each in self.columns}
-        items = self._items(
-            lambda each: casts.fast(identifier(each.name), each.type, separator=separator, date_format=form)
-        )
-        return f"SELECT {items}{self._place()} FROM {self._fast_source(types)}"
+        made = {
+            each.name: f"{sql} AS {identifier(_MADE + each.name)}"
+            for each in self.columns
+            if each.name in self._there and (sql := casts.made(identifier(each.name), each.type, date_format=form))
+        }
+
+        def exact(each: Column) -> str:
+            beside = identifier(_MADE + each.name) if each.name in made else None
+            return casts.fast(identifier(each.name), beside, each.type, separator=separator, date_format=form)
+
+        source = f"SELECT {', '.join(['*', *made.values()])} FROM {self._fast_source(types)}"
+        return f"SELECT {self._items(exact)}{self._place()} FROM ({source})"
 
     def _careful_types(self) -> dict[str, str]:
         return {each.name: self._careful_type(each) for each in self.columns}

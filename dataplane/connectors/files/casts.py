@@ -26,6 +26,7 @@ _WITHOUT_ZONE = frozenset(["TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAM
 # DuckDB takes 31.12.24 and 24-12-31 for days of the year 24, where somebody left the century out.
 _NO_CENTURY = "^ *[0-9]{1,3}[^0-9]"
 _FIRST_YEAR = "TIMESTAMP '1000-01-01'"
+_FIRST_DAY = "DATE '1000-01-01'"
 # An offset other than nought behind a time.
 OFFSET = ":[0-9]{2}([.][0-9]+)?[+-]([1-9]|0[1-9]|00:?[0-9:]*[1-9])"
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
@@ -64,36 +65,43 @@ def read_type(type_: str, *, date_format: str | None = None) -> str:
     return type_
 
 
-def fast(value: str, type_: str, *, separator: str = ".", date_format: str | None = None) -> str:
-    """A value of `read_type` as the declared type; a query that meets one that does not fit fails."""
-    upper, read = type_.upper(), read_type(type_, date_format=date_format)
-    if upper == "DATE" and date_format:
-        return f"CASE WHEN {value} < {_FIRST_YEAR} THEN {_stop(type_)} ELSE {value} END"
+def made(value: str, type_: str, *, date_format: str | None = None) -> str | None:
+    """What DuckDB makes of a value of `read_type`, which `fast` compares with the value, or looks at again; None where
+    nothing is compared. In a SELECT of its own, below that of `fast`, it is made once: measured, 5 M lines of NDJSON then
+    take a twentieth less of the processor's time."""
+    upper = type_.upper()
+    if upper in _WITHOUT_ZONE:
+        # Measured: the usual 2013-01-31 10:00:00 costs no more than where the reader itself makes a moment of it. What
+        # is left behind its hour has no room for an offset.
+        usual = f"strlen({value}) = 19 AND instr({value}, ':') = 14"
+        return f"CASE WHEN {usual} THEN CAST({value} AS {type_}) END"
+    read = read_type(type_, date_format=date_format)
+    return None if read in ("VARCHAR", type_, upper) else f"CAST({value} AS {type_})"
+
+
+def fast(value: str, made: str | None, type_: str, *, separator: str = ".", date_format: str | None = None) -> str:
+    """A value of `read_type` as the declared type, beside what is `made` of it; a query that meets one that does not
+    fit fails."""
+    upper, stop = type_.upper(), _stop(type_)
+    if upper == "DATE" and made is None:
+        return f"CASE WHEN {value} < {_FIRST_DAY} THEN {stop} ELSE {value} END"
     if upper in _FLOATING:
         # Measured: a quarter of what isinf() costs.
         beyond = f"{value} = CAST('inf' AS {type_}) OR {value} = CAST('-inf' AS {type_})"
-        return f"CASE WHEN {beyond} THEN {_stop(type_)} ELSE {value} END"
-    if read == type_:
+        return f"CASE WHEN {beyond} THEN {stop} ELSE {value} END"
+    if read_type(type_) == type_:
         return value
-    if read == "VARCHAR":
+    if read_type(type_) == "VARCHAR":
         exact = careful(value, type_, separator=separator)
-        exactly = f"WHEN {value} IS NULL THEN NULL ELSE coalesce({exact}, {_stop(type_)}) END"
-        if upper not in _WITHOUT_ZONE:
-            return f"CASE {exactly}"
-        # Measured: the usual 2013-01-31 10:00:00 costs no more than where the reader itself makes a moment of it. What
-        # is left behind its hour has no room for an offset, and its year is a whole one: no blank begins it.
-        usual = f"strlen({value}) = 19 AND instr({value}, ':') = 14 AND instr({value}, '-') = 5 AND {value} >= '0'"
-        return f"CASE WHEN {usual} THEN CAST({value} AS {type_}) {exactly}"
-    # Measured: a condition that is true for no row, and a plain cast, which refuses what is out of range, cost half of
-    # comparing each value with what it becomes.
+        usual = f"WHEN {made} >= {_first_year(upper)} THEN {made} " if made else ""
+        return f"CASE {usual}WHEN {value} IS NULL THEN NULL ELSE coalesce({exact}, {stop}) END"
+    # Measured: a condition that is true for no row, and else what is made already, cost least.
     if upper == "DATE":
-        differs = f"{value} <> CAST({value} AS DATE) OR {value} < {_FIRST_YEAR}"
-    elif upper in _WHOLE:
-        beyond = f" OR {value} NOT BETWEEN {1 - _EXACT} AND {_EXACT - 1}" if upper == "BIGINT" else ""
-        differs = f"{value} <> trunc({value}){beyond}"
+        differs = f"CAST({made} AS TIMESTAMP) <> {value} OR {made} < {_FIRST_DAY}"
     else:
-        differs = f"{value} <> CAST(CAST({value} AS {type_}) AS DOUBLE)"
-    return f"CASE WHEN {differs} THEN {_stop(type_)} ELSE CAST({value} AS {type_}) END"
+        beyond = f" OR {made} NOT BETWEEN {1 - _EXACT} AND {_EXACT - 1}" if upper == "BIGINT" else ""
+        differs = f"CAST({made} AS DOUBLE) <> {value}{beyond}"
+    return f"CASE WHEN {differs} THEN {stop} ELSE {made} END"
 
 
 def careful(text: str, type_: str, *, separator: str = ".", date_format: str | None = None) -> str:
@@ -130,6 +138,11 @@ def dated(text: str, date_format: str) -> str:
     # DuckDB takes a text for 1900 in any format.
     whole = f"{taken} >= {_FIRST_YEAR} OR strftime({taken}, {written}) = trim({text})"
     return f"CASE WHEN regexp_matches({text}, '[0-9]') AND ({whole}) THEN {taken} END"
+
+
+def _first_year(upper: str) -> str:
+    """TIMESTAMP_NS knows no year before 1677, nor is compared with one."""
+    return "TIMESTAMP_NS '1678-01-01'" if upper == "TIMESTAMP_NS" else _FIRST_YEAR
 
 
 def _stop(type_: str) -> str:

@@ -223,7 +223,8 @@ def _nests(column: Column) -> bool:
 
 
 def _exactly(text: str, type_: str) -> str:
-    return casts.fast(f"CAST({text} AS {casts.read_type(type_)})", type_)
+    value = f"CAST({text} AS {casts.read_type(type_)})"
+    return casts.fast(value, casts.made(value, type_), type_)
 
 
 def _unfit(column: Column) -> str:

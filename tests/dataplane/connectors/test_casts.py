@@ -26,6 +26,13 @@ def test_no_moment_is_read_without_the_offset_behind_it():
     assert sum(each is not None for each in found) > 3
 
 
+@pytest.mark.parametrize("type_", ["TIMESTAMP", "DATETIME", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"])
+def test_a_moment_without_a_zone_is_read_at_once(type_):
+    with duckdb.connect() as connection:
+        assert str(_fast(connection, "2013-01-31 10:00:00", type_)) == "2013-01-31 10:00:00"
+        assert str(_fast(connection, "2013-1-31T10:00", type_)) == "2013-01-31 10:00:00"
+
+
 @pytest.mark.parametrize("number", [2**53 - 1, 1 - 2**53, 0])
 def test_whole_numbers_that_a_double_tells_apart_are_read_at_once(number):
     with duckdb.connect() as connection:
@@ -41,7 +48,8 @@ def test_whole_numbers_that_a_double_might_have_changed_are_not(number):
 def _fast(connection: duckdb.DuckDBPyConnection, value: str | float, type_: str) -> object:
     """None where the fast read ends."""
     try:
-        ((found,),) = connection.execute(f"SELECT {casts.fast('v', type_)} FROM (SELECT ? AS v)", [value]).fetchall()
+        fast = casts.fast("v", casts.made("v", type_), type_)
+        ((found,),) = connection.execute(f"SELECT {fast} FROM (SELECT ? AS v)", [value]).fetchall()
     except (duckdb.ConversionException, duckdb.InvalidInputException):
         return None
     return found
