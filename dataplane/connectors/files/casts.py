@@ -67,8 +67,8 @@ def read_type(type_: str, *, date_format: str | None = None) -> str:
 
 def made(value: str, type_: str, *, date_format: str | None = None) -> str | None:
     """What DuckDB makes of a value of `read_type`, which `fast` compares with the value, or looks at again; None where
-    nothing is compared. In a SELECT of its own, below that of `fast`, it is made once: measured, 5 M lines of NDJSON then
-    take a twentieth less of the processor's time."""
+    nothing is compared. In a SELECT of its own, below that of `fast`, it is made once: measured, 5 M lines of NDJSON
+    then take a twentieth less of the processor's time."""
     upper = type_.upper()
     if upper in _WITHOUT_ZONE:
         # Measured: the usual 2013-01-31 10:00:00 costs no more than where the reader itself makes a moment of it. What
