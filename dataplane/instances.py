@@ -2,6 +2,7 @@
 
 Opening takes some 9 ms of a processor, for DuckDB enters each of its functions into the catalogue: more than a small
 query needs. A worker does that beside a step, so that the next finds its instance ready. Nobody has ever used it.
+No thread that opens or closes one is a daemon: a process that ended beside it would be aborted within DuckDB.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def open_ahead(size: Size) -> bool:
     if _ahead.setdefault(size, coming) is not coming:
         return False
     try:
-        threading.Thread(target=_open, args=(size, coming), name="instance-ahead", daemon=True).start()
+        threading.Thread(target=_open, args=(size, coming), name="instance-ahead", daemon=False).start()
     except Exception as error:  # The system gives no more threads; then it is opened when it is asked for.
         coming.set_exception(error)
     return True
@@ -79,7 +80,7 @@ def close_behind(connection: duckdb.DuckDBPyConnection) -> None:
 
     Only for one that has spilled nothing: its files would be removed while others look at their folder.
     """
-    thread = threading.Thread(target=connection.close, name="instance-closing", daemon=True)
+    thread = threading.Thread(target=connection.close, name="instance-closing", daemon=False)
     try:
         thread.start()
     except Exception:  # The system gives no more threads.

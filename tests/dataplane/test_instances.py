@@ -151,6 +151,17 @@ def test_where_no_thread_can_be_had_it_is_closed_at_once(monkeypatch: pytest.Mon
     assert slow.closed.is_set()
 
 
+@pytest.mark.parametrize(
+    "what",
+    ["[close_behind(each) for each in [fresh(size) for _ in range(5)]]", "open_ahead(size)"],
+    ids=["closed", "opened"],
+)
+def test_a_process_ends_well_while_an_instance_is_opened_or_closed_beside_it(what):
+    code = f"from dataplane.instances import *; size = Size(64 << 20, 2); {what}"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("how", ["spilled", "failed", "well"])
 def test_only_an_instance_whose_work_went_well_and_spilled_nothing_is_closed_behind_it(tmp_path, monkeypatch, how):
     behind: list[duckdb.DuckDBPyConnection] = []
