@@ -24,7 +24,7 @@ class Listing:
 
     files: those to read, by date then path, perhaps by pattern before that. left: fitting files that are ignored or
     still change; the latter are `unsettled`, with archives that are still written. others: paths that do not fit.
-    warnings: what was left out, and why.
+    warnings: what was left out, and why. above: lines of delimited text before its rows.
     """
 
     files: list[FileRef]
@@ -32,6 +32,7 @@ class Listing:
     others: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     unsettled: list[str] = field(default_factory=list)
+    above: int = 0
 
     @property
     def present(self) -> tuple[FileRef, ...]:
@@ -46,13 +47,25 @@ class Listing:
             if all(format_of(each.path) == "parquet" for each in files) and len(files) <= _COUNTED:
                 return sum(int(pq.read_metadata(place.find(each.path).absolute).num_rows) for each in files)
             found = place.find(files[0].path)
-            if format_of(found.path) not in ("csv", "tsv", "ndjson") or compression_of(found.absolute) != "none":
+            format_ = format_of(found.path)
+            if format_ not in ("csv", "tsv", "ndjson") or compression_of(found.absolute) != "none":
                 return None
+            above = 0 if format_ == "ndjson" else self.above
             sample = head(found, 1 << 16)
         except (ManifoldError, OSError, ValueError):
             return None
-        lines = sample.count(b"\n")
-        return round(sum(each.size for each in files) * lines / len(sample)) if lines else None
+        return _rows(sample, found.size, sum(each.size for each in files), len(files), above)
+
+
+def _rows(sample: bytes, size: int, total: int, files: int, above: int) -> int | None:
+    """About how many rows stand in so many files of so many bytes, by the beginning of one of them."""
+    *lines, last = sample.split(b"\n")
+    if last and len(sample) >= size:
+        lines.append(last)
+    rows = lines[above:]
+    read = sum(map(len, rows)) + len(rows)
+    beside = (sum(map(len, lines[:above])) + above) * files
+    return round(max(0, total - beside) * len(rows) / read) if rows else None
 
 
 def _archives(settings: FileSettings, paths: Iterable[str]) -> list[str]:
@@ -81,7 +94,8 @@ def list_stream(place: Place, settings: FileSettings, ignored: frozenset[str], *
     found, warnings = place.files()
     for path in _archives(settings, place.refused()):
         raise place.refused()[path]
-    listing = Listing([], warnings=warnings, unsettled=_archives(settings, place.unfinished()))
+    above = settings.skip + settings.header
+    listing = Listing([], warnings=warnings, above=above, unsettled=_archives(settings, place.unfinished()))
     for each in found:
         turn, match = next(
             ((turn, match) for turn, pattern in enumerate(patterns) if (match := pattern.match(each.path))), (0, None)
