@@ -61,18 +61,27 @@ class CarefulGroup(Group):
     def _fast(self) -> str:
         form, separator = self._date_format, self._separator
         types = {each.name: casts.read_type(each.type, date_format=form) for each in self.columns}
+        begins = self._made()
         made = {
-            each.name: f"{sql} AS {identifier(_MADE + each.name)}"
+            each.name: f"{sql} AS {identifier(begins + each.name)}"
             for each in self.columns
             if each.name in self._there and (sql := casts.made(identifier(each.name), each.type, date_format=form))
         }
 
         def exact(each: Column) -> str:
-            beside = identifier(_MADE + each.name) if each.name in made else None
+            beside = identifier(begins + each.name) if each.name in made else None
             return casts.fast(identifier(each.name), beside, each.type, separator=separator, date_format=form)
 
         source = f"SELECT {', '.join(['*', *made.values()])} FROM {self._fast_source(types)}"
         return f"SELECT {self._items(exact)}{self._place()} FROM ({source})"
+
+    def _made(self) -> str:
+        """What the names of values begin with that are made beside the columns; no column's name does."""
+        names = [name.lower() for name in (*self._there, *(each.name for each in self.columns))]
+        begins = _MADE
+        while any(name.startswith(begins) for name in names):
+            begins = f"_{begins}"
+        return begins
 
     def _careful_types(self) -> dict[str, str]:
         return {each.name: self._careful_type(each) for each in self.columns}

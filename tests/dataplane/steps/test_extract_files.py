@@ -189,6 +189,19 @@ def test_files_are_one_table_by_column_name(drop):
     assert any("no column name" in each for each in result.facts["warnings"])
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.ndjson"])
+def test_a_column_is_never_taken_for_what_is_made_of_another(drop, name):
+    line = {"at": "2013-01-31 10:00:00", "__made_at": "2020-02-02 02:02:02", "___MADE_id": "x", "id": "7"}
+    drop.write(name, f"{','.join(line)}\n{','.join(line.values())}\n" if name == "a.csv" else json.dumps(line))
+    types = {"at": "TIMESTAMP", "__made_at": "TIMESTAMP", "___MADE_id": "VARCHAR", "id": "BIGINT"}
+    stream = replace(drop.stream(), columns=tuple(Column(key, type_) for key, type_ in types.items()))
+    expected = [(datetime(2013, 1, 31, 10), datetime(2020, 2, 2, 2, 2, 2), "x", 7)]
+    assert rows(drop.root, drop.extract(stream)) == expected
+    # A column that the stream does not declare is read, too, where a line has it.
+    stream = replace(stream, columns=stream.columns[:1])
+    assert rows(drop.root, drop.extract(stream)) == [expected[0][:1]]
+
+
 def test_many_small_files_share_a_staged_file_and_keep_their_places(drop):
     for number in range(1, 31):
         drop.write(f"f_{number:02d}.csv", f"id\n{number}\nx\n{number + 100}\n")
