@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import duckdb
 
 from dataplane.connectors import recognising
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import cursors, tables, writing
+from dataplane.connectors.databases.attaching import detach
 from dataplane.connectors.databases.file import CATALOG, DatabaseFile, Offered, chosen_columns, gone
 from dataplane.connectors.databases.guards import exactly, unreadable_value
 from dataplane.connectors.databases.names import Name
@@ -74,9 +75,7 @@ class DuckDBFile(DatabaseFile, Destination):
                 raise
             raise self._misfit(str(raised).partition("\n")[0]) from error
         finally:
-            with suppress(duckdb.Error):
-                duck.execute("ROLLBACK")
-            duck.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")
+            detach(duck)
 
     def _misfit(self, said: str) -> DataError:
         return DataError(

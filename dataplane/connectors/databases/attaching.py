@@ -27,10 +27,12 @@ def attach(duck: duckdb.DuckDBPyConnection, kind: str, given: Mapping[str, objec
         duck.execute("DROP SECRET manifold_source")
 
 
-def detach(duck: duckdb.DuckDBPyConnection) -> None:
-    """Let go of it, whether it was attached or not."""
-    with suppress(duckdb.Error):
-        duck.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")
+def detach(duck: duckdb.DuckDBPyConnection, catalog: str = CATALOG) -> None:
+    """Let go of a database, attached or not, whatever state the transaction is in: what went wrong before counts."""
+    for each in ("ROLLBACK", f"DETACH DATABASE IF EXISTS {catalog}"):
+        # A connection that broke cannot be rolled back, nor does an interrupt spare what cleans up.
+        with suppress(duckdb.Error):
+            duck.execute(each)
 
 
 def answered(said: str) -> str:

@@ -10,12 +10,12 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 import duckdb
 
 from dataplane.connectors.databases import ledger, tables
+from dataplane.connectors.databases.attaching import detach
 from dataplane.connectors.databases.merging import Merge
 from dataplane.connectors.databases.names import Name
 from dataplane.connectors.databases.tables import CATALOG, Into, Target
@@ -85,15 +85,7 @@ def load(dialect: Dialect, load: Load, rows: Rows, watch: Watch) -> Loaded:
             raise CancelledError from None
         raise _refused(dialect, load, error) from error
     finally:
-        _close(duck)
-
-
-def _close(duck: duckdb.DuckDBPyConnection) -> None:
-    """Let go of the file, whatever state the transaction is in."""
-    with suppress(duckdb.Error):
-        duck.execute("ROLLBACK")
-    with suppress(duckdb.Error):
-        duck.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")
+        detach(duck, CATALOG)
 
 
 def _patiently(
@@ -116,7 +108,7 @@ def _patiently(
         except duckdb.Error as error:
             if not dialect.locked(str(error)):
                 raise
-            _close(duck)
+            detach(duck, CATALOG)
         seconds = time.monotonic() - began
         if seconds > WAIT_SECONDS:
             raise busy(dialect.shown, seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import ClassVar
 
@@ -142,12 +142,7 @@ class PostgreSQL(DatabaseServer[Connection, Prepared], Destination):
         try:
             with self._explained(stream):
                 duck.execute("BEGIN TRANSACTION")
-                try:
-                    yield prepared, total
-                finally:
-                    # A connection that broke cannot be rolled back; what broke it is the error that counts.
-                    with suppress(duckdb.Error):
-                        duck.execute("ROLLBACK")
+                yield prepared, total
         finally:
             detach(duck)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
@@ -11,6 +11,7 @@ import duckdb
 from dataplane.connectors import recognising
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import cursors, writing
+from dataplane.connectors.databases.attaching import detach
 from dataplane.connectors.databases.file import CATALOG, DatabaseFile, Offered, chosen_columns, gone
 from dataplane.connectors.destination import LEDGER, Destination, Load, Loaded, Rows, Watch
 from dataplane.connectors.files.single import allowed_file
@@ -52,9 +53,7 @@ class SQLite(DatabaseFile, Destination):
                 duck.execute(f"SET sqlite_disable_multithreaded_scans = {str(modes[0][1] == 'wal').lower()}")
                 yield
             finally:
-                with suppress(duckdb.Error):
-                    duck.execute("ROLLBACK")
-                duck.execute(f"DETACH DATABASE IF EXISTS {CATALOG}")
+                detach(duck)
         except duckdb.Error as error:
             raise refused(self.params.path, path, error) or error from error
 

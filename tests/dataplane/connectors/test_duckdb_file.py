@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from dataplane import patience
 from dataplane.connectors.databases import file, server
 from dataplane.connectors.duckdb_file import DuckDBFile
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
@@ -189,6 +190,21 @@ def test_a_dry_run_interrupts_what_takes_long(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(TransientError) as caught:
         source.plan(slow, "incremental", Mark())
     assert caught.value.code == "statement_timeout"
+
+
+def test_what_is_interrupted_while_it_lets_go_is_told_as_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = filled(tmp_path, "CREATE TABLE t AS SELECT range AS id FROM range(1_000_000)")
+    (info,) = source.discover()
+    slow = stream(info, cursor="id", row_filter="md5(repeat(CAST(id AS VARCHAR), 5_000)) <> ''")
+    monkeypatch.setattr(server, "ASK_SECONDS", 0.01)
+    monkeypatch.setattr(patience, "_INTERRUPTED_EVERY", 0.0)
+    source.hurried = True
+    for _ in range(20):
+        with pytest.raises(TransientError) as caught:
+            source.plan(slow, "incremental", Mark())
+        assert caught.value.code == "statement_timeout"
 
 
 def test_columns_filter_and_declared_types(tmp_path: Path) -> None:
