@@ -59,6 +59,14 @@ def test_a_year_without_its_century_is_set_aside_and_not_taken_for_the_year_24(
     assert rejects(drop.root, result) == [("a.csv", 3, f"day is not {type_}", f"2,{short}")]
 
 
+@pytest.mark.parametrize("word", ["infinity", "-infinity", "epoch"])
+def test_a_word_for_a_day_is_set_aside_and_not_taken_for_the_first_of_1900(drop: Drop, word: str) -> None:
+    drop.write("a.csv", f"id,day\n1,01.01.1900\n2,{word}\n")
+    result = drop.extract(typed(drop.stream(date_format="%d.%m.%Y"), day="DATE"))
+    assert rows(drop.root, result) == [(1, date(1900, 1, 1))]
+    assert rejects(drop.root, result) == [("a.csv", 3, "day is not DATE", f"2,{word}")]
+
+
 def test_of_two_ways_to_read_a_date_the_chosen_one_is_taken(drop: Drop) -> None:
     drop.write("a.csv", "id,day\n1,02/05/2024\n2,03/06/2024\n")
     (info,) = drop.connector.discover()
