@@ -14,7 +14,7 @@ from typing import IO
 import xxhash
 
 from dataplane.connectors.files.bombs import TooMuch, bomb
-from dataplane.connectors.files.encodings import open_bytes
+from dataplane.connectors.files.encodings import oddly_continued, open_bytes
 from dataplane.connectors.reading import SourceFile
 from dataplane.connectors.windows import FileRef
 from dataplane.errors import DataError, InfrastructureError, Suggestion
@@ -93,6 +93,23 @@ class Fingerprints:
             raise InfrastructureError(
                 f"{path} could not be read: {os.strerror(error.errno)}.", code="file_read", evidence={"file": path}
             ) from error
+
+    def require_packed_well(self, files: Iterable[SourceFile]) -> None:
+        """Raises DataError for the first of these files that is packed and damaged, or packed as DuckDB does not know.
+
+        DuckDB itself says of neither which file it is.
+        """
+        for each in files:
+            if not each.compressed:
+                continue
+            self.of(each.ref.path)
+            if oddly_continued(each.absolute):
+                raise unusable(
+                    each.ref.path,
+                    "is packed by gzip in several parts, and the header of one behind the first holds a comment, its "
+                    "own checksum or the mark of a text, which is read in the first only. Pack it again as one",
+                    "gzip_header",
+                )
 
     def lines_of(self, source: SourceFile) -> int:
         """How many lines the text of a file that was added has."""

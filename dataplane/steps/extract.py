@@ -14,7 +14,7 @@ from dataplane.connectors.reading import Part, Reading, renumber
 from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.windows import Window
 from dataplane.engine import connector_instance, write_parquet
-from dataplane.errors import CancelledError, DataError
+from dataplane.errors import CancelledError, DataError, InfrastructureError
 from dataplane.failures import duckdb_errors, with_names
 from dataplane.fingerprints import Fingerprints, unusable
 from dataplane.http import TRAFFIC
@@ -172,7 +172,12 @@ def _stage(
     total = reading.total_bytes or 0
     staging.share.next(sum(each.ref.size for each in part.files) / total if total and part.files else 1.0)
     release = part.release
-    part, files, counts, table = _written(context, connection, part, name, fingerprints)
+    try:
+        part, files, counts, table = _written(context, connection, part, name, fingerprints)
+    except InfrastructureError as error:
+        if error.code == "io":
+            fingerprints.require_packed_well(part.files)
+        raise
     staging.rows_of.update((each.ref.path, rows) for each, rows in zip(part.files, counts, strict=bool(part.files)))
     # Where a filter takes rows out, a position in the staged file tells nothing about the line in its source.
     if part.files and not staging.filtered:

@@ -6,6 +6,7 @@ import codecs
 import io
 import re
 import tempfile
+import zlib
 from typing import IO, Literal
 
 import pyarrow as pa
@@ -22,6 +23,8 @@ READERS_NAMES: dict[Compression, str] = {"none": "uncompressed", "gzip": "gzip",
 """What DuckDB's readers call them."""
 SAMPLE = 1 << 20
 _CHUNK = 4 << 20
+# What gzip unpacks it to at most, a thousand times as much, is held at once.
+_PIECE = 16 << 10
 # Of a gzip file's header: more fields, and the name of the file in it.
 _DUCKDB_KNOWS = 0x04 | 0x08
 _TOGETHER = re.compile(rb"[\x80-\xff]{3}")
@@ -42,6 +45,23 @@ def _beyond_duckdb(absolute: str) -> bool:
     with open(absolute, "rb") as file:
         magic = file.read(4)
     return magic.startswith(b"\x1f\x8b") and bool(magic[3:] and magic[3] & ~_DUCKDB_KNOWS)
+
+
+def oddly_continued(absolute: str) -> bool:
+    """Whether a header behind the first of a sound gzip file of several parts holds what DuckDB refuses."""
+    if compression_of(absolute) != "gzip":
+        return False
+    with open(absolute, "rb") as file:
+        rest = file.read(_PIECE)
+        while rest:
+            rest += file.read(4)
+            if any(each & ~_DUCKDB_KNOWS for each in rest[3:4]):
+                return True
+            unpacker = zlib.decompressobj(wbits=31)
+            while rest and not unpacker.eof:
+                unpacker.decompress(rest)
+                rest = unpacker.unused_data or file.read(_PIECE)
+    return False
 
 
 def open_bytes(absolute: str) -> IO[bytes]:

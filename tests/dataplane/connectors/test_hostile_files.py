@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import threading
+import zlib
 from pathlib import Path
 
 import pyarrow as pa
@@ -201,3 +202,35 @@ def test_a_file_cut_off_or_of_another_format_is_refused(drop, name, content, cod
     with pytest.raises((DataError, ConfigurationError)) as caught:
         drop.extract(stream, drop.plan(stream).window)
     assert caught.value.code in codes
+
+
+LONG = gzip.compress(b"id\n" + b"1234567\n" * 1_200_000, 1, mtime=0)
+PART = gzip.compress(b"2\n" * 3000, mtime=0)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [b"XX" + PART[2:], PART[:2] + b"\x09" + PART[3:], PART[:12] + b"\xff" * 9],
+    ids=["magic", "method", "body"],
+)
+def test_a_gzip_file_whose_second_part_is_damaged_is_told_by_name(drop, second):
+    """DuckDB, which reads that far where nobody has looked before, says of no file that it is one."""
+    drop.write("a.csv.gz", LONG + second)
+    stream = StreamConfig("a", {"pattern": ["*.gz"]}, (Column("id", "BIGINT"),))
+    with pytest.raises(DataError) as caught:
+        drop.extract(stream, drop.plan(stream).window)
+    assert (caught.value.code, caught.value.evidence) == ("file_damaged", {"files": ["a.csv.gz"]})
+
+
+@pytest.mark.parametrize("flags", [0x01, 0x02, 0x10], ids=["text", "checksum", "comment"])
+def test_a_gzip_file_with_a_header_that_nobody_reads_behind_its_first_is_told_by_name(drop, flags):
+    header = PART[:3] + bytes([flags]) + PART[4:10]
+    further = {0x01: b"", 0x02: (zlib.crc32(header) & 0xFFFF).to_bytes(2, "little"), 0x10: b"made by hand\0"}[flags]
+    odd = header + further + PART[10:]
+    drop.write("a.csv.gz", gzip.compress(b"id\n1\n") + PART)
+    drop.write("b.csv.gz", gzip.compress(b"id\n1\n") + PART + odd)
+    stream = StreamConfig("a", {"pattern": ["*.gz"]}, (Column("id", "BIGINT"),))
+    with pytest.raises(DataError) as caught:
+        drop.extract(stream, drop.plan(stream).window)
+    assert (caught.value.code, caught.value.evidence) == ("gzip_header", {"files": ["b.csv.gz"]})
+    assert caught.value.suggestions[0].applicable and "Pack it again as one" in caught.value.message
