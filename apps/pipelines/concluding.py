@@ -96,7 +96,9 @@ def _fresh(survey: Survey, key: str, answers: dict[str, Answer]) -> Reading:
     if planned is None:
         failed = answer.failed.as_json() if answer.failed and survey.asks[key].may_fail else None
         why = answer.failed.message if answer.drift and answer.failed else "Its source does not answer."
-        return Reading(key, stream, incremental, None, why, failed=failed, drift=answer.drift)
+        reading = Reading(key, stream, incremental, None, why, failed=failed, drift=answer.drift)
+        # Files that stop a plan are told of among the others, be they seen for the first time.
+        return replace(reading, listed=answer.seen.listed, changed=answer.seen.changed) if answer.seen else reading
     if survey.way == "new" and incremental and planned.window is not None:
         _refuse_doubles(survey, key, planned.window.files)
     return Reading(

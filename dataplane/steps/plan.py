@@ -85,7 +85,8 @@ class Answer:
     `drift` stops it: its columns are not what they were.
 
     count: the rows that `verify` holds by now, without those at its end that the next read is to bring. differs: the
-    first of its parts that holds others than were read; `planned` goes on from the mark before it.
+    first of its parts that holds others than were read; `planned` goes on from the mark before it. seen: what would
+    have been planned, had `drift` not stopped it.
     """
 
     planned: Planned | None
@@ -93,6 +94,7 @@ class Answer:
     differs: int | None = None
     failed: ManifoldError | None = None
     drift: Drift | None = None
+    seen: Planned | None = None
 
 
 class PlanSpec(Spec):
@@ -125,6 +127,8 @@ class PlanStep(StepKind):
             except ManifoldError as error:
                 error.evidence.setdefault("step", key)
                 raise
+            if (failed := answers[key].failed) is not None:
+                failed.evidence.setdefault("step", key)
             calls[key] = TRAFFIC.calls - before
         return StepResult(facts={"answers": answers, "calls": calls})
 
@@ -142,9 +146,12 @@ def answer(ask: Ask) -> Answer:
         ask = _following(ask, drift)
         planned = _planned(ask)
         if (found := _looked_at(ask, planned)) is not None:
-            drift = _drift(ask, planned.window.files if planned.window else (), found)
+            files = planned.window.files if planned.window else ()
+            drift = _drift(ask, files, found)
             if drift is not None and drift.stops is not None:
-                return Answer(None, failed=drift.stops, drift=drift)
+                if files:
+                    drift.stops.evidence["files"] = [each.path for each in files[:100]]
+                return Answer(None, failed=drift.stops, drift=drift, seen=planned)
         count, differs = _counted(ask)
         if differs is not None and ask.verify is not None:
             planned = _planned(replace(ask, mark=ask.verify.parts[differs].before))

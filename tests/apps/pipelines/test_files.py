@@ -152,6 +152,20 @@ def test_a_file_that_stopped_a_plan_has_failed_and_waits_again_once_a_run_has_go
     assert (states(pipeline), amounts(project)) == (dict.fromkeys("123", "processed"), {10, 20, 30})
 
 
+def test_a_file_whose_columns_stop_the_first_plan_that_lists_it_has_failed(project: Project, drop: Path):
+    pipeline = ws.published(project, TEXT)
+    ws.run(pipeline)
+    sources.update_stream(Stream.objects.get(), config={}, drift="stop", actor=ws.ACTOR)
+    ws.write(drop, "sales_2026-04.csv", ["id,amount,note", "4,40,new"])
+    failed = ws.run(pipeline)
+    assert (failed.steps.get(state="failed").key, ws.failure(failed)["code"]) == ("plan", "schema_drift")
+    assert states(pipeline) == {**dict.fromkeys("123", "processed"), "4": "failed"}
+    (told,) = filestates.of_pipeline(pipeline, state="failed", limit=9)
+    assert told.reason.startswith("The columns of sales have changed")
+    sources.ignore_file(SourceFile.objects.get(path="sales_2026-04.csv"), ignored=True, actor=ws.ACTOR)
+    assert (ws.run(pipeline).state, states(pipeline)["4"]) == ("skipped", "ignored")
+
+
 def test_a_file_that_was_read_after_a_failure_and_has_changed_waits_again(project: Project, drop: Path):
     pipeline = ws.published(project, MERGED)
     failed = services.start_run(pipeline, actor=ws.ACTOR, files=["*-02.csv"])
