@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dataplane.connectors.files import casts
@@ -65,6 +65,12 @@ class OfTexts(Group):
             prepare=(f"CREATE OR REPLACE TEMP TABLE {TABLE} AS {all_texts}",),
             check=check,
         )
+
+    def texts(self, names: Sequence[str], rows: int) -> str:
+        """A SELECT of what stands in these columns, of the first rows."""
+        items = ", ".join(f"CAST({identifier(name)} AS VARCHAR) AS {identifier(name)}" for name in names)
+        first = self._texts.texts(self._first.absolute, self.settings.null_values, rows=rows)
+        return f"SELECT {items} FROM ({first})"
 
     @property
     def _texts(self) -> Texts:

@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from dataplane.connectors.files.careful import CarefulGroup
 from dataplane.connectors.files.encodings import open_bytes
+from dataplane.connectors.files.formats import OfTexts
+from dataplane.connectors.files.groups import GroupFile
 from dataplane.connectors.schema import Column
 from dataplane.relations import identifier
 
@@ -24,14 +26,16 @@ _DECIMALS = {
 # Who writes such times writes them from the first row on.
 _BEGINNING = 1 << 16
 _ROWS = 2_048
+# What stands in these is no text before a reader unpacked it.
+_PACKED = ("excel", "avro")
 
 
-def cut_off(connection: duckdb.DuckDBPyConnection, group: CarefulGroup) -> Sequence[Column]:
+def cut_off(connection: duckdb.DuckDBPyConnection, group: CarefulGroup | OfTexts) -> Sequence[Column]:
     """The columns that hold finer times than they keep, by the first rows of the files."""
     there = {name for name, _ in group.files[0].layout}
     kept = {each: _DECIMALS[each.type.upper()] for each in group.columns if each.type.upper() in _DECIMALS}
     kept = {each: decimals for each, decimals in kept.items() if each.name in there}
-    if not kept or not any(_finer(each.absolute, min(kept.values())) for each in group.files):
+    if not kept or not any(_finer(each, min(kept.values())) for each in group.files):
         return ()
     items = ", ".join(
         # One that is no time at all is set aside, and cut off nowhere.
@@ -62,9 +66,12 @@ def _pattern(decimals: int) -> str:
     return f":[0-9]{{2}}[.][0-9]{{{decimals}}}[0-9]*[1-9]"
 
 
-def _finer(absolute: str, decimals: int) -> bool:
+def _finer(each: GroupFile, decimals: int) -> bool:
+    """Whether the beginning of a file may hold such times: where it is no text, its rows tell."""
+    if each.format in _PACKED:
+        return True
     try:
-        with open_bytes(absolute) as file:
+        with open_bytes(each.absolute) as file:
             return re.search(_pattern(decimals).encode(), file.read(_BEGINNING)) is not None
     except (OSError, pa.ArrowInvalid):
         return False

@@ -18,7 +18,7 @@ from dataplane.connectors.files.careful import CarefulGroup
 from dataplane.connectors.files.encodings import Compression, as_utf8, compression_of, for_duckdb, head, no_other
 from dataplane.connectors.files.ends import LINE_FEED, evened, line_end_of
 from dataplane.connectors.files.fixed import fixed_of
-from dataplane.connectors.files.formats import group_for
+from dataplane.connectors.files.formats import OfTexts, group_for
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.groups import Group, GroupFile
 from dataplane.connectors.files.json_files import json_shape
@@ -230,7 +230,7 @@ class Files:
             self.warnings.append(f"{shown}{more} has no column {', '.join(missing)}; it is read as NULL.")
         if extra := sorted(there.difference(declared)):
             self.warnings.append(f"{shown}{more} has columns that the stream does not declare: {', '.join(extra)}.")
-        if isinstance(group, CarefulGroup) and (finer := cut_off(self.connection, group)):
+        if isinstance(group, CarefulGroup | OfTexts) and (finer := cut_off(self.connection, group)):
             self.warnings.append(
                 f"{shown}{more} has times with more decimals than their columns keep, which are cut off: "
                 f"{', '.join(f'{each.name} ({each.type})' for each in finer)}. {keeping(finer)}"

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import fastavro
 import pytest
+from openpyxl import Workbook
 
+from dataplane.connectors.schema import Column, StreamConfig
 from tests.dataplane.steps.files_source import Drop, rows, typed
 
 FINE, PLAIN = "2024-01-01 10:00:00.1234567", "2024-01-01 10:00:00.123456000"
@@ -37,6 +43,60 @@ def test_the_run_names_the_columns(drop: Drop, name: str, text: str) -> None:
     assert "note" not in warning
     assert drop.extract(typed(stream, t="TIMESTAMP_NS")).facts["warnings"] == []
     drop.write(name, text.format(PLAIN, FINE))
+    assert drop.extract(stream).facts["warnings"] == []
+
+
+def fixed(time: str) -> bytes:
+    return f"id  t\n1   {time}\n2\n".encode()
+
+
+def xml(time: str) -> bytes:
+    return f"<all><row><id>1</id><t>{time}</t></row><row><id>2</id></row></all>".encode()
+
+
+def excel(time: str) -> bytes:
+    workbook, out = Workbook(), io.BytesIO()
+    for line in (("id", "t"), (1, time), (2, None)):
+        workbook.worksheets[0].append(line)
+    workbook.save(out)
+    return out.getvalue()
+
+
+def avro(time: str) -> bytes:
+    nanoseconds = 1_704_103_200 * 10**9 + int(time.split(".")[1].ljust(9, "0"))
+    moment = ["null", {"type": "long", "logicalType": "local-timestamp-nanos"}]
+    fields = [{"name": "id", "type": "int"}, {"name": "t", "type": moment}]
+    out = io.BytesIO()
+    schema = fastavro.parse_schema({"type": "record", "name": "row", "fields": fields})
+    fastavro.writer(out, schema, [{"id": 1, "t": nanoseconds}, {"id": 2, "t": None}])
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "settings"),
+    [
+        ("a.fwf", fixed, {"format": "fixed", "positions": ["id 1-4", "t 5-40"]}),
+        ("a.xml", xml, {}),
+        ("a.xlsx", excel, {}),
+        ("a.avro", avro, {}),
+    ],
+    ids=["fixed", "xml", "excel", "avro"],
+)
+def test_files_whose_rows_are_unpacked_first_say_so_too(
+    drop: Drop, name: str, written: Callable[[str], bytes], settings: dict[str, Any]
+) -> None:
+    drop.write(name, written(FINE))
+    settings = {**drop.stream().settings, **settings}
+    stream = StreamConfig("a", settings, (Column("id", "INTEGER"), Column("t", "TIMESTAMP")))
+    result = drop.extract(stream)
+    assert [str(row[1]) for row in rows(drop.root, result)] == ["2024-01-01 10:00:00.123456", "None"]
+    (warning,) = result.facts["warnings"]
+    assert warning == (
+        f"{name} has times with more decimals than their columns keep, which are cut off: t (TIMESTAMP). "
+        "Declare them as TIMESTAMP_NS, or as VARCHAR, to keep them."
+    )
+    assert drop.extract(typed(stream, t="TIMESTAMP_NS")).facts["warnings"] == []
+    drop.write(name, written(PLAIN))
     assert drop.extract(stream).facts["warnings"] == []
 
 
