@@ -16,7 +16,7 @@ import psutil
 
 from manifold.embedded import binaries, lifeline, postgres, valkey
 from manifold.embedded.account import give, server_account
-from manifold.embedded.ports import free_port
+from tests.ports import own_port
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,9 +34,9 @@ class Cluster:
         give_folder.mkdir()
         give(give_folder, account)
         program, password = binaries.postgres_bin(account), postgres.new_password()
-        self.postgres = postgres.Postgres(give_folder / "data", program, free_port(), password, account, fast)
+        self.postgres = postgres.Postgres(give_folder / "data", program, own_port(), password, account, fast)
         self.valkey = valkey.Valkey(
-            folder / "valkey", binaries.valkey_program(), free_port(), postgres.new_password(), durable=fsync
+            folder / "valkey", binaries.valkey_program(), own_port(), postgres.new_password(), durable=fsync
         )
         self.environment = {
             **os.environ,

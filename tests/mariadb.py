@@ -19,7 +19,7 @@ import pytest
 
 from manifold.embedded import lifeline
 from manifold.embedded.account import give, popen_options, server_account
-from manifold.embedded.ports import free_port
+from tests.ports import own_port
 from tests.services import open_folder
 
 _PROGRAMS = ("mariadb-install-db", "mariadbd", "my_print_defaults")
@@ -41,7 +41,7 @@ class MariaDB:
 
     def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
         self.folder, self.data, self.options = folder, folder / "data", options
-        self.port = free_port()
+        self.port = own_port()
         self.account = server_account()
         self.process: subprocess.Popen[bytes] | None = None
 

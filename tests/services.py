@@ -26,7 +26,7 @@ from psycopg import sql
 
 from manifold.embedded import binaries, lifeline, postgres, valkey
 from manifold.embedded.account import give, server_account
-from manifold.embedded.ports import free_port
+from tests.ports import own_port
 
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 
@@ -56,7 +56,7 @@ class Services:
             self._start_postgres(self.folder / "postgres")
 
     def _start_valkey(self, data: Path) -> None:
-        server = valkey.Valkey(data, binaries.valkey_program(), free_port(), postgres.new_password(), durable=False)
+        server = valkey.Valkey(data, binaries.valkey_program(), own_port(), postgres.new_password(), durable=False)
         data.mkdir()
         with open(data / "log", "ab") as log:
             self.valkey = server.start(log, preexec=lifeline.before_exec(signal.SIGTERM))
@@ -68,7 +68,7 @@ class Services:
         folder.mkdir()
         give(folder, account)
         cluster = postgres.Postgres(
-            folder / "data", binaries.postgres_bin(account), free_port(), postgres.new_password(), account, _FAST
+            folder / "data", binaries.postgres_bin(account), own_port(), postgres.new_password(), account, _FAST
         )
         cluster.initialise()
         with open(folder / "log", "ab") as log:

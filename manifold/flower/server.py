@@ -26,8 +26,15 @@ MOST_WORKERS = 100
 FORGOTTEN_AFTER_SECONDS = 600
 
 
+class ListenError(Exception):
+    """Nothing can be served there. The text says why and what to do."""
+
+
 def serve(address: str, port: int, ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM. Nothing can be changed through it: workers are neither stopped nor given tasks."""
+    """Serve until SIGTERM. Nothing can be changed through it: workers are neither stopped nor given tasks.
+
+    Raises ListenError where the address is not of this machine, or the port is taken.
+    """
     chosen = {
         "address": address,
         "port": port,
@@ -48,7 +55,13 @@ def serve(address: str, port: int, ready: Callable[[], None]) -> None:
     asked = application.inspector.inspect_methods
     application.inspector.inspect_methods = tuple(each for each in asked if each != "conf")
     signal.signal(signal.SIGTERM, _leave)
-    application.start_http_server()
+    try:
+        application.start_http_server()
+    except OSError as error:
+        raise ListenError(
+            f"Flower cannot listen on port {port} of {address}: {error.strerror or error}. "
+            "Stop what listens there, or choose another with --port and --address."
+        ) from None
     ready()
     try:
         application.start()

@@ -16,10 +16,10 @@ from playwright.sync_api import expect
 from standardwebhooks.webhooks import Webhook
 
 from manifold.client import Client
-from manifold.embedded.ports import free_port
 from tests.browser.conftest import PATIENCE, Open
 from tests.browser.installation import ORDERS, Installation
 from tests.browser.walking import visit
+from tests.ports import own_port
 
 pytestmark = pytest.mark.all
 
@@ -41,7 +41,7 @@ def watched(installation: Installation, redis_url: str) -> list[str]:
     folder.mkdir()
     (folder / "sales-1.csv").write_text(ORDERS)
     _add(client, "sales", "local_files", {"path": str(folder)})
-    _add(client, "api", "rest", {"base_url": f"http://127.0.0.1:{free_port()}", "streams": ["orders /orders"]})
+    _add(client, "api", "rest", {"base_url": f"http://127.0.0.1:{own_port()}", "streams": ["orders /orders"]})
     _add(client, "never", "kafka", {"servers": ["127.0.0.1:9092"], "topics": ["orders"]}, check_every=0)
     _add(client, "queue", "redis_streams", _queue(redis_url))
     events = _add(client, "events", "webhooks", {})

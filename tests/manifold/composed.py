@@ -22,8 +22,8 @@ import psycopg
 import yaml
 
 from manifold.embedded import lifeline
-from manifold.embedded.ports import free_port
 from tests.cluster import ROOT, Cluster
+from tests.ports import own_port
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -46,7 +46,7 @@ class Composed:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.cluster = Cluster(folder / "servers", {})
-        self.ports = {"8480": free_port(), "5555": free_port()}
+        self.ports = {"8480": own_port(), "5555": own_port()}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.password = self.token = ""
 
@@ -119,9 +119,7 @@ class Composed:
         text = text.replace("http://flower:", "http://127.0.0.1:").replace("0.0.0.0", "127.0.0.1")
         if not CONFINED:
             text = text.replace("/run/secrets/", f"{self.folder}/secrets/")
-        for inside, outside in self.ports.items():
-            text = text.replace(inside, str(outside))
-        return text
+        return re.sub(rf"\b({'|'.join(self.ports)})\b", lambda found: str(self.ports[found[0]]), text)
 
     def command(self, name: str) -> list[str]:
         return self._confined(self._local(each) for each in SERVICES[name].get("command") or dockerfile_command())

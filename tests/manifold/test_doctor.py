@@ -24,10 +24,10 @@ from apps.sources.services import credentials
 from manifold import probes, sealed
 from manifold.cli import main
 from manifold.cli.doctor import leftovers
-from manifold.embedded.ports import free_port
 from manifold.supervisor import home as homes
 from manifold.supervisor.home import Home
 from tests.apps.accounts.provider import Provider
+from tests.ports import own_port
 
 
 def doctor(home: Path, *arguments: str, **env: str) -> Result:
@@ -35,7 +35,7 @@ def doctor(home: Path, *arguments: str, **env: str) -> Result:
 
 
 def test_it_works(tmp_path: Path) -> None:
-    result = doctor(tmp_path / "home", "--json", MANIFOLD_PORT=str(free_port()))
+    result = doctor(tmp_path / "home", "--json", MANIFOLD_PORT=str(own_port()))
     answer = json.loads(result.output)
     assert (result.exit_code, answer["healthy"]) == (0, True)
     found = {each["name"] for each in answer["components"]}
@@ -45,7 +45,7 @@ def test_it_works(tmp_path: Path) -> None:
 
 
 def test_before_the_first_start_the_embedded_programs_are_enough(tmp_path: Path) -> None:
-    result = doctor(tmp_path / "home", "--json", DATABASE_URL="", REDIS_URL="", MANIFOLD_PORT=str(free_port()))
+    result = doctor(tmp_path / "home", "--json", DATABASE_URL="", REDIS_URL="", MANIFOLD_PORT=str(own_port()))
     assert result.exit_code == 0
     details = {each["name"]: each["detail"] for each in json.loads(result.output)["components"]}
     assert "embedded" in details["database"]
@@ -64,12 +64,12 @@ def test_a_taken_port(tmp_path: Path) -> None:
 
 
 def test_services_that_do_not_answer(tmp_path: Path) -> None:
-    dead = free_port()
+    dead = own_port()
     result = doctor(
         tmp_path / "home",
         DATABASE_URL=f"postgresql://me:canary@127.0.0.1:{dead}/x",
         REDIS_URL=f"redis://:canary@127.0.0.1:{dead}/0",
-        MANIFOLD_PORT=str(free_port()),
+        MANIFOLD_PORT=str(own_port()),
     )
     assert result.exit_code == 3
     assert f"PostgreSQL at 127.0.0.1:{dead} does not let us in: Connection refused" in result.output
@@ -137,7 +137,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], check=True)
     try:
         url = (place / "storage").as_uri()
-        result = doctor(tmp_path / "home", MANIFOLD_STORAGE_URL=url, MANIFOLD_PORT=str(free_port()))
+        result = doctor(tmp_path / "home", MANIFOLD_STORAGE_URL=url, MANIFOLD_PORT=str(own_port()))
     finally:
         subprocess.run(["umount", str(place)], check=True)
     assert result.exit_code == 3
@@ -153,7 +153,7 @@ def test_a_clock_that_is_off(tmp_path: Path, postgres_url: str) -> None:
             "AS $$SELECT pg_catalog.clock_timestamp() + interval '1 hour'$$"
         )
     ahead = f"{postgres_url}?options=-csearch_path%3Dahead,pg_catalog"
-    result = doctor(tmp_path / "home", DATABASE_URL=ahead, MANIFOLD_PORT=str(free_port()))
+    result = doctor(tmp_path / "home", DATABASE_URL=ahead, MANIFOLD_PORT=str(own_port()))
     assert result.exit_code == 3
     said = re.search(r"clock differs from the database's by ([0-9.]+) s", result.output)
     assert said is not None and abs(float(said.group(1)) - 3600) < 60
@@ -165,7 +165,7 @@ def test_an_issuer_that_answers_that_is_another_and_that_is_silent(
 ) -> None:
     with Provider().serving() as provider:
         monkeypatch.setenv("MANIFOLD_OIDC_ISSUER", provider.url)
-        named = doctor(tmp_path / "home", "--json", MANIFOLD_PORT=str(free_port()))
+        named = doctor(tmp_path / "home", "--json", MANIFOLD_PORT=str(own_port()))
         assert {each["name"]: each["up"] for each in json.loads(named.output)["components"]}["issuer"]
         monkeypatch.setenv("MANIFOLD_OIDC_EMAIL_CLAIM", "upn")
         unverified = probes.ask("issuer", probes.issuer)
@@ -183,7 +183,7 @@ def test_a_bad_setting_is_a_finding_not_a_traceback(tmp_path: Path) -> None:
     result = doctor(tmp_path / "home", MANIFOLD_PORT="many")
     assert result.exit_code == 3
     assert "MANIFOLD_PORT: 'many' is not a port" in result.output
-    result = doctor(tmp_path / "home", MANIFOLD_PORT=str(free_port()), MANIFOLD_FILE_ROOTS="relative/folder")
+    result = doctor(tmp_path / "home", MANIFOLD_PORT=str(own_port()), MANIFOLD_FILE_ROOTS="relative/folder")
     assert (result.exit_code, "MANIFOLD_FILE_ROOTS: 'relative/folder'" in result.output) == (3, True), result.output
 
 
@@ -205,14 +205,14 @@ def made(tmp_path: Path) -> Path:
 
 
 def test_a_home_that_up_has_made_is_well(made: Path) -> None:
-    result = doctor(made, MANIFOLD_PORT=str(free_port()))
+    result = doctor(made, MANIFOLD_PORT=str(own_port()))
     assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("place", ["secrets", "secrets/master_key", "logs", "storage"])
 def test_what_other_accounts_may_read(made: Path, place: str) -> None:
     (made / place).chmod(0o755)
-    result = doctor(made, "--json", MANIFOLD_PORT=str(free_port()))
+    result = doctor(made, "--json", MANIFOLD_PORT=str(own_port()))
     assert result.exit_code == 3
     told = finding(result, "permissions")
     assert told["detail"] == f"Other accounts may read {made / place}."
@@ -221,7 +221,7 @@ def test_what_other_accounts_may_read(made: Path, place: str) -> None:
 
 def test_a_key_that_was_damaged(made: Path) -> None:
     (made / "secrets" / "master_key").write_text("half a k")
-    env = {"MANIFOLD_MASTER_KEY": "", "MANIFOLD_SECRET_KEY": "", "MANIFOLD_PORT": str(free_port())}
+    env = {"MANIFOLD_MASTER_KEY": "", "MANIFOLD_SECRET_KEY": "", "MANIFOLD_PORT": str(own_port())}
     result = doctor(made, "--json", **env)
     assert result.exit_code == 3
     told = finding(result, "keys")
@@ -231,12 +231,12 @@ def test_a_key_that_was_damaged(made: Path) -> None:
 
 def test_a_key_that_is_gone(made: Path) -> None:
     (made / "secrets" / "secret_key").unlink()
-    env = {"MANIFOLD_MASTER_KEY": "", "MANIFOLD_SECRET_KEY": "", "MANIFOLD_PORT": str(free_port())}
+    env = {"MANIFOLD_MASTER_KEY": "", "MANIFOLD_SECRET_KEY": "", "MANIFOLD_PORT": str(own_port())}
     assert "signs sessions is missing" in str(finding(doctor(made, "--json", **env), "keys")["detail"])
 
 
 def test_a_folder_of_files_that_is_not_there(made: Path, tmp_path: Path) -> None:
-    env = {"MANIFOLD_FILE_ROOTS": str(tmp_path / "nowhere"), "MANIFOLD_PORT": str(free_port())}
+    env = {"MANIFOLD_FILE_ROOTS": str(tmp_path / "nowhere"), "MANIFOLD_PORT": str(own_port())}
     result = doctor(made, "--json", **env)
     assert result.exit_code == 3
     assert "nowhere cannot be read" in str(finding(result, "files")["detail"])
@@ -244,14 +244,14 @@ def test_a_folder_of_files_that_is_not_there(made: Path, tmp_path: Path) -> None
 
 def test_a_home_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    result = doctor(tmp_path / "file" / "home", "--json", MANIFOLD_PORT=str(free_port()))
+    result = doctor(tmp_path / "file" / "home", "--json", MANIFOLD_PORT=str(own_port()))
     assert result.exit_code == 3
     assert not finding(result, "home")["up"]
     assert "--home" in str(finding(result, "home")["remedy"])
 
 
 def test_a_home_out_of_sight(tmp_path: Path) -> None:
-    env = {"MANIFOLD_PORT": str(free_port())}
+    env = {"MANIFOLD_PORT": str(own_port())}
     doctor(tmp_path / "home", **env)  # Imports what it needs, which another account may not be allowed to.
     (tmp_path / "closed").mkdir()
     (tmp_path / "closed").chmod(0)
@@ -277,7 +277,7 @@ def no_root() -> Iterator[None]:
 
 def test_a_storage_that_is_a_file(made: Path) -> None:
     (made / "blocked").touch()
-    env = {"MANIFOLD_STORAGE_URL": (made / "blocked").as_uri(), "MANIFOLD_PORT": str(free_port())}
+    env = {"MANIFOLD_STORAGE_URL": (made / "blocked").as_uri(), "MANIFOLD_PORT": str(own_port())}
     result = doctor(made.parent / "other", "--json", **env)
     assert result.exit_code == 0, "before the first start nothing is written"
     env["MANIFOLD_STORAGE_URL"] = (made / "blocked" / "below").as_uri()

@@ -24,6 +24,7 @@ from redis.retry import Retry
 from manifold.embedded import account, binaries, ports, postgres, valkey
 from manifold.embedded.errors import EmbeddedError
 from tests.manifold.test_supervisor import living, until
+from tests.ports import own_port
 from tests.services import open_folder
 
 FAST = {"fsync": "off", "max_connections": "20", "shared_buffers": "16MB"}
@@ -42,7 +43,7 @@ def new_folder() -> Iterator[Path]:
 def cluster() -> Iterator[postgres.Postgres]:
     with new_folder() as folder:
         owner = account.server_account()
-        made = postgres.Postgres(folder / "data", binaries.postgres_bin(owner), ports.free_port(), "owner", owner, FAST)
+        made = postgres.Postgres(folder / "data", binaries.postgres_bin(owner), own_port(), "owner", owner, FAST)
         made.initialise()
         yield made
 
@@ -131,7 +132,7 @@ def test_a_cluster_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_valkey_asks_for_its_password_and_keeps_its_messages(tmp_path: Path) -> None:
-    server = valkey.Valkey(tmp_path / "valkey", binaries.valkey_program(), ports.free_port(), "secret")
+    server = valkey.Valkey(tmp_path / "valkey", binaries.valkey_program(), own_port(), "secret")
     for expected in (None, b"kept"):
         running = server.start(subprocess.DEVNULL)
         try:

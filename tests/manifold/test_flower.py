@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -10,8 +13,9 @@ from django.test import Client
 
 from apps.accounts.models import Project, User
 from manifold.console.flower import may_see
-from manifold.embedded.ports import free_port
+from tests.cluster import ROOT
 from tests.people import quick, signed_in
+from tests.ports import own_port
 
 pytestmark = pytest.mark.django_db
 
@@ -19,7 +23,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def unanswered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flower is said to be where nobody listens."""
-    monkeypatch.setenv("MANIFOLD_FLOWER_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MANIFOLD_FLOWER_URL", f"http://127.0.0.1:{own_port()}")
 
 
 def test_it_is_open_to_superusers(superuser: User, admin: User, operator: User) -> None:
@@ -93,3 +97,16 @@ def test_one_that_does_not_answer(client: Client, superuser: User) -> None:
 def test_where_none_runs(client: Client, superuser: User) -> None:
     client.force_login(superuser)
     assert client.get("/flower/").status_code == 404
+
+
+@pytest.mark.all
+@pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.1"])
+def test_a_place_where_it_cannot_listen_is_named(address: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        words = [sys.executable, str(ROOT / "manage.py"), "flower", "--address", address, "--port", port]
+        ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert f"Flower cannot listen on port {port} of {address}: " in ended.stderr
+    assert "--port" in ended.stderr
+    assert "Traceback" not in ended.stderr

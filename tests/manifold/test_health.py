@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from manifold import health, metrics, probes
 from manifold.celery import app
 from manifold.embedded import binaries, valkey
-from manifold.embedded.ports import free_port
+from tests.ports import own_port
 
 pytestmark = pytest.mark.django_db
 
@@ -64,7 +64,7 @@ def test_every_dependency_is_named(client: Client, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_broker_that_is_down(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{own_port()}/0")
     finding = probes.ask("broker", probes.broker)
     assert not finding.up
     assert finding.remedy
@@ -72,7 +72,7 @@ def test_a_broker_that_is_down(client: Client, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_broker_that_may_forget_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of its own: the tests beside this one need theirs to be sound."""
-    server = valkey.Valkey(tmp_path / "valkey", binaries.valkey_program(), free_port(), "secret", durable=False)
+    server = valkey.Valkey(tmp_path / "valkey", binaries.valkey_program(), own_port(), "secret", durable=False)
     running = server.start(subprocess.DEVNULL)
     try:
         server.wait_until_ready(running)
@@ -94,7 +94,7 @@ def test_nothing_is_asked_that_stands_on_what_was_waited_for_in_vain(
     """A scrape ends before Prometheus gives it up, although packets to the broker are lost."""
     monkeypatch.setattr(health, "_LONG_SECONDS", 0)
     monkeypatch.setattr(health, "workers", lambda: pytest.fail("the workers were asked"))
-    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{own_port()}/0")
     found = {each.name: each for each in health.components()}
     assert found["workers"].detail == "Not asked, since the broker does not answer."
     monkeypatch.setattr(metrics, "broker_client", lambda _: pytest.fail("the queues were asked"))
@@ -163,7 +163,7 @@ def test_metrics_are_what_prometheus_reads(client: Client, redis_url: str, monke
 
 def test_metrics_without_a_broker(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "WORKER_ANSWERS_WITHIN", 0.1)
-    nobody = f"redis://127.0.0.1:{free_port()}/0"
+    nobody = f"redis://127.0.0.1:{own_port()}/0"
     monkeypatch.setenv("REDIS_URL", nobody)
     with override_settings(CELERY_BROKER_URL=nobody):
         answer = client.get("/metrics")

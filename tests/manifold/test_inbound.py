@@ -28,9 +28,9 @@ from apps.accounts.services import create_project
 from apps.audit.context import SYSTEM
 from apps.sources import services as sources
 from manifold.embedded import lifeline
-from manifold.embedded.ports import free_port
 from tests.cluster import ROOT, Cluster
 from tests.people import make_user
+from tests.ports import own_port
 
 pytestmark = pytest.mark.all
 
@@ -55,7 +55,7 @@ class Shop:
         cluster.environment["DJANGO_SETTINGS_MODULE"] = "manifold.settings"
         self._python("-m", "manage", "migrate", "-v", "0")
         self.source, self.secret = self._python("-c", _ADD).split()
-        self.port = free_port()
+        self.port = own_port()
         self.start()
 
     def start(self) -> None:

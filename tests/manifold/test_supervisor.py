@@ -21,11 +21,11 @@ import psutil
 import psycopg
 import pytest
 
-from manifold.embedded.ports import free_port
 from manifold.supervisor import leftovers
 from manifold.supervisor.home import Home
 from manifold.supervisor.logfile import LogFile
 from tests.homes import forget
+from tests.ports import own_port
 
 # One installation at a time: they share the machine with everybody else's tests.
 
@@ -107,7 +107,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """One installation for the module; each test finds it running and leaves it running."""
     platform = Up(tmp_path_factory.mktemp("up"))
     try:
-        platform.start("--port", str(free_port()))
+        platform.start("--port", str(own_port()))
         yield platform
     finally:
         platform.stop()
@@ -268,7 +268,7 @@ def test_nothing_outlives_a_killed_supervisor(up: Up) -> None:
 def test_it_goes_on_and_stops_cleanly_when_nobody_reads_what_it_says(tmp_path: Path) -> None:
     quiet = Up(tmp_path)
     quiet.process = subprocess.Popen(
-        quiet.command("--port", str(free_port())), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        quiet.command("--port", str(own_port())), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert quiet.process.stdout is not None
     quiet.process.stdout.close()
@@ -327,7 +327,7 @@ def test_a_removed_home_starts_anew_and_loses_no_database(up: Up) -> None:
     data = Home(up.home).postgres_data(as_root=os.geteuid() == 0)
     outside = up.home not in data.parents
     shutil.rmtree(up.home)
-    up.start("--port", str(free_port()))
+    up.start("--port", str(own_port()))
     assert "with the password" in up.text()
     assert ("moved to" in up.text()) == outside
     assert len(list(data.parent.glob("postgres.2*"))) == outside
@@ -350,7 +350,7 @@ def test_with_both_addresses_nothing_embedded_starts(up: Up, tmp_path: Path) -> 
 
 
 def test_an_address_that_does_not_answer_is_told_without_its_password(tmp_path: Path) -> None:
-    dead = free_port()
+    dead = own_port()
     done = subprocess.run(
         Up(tmp_path).command("--port", "0"),
         env=environment(
@@ -451,7 +451,7 @@ def test_strict_start_up_stops_before_anything_runs(tmp_path: Path, setting: str
 
 @pytest.mark.parametrize("setting", ["DATABASE_URL", "REDIS_URL"])
 def test_without_a_service_that_was_named_it_never_starts(tmp_path: Path, setting: str) -> None:
-    dead = f"127.0.0.1:{free_port()}"
+    dead = f"127.0.0.1:{own_port()}"
     named = {"DATABASE_URL": os.environ["DATABASE_URL"], "REDIS_URL": os.environ["REDIS_URL"]}
     named[setting] = {"DATABASE_URL": f"postgresql://me@{dead}/x", "REDIS_URL": f"redis://{dead}/0"}[setting]
     other = Up(tmp_path)

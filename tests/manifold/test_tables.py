@@ -12,8 +12,9 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from manifold.embedded import account, binaries, ports, postgres
+from manifold.embedded import account, binaries, postgres
 from tests.manifold.test_embedded import FAST, new_folder
+from tests.ports import own_port
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +22,7 @@ def urls() -> Iterator[tuple[str, str]]:
     """A cluster of its own, for roles are shared by all databases of one: administrator's and application's address."""
     with new_folder() as folder:
         owner = account.server_account()
-        cluster = postgres.Postgres(
-            folder / "data", binaries.postgres_bin(owner), ports.free_port(), "owner", owner, FAST
-        )
+        cluster = postgres.Postgres(folder / "data", binaries.postgres_bin(owner), own_port(), "owner", owner, FAST)
         cluster.initialise()
         server = cluster.start(subprocess.DEVNULL)
         try:

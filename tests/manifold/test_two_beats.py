@@ -15,10 +15,10 @@ import pytest
 import redis
 
 from manifold.client import Client
-from manifold.embedded.ports import free_port
 from tests.cluster import ROOT
 from tests.homes import forget
 from tests.manifold.test_supervisor import Up, environment, until
+from tests.ports import own_port
 
 pytestmark = pytest.mark.all
 
@@ -45,7 +45,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
     (tmp_path / "drop").mkdir()
     (tmp_path / "drop" / "files_2026-01-01.csv").write_text("n\n1\n")
     platform = Up(tmp_path)
-    platform.start("--port", str(free_port()), MANIFOLD_FILE_ROOTS=str(tmp_path / "drop"))
+    platform.start("--port", str(own_port()), MANIFOLD_FILE_ROOTS=str(tmp_path / "drop"))
     yield platform
     platform.stop()
     forget(platform.home)

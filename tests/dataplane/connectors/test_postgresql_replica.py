@@ -20,9 +20,9 @@ from dataplane.engine import connector_instance
 from dataplane.errors import TransientError
 from manifold.embedded import binaries, postgres
 from manifold.embedded.account import give, popen_options, server_account
-from manifold.embedded.ports import free_port
 from manifold.embedded.postgres import Postgres
 from tests.dataplane.connectors.databases import connector, staged
+from tests.ports import own_port
 from tests.services import open_folder
 
 pytestmark = pytest.mark.all
@@ -49,7 +49,7 @@ def pair() -> Iterator[tuple[str, str]]:
         (folder / "own").mkdir()
         give(folder / "own", account)
         programs, password = binaries.postgres_bin(account), postgres.new_password()
-        primary = Postgres(folder / "own" / "primary", programs, free_port(), password, account, _FAST)
+        primary = Postgres(folder / "own" / "primary", programs, own_port(), password, account, _FAST)
         primary.initialise()
         url = stack.enter_context(running(primary))
         copied = folder / "own" / "replica"
@@ -59,7 +59,7 @@ def pair() -> Iterator[tuple[str, str]]:
             capture_output=True,
             **popen_options(account),
         )
-        replica = replace(primary, data=copied, port=free_port(), settings=_FAST | {"max_standby_streaming_delay": "0"})
+        replica = replace(primary, data=copied, port=own_port(), settings=_FAST | {"max_standby_streaming_delay": "0"})
         yield url, stack.enter_context(running(replica))
 
 

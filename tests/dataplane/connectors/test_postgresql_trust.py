@@ -19,7 +19,7 @@ from dataplane.connectors.postgresql import PostgreSQL
 from dataplane.connectors.schema import StreamConfig
 from manifold.embedded import binaries, lifeline, postgres
 from manifold.embedded.account import give, server_account
-from manifold.embedded.ports import free_port
+from tests.ports import own_port
 
 pytestmark = pytest.mark.all
 
@@ -62,7 +62,7 @@ def served(folder: Path) -> Iterator[tuple[postgres.Postgres, Path]]:
     give(secret, account)
     settings = {"ssl": "on", "ssl_cert_file": str(pem), "ssl_key_file": str(secret), "fsync": "off"}
     program = binaries.postgres_bin(account)
-    made = postgres.Postgres(home / "data", program, free_port(), postgres.new_password(), account, settings)
+    made = postgres.Postgres(home / "data", program, own_port(), postgres.new_password(), account, settings)
     made.initialise()
     with open(folder / "log", "ab") as log:
         process = made.start(log, preexec=lifeline.before_exec(signal.SIGINT))

@@ -16,8 +16,8 @@ from threading import Thread
 import pytest
 
 from manifold.client import Client, Unreachable
-from manifold.embedded.ports import free_port
 from tests.cluster import ROOT
+from tests.ports import own_port
 from tests.served import Served
 
 pytestmark = pytest.mark.django_db
@@ -61,7 +61,7 @@ def test_status_is_what_the_api_answers(served: Served) -> None:
 
 @pytest.mark.parametrize("words", [["status"], ["datasets"], ["snapshots", "export", "orders", "1", "-o", "unwritten"]])
 def test_who_does_not_answer(served: Served, other: str, words: list[str]) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
+    nobody = f"http://127.0.0.1:{own_port()}"
     for url, said in (
         (nobody, "Nobody answers at"),
         ("http://x:y", "is no address"),
@@ -112,7 +112,7 @@ def test_as_a_program(served: Served) -> None:
     run = partial(subprocess.run, check=False, capture_output=True, text=True)
     good = run([*line, "runs", "list", "--json"], cwd=ROOT, env=environment)
     assert (good.returncode, good.stdout[0], good.stderr) == (0, "{", "")
-    environment["MANIFOLD_URL"] = f"http://127.0.0.1:{free_port()}"
+    environment["MANIFOLD_URL"] = f"http://127.0.0.1:{own_port()}"
     bad = run([*line, "runs", "list"], cwd=ROOT, env=environment)
     assert (bad.returncode, bad.stdout) == (4, "")
     assert bad.stderr.startswith("manifold: Nobody answers at") and bad.stderr.count("\n") == 1

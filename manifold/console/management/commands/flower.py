@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from manifold.flower import server
 
@@ -18,4 +18,7 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=5555, help="Port to listen on.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        server.serve(options["address"], options["port"], lambda: self.stdout.write("Flower listens."))
+        try:
+            server.serve(options["address"], options["port"], lambda: self.stdout.write("Flower listens."))
+        except server.ListenError as error:
+            raise CommandError(str(error)) from None

@@ -13,14 +13,14 @@ from kombu import Producer, pools
 
 from apps.pipelines.execution import dispatch
 from manifold import celery
-from manifold.embedded.ports import free_port
 from tests.apps.pipelines.execution.factories import queued
+from tests.ports import own_port
 
 
 @pytest.fixture
 def _no_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     celery.app.set_current()
-    gone = f"redis://127.0.0.1:{free_port()}/0"
+    gone = f"redis://127.0.0.1:{own_port()}/0"
     monkeypatch.setitem(celery.app.conf, "broker_url", gone)
     monkeypatch.setitem(celery.app.conf, "broker_write_url", gone)
     _forget_connections()
