@@ -29,6 +29,9 @@ _FIRST_YEAR = "TIMESTAMP '1000-01-01'"
 _FIRST_DAY = "DATE '1000-01-01'"
 # What DuckDB makes of `infinity` and `epoch` where it is told a format of dates.
 _NO_DAY = "DATE '1900-01-01'"
+_BLANK = "[ \\t]*"
+# With an exponent, or strokes between the digits.
+_WRITTEN_OTHERWISE = f"{_BLANK}[+-]?[0-9.]+[eE_][0-9._eE+-]*{_BLANK}"
 # An offset other than nought behind a time.
 OFFSET = ":[0-9]{2}([.][0-9]+)?[+-]([1-9]|0[1-9]|00:?[0-9:]*[1-9])"
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
@@ -113,17 +116,22 @@ def careful(text: str, type_: str, *, separator: str = ".", date_format: str | N
         return f"CAST({dated(text, date_format)} AS DATE)"
     unlike = f"regexp_matches({text}, '{_NO_CENTURY}')"
     if upper == "DATE":
-        whole = f"TRY_CAST({text} AS TIMESTAMP) = TRY_CAST({text} AS DATE)"
-        return f"CASE WHEN {whole} AND NOT {unlike} THEN TRY_CAST({text} AS DATE) END"
+        moment = f"TRY_CAST({text} AS TIMESTAMP)"
+        return f"CASE WHEN date_trunc('day', {moment}) = {moment} AND NOT {unlike} THEN CAST({moment} AS DATE) END"
     if upper in _WITHOUT_ZONE:
         unlike = f"{unlike} OR regexp_matches({text}, {literal(OFFSET)})"
         return f"CASE WHEN NOT ({unlike}) THEN TRY_CAST({text} AS {type_}) END"
     if (upper in _WHOLE or size is not None or upper in _FLOATING) and separator == ",":
         text = f"replace(replace({text}, '.', 'x'), ',', '.')"
     if upper in _WHOLE or size is not None:
-        text, scale = f"trim({text})", size[1] if size else 0
+        scale, value, number = size[1] if size else 0, f"TRY_CAST({text} AS {type_})", f"TRY_CAST({text} AS DOUBLE)"
         shape = f"[+-]?([0-9]+([.][0-9]{{0,{scale}}}0*)?|[.][0-9]{{0,{scale}}}0*)"
-        return f"CASE WHEN regexp_full_match({text}, '{shape}') THEN TRY_CAST({text} AS {type_}) END"
+        # As the fast read takes it: 1e2 and 1_000.
+        other = f"regexp_full_match({text}, '{_WRITTEN_OTHERWISE}') AND abs({number}) < {_EXACT}"
+        return (
+            f"CASE WHEN regexp_full_match({text}, '{_BLANK}{shape}{_BLANK}') THEN {value} "
+            f"WHEN {other} AND CAST({value} AS DOUBLE) = {number} THEN {value} END"
+        )
     value = f"TRY_CAST({text} AS {type_})"
     if upper in _FLOATING:
         # Whoever writes infinity writes it in letters. Measured: half of what isinf() and a pattern cost.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import duckdb
 import pytest
 
 from dataplane.connectors.files import casts
+from tests.dataplane.steps.files_source import Drop, rejects, rows, typed
 
 _DAYS = ("2013-01-31", "2013-1-31", "2013-1-1", "0013-01-31", "12013-1-31", " 2013-01-3", "  24-12-31", "24-12-31")
 _HOURS = ("10:00:00", "1:00:00", "10:0:0", "1:0:0", "10:00", "1:00", "10", "10:00:00.5", "")
@@ -43,6 +45,32 @@ def test_whole_numbers_that_a_double_tells_apart_are_read_at_once(number):
 def test_whole_numbers_that_a_double_might_have_changed_are_not(number):
     with duckdb.connect() as connection:
         assert _fast(connection, number, "BIGINT") is None
+
+
+@pytest.mark.parametrize(
+    ("type_", "texts", "misfits"),
+    [
+        ("BIGINT", ["1e2", "1.5e1", "150e-1", "1_000", "\t7", "+8 ", "2.0", "-0.0"], ["1.25e1", "1__0", "1e", "0x10"]),
+        ("DECIMAL(10,2)", ["1.234e1", "1_000.5", "100e-2", "\t7.25"], ["1.2345e1", "1e30", "7.255"]),
+        ("DATE", ["2013-01-31 24:00:00", "2013-01-31T00:00", "0024-01-31 (BC)"], ["300000-01-01", "2013-01-31 10:00"]),
+    ],
+    ids=["whole", "decimal", "day"],
+)
+def test_whether_a_row_is_kept_depends_on_no_other_row(
+    tmp_path: Path, type_: str, texts: list[str], misfits: list[str]
+) -> None:
+    """One that the reader would round has its file read again with care."""
+    kept = []
+    for name, others in (("alone", []), ("beside", misfits)):
+        root = tmp_path / name
+        (root / "drop").mkdir(parents=True)
+        drop = Drop(root)
+        drop.write("a.csv", "id;v\n" + "".join(f"{n};{text}\n" for n, text in enumerate([*texts, *others])))
+        result = drop.extract(typed(drop.stream(delimiter=";"), id="BIGINT", v=type_))
+        kept.append(rows(root, result))
+        assert [raw.partition(";")[2] for *_, raw in rejects(root, result)] == others
+    assert kept[0] == kept[1]
+    assert [row[0] for row in kept[0]] == list(range(len(texts)))
 
 
 def _fast(connection: duckdb.DuckDBPyConnection, value: str | float, type_: str) -> object:
