@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dataplane.connectors.schema import Column
+from dataplane.errors import DataError
 
 ReadMode = Literal["full_refresh", "incremental"]
 
@@ -170,3 +171,11 @@ class Planned:
     columns: tuple[Column, ...] | None = None
     touched: tuple[FileRef, ...] = ()
     empty: Window | None = None
+
+
+class FilesRefused(DataError):
+    """One of the files that are there keeps a plan from saying what is in the others. listed: all of them."""
+
+    def __init__(self, why: DataError, listed: tuple[FileRef, ...]) -> None:
+        super().__init__(why.message, code=why.code, evidence=why.evidence, suggestions=why.suggestions)
+        self.listed = listed

@@ -11,7 +11,7 @@ from dataplane.connectors import slices
 from dataplane.connectors.base import Connector
 from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.connectors.slices import Slice
-from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
+from dataplane.connectors.windows import FileRef, FilesRefused, Mark, Planned, ReadMode, Window
 from dataplane.drift import Drift, Values, Watch, followed, judged
 from dataplane.errors import ManifoldError
 from dataplane.http import TRAFFIC
@@ -86,7 +86,7 @@ class Answer:
 
     count: the rows that `verify` holds by now, without those at its end that the next read is to bring. differs: the
     first of its parts that holds others than were read; `planned` goes on from the mark before it. seen: what would
-    have been planned, had `drift` not stopped it.
+    have been planned, had it not failed, as far as that is known.
     """
 
     planned: Planned | None
@@ -158,7 +158,8 @@ def answer(ask: Ask) -> Answer:
     except ManifoldError as error:
         if not ask.may_fail:
             raise
-        return Answer(None, failed=error)
+        listed = error.listed if isinstance(error, FilesRefused) else ()
+        return Answer(None, failed=error, seen=Planned(None, error.message, listed=listed))
     return Answer(planned, count, differs, drift=drift)
 
 

@@ -14,8 +14,9 @@ from apps.pipelines.concluding import conclude
 from apps.pipelines.execution.frame import new_context
 from apps.pipelines.execution.kinds import Done, KindAdapter, Refused, SkipRun, Verdict
 from apps.pipelines.models import Run, StepRun, Window
-from apps.pipelines.plans import Plan, Reading
+from apps.pipelines.plans import Plan, Reading, Survey
 from apps.sources import services as sources
+from dataplane.connectors.windows import FilesRefused
 from dataplane.drift import Drift
 from dataplane.steps.base import StepContext, StepResult
 from dataplane.steps.log import Line
@@ -43,8 +44,14 @@ class PlanAdapter(KindAdapter):
         return new_context(step, {}, {"asks": survey.asks, "survey": survey}), PlanSpec()
 
     def execute(self, context: StepContext, spec: Any) -> StepResult:
-        result = super().execute(context, spec)
-        plan = conclude(context.extras["survey"], result.facts["answers"])
+        survey: Survey = context.extras["survey"]
+        try:
+            result = super().execute(context, spec)
+        except FilesRefused as refused:
+            # Which files there are is so whatever becomes of the run.
+            sources.record_files(survey.streams[refused.evidence["step"]], refused.listed)
+            raise
+        plan = conclude(survey, result.facts["answers"])
         return StepResult(facts={"plan": plan, "calls": result.facts["calls"]})
 
     def tell(self, step: StepRun, result: StepResult, verdict: Verdict) -> list[Line]:

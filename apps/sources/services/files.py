@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from django.db import transaction
@@ -47,6 +48,9 @@ def record_files(stream: Stream, listed: Iterable[FileRef], changed: Collection[
         )
         gone = SourceFile.objects.filter(stream=stream, gone_at__isnull=True).exclude(last_seen_at=now)
         gone.update(gone_at=now)
+        # An archive that could not be looked into is a file; one that can is known by what is in it.
+        above = {str(folder) for each in files for folder in PurePosixPath(each.path).parents}
+        SourceFile.objects.filter(stream=stream, path__in=above, ignored=False).delete()
         if changed:
             SourceFile.objects.filter(stream=stream, path__in=changed).update(digest="", touched="")
 

@@ -16,7 +16,7 @@ from dataplane.connectors.files.bombs import TooMuch, Unpacked, bomb
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.place import require_room
 from dataplane.connectors.files.roots import unreadable
-from dataplane.errors import DataError
+from dataplane.errors import DataError, Suggestion
 
 Compression = Literal["none", "gzip", "zstd"]
 READERS_NAMES: dict[Compression, str] = {"none": "uncompressed", "gzip": "gzip", "zstd": "zstd"}
@@ -95,6 +95,7 @@ def broken(path: str, error: Exception) -> DataError:
         f"{path} cannot be unpacked: it is damaged or was not written to its end. Deliver it again, or set it aside.",
         code="file_damaged",
         evidence={"file": path, "detail": str(error)},
+        suggestions=[Suggestion("ignore_file", f"Set {path} aside", "The run goes on without it.", applicable=True)],
     )
 
 

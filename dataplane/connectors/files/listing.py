@@ -11,8 +11,8 @@ from dataplane.connectors.files.encodings import compression_of, head
 from dataplane.connectors.files.found import FRESH, Found, still_written
 from dataplane.connectors.files.patterns import FilePattern
 from dataplane.connectors.files.place import Place
-from dataplane.connectors.files.settings import FileSettings, format_of
-from dataplane.connectors.windows import FileRef
+from dataplane.connectors.files.settings import ARCHIVE, FileSettings, format_of
+from dataplane.connectors.windows import FileRef, FilesRefused
 from dataplane.errors import ManifoldError
 
 _COUNTED = 200
@@ -87,16 +87,19 @@ def _unsettled(place: Place, found: Found, settings: FileSettings, age: float) -
 def list_stream(place: Place, settings: FileSettings, ignored: frozenset[str], *, now: float) -> Listing:
     """What fits the stream's patterns; ignored files and such as were changed a moment ago are left out.
 
-    Raises the DataError of an archive of the stream that cannot be looked into.
+    An archive that is ignored is left out with all that is in it. Raises FilesRefused where another one of the stream
+    cannot be looked into.
     """
     patterns = [FilePattern(each) for each in settings.pattern]
     places: dict[str, int] = {}
+    aside = tuple(f"{each}/" for each in ignored if each.lower().endswith(ARCHIVE))
     found, warnings = place.files()
-    for path in _archives(settings, place.refused()):
-        raise place.refused()[path]
+    warnings = [each for each in warnings if each not in _said_of(place, ignored)]
     above = settings.skip + settings.header
     listing = Listing([], warnings=warnings, above=above, unsettled=_archives(settings, place.unfinished()))
     for each in found:
+        if each.path.startswith(aside):
+            continue
         turn, match = next(
             ((turn, match) for turn, pattern in enumerate(patterns) if (match := pattern.match(each.path))), (0, None)
         )
@@ -114,4 +117,12 @@ def list_stream(place: Place, settings: FileSettings, ignored: frozenset[str], *
         else:
             listing.files.append(each.ref(match.date))
     listing.files.sort(key=lambda each: (places[each.path], each.file_date or "", each.path))
+    if refused := [each for each in _archives(settings, place.refused()) if each not in ignored]:
+        archives = (place.find(each).ref() for each in refused)
+        raise FilesRefused(place.refused()[refused[0]], (*listing.present, *archives))
     return listing
+
+
+def _said_of(place: Place, ignored: frozenset[str]) -> set[str]:
+    """What need not be said any more: that an archive which is ignored cannot be looked into."""
+    return {error.message for path, error in place.refused().items() if path in ignored}

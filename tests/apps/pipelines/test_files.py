@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -164,6 +165,28 @@ def test_a_file_whose_columns_stop_the_first_plan_that_lists_it_has_failed(proje
     assert told.reason.startswith("The columns of sales have changed")
     sources.ignore_file(SourceFile.objects.get(path="sales_2026-04.csv"), ignored=True, actor=ws.ACTOR)
     assert (ws.run(pipeline).state, states(pipeline)["4"]) == ("skipped", "ignored")
+
+
+def test_an_archive_that_cannot_be_looked_into_has_failed_until_it_can_or_is_set_aside(project: Project, drop: Path):
+    pipeline = ws.published(project, TEXT)
+    settings = {"pattern": ["sales_{YYYY}-{MM}.csv", "more.zip/*.csv"]}
+    sources.update_stream(Stream.objects.get(), config={"settings": settings}, actor=ws.ACTOR)
+    (drop / "more.zip").write_bytes(b"PK\x03\x04")
+    failed = ws.run(pipeline)
+    assert (failed.steps.get(state="failed").key, ws.failure(failed)["code"]) == ("plan", "file_damaged")
+    (told,) = filestates.of_pipeline(pipeline, state="failed", limit=9)
+    assert (told.path, told.size, told.reason[:31]) == ("more.zip", 4, "more.zip cannot be unpacked: it")
+    assert states(pipeline) == {"1": "pending", "2": "pending", "3": "pending", "p": "failed"}
+    went_on = fixing.apply(failed, "ignore_file", actor=ws.ACTOR)
+    ws.work()
+    went_on.refresh_from_db()
+    assert (went_on.state, went_on.outcome, states(pipeline)["p"]) == ("succeeded", "clean", "ignored")
+    with zipfile.ZipFile(drop / "more.zip", "w") as archive:
+        archive.writestr("sales4.csv", "id,amount\n4,40\n")
+    assert ws.run(pipeline).state == "skipped", "what is in an archive that was set aside stays there"
+    sources.ignore_file(SourceFile.objects.get(path="more.zip"), ignored=False, actor=ws.ACTOR)
+    assert ws.run(pipeline).state == "succeeded"
+    assert (states(pipeline), amounts(project)) == (dict.fromkeys("1234", "processed"), {10, 20, 30, 40})
 
 
 def test_a_file_that_was_read_after_a_failure_and_has_changed_waits_again(project: Project, drop: Path):
