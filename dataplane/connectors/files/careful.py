@@ -58,9 +58,18 @@ class CarefulGroup(Group):
         texts = dict.fromkeys((each.name for each in self.columns), "VARCHAR")
         return f"SELECT {', '.join(map(identifier, names))} FROM {self._all_rows(texts)} LIMIT {rows}"
 
+    def _fast_type(self, column: Column) -> str:
+        """The type that the fast query asks the reader for."""
+        return casts.read_type(column.type, date_format=self._date_format)
+
+    def _fast_value(self, column: Column, made: str | None) -> str:
+        """A value of `_fast_type` as the declared type, beside what is made of it, or the end of the query."""
+        form = self._date_format
+        return casts.fast(identifier(column.name), made, column.type, separator=self._separator, date_format=form)
+
     def _fast(self) -> str:
-        form, separator = self._date_format, self._separator
-        types = {each.name: casts.read_type(each.type, date_format=form) for each in self.columns}
+        form = self._date_format
+        types = {each.name: self._fast_type(each) for each in self.columns}
         begins = self._made()
         made = {
             each.name: f"{sql} AS {identifier(begins + each.name)}"
@@ -69,8 +78,7 @@ class CarefulGroup(Group):
         }
 
         def exact(each: Column) -> str:
-            beside = identifier(begins + each.name) if each.name in made else None
-            return casts.fast(identifier(each.name), beside, each.type, separator=separator, date_format=form)
+            return self._fast_value(each, identifier(begins + each.name) if each.name in made else None)
 
         source = f"SELECT {', '.join(['*', *made.values()])} FROM {self._fast_source(types)}"
         return f"SELECT {self._items(exact)}{self._place()} FROM ({source})"

@@ -30,6 +30,10 @@ def json_shape(format_: Format, found: Found) -> str:
     return "array" if head(found, 4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[") else "auto"
 
 
+def _nested(column: Column) -> bool:
+    return column.type.upper().startswith(("JSON", "STRUCT", "MAP", "LIST")) or column.type.endswith("]")
+
+
 @dataclass(frozen=True)
 class Json(CarefulGroup):
     """Files of which each is one text of JSON, or several."""
@@ -49,9 +53,16 @@ class Json(CarefulGroup):
     def _complete(self) -> Callable[[duckdb.DuckDBPyConnection, str], None] | None:
         return None
 
+    def _fast_type(self, column: Column) -> str:
+        return inside.read_type(column.type) if _nested(column) else super()._fast_type(column)
+
+    def _fast_value(self, column: Column, made: str | None) -> str:
+        if _nested(column):
+            return inside.fast(identifier(column.name), column.type)
+        return super()._fast_value(column, made)
+
     def _careful_type(self, column: Column) -> str:
-        nested = column.type.upper().startswith(("JSON", "STRUCT", "MAP", "LIST")) or column.type.endswith("]")
-        return "JSON" if nested else "VARCHAR"
+        return "JSON" if _nested(column) else "VARCHAR"
 
     def _exact(self, each: Column, types: dict[str, str]) -> str:
         if types[each.name] == "JSON" != each.type:

@@ -4,6 +4,8 @@ Parquet the read ends."""
 from __future__ import annotations
 
 import json
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,45 @@ def test_a_row_with_such_a_part_is_set_aside_whole(tmp_path: Path, name: str) ->
 
 
 @pytest.mark.parametrize("name", ["orders.json", "orders.ndjson"])
+@pytest.mark.parametrize(
+    ("type_", "good", "bad"),
+    [
+        ("STRUCT(b DOUBLE)", {"b": 2.5}, '{"b": 1e400}'),
+        ("STRUCT(b FLOAT)", {"b": 2.5}, '{"b": -1e39}'),
+        ("DOUBLE[]", [2.5, None], "[1, -1e400]"),
+        ("STRUCT(p DOUBLE[])[]", [{"p": [2.5]}, None], '[{"p": []}, {"p": [1e400]}]'),
+        ("MAP(VARCHAR, DOUBLE)", {"k": 2.5}, '{"k": 1e400}'),
+        ("STRUCT(b BIGINT)", {"b": 9007199254740993}, '{"b": 1.5}'),
+        ("DECIMAL(9,2)[]", [Decimal("1.25")], "[1.239]"),
+        ("STRUCT(b DATE)", {"b": date(2026, 1, 2)}, '{"b": "2026-01-02 10:00:00"}'),
+    ],
+    ids=["struct", "float", "list", "structs", "map", "fraction", "decimal", "day"],
+)
+def test_a_part_that_would_be_another_sets_its_row_aside(
+    tmp_path: Path, name: str, type_: str, good: Any, bad: str
+) -> None:
+    (tmp_path / "drop").mkdir()
+    drop = Drop(tmp_path)
+    text = json.dumps(good, default=lambda each: float(each) if isinstance(each, Decimal) else str(each))
+    drop.write(name, f'{{"id": 1, "v": {text}}}\n')
+    stream = typed(drop.stream(), v=type_)
+    assert rows(drop.root, drop.extract(stream)) == [(1, good)]
+    drop.write(name, f'{{"id": 1, "v": null}}\n{{"id": 2, "v": {bad}}}\n{{"id": 3, "v": {text}}}\n')
+    done = drop.extract(stream)
+    assert rows(drop.root, done) == [(1, None), (3, good)]
+    assert [(row, reason) for _, row, reason, _ in rejects(drop.root, done)] == [(2, f"v is not {type_}")]
+
+
+def test_infinity_that_is_written_as_such_within_an_object_arrives(tmp_path: Path) -> None:
+    (tmp_path / "drop").mkdir()
+    drop = Drop(tmp_path)
+    drop.write("a.ndjson", '{"v": {"b": 1.5}}\n{"v": {"b": "-Infinity"}}\n{"v": {"b": 1e400}}\n')
+    done = drop.extract(typed(drop.stream(), v="STRUCT(b DOUBLE)"))
+    assert rows(drop.root, done) == [({"b": 1.5},), ({"b": float("-inf")},)]
+    assert len(rejects(drop.root, done)) == 1
+
+
+@pytest.mark.parametrize("name", ["orders.json", "orders.ndjson"])
 def test_a_part_that_no_type_names_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / "drop").mkdir()
     drop = Drop(tmp_path)
@@ -57,6 +98,9 @@ def test_a_part_that_no_type_names_is_told(tmp_path: Path, name: str) -> None:
         ({"l": 5}, False),
         ({"x/y": "never"}, False),
         ({"m": {"k/~": "no"}}, False),
+        ({"a": True}, True),
+        ({"a": 1.5}, False),
+        ({"x/y": "2026-01-01 10:00:00"}, False),
         (7, False),
     ],
     ids=str,
