@@ -187,7 +187,7 @@ class SourceViewSet(
     @extend_schema(request=None, responses=s.FindingShape(many=True))
     @action(detail=True, methods=["post"], filter_backends=[], pagination_class=WholeList)
     def preflight(self, request: Request, **_: Any) -> Response:
-        """Look what stands against reading what is new by the cursors of its streams, with what mends it."""
+        """Look what stands against reading its streams as they are declared, with what mends it."""
         found = services.preflight(self.get_object())
         return self.get_paginated_response(s.FindingShape([vars(each) for each in found], many=True).data)
 

@@ -263,7 +263,7 @@ class TriedShape(serializers.Serializer[Any]):
     samples = RejectedShape(many=True, help_text="The first of them.")
     warnings = serializers.ListField(child=serializers.CharField())
     file = serializers.CharField(allow_null=True, help_text="The file that was read whole; of tables the first rows.")
-    findings = FindingShape(many=True, help_text="What stands against reading what is new by its cursor.")
+    findings = FindingShape(many=True, help_text="What stands against reading it as it is declared.")
     error = serializers.DictField(allow_null=True, help_text="Why a run would fail: the shape `error`.")
 
 

@@ -69,7 +69,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Finding:
-    """What stands against reading a stream by its cursor, and the statement that mends it in the source."""
+    """What stands against reading a stream, and the statement that mends it in the source, where there is one."""
 
     stream: str
     code: str
@@ -181,7 +181,7 @@ class Connector(ABC):
         return None
 
     def preflight(self, streams: Sequence[StreamConfig]) -> list[Finding]:
-        """What would make incremental reading of these streams slow, or lose rows. Raises ManifoldError."""
+        """What would make reading these streams slow, lose rows or fail. Raises ManifoldError."""
         return []
 
     def values(self, stream: StreamConfig, file: FileRef) -> dict[str, frozenset[str]]:

@@ -219,7 +219,7 @@ def discover(client: Client, *, slug: str, streams: tuple[str, ...], as_json: bo
 @click.argument("slug")
 @output.command
 def preflight(client: Client, *, slug: str, as_json: bool) -> None:
-    """What stands against reading what is new by its cursors, and the statements that mend it; status 1 if anything."""
+    """What stands against reading its streams as they are declared, and what mends it; status 1 if anything."""
     answer = client.in_project("POST", at("sources", slug, "preflight"))
     if as_json:
         output.print_json(answer)

@@ -126,9 +126,12 @@ def told(connector: Connector, config: StreamConfig, rejected: Iterable[Rejected
 
 
 def preflight(source: Source) -> list[Finding]:
-    """What would make reading what is new of a source's streams slow, or lose rows. Raises ManifoldError."""
-    streams = [configured(each) for each in source.streams.all()]
-    return connector_of(source).preflight([each for each in streams if each.cursor])
+    """What would make reading a source's streams slow, lose rows or fail; those with a cursor are looked at first.
+
+    Raises ManifoldError.
+    """
+    streams = sorted((configured(each) for each in source.streams.all()), key=lambda each: not each.cursor)
+    return connector_of(source).preflight(streams)
 
 
 def fits(tried: Mapping[str, Any]) -> bool:

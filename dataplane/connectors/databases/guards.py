@@ -49,7 +49,11 @@ def unreadable_value(what: str, said: str) -> DataError | None:
     found = marked(said)
     if found is None:
         return None
-    column, value = found
+    return cannot_hold(what, *found)
+
+
+def cannot_hold(what: str, column: str, value: str) -> DataError:
+    """A value that ends a read, as its column's type has none like it."""
     return DataError(
         f"Column {column} of {what} holds {value}, which its type cannot hold. Declare {column} as VARCHAR to keep "
         "every value as it is, or leave such rows out with a filter.",

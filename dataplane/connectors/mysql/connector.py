@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from time import monotonic
 from typing import ClassVar
 
 import duckdb
@@ -23,10 +24,13 @@ from dataplane.connectors.reading import Reading
 from dataplane.connectors.schema import StreamConfig, StreamInfo
 from dataplane.connectors.windows import Window
 from dataplane.engine import connector_instance
-from dataplane.errors import ConfigurationError, ManifoldError, TransientError
+from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 
 # Whoever holds one of these may read files of the server's machine.
 _POWERS = "SELECT count(*) FROM information_schema.user_privileges WHERE privilege_type IN ('FILE', 'SUPER')"
+
+# When no other stream is searched for dates of zeros, of many that somebody waits for.
+_ZEROS_SECONDS = 10.0
 
 
 class MySQL(DatabaseServer[Connection, Prepared], Destination):
@@ -92,6 +96,27 @@ class MySQL(DatabaseServer[Connection, Prepared], Destination):
 
     def _findings(self, connection: Connection, stream: StreamConfig) -> list[Finding]:
         return preflight.findings(connection, self.params.database, stream)
+
+    def preflight(self, streams: Sequence[StreamConfig]) -> list[Finding]:
+        """As of every server, and then which columns hold dates of zeros, as far as there is time to look."""
+        found = super().preflight(streams)
+        ends = monotonic() + _ZEROS_SECONDS
+        with self._connected(ASK_SECONDS) as connection:
+            for each in streams:
+                if monotonic() < ends:
+                    found += self._zero_dates(connection, each)
+        return found
+
+    def _zero_dates(self, connection: Connection, stream: StreamConfig) -> list[Finding]:
+        with suppress(ConfigurationError, DataError):
+            # One that cannot be read as it is declared has been told of; where a view cannot be computed, a run tells.
+            prepared = self._prepared(connection, stream)
+            try:
+                return self._asked(lambda: preflight.zero_dates(connection, prepared), stream.name)
+            except TransientError as error:
+                if error.code != "statement_timeout":
+                    raise
+        return []
 
     @contextmanager
     def read(self, stream: StreamConfig, window: Window, connection: duckdb.DuckDBPyConnection) -> Iterator[Reading]:

@@ -1,15 +1,18 @@
-"""What would make reading only the new rows of a table slow, or lose some: grants, an index, NULLs, its engine."""
+"""What would make reading a table slow, lose rows or fail: an index, NULLs, its engine, dates of zeros."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from time import monotonic
 
 from pymysql.connections import Connection
 
 from dataplane.connectors.base import Finding
+from dataplane.connectors.databases.guards import cannot_hold
 from dataplane.connectors.mysql import session
 from dataplane.connectors.mysql.catalog import table_of
-from dataplane.connectors.mysql.types import quoted
+from dataplane.connectors.mysql.reading import Prepared
+from dataplane.connectors.mysql.types import MOMENTS, Arrival, quoted
 from dataplane.connectors.schema import StreamConfig
 
 _COLUMN = """
@@ -27,12 +30,45 @@ WHERE t.table_schema = %s AND t.table_name = %s
 # What keeps a reader's moment apart from what is written meanwhile.
 _TRANSACTIONAL = ("innodb", "rocksdb", "tokudb")
 
+ZERO_SECONDS = 3.0
+"""So long the rows of a stream are searched for dates of zeros; what is not found by then, a run finds."""
+
 
 def findings(connection: Connection, database: str, stream: StreamConfig) -> list[Finding]:
     """What stands against reading a table by its cursor. Of a query, or without a cursor, there is nothing to say."""
     if stream.query or not stream.cursor:
         return []
     return list(_told(connection, database, table_of(stream), stream))
+
+
+def zero_dates(connection: Connection, prepared: Prepared) -> list[Finding]:
+    """The columns that hold a date of zeros, or one without month or day, each with the first that was found.
+
+    The text that a run would read is looked at, so it matters to no answer what the server allows now. Raises pymysql's
+    errors, among them that a statement took longer than ZERO_SECONDS.
+    """
+    bases = {each.name: each.base for each in prepared.relation.columns}
+    left = [each for each in prepared.arrivals if bases[each.name] in MOMENTS and each.type != "VARCHAR"]
+    found: list[Finding] = []
+    ends = monotonic() + ZERO_SECONDS
+    while left and monotonic() < ends:
+        rows = session.ask(connection, _with_a_zero(prepared, left))
+        if not rows:
+            break
+        zeros = {each: value for each, value in zip(left, rows[0], strict=True) if value and "-00" in value}
+        told = [cannot_hold(prepared.stream.name, each.name, value) for each, value in zeros.items()]
+        found += [Finding(prepared.stream.name, each.code, each.message) for each in told]
+        left = [each for each in left if each not in zeros]
+    return found
+
+
+def _with_a_zero(prepared: Prepared, columns: Sequence[Arrival]) -> str:
+    """These columns of one row that holds a date of zeros in one of them, as SQL with a limit of time."""
+    items = ", ".join(each.server for each in columns)
+    either = " OR ".join(f"instr({each.server}, '-00')" for each in columns)
+    where = prepared.where(None)
+    select = f"SELECT {items} FROM {prepared.origin}{where}{' AND' if where else ' WHERE'} ({either}) LIMIT 1"
+    return session.limited(select, ZERO_SECONDS, mariadb=prepared.mariadb)
 
 
 def grant(connection: Connection, database: str, stream: StreamConfig) -> str:

@@ -26,7 +26,8 @@ _SHAPES = frozenset(
     {"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"}
     | {"geometrycollection", "geomcollection"}
 )
-_MOMENTS = {"date": "DATE", "datetime": "TIMESTAMP", "timestamp": "TIMESTAMP WITH TIME ZONE"}
+MOMENTS = {"date": "DATE", "datetime": "TIMESTAMP", "timestamp": "TIMESTAMP WITH TIME ZONE"}
+"""Types whose values may be dates of zeros, and how they arrive."""
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_ ]*(\([0-9 ,]+\))?( WITH TIME ZONE)?")
 
 
@@ -83,7 +84,7 @@ def arrival(column: SourceColumn, declared: str | None = None) -> Arrival:
         raise no_type(column.name, declared)
     as_text = Arrival(column.name, "VARCHAR", f"CAST({quoted(column.name)} AS CHAR)")
     if wanted == "VARCHAR":
-        return as_text if column.base in (*_MOMENTS, "time", "decimal") else _cast(natural, wanted)
+        return as_text if column.base in (*MOMENTS, "time", "decimal") else _cast(natural, wanted)
     if column.base == "decimal":
         return _decimal_as(as_text, wanted)
     if column.base == "time":
@@ -109,10 +110,10 @@ def _natural(column: SourceColumn) -> Arrival:
         return Arrival(name, "VARCHAR", f"CONVERT({itself} USING utf8mb4)" if column.coded else itself)
     if column.base in _BYTES:
         return Arrival(name, "BLOB", itself) if column.raw else _bytes(name, itself)
-    if column.base in _MOMENTS:
+    if column.base in MOMENTS:
         # Nothing but digits and signs: the server writes them more quickly so than in UTF-8.
         written = f"CAST({itself} AS CHAR CHARACTER SET latin1)"
-        return _checked(Arrival(name, "VARCHAR", written), _MOMENTS[column.base])
+        return _checked(Arrival(name, "VARCHAR", written), MOMENTS[column.base])
     return _converted(column)
 
 

@@ -176,3 +176,19 @@ def test_what_stands_against_a_cursor_is_told_before_and_after_it_is_stored(
     assert found[1]["remedy"] == 'CREATE INDEX CONCURRENTLY ON "public"."flights" ("at");'
     tried = api(admin).post(f"{BASE}/db/streams/public.flights/try/", {"config": {"cursor": "id"}}).json()
     assert tried["findings"] == []
+
+
+def test_what_stands_against_a_stream_without_a_cursor_is_told(
+    admin: User, project: Project, api: Api, params: dict[str, Any], postgres_url: str
+) -> None:
+    streams = [{"name": "public.airlines"}, {"name": "public.flights", "config": {"cursor": "at"}}]
+    body = {"connector": "postgresql", "params": params, "slug": "db", "streams": streams}
+    assert api(admin).post(f"{BASE}/", body).status_code == 201
+    with psycopg.connect(postgres_url, autocommit=True) as database:
+        database.execute("DROP TABLE airlines")
+    found = api(admin).post(f"{BASE}/db/preflight/").json()["results"]
+    assert [(each["stream"], each["code"]) for each in found] == [
+        ("public.flights", "cursor_nullable"),
+        ("public.flights", "cursor_unindexed"),
+        ("public.airlines", "table_missing"),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -11,8 +12,8 @@ import pytest
 from dataplane.connectors import registry
 from dataplane.connectors.base import Finding
 from dataplane.connectors.databases import server
-from dataplane.connectors.mysql import MySQL
-from dataplane.connectors.schema import StreamConfig
+from dataplane.connectors.mysql import MySQL, connector, preflight
+from dataplane.connectors.schema import Column, StreamConfig
 from tests.dataplane.connectors.databases import params_of
 from tests.mariadb import Database
 
@@ -110,6 +111,52 @@ def test_a_reader_without_rights_is_told_of_each_grant(database: Any, postgres_u
         database.execute(f"REVOKE ALL ON good FROM {role}")
         with psycopg.connect(superuser_url, autocommit=True) as superuser:
             superuser.execute(f"DROP ROLE {role}")
+
+
+@pytest.fixture
+def zeros(mysql: Database, monkeypatch: pytest.MonkeyPatch) -> MySQL:
+    monkeypatch.setattr(preflight, "ZERO_SECONDS", 20.0)
+    monkeypatch.setattr(connector, "_ZEROS_SECONDS", 600.0)
+    mysql.do(
+        "CREATE TABLE odd (id int, a date, b datetime, `at {}` timestamp NULL, c date)",
+        "SET SESSION sql_mode = ''",
+        "INSERT INTO odd VALUES (1, '2013-01-01', NULL, NULL, '2013-10-20'),"
+        " (2, '0000-00-00', NULL, NULL, '2013-01-01'), (3, '2013-01-01', '2013-00-00 10:00:00', NULL, NULL),"
+        " (4, '2013-02-00', '2013-01-01', '0000-00-00 00:00:00', NULL)",
+    )
+    return MySQL(MySQL.Params(**mysql.params))
+
+
+def test_dates_of_zeros_are_found_before_a_run_whatever_the_server_allows_now(mysql: Database, zeros: MySQL) -> None:
+    (mode,) = mysql.ask("SELECT @@global.sql_mode")
+    mysql.do("SET GLOBAL sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE'")
+    try:
+        against = zeros.preflight([StreamConfig("odd")])
+    finally:
+        mysql.do(f"SET GLOBAL sql_mode = '{mode[0]}'")
+    assert {(each.stream, each.code, each.remedy) for each in against} == {("odd", "value", "")}
+    held = {"a": "0000-00-00", "b": "2013-00-00 10:00:00", "at {}": "0000-00-00 00:00:00"}
+    assert [each.message for each in against] == [
+        f"Column {column} of odd holds {value}, which its type cannot hold. Declare {column} as VARCHAR to keep every "
+        "value as it is, or leave such rows out with a filter."
+        for column, value in held.items()
+    ]
+
+
+def test_dates_of_zeros_that_no_run_would_read_are_not_told(zeros: MySQL) -> None:
+    declared = [Column("a", "VARCHAR"), Column("b", "VARCHAR"), Column("at {}", "TIMESTAMP WITH TIME ZONE")]
+    texts = StreamConfig("odd", columns=tuple(declared), row_filter="id < 4 OR id > 9")
+    assert zeros.preflight([texts, StreamConfig("odd", select=("id", "c"))]) == []
+    asked = StreamConfig("mine", query="SELECT a, b FROM odd -- mine")
+    assert [each.message[:10] for each in zeros.preflight([asked])] == ["Column a o", "Column b o"]
+    assert zeros.preflight([replace(asked, query="SELECT c FROM odd")]) == []
+
+
+@pytest.mark.all
+def test_a_search_for_dates_of_zeros_ends_in_time(zeros: MySQL, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "ZERO_SECONDS", 1.0)
+    slow = StreamConfig("slow", query="SELECT a FROM odd WHERE sleep(120) = 0")
+    assert zeros.preflight([slow]) == []
 
 
 @pytest.mark.all
