@@ -72,7 +72,8 @@ class Json(CarefulGroup):
     def _read(self, types: dict[str, str], *more: str) -> str:
         named = struct({each.name: types[each.name] for each in self.columns})
         shape = literal(self._first.layout[0][1])
-        options = ", ".join([*self._options, *more])
+        # Else one value that is no object makes a value of each whole one, where one column is asked for.
+        options = ", ".join([*self._options, "records = 'true'", *more])
         return f"read_json({self._paths}, columns = {named}, format = {shape}, {options})"
 
     def _fast_source(self, types: dict[str, str]) -> str:
@@ -107,8 +108,7 @@ class Ndjson(Json):
 
     def _fast_source(self, types: dict[str, str]) -> str:
         options = [f"maximum_object_size = {self._buffer}"] if self._buffer < groups.BUFFER else []
-        # Else one line that is no object makes a value of each whole line, where one column is asked for.
-        return self._read(types, *options, "records = 'true'")
+        return self._read(types, *options)
 
     def _careful_source(self, types: dict[str, str]) -> str:
         return self._all_rows(types)

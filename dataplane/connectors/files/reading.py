@@ -22,15 +22,8 @@ from dataplane.connectors.files.formats import OfTexts, group_for
 from dataplane.connectors.files.found import Found, gone
 from dataplane.connectors.files.groups import Group, GroupFile
 from dataplane.connectors.files.json_files import json_shape
-from dataplane.connectors.files.layouts import (
-    Layout,
-    blank_before,
-    delimited_layout,
-    empty,
-    json_names,
-    parquet_layout,
-    undeclared_parts,
-)
+from dataplane.connectors.files.json_keys import json_names, undeclared_parts
+from dataplane.connectors.files.layouts import Layout, blank_before, delimited_layout, empty, parquet_layout
 from dataplane.connectors.files.markup import Markup, markup_of
 from dataplane.connectors.files.moments import cut_off, keeping
 from dataplane.connectors.files.place import Place

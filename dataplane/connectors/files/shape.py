@@ -14,15 +14,8 @@ from dataplane.connectors.files.avro import avro_columns
 from dataplane.connectors.files.encodings import for_duckdb, head, text_of
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.json_files import json_shape
-from dataplane.connectors.files.layouts import (
-    Layout,
-    behind_nothing,
-    delimited_layout,
-    json_names,
-    parquet_layout,
-    records,
-    unique,
-)
+from dataplane.connectors.files.json_keys import json_names
+from dataplane.connectors.files.layouts import Layout, behind_nothing, delimited_layout, parquet_layout, records, unique
 from dataplane.connectors.files.place import Place
 from dataplane.connectors.files.remote import SAMPLE, by_lines
 from dataplane.connectors.files.settings import FileSettings, Format, format_of

@@ -21,15 +21,13 @@ from dataplane.connectors.files.fixed import placed as placed_letters
 from dataplane.connectors.files.found import Found
 from dataplane.connectors.files.inference import Inferred, infer
 from dataplane.connectors.files.json_files import json_shape
+from dataplane.connectors.files.json_keys import exact_types, json_layout, one_object
 from dataplane.connectors.files.layouts import (
     behind_nothing,
     bounded_width,
     empty,
-    exact_types,
     header_of,
-    json_layout,
     no_web_page,
-    one_object,
     parquet_layout,
     records,
     unique,

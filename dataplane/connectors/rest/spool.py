@@ -10,7 +10,7 @@ import duckdb
 
 from dataplane.connectors.files.groups import GroupFile
 from dataplane.connectors.files.json_files import Ndjson
-from dataplane.connectors.files.layouts import exact_types
+from dataplane.connectors.files.json_keys import exact_types
 from dataplane.connectors.files.settings import FileSettings
 from dataplane.connectors.reading import Part, SourceFile
 from dataplane.connectors.rest.records import Page

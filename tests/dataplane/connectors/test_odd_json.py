@@ -1,0 +1,68 @@
+"""JSON files of odd shapes: a key that is called as DuckDB calls values, and files without a row or a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dataplane.errors import DataError
+from tests.dataplane.steps.files_source import Drop, rejects, rows
+
+NAMES = ["a.json", "a.ndjson"]
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Drop:
+    (tmp_path / "drop").mkdir()
+    return Drop(tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("values", "type_"),
+    [([1, 2], "BIGINT"), (['"x"', '"y"'], "VARCHAR"), (['{"a":1}', '{"a":2}'], "STRUCT(a BIGINT)")],
+    ids=["number", "text", "object"],
+)
+def test_a_key_that_is_called_json_is_a_column(drop: Drop, name: str, values: list[str], type_: str) -> None:
+    drop.write(name, "".join(f'{{"json":{each}}}\n' for each in values))
+    stream = drop.stream()
+    assert [(each.name, each.type) for each in stream.columns] == [("json", type_)]
+    assert len(rows(drop.root, drop.extract(stream))) == 2
+
+
+def test_a_value_beside_a_key_that_is_called_json_is_set_aside(drop: Drop) -> None:
+    drop.write("a.ndjson", '{"json":1}\n5\n')
+    result = drop.extract(drop.stream())
+    assert rows(drop.root, result) == [(1,)]
+    assert [(row, raw) for _, row, _, raw in rejects(drop.root, result)] == [(2, "5")]
+
+
+@pytest.mark.parametrize("text", ["5\n6\n", '"x"\n', "[5, 6]", "[[5]]"], ids=["numbers", "text", "list", "lists"])
+def test_values_that_are_no_objects_are_refused(drop: Drop, text: str) -> None:
+    drop.write("a.json", '{"json":1}')
+    stream = drop.stream()
+    drop.write("a.json", text)
+    with pytest.raises(DataError) as caught:
+        drop.extract(stream)
+    assert caught.value.code == "json_malformed"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "count"),
+    [
+        ("a.json", "[]", 0),
+        ("a.json", "[{}]", 1),
+        ("a.json", "[null, {}]", 2),
+        ("a.json", "{}\n{}", 2),
+        ("a.ndjson", "{}\nnull\n", 2),
+    ],
+    ids=["list", "object", "null", "objects", "lines"],
+)
+def test_a_file_without_a_key_has_rows_without_values(drop: Drop, name: str, text: str, count: int) -> None:
+    drop.write(name, '{"id":1}\n')
+    stream = drop.stream()
+    drop.write(name, text)
+    result = drop.extract(stream)
+    assert rows(drop.root, result) == [(None,)] * count
+    assert result.facts["warnings"] == []
