@@ -102,7 +102,7 @@ def grant_refused(source: Source) -> str:
         return ""
     grant = _grant(source)
     if grant is None:
-        return "Nobody has connected it. Press *Connect* on its page, or run `manifold sources connect`."
+        return f"Nobody has connected it. Press *Connect* on its page, or run `manifold sources connect {source.slug}`."
     return grant.refused
 
 

@@ -59,11 +59,13 @@ class Held:
 class Granted:
     """What lets a source in, for its connector: the token that was seen last, and fresh ones.
 
-    consented: what the connector was made for. What lets the source in for something else is not for it. thread: whose
-    connection to the database stays; any other's is closed after each use, as nobody closes it when that thread ends.
+    slug: the source's; empty while it is not stored. consented: what the connector was made for. What lets the source
+    in for something else is not for it. thread: whose connection to the database stays; any other's is closed after
+    each use, as nobody closes it when that thread ends.
     """
 
     source: uuid.UUID
+    slug: str
     app: App
     consented: tuple[str, ...]
     held: Held | None
@@ -87,7 +89,7 @@ def grant_of(source: Source, params: BaseModel) -> Granted | None:
     wanted = consented(source.params)
     # The source may have been changed, and connected anew, since whoever asks has looked at it.
     held = _held(grant) if grant and consented(grant.source.params) == wanted else None
-    return Granted(source.pk, params.app, wanted, held)
+    return Granted(source.pk, source.slug, params.app, wanted, held)
 
 
 def keep_grant(source: Source, tokens: Tokens, *, actor: Actor) -> Grant:
@@ -155,10 +157,10 @@ def _fresh(granted: Granted, refused: str) -> Held:
     with transaction.atomic(durable=True), acting(SYSTEM):
         grant = Grant.objects.select_for_update(of=("self",)).filter(source_id=granted.source).first()
         if grant is None:
-            raise not_connected()
+            raise not_connected(granted.slug)
         # Looked at under the lock: whoever changes what is consented to removes the locked row with it.
         if consented(Source.objects.values_list("params", flat=True).get(pk=granted.source)) != granted.consented:
-            raise _changed()
+            raise _changed(granted.slug)
         if not grant.refused and _held(grant).is_good(refused):
             return _held(grant)
         failure = _renew(grant, granted.app, _opened(grant).get("refresh", ""))
@@ -197,9 +199,9 @@ def _refuse(grant: Grant, why: str) -> ConfigurationError:
     return _connect_again(grant.refused)
 
 
-def _changed() -> ConfigurationError:
+def _changed(slug: str) -> ConfigurationError:
     return ConfigurationError(
-        "The source was changed and connected anew while it was being read, and what lets it in now is for what it is "
+        f"{slug} was changed and connected anew while it was being read, and what lets it in now is for what it is "
         "now. Run the pipeline again.",
         code="source_changed",
     )

@@ -85,10 +85,11 @@ class SignIn:
         return Token(found.access, found.lasts)
 
 
-def not_connected() -> ConfigurationError:
-    """Nobody has consented yet that the source is let in."""
+def not_connected(slug: str = "") -> ConfigurationError:
+    """Nobody has consented yet that the source is let in; without a slug it is one that is not stored yet."""
+    how = "Save it, then press *Connect* on its page, or run `manifold sources connect`."
+    if slug:
+        how = f"Press *Connect* on the page of `{slug}`, or run `manifold sources connect {slug}`."
     return ConfigurationError(
-        "Nobody has connected this source yet, so the API lets nobody in. Save it, then press *Connect* on its page, "
-        "or run `manifold sources connect`.",
-        code="not_connected",
+        f"Nobody has connected {slug or 'this source'} yet, so the API lets nobody in. {how}", code="not_connected"
     )

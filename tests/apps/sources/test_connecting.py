@@ -95,6 +95,14 @@ def test_a_source_of_graphql_is_connected_alike(project: Project, browser: Clien
 def test_before_it_is_connected_its_test_says_so(source: Source) -> None:
     check = services.test_source(source, actor=SYSTEM)
     assert (check.stages[-1]["name"], check.stages[-1]["error"]["code"]) == ("authenticate", "not_connected")
+    assert check.stages[-1]["error"]["message"] == (
+        "Nobody has connected shop yet, so the API lets nobody in. Press *Connect* on the page of `shop`, or run "
+        "`manifold sources connect shop`."
+    )
+    unsaved = Source(project=source.project, connector="rest", params=source.params, credential=source.credential)
+    said = services.try_source(unsaved).stages[-1].error
+    assert said is not None and said.message.startswith("Nobody has connected this source yet, so the API lets nobody")
+    assert "Save it, then press *Connect*" in said.message
 
 
 def test_nothing_of_it_is_stored_in_clear(browser: Client, source: Source) -> None:
