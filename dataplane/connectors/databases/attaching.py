@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -11,6 +12,8 @@ from dataplane.relations import literal
 
 CATALOG = "source"
 """The name under which DuckDB knows the attached database."""
+
+_SEVERITY = re.compile(r": \w+:  (.*)")
 
 
 def attach(duck: duckdb.DuckDBPyConnection, kind: str, given: Mapping[str, object], shown: str = "") -> None:
@@ -37,4 +40,13 @@ def detach(duck: duckdb.DuckDBPyConnection, catalog: str = CATALOG) -> None:
 
 def answered(said: str) -> str:
     """What the server or its library said, of what DuckDB's reader tells: it begins with the statement in quotes."""
-    return said.rpartition('": ')[2].strip().partition("\n")[0]
+    return own_words(said) or said.rpartition('": ')[2].strip().partition("\n")[0]
+
+
+def own_words(said: str) -> str:
+    """What a PostgreSQL said itself, of what its library tells; empty where the library speaks, as of a lost net.
+
+    It stands behind how bad it is, a word in the server's language, and two spaces; anything may be in it.
+    """
+    found = _SEVERITY.search(said)
+    return found[1].strip() if found else ""

@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from dataplane import authorities
+from dataplane.connectors.databases.attaching import own_words
 from dataplane.connectors.files.server import another_protocol
 from dataplane.connectors.postgresql.faults import ANOTHER_PROTOCOL
 from dataplane.connectors.warehouses import faults
@@ -230,7 +231,8 @@ class RedshiftSession(AdbcSession):
     def said(self, error: Exception) -> str:
         told = dict(getattr(error, "details", None) or ()).get(b"PG_DIAG_MESSAGE_PRIMARY", b"")
         # Of a connection that ends, the driver tells a statement in quotes, and then what libpq said.
-        return told.decode() or str(error).rpartition("failed: ")[2].rpartition("': ")[2]
+        text = str(error)
+        return told.decode() or own_words(text) or text.rpartition("failed: ")[2].rpartition("': ")[2]
 
 
 def _quoted(value: str) -> str:

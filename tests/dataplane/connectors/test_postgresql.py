@@ -345,6 +345,19 @@ def test_a_view_that_cannot_be_computed_is_not_tried_again(url: str, where: str)
     assert caught.value.code == "value"
 
 
+def test_what_the_server_says_is_told_whole(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as database:
+        database.execute(
+            "CREATE FUNCTION refuse(int) RETURNS int LANGUAGE plpgsql AS"
+            """ $$ BEGIN RAISE 'row "x": not "good": here' USING DETAIL = 'of "y": z'; END $$"""
+        )
+        database.execute('CREATE TABLE odd AS SELECT 1 AS "a"": b"')
+        database.execute('CREATE VIEW refused AS SELECT "a"": b", refuse("a"": b") FROM odd')
+    with pytest.raises(TransientError) as caught:
+        staged(connector(url), StreamConfig("public.refused"), FULL)
+    assert 'broke off reading public.refused: row "x": not "good": here. If' in caught.value.message
+
+
 def test_a_connection_that_breaks_is_tried_again(url: str, tmp_path: Path) -> None:
     storage = Storage(tmp_path.as_uri())
 

@@ -162,6 +162,12 @@ def test_each_stage_fails_in_its_own_words(types: str, changes: dict[str, Any], 
     assert "canary" not in f"{last.error.message}{last.error.evidence}"
 
 
+def test_what_the_server_says_of_a_sign_in_is_told_whole(types: str) -> None:
+    *_, last = source(types, user='a\': "b": failed: c').test()
+    assert last.error is not None
+    assert last.error.evidence["server"].endswith('authentication failed for user "a\': "b": failed: c"')
+
+
 def test_the_certificate_and_the_name_on_it_are_checked(
     types: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
