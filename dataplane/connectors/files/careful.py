@@ -100,17 +100,23 @@ class CarefulGroup(Group):
         name = identifier(each.name)
         return casts.careful(name, each.type, separator=self._separator, date_format=self._date_format)
 
-    def _unfit(self, types: dict[str, str]) -> list[tuple[Column, str]]:
-        """For each column that is read as text: the condition of a value that does not fit."""
-        return [
-            (each, f"({identifier(each.name)} IS NOT NULL AND ({self._exact(each, types)}) IS NULL)")
-            for each in self.columns
-            if each.name in self._there and types[each.name] != each.type
+    def _spoilt(self, column: Column) -> tuple[str, str] | None:
+        """Why a text of this column may be another than was meant, and the condition, which is never NULL."""
+        return None
+
+    def _unfit(self, types: dict[str, str]) -> list[tuple[str, str]]:
+        """Why a value does not fit its column, and the condition."""
+        there = [each for each in self.columns if each.name in self._there]
+        misfits = [
+            (unfit(each), f"({identifier(each.name)} IS NOT NULL AND ({self._exact(each, types)}) IS NULL)")
+            for each in there
+            if types[each.name] != each.type
         ]
+        return misfits + [spoilt for each in there if (spoilt := self._spoilt(each))]
 
     def _reasons(self, types: dict[str, str]) -> list[str]:
-        """For each of these columns: why its value does not fit, or NULL."""
-        return [f"CASE WHEN {bad} THEN {literal(unfit(each))} END" for each, bad in self._unfit(types)]
+        """For each of these conditions: why the value does not fit, or NULL."""
+        return [f"CASE WHEN {bad} THEN {literal(why)} END" for why, bad in self._unfit(types)]
 
     def _careful(self) -> str:
         types = self._careful_types()

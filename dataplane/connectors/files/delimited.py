@@ -15,13 +15,14 @@ from dataplane.connectors.files.lines import blank_records, closed, lines_of
 from dataplane.connectors.reading import Part, renumber
 from dataplane.connectors.schema import Column
 from dataplane.provenance import MAX_GAPS
-from dataplane.relations import literal
+from dataplane.relations import identifier, literal
 
 # A thread that begins to read at such a piece may take the lines of a value for rows, so files with quotes are read in
 # turn; that takes a quarter longer. What stands behind a quote that is never closed is lost then, without a word; of
 # that the threads tell. Where most lines are refused, the threads lose what lies behind the last whole piece of a file.
 _IN_TURN = "parallel = false"
 _OPEN_QUOTE = "unterminated quote"
+_MARK = 0xFEFF
 _LONG_LINE = "Maximum line size"
 
 
@@ -87,6 +88,17 @@ class Delimited(CarefulGroup):
 
     def _careful_type(self, column: Column) -> str:
         return "VARCHAR" if casts.texted(column.type) else column.type
+
+    def _fast_value(self, column: Column, made: str | None) -> str:
+        value, spoilt = super()._fast_value(column, made), self._spoilt(column)
+        return f"CASE WHEN {spoilt[1]} THEN {casts.stop(column.type)} ELSE {value} END" if spoilt else value
+
+    def _spoilt(self, column: Column) -> tuple[str, str] | None:
+        """Where files were joined, a mark stands before a line, and DuckDB takes a quote behind it for text."""
+        if column.name != self._first.layout[0][0] or column.type.upper() != "VARCHAR":
+            return None
+        marked = f"coalesce(starts_with({identifier(column.name)}, chr({_MARK})), false)"
+        return "a byte order mark stands before it, as where files were joined", marked
 
     def _fast_source(self, types: dict[str, str]) -> str:
         return self._read(types, self._stored(""), fast=True, in_turn=self._first.quoted)

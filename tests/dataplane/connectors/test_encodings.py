@@ -10,7 +10,7 @@ import pytest
 
 from dataplane.connectors.files.encodings import encoding_of
 from dataplane.errors import DataError
-from tests.dataplane.steps.files_source import Drop, rows
+from tests.dataplane.steps.files_source import Drop, rejects, rows
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,23 @@ def test_a_file_in_utf_16_says_so_where_its_stream_is_in_utf_8(
 
 
 # What a header of gzip may hold: that it is text, its own checksum, more fields, a name, a comment.
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_line_behind_a_mark_amid_joined_files_is_set_aside(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "drop").mkdir()
+    drop = Drop(tmp_path)
+    drop.write("a.csv", 'name,id\na,1\n"b",2\n'.encode(encoding))
+    stream = drop.stream()
+    joined = ['name,id\na,1\n"b",2\n', '"c",3\n,4\n', 'name,id\n"d",5\n']
+    drop.write("a.csv", b"".join(each.encode(encoding) for each in joined))
+    read = drop.extract(stream)
+    assert rows(drop.root, read) == [("a", 1), ("b", 2), (None, 4), ("d", 5)]
+    marked = "a byte order mark stands before it, as where files were joined"
+    assert [each[1:] for each in rejects(drop.root, read)] == [
+        (4, marked, '\ufeff"c",3'),
+        (6, f"id is not BIGINT; {marked}", "\ufeffname,id"),
+    ]
+
+
 @pytest.mark.parametrize("flags", [1, 16, 31])
 @pytest.mark.parametrize(
     ("name", "text"),
