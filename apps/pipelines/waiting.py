@@ -31,11 +31,11 @@ def pending_files(project: Project) -> int:
 def _there(stream: Stream) -> set[str]:
     """The files of a stream but those that were set aside; as they were seen last where nobody can look."""
     seen = set(stream.files.filter(gone_at=None).values_list("path", flat=True))
-    ignored = set(stream.files.filter(ignored=True).values_list("path", flat=True))
+    ignored = frozenset(stream.files.filter(ignored=True).values_list("path", flat=True))
     try:
         connector, config = sources.binding(stream)
         if isinstance(connector, FileConnector) and connector.near:
-            seen = {each.path for each in connector.plan(config, "incremental", Mark()).listed}
+            seen = {each.path for each in connector.plan(config, "incremental", Mark(ignored=ignored)).listed}
     except ManifoldError:
         # The folder may be mounted on the workers only, or has gone: its source's health says so.
         pass

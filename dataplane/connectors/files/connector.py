@@ -31,7 +31,7 @@ from dataplane.connectors.files.sniff import DIALECT, VALUES
 from dataplane.connectors.files.zipped import Unzipped
 from dataplane.connectors.reading import Previewed, Reading
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
-from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
+from dataplane.connectors.windows import FileRef, FilesRefused, Mark, Planned, ReadMode, Window
 from dataplane.engine import connector_instance, spill_folder
 from dataplane.errors import ConfigurationError, DataError, ManifoldError, TransientError
 from dataplane.failures import duckdb_errors
@@ -153,7 +153,7 @@ class FileConnector(Connector):
         """As any full refresh, but where no file is whole yet, one that may still grow is tried, too."""
         settings = settings_of(stream)
         with self._opened() as place:
-            listing = list_stream(place, settings, frozenset(), now=time.time())
+            listing = list_stream(place, settings, frozenset(), now=time.time(), glance=True)
             there = listing.files or listing.left
             if not there:
                 raise _missing(stream, settings, listing)
@@ -163,7 +163,7 @@ class FileConnector(Connector):
         """The files of each of these streams, by its name; all told by one look at the place. Raises ManifoldError."""
         with self._opened(sample=True) as place:
             now = time.time()
-            return {each.name: list_stream(place, settings_of(each), frozenset(), now=now).present for each in streams}
+            return {each.name: _there(place, settings_of(each), now) for each in streams}
 
     def columns_now(self, stream: StreamConfig, files: Sequence[FileRef]) -> tuple[Column, ...] | None:
         with self._opened(sample=True) as place:
@@ -183,7 +183,7 @@ class FileConnector(Connector):
         kept = {name: each for name, each in info.settings.items() if name not in anew}
         settings = settings_of(StreamConfig(info.name, settings={**kept, **given}))
         with self._opened(sample=True) as place, connector_instance(memory=_PREVIEW_MEMORY) as connection:
-            listing = list_stream(place, settings, frozenset(), now=time.time())
+            listing = list_stream(place, settings, frozenset(), now=time.time(), glance=True)
             with duckdb_errors():
                 seen = Look(place, connection).declared([*listing.files, *listing.left], settings)
         found = {**info.settings, **seen.settings, **given}
@@ -204,7 +204,7 @@ class FileConnector(Connector):
     def previewed(self, stream: StreamConfig, limit: int = 50) -> Previewed:
         settings = settings_of(stream)
         with self._opened(sample=True) as place:
-            listing = list_stream(place, settings, frozenset(), now=time.time())
+            listing = list_stream(place, settings, frozenset(), now=time.time(), glance=True)
         there = [*listing.files, *listing.left]
         if not there:
             raise _missing(stream, settings, listing)
@@ -233,6 +233,13 @@ class FileConnector(Connector):
             yield Reading(
                 "", _chosen(stream, declared), total_bytes=total, parts=files.parts(refs), warnings=files.warnings
             )
+
+
+def _there(place: Place, settings: FileSettings, now: float) -> tuple[FileRef, ...]:
+    try:
+        return list_stream(place, settings, frozenset(), now=now).present
+    except FilesRefused as refused:
+        return refused.listed
 
 
 def _planned(place: Place, listing: Listing, files: Sequence[FileRef], reason: str) -> Planned:

@@ -44,7 +44,13 @@ class Folder(Near):
                 relative = Path(absolute).relative_to(self.real).as_posix()
                 try:
                     status = os.stat(absolute)
-                except OSError:
+                except FileNotFoundError:
+                    # Else it went away at this moment.
+                    if os.path.islink(absolute) and _is_text(relative):
+                        warnings.append(f"{relative} is a link to a file that is not there; it is not read.")
+                    continue
+                except OSError as error:
+                    self._unreadable(error)
                     continue
                 if why := self._left_out(absolute, relative, status.st_mode):
                     warnings.append(why)

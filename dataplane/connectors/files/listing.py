@@ -84,11 +84,13 @@ def _unsettled(place: Place, found: Found, settings: FileSettings, age: float) -
     return ""
 
 
-def list_stream(place: Place, settings: FileSettings, ignored: frozenset[str], *, now: float) -> Listing:
+def list_stream(
+    place: Place, settings: FileSettings, ignored: frozenset[str], *, now: float, glance: bool = False
+) -> Listing:
     """What fits the stream's patterns; ignored files and such as were changed a moment ago are left out.
 
     An archive that is ignored is left out with all that is in it. Raises FilesRefused where another one of the stream
-    cannot be looked into.
+    cannot be looked into; at a glance, for which any file will do, only where there is no other.
     """
     patterns = [FilePattern(each) for each in settings.pattern]
     places: dict[str, int] = {}
@@ -117,7 +119,8 @@ def list_stream(place: Place, settings: FileSettings, ignored: frozenset[str], *
         else:
             listing.files.append(each.ref(match.date))
     listing.files.sort(key=lambda each: (places[each.path], each.file_date or "", each.path))
-    if refused := [each for each in _archives(settings, place.refused()) if each not in ignored]:
+    refused = [each for each in _archives(settings, place.refused()) if each not in ignored]
+    if refused and not (listing.present and glance):
         archives = (place.find(each).ref() for each in refused)
         raise FilesRefused(place.refused()[refused[0]], (*listing.present, *archives))
     return listing

@@ -18,6 +18,7 @@ from apps.audit.refusals import Invalid
 from apps.pipelines import filestates, fixing, services
 from apps.pipelines.execution.steps import run_step
 from apps.pipelines.models import Pipeline, Run, Window
+from apps.pipelines.queries import currency
 from apps.sources import services as sources
 from apps.sources.models import Source, SourceFile, Stream
 from apps.sources.services import watching
@@ -181,12 +182,17 @@ def test_an_archive_that_cannot_be_looked_into_has_failed_until_it_can_or_is_set
     ws.work()
     went_on.refresh_from_db()
     assert (went_on.state, went_on.outcome, states(pipeline)["p"]) == ("succeeded", "clean", "ignored")
+    put(drop, "5", "5,50")
+    assert currency(project)["pending_files"] == 1
+    sources.discover_streams(Source.objects.get(), actor=ws.ACTOR)
+    assert states(pipeline) == {**dict.fromkeys("123", "processed"), "5": "pending", "p": "ignored"}
+    assert ws.run(pipeline).state == "succeeded"
     with zipfile.ZipFile(drop / "more.zip", "w") as archive:
         archive.writestr("sales4.csv", "id,amount\n4,40\n")
     assert ws.run(pipeline).state == "skipped", "what is in an archive that was set aside stays there"
     sources.ignore_file(SourceFile.objects.get(path="more.zip"), ignored=False, actor=ws.ACTOR)
     assert ws.run(pipeline).state == "succeeded"
-    assert (states(pipeline), amounts(project)) == (dict.fromkeys("1234", "processed"), {10, 20, 30, 40})
+    assert (states(pipeline), amounts(project)) == (dict.fromkeys("12345", "processed"), {10, 20, 30, 40, 50})
 
 
 def test_a_file_that_was_read_after_a_failure_and_has_changed_waits_again(project: Project, drop: Path):

@@ -96,9 +96,11 @@ def test_what_is_no_file_or_has_no_name_of_text_is_left_out_and_told(drop):
     os.mkfifo(drop.folder / "flights_2013-01.csv")
     os.mkdir(drop.folder / "flights_2013-03.csv")
     Path(os.fsdecode(os.fsencode(drop.folder) + b"/flights_2013-0\xff.csv")).write_text("id\n1\n")
+    os.symlink("flights.csv", drop.folder / "flights_2013-04.csv")
     flights(drop, 2)
     planned = drop.plan(StreamConfig("flights", settings={"pattern": "flights_*.csv"}))
     assert [each.path for each in planned.window.files] == ["flights_2013-02.csv"]
+    assert "flights_2013-04.csv is a link to a file that is not there; it is not read." in planned.warnings
     assert any("is a pipe" in each for each in planned.warnings)
     assert any("not UTF-8" in each for each in planned.warnings)
     assert "\n".join(planned.warnings).encode()

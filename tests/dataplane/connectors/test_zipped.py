@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from dataplane.connectors.files import zipped
+from dataplane.connectors.files.connector import FileConnector
 from dataplane.connectors.schema import StreamConfig
 from dataplane.connectors.windows import Mark
 from dataplane.errors import DataError, ManifoldError, TransientError
@@ -204,6 +205,20 @@ def test_an_archive_that_is_none_or_a_bomb_stops_its_own_stream_only(drop, conte
         drop.extract(bad, drop.plan(bad).window)
     assert caught.value.code == code
     assert "bad_2013-01.zip" in caught.value.message
+
+
+def test_a_look_passes_over_an_archive_that_cannot_be_opened_where_there_is_another_file(drop: Drop) -> None:
+    drop.write("a.csv", "id\n1\n")
+    drop.write("b.zip", b"PK\x03\x04")
+    stream = StreamConfig("all", {"pattern": ["**"], "format": "csv"})
+    assert isinstance(drop.connector, FileConnector)
+    assert drop.connector.preview(stream).num_rows == 1
+    window = drop.connector.plan_sample(stream).window
+    assert window is not None and [each.path for each in window.files] == ["a.csv"]
+    assert [each.path for each in drop.connector.listed([stream])["all"]] == ["a.csv", "b.zip"]
+    (drop.folder / "a.csv").unlink()
+    with pytest.raises(DataError, match=r"b\.zip cannot be unpacked"):
+        drop.connector.preview(stream)
 
 
 def test_too_many_members_are_refused(drop, monkeypatch):
