@@ -41,6 +41,8 @@ _ASKED = {
 # A list without an object, as it is delivered where there was nothing to tell.
 _EMPTY_LIST = re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*\]\s*")
 _LISTED = 4096
+# What DuckDB calls a column that has no name.
+_NUMBERED = re.compile("C[0-9]+")
 
 
 def json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str) -> Layout:
@@ -72,10 +74,16 @@ def _json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: 
                 rows = _described(connection, absolute, shape)
                 if [name for name, *_ in rows] == ["json"]:
                     rows = _keys(connection, absolute, shape)
+            except duckdb.BinderException:
+                # A key without a name is called as another one.
+                _refuse_unnamed(connection, found, absolute, shape)
+                raise
             except duckdb.NotImplementedException:
                 # Keys within an object differ only by case, which those of a STRUCT may not: objects stay JSON.
                 rows = _described(connection, absolute, shape, ignore_errors="true")
                 rows = [(name, "JSON" if "STRUCT(" in type_ else type_) for name, type_, *_ in rows]
+            if any(_NUMBERED.fullmatch(name) for name, *_ in rows):
+                _refuse_unnamed(connection, found, absolute, shape)
     except DataError as error:
         if "maximum_object_size" not in error.message:
             raise with_names(error, {absolute: found.path}) from error.__cause__
@@ -90,7 +98,8 @@ def _json_layout(connection: duckdb.DuckDBPyConnection, found: Found, absolute: 
             code="json_malformed",
             evidence={"file": found.path},
         )
-    return spelled(connection, absolute, shape, [(name, type_) for name, type_, *_ in rows])
+    layout = [(name, "JSON" if _unnamed(type_) else type_) for name, type_, *_ in rows]
+    return spelled(connection, absolute, shape, layout)
 
 
 def _keys(connection: duckdb.DuckDBPyConnection, absolute: str, shape: str) -> list[Any]:
@@ -99,6 +108,36 @@ def _keys(connection: duckdb.DuckDBPyConnection, absolute: str, shape: str) -> l
         return _described(connection, absolute, shape, records="'true'", map_inference_threshold="-1")
     except duckdb.BinderException:
         return []
+
+
+def _unnamed(type_: str) -> bool:
+    """Whether a key within an object has no name: DuckDB does not understand how it writes such a type itself."""
+    try:
+        return "STRUCT(" in type_ and not duckdb.sqltype(type_)
+    except duckdb.Error:
+        return True
+
+
+def _refuse_unnamed(connection: duckdb.DuckDBPyConnection, found: Found, absolute: str, shape: str) -> None:
+    """Raises DataError for a key without a name, whose values DuckDB does not read."""
+    options = f"format = {literal(shape)}, compression = '{READERS_NAMES[compression_of(absolute)]}'"
+    if shape == "newline_delimited":
+        options += ", ignore_errors = true"
+    objects = f"SELECT json, row_number() OVER () AS n FROM read_json_objects({literal(absolute)}, {options})"
+    row = connection.execute(
+        f"SELECT n FROM ({objects} LIMIT {_SAMPLE}) WHERE json_type(json) = 'OBJECT' "
+        "AND list_contains(json_keys(json), '') ORDER BY n LIMIT 1"
+    ).fetchone()
+    if row is not None:
+        raise DataError(
+            f'{found.path} has a key without a name ("") in object {row[0]:,}, whose value has no column. Deliver it '
+            "again with a name for the key, or without it.",
+            code="json_key_unnamed",
+            evidence={"file": found.path, "object": row[0]},
+            suggestions=[
+                Suggestion("ignore_file", f"Set {found.path} aside", "The run goes on without it.", applicable=True)
+            ],
+        )
 
 
 def _values(connection: duckdb.DuckDBPyConnection, absolute: str, shape: str) -> bool:
@@ -175,14 +214,16 @@ def undeclared_parts(
     except DataError:
         return []  # What is wrong is told by those who read.
     unknown = [name for name in nested if there.get(name) == "JSON"]
+    unnamed: list[str] = []
     try:
         if unknown:
-            _described(connection, absolute, shape)
+            rows = _described(connection, absolute, shape)
+            unnamed = [f"{name} (a key within it has no name)" for name, type_, *_ in rows if _unnamed(type_)]
     except duckdb.NotImplementedException:
         return [f"{name} (keys within it differ only by case)" for name in unknown]
     except duckdb.Error:
         pass  # A line that those who read set aside.
-    return [
+    return unnamed + [
         f"{name}{path}"
         for name, type_ in nested.items()
         for path, declared, _ in differences(type_, there.get(name, ""))

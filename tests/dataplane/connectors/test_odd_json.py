@@ -1,4 +1,5 @@
-"""JSON files of odd shapes: a key that is called as DuckDB calls values, and files without a row or a key."""
+"""JSON files of odd shapes: a key that is called as DuckDB calls values, or not at all, and files without a row or a
+key."""
 
 from __future__ import annotations
 
@@ -66,3 +67,40 @@ def test_a_file_without_a_key_has_rows_without_values(drop: Drop, name: str, tex
     result = drop.extract(stream)
     assert rows(drop.root, result) == [(None,)] * count
     assert result.facts["warnings"] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "odd", ['{"":1,"id":2}', '{"id":2,"":1,"C1":3}', '{"":1,"id":{"p":1,"P":2}}'], ids=["first", "taken", "beside"]
+)
+def test_a_key_without_a_name_is_told_and_not_lost(drop: Drop, name: str, odd: str) -> None:
+    drop.write(name, '{"id":1}\n')
+    stream = drop.stream()
+    drop.write(name, f'{{"id":1}}\n{odd}\n')
+    with pytest.raises(DataError, match=r'has a key without a name \(""\) in object 2, ') as caught:
+        drop.extract(stream)
+    assert caught.value.code == "json_key_unnamed" and caught.value.message.startswith(name)
+    assert [each.title for each in caught.value.suggestions] == [f"Set {name} aside"]
+    assert "a key without a name" in drop.connector.discover()[0].warnings[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_key_that_is_called_as_a_column_without_a_name_is_read(drop: Drop, name: str) -> None:
+    drop.write(name, '{"C0":1,"id":2}\n')
+    assert rows(drop.root, drop.extract(drop.stream())) == [(1, 2)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("inner", ['{"":1,"a":2}', '[{"a":1,"":{"b":2}}]'], ids=["object", "list"])
+def test_an_object_with_a_key_without_a_name_within_stays_json(drop: Drop, name: str, inner: str) -> None:
+    drop.write(name, f'{{"o":{inner}}}\n')
+    assert rows(drop.root, drop.extract(drop.stream())) == [(inner,)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_key_without_a_name_for_which_a_declared_object_has_no_place_is_told(drop: Drop, name: str) -> None:
+    drop.write(name, '{"o":{"a":2}}\n')
+    stream = drop.stream()
+    drop.write(name, '{"o":{"a":2,"":1}}\n')
+    (warning,) = drop.extract(stream).facts["warnings"]
+    assert warning == f"{name} has keys that the stream does not declare: o (a key within it has no name)."
