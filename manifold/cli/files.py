@@ -15,7 +15,10 @@ from manifold.client import Client, at
 @output.limit(default=200)
 @output.command
 def files(client: Client, *, pipeline: str, step: str, state: str, limit: int, as_json: bool) -> None:
-    """What has become of each file, for every step of PIPELINE that reads only what is new."""
+    """What has become of each file, for every step of PIPELINE that reads only what is new.
+
+    It is told as the last run has found them; a dry run looks anew, and keeps nothing.
+    """
     wanted = {"step": step, "state": state, "limit": limit}
     answer = client.in_project("GET", at("pipelines", pipeline, "files"), params=wanted)
     if as_json:

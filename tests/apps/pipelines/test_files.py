@@ -214,6 +214,18 @@ def test_a_file_that_was_read_after_a_failure_and_has_changed_waits_again(projec
     assert states(pipeline) == dict.fromkeys("123", "pending")
 
 
+def test_a_file_that_was_gone_and_is_back_is_told_of_when_a_run_has_looked(project: Project, drop: Path):
+    pipeline = ws.published(project, TEXT)
+    away = (drop / "sales_2026-02.csv").rename(drop.with_name("away"))
+    run(pipeline, "*-01.csv")
+    assert states(pipeline) == {"1": "processed", "2": "gone", "3": "pending"}
+    away.rename(drop / "sales_2026-02.csv")
+    assert [each["path"][-6:] for each in services.plan_run(pipeline)["steps"][0]["reads"]] == ["02.csv", "03.csv"]
+    assert (states(pipeline)["2"], currency(project)["pending_files"]) == ("gone", 2)
+    run(pipeline, "*-03.csv")
+    assert states(pipeline) == {"1": "processed", "2": "pending", "3": "processed"}
+
+
 def test_another_pipeline_that_has_read_a_changed_file_says_nothing_of_this_one(project: Project, drop: Path):
     pipeline = ws.published(project, TEXT)
     ws.run(pipeline)

@@ -28,7 +28,8 @@ Each row below is read by a test: from a real database or file, through the conn
 with what was written (of five products there was [no server](#where-no-server-was-at-hand)). A value arrives as it is,
 or the read fails and names it; nothing is rounded, cut or turned into NULL on the way. *said* marks what does not
 arrive in a type of its own kind: discovery says so at the column. What is behind it, and how a column is declared as
-something else, stands in [sources.md](sources.md). `make docs` writes this table.
+something else, stands in [sources.md](sources.md); so does what becomes of times in files that are finer than their
+columns, or the cells of Excel, keep them. `make docs` writes this table.
 
 PostgreSQL was 17, MariaDB 10.11, ClickHouse its engine of 26.5 as a library. Of MySQL no server was at hand, so what
 only MySQL has (its own JSON and VECTOR) is untested; Redshift was a PostgreSQL, so SUPER and VARBYTE are, too. MongoDB

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,19 @@ def test_files_whose_rows_are_unpacked_first_say_so_too(
     assert drop.extract(typed(stream, t="TIMESTAMP_NS")).facts["warnings"] == []
     drop.write(name, written(PLAIN))
     assert drop.extract(stream).facts["warnings"] == []
+
+
+def test_a_time_of_excels_own_is_taken_to_the_millisecond_that_excel_shows(drop: Drop) -> None:
+    workbook = Workbook()
+    for line in (
+        ("id", "t"),
+        (1, datetime(2024, 1, 1, 10, 0, 0, 123_456)),
+        (2, datetime(2024, 1, 1, 23, 59, 59, 999_000)),
+    ):
+        workbook.worksheets[0].append(line)
+    workbook.save(drop.folder / "a.xlsx")
+    read = rows(drop.root, drop.extract(drop.stream()))
+    assert [str(row[1]) for row in read] == ["2024-01-01 10:00:00.123000", "2024-01-01 23:59:59.999000"]
 
 
 @pytest.mark.parametrize(
