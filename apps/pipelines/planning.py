@@ -76,12 +76,15 @@ def refuse_unknown_files(document: Document, project_id: uuid.UUID, picked: Pick
     """
     listed: list[FileRef] = []
     try:
-        bindings = asking.bindings_of(document, _streams(document, project_id))
-        places = [bindings[each.key] for each in document.incremental() if bindings[each.key][0].family == "file"]
-        for connector, config in places:
+        streams = _streams(document, project_id)
+        bindings = asking.bindings_of(document, streams)
+        places = [each.key for each in document.incremental() if bindings[each.key][0].family == "file"]
+        for key in places:
+            connector, config = bindings[key]
             if not (isinstance(connector, FileConnector) and connector.near):
                 return
-            listed += connector.plan(config, "incremental", Mark()).listed
+            mark = Mark(ignored=asking.ignored_files(streams[key]))
+            listed += connector.plan(config, "incremental", mark).listed
     except ManifoldError:
         # The folder may be mounted on the workers only.
         return

@@ -184,6 +184,8 @@ def test_an_archive_that_cannot_be_looked_into_has_failed_until_it_can_or_is_set
     assert (went_on.state, went_on.outcome, states(pipeline)["p"]) == ("succeeded", "clean", "ignored")
     put(drop, "5", "5,50")
     assert currency(project)["pending_files"] == 1
+    with pytest.raises(Invalid, match="No file that the pipeline reads is `none`"):
+        services.start_run(pipeline, actor=ws.ACTOR, files=["none"])
     sources.discover_streams(Source.objects.get(), actor=ws.ACTOR)
     assert states(pipeline) == {**dict.fromkeys("123", "processed"), "5": "pending", "p": "ignored"}
     assert ws.run(pipeline).state == "succeeded"
