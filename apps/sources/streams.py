@@ -256,9 +256,9 @@ def _consistent(config: StreamConfig, fills_missing: bool) -> StreamConfig:
     faults: dict[str, list[str]] = {}
     unknown = [name for name in config.select if name not in there]
     if there and unknown:
-        faults["select"] = [f"There is no column {', '.join(unknown)}."]
+        faults["select"] = [_no_column(unknown, config)]
     if there and config.cursor and config.cursor not in there:
-        faults["cursor"] = [f"There is no column {config.cursor}."]
+        faults["cursor"] = [_no_column([config.cursor], config)]
     if there and config.cursor and config.select and config.cursor not in config.select:
         faults["select"] = [f"The cursor {config.cursor} has to be among the chosen columns."]
     if wrong := _wrong_names(config, there, fills_missing):
@@ -268,10 +268,15 @@ def _consistent(config: StreamConfig, fills_missing: bool) -> StreamConfig:
     return config
 
 
+def _no_column(unknown: list[str], config: StreamConfig) -> str:
+    there = ", ".join(each.name for each in config.columns[:20])
+    return f"There is no column {', '.join(unknown)}. {config.name} has {there}{', …' * (len(config.columns) > 20)}."
+
+
 def _wrong_names(config: StreamConfig, there: set[str], fills_missing: bool) -> str:
     """Why columns cannot arrive under these names; empty where they can."""
     if unknown := [each for each in config.names if there and each not in there]:
-        return f"There is no column {', '.join(unknown)}."
+        return _no_column(unknown, config)
     if config.cursor in config.names:
         return f"The cursor {config.cursor} has to keep its name."
     doubled = len(set(config.names.values())) < len(config.names) and not fills_missing

@@ -127,7 +127,8 @@ def _named(connector: Connector, names: Sequence[str]) -> list[StreamInfo]:
     found = connector.discover_named(names)
     missing = [name for name in names if name not in {each.name for each in found}]
     if missing:
-        raise InvalidFields({"streams": [f"There is no stream {', '.join(missing)} now."]})
+        mended = "Check how it is written, and that the source's user may read it."
+        raise InvalidFields({"streams": [f"There is no stream {', '.join(missing)} now. {mended}"]})
     return found
 
 

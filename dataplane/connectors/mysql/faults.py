@@ -39,7 +39,8 @@ _CONFIGURATION: dict[int, tuple[str, str]] = {
     ),
     1044: (
         "missing_grant",
-        "User {user} may not use database {database}. Its administrator can allow it: GRANT SELECT ON {database}.*.",
+        "User {user} may not use database {database}. Its administrator can allow it: GRANT SELECT ON {database}.* "
+        "TO {user}.",
     ),
     1049: ("database_missing", "{host} has no database {database}. Check its spelling in the source."),
     1130: (

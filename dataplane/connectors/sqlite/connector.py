@@ -11,7 +11,7 @@ import duckdb
 from dataplane.connectors import recognising
 from dataplane.connectors.clues import Clue, Guess
 from dataplane.connectors.databases import cursors, writing
-from dataplane.connectors.databases.attaching import detach
+from dataplane.connectors.databases.attaching import answered, detach
 from dataplane.connectors.databases.file import CATALOG, DatabaseFile, Offered, chosen_columns, gone
 from dataplane.connectors.destination import LEDGER, Destination, Load, Loaded, Rows, Watch
 from dataplane.connectors.files.single import allowed_file
@@ -189,10 +189,10 @@ def refused(shown: str, path: str, error: duckdb.Error) -> ConfigurationError | 
         )
     if any(each in said for each in ("not a database", "malformed", "unable to open", "disk I/O", "readonly database")):
         return ConfigurationError(
-            f"{shown} cannot be used as an SQLite file: {said.partition(chr(10))[0]}. Name another file; one that its "
+            f"{shown} cannot be used as an SQLite file: {answered(said)}. Name another file; one that its "
             "program has not closed needs a folder in which Manifold may use its -wal and -shm files.",
             code="file_format",
-            evidence={"file": shown, "said": said[:500]},
+            evidence={"file": shown, "said": answered(said)},
         )
     return None
 

@@ -177,7 +177,7 @@ def test_the_cursor_cannot_go(stream: Stream) -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ({"nothing": "x"}, "There is no column nothing."),
+        ({"nothing": "x"}, "There is no column nothing. public.flights has id, fare, at."),
         ({"id": "x"}, "The cursor id has to keep its name."),
         ({"fare": "x", "at": "x"}, "Give each column a name of its own."),
     ],

@@ -111,6 +111,11 @@ def test_a_database_that_is_not_there(mysql_server: MariaDB, base: Database) -> 
     assert (name, error.code) == ("authenticate", "database_missing")
 
 
+def test_a_database_that_a_user_may_not_use_is_told_with_its_grant(base: Database) -> None:
+    _, error = failed(connector(base, database="mysql"))
+    assert error.message.endswith(f"GRANT SELECT ON mysql.* TO {base.name}.")
+
+
 def test_the_certificate_is_checked_by_both_ways_into_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also by an authority of the machine's list, which DuckDB's reader does not look for itself."""
     with tempfile.TemporaryDirectory(prefix="manifold-mariadb-", dir=open_folder()) as folder:

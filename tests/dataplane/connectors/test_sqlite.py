@@ -314,6 +314,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, base: sqlite3.Connection) -> 
         assert not stages[-1].ok
         assert stages[-1].error is not None
         assert stages[-1].error.code == code
+        assert "Failed to prepare" not in f"{stages[-1].error.message}{stages[-1].error.evidence}"
     base.execute("DROP TABLE t")
     last = list(connector(tmp_path).test())[-1]
     assert last.error is not None
