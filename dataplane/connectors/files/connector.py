@@ -145,6 +145,9 @@ class FileConnector(Connector):
             if not new:
                 reason = _nothing_new(settings, listing, len(read), len(changed))
                 planned = Planned(None, reason, warnings=tuple(listing.warnings), listed=listing.present)
+            elif not stream.columns and _tells_nothing(place, new, settings):
+                reason = f"No file of {stream.name} has rows yet, which would tell its columns."
+                planned = Planned(None, reason, warnings=tuple(listing.warnings), listed=listing.present)
             else:
                 planned = _planned(place, listing, new, _names(new, again, len(listing.files)))
             return replace(planned, changed=tuple(each.path for each in changed), touched=touched)
@@ -252,6 +255,18 @@ def _planned(place: Place, listing: Listing, files: Sequence[FileRef], reason: s
         warnings=tuple(listing.warnings),
         listed=listing.present,
     )
+
+
+def _tells_nothing(place: Place, files: Sequence[FileRef], settings: FileSettings) -> bool:
+    """Whether all of these are files of JSON without a key. One that cannot be read tells so when it is read."""
+    if any(format_of(each.path, settings) not in ("json", "ndjson") for each in files):
+        return False
+    try:
+        with connector_instance(memory=_PREVIEW_MEMORY) as connection, duckdb_errors():
+            look = Look(place, connection)
+            return not any(look.declared([each], settings).columns for each in files)
+    except ManifoldError:
+        return False
 
 
 def _all_of(files: Sequence[FileRef]) -> str:

@@ -85,7 +85,7 @@ class Files:
                 code="format_unknown",
                 evidence={"file": ref.path},
             )
-        if found.size == 0:
+        if found.size == 0 and format_ != "ndjson":
             raise empty(ref.path)
         lies = found.absolute
         found = self.place.fetch(found)
@@ -172,7 +172,8 @@ class Files:
             return parquet_layout(self.connection, found)
         if format_ in ("json", "ndjson"):
             sample = head(found, 4096)
-            if not sample.strip():
+            # No lines are no rows, while nothing is no JSON.
+            if format_ == "json" and not sample.strip():
                 raise empty(found.path)
             no_other(found.path, sample, self.settings.encoding)
             shape = json_shape(format_, found)

@@ -89,14 +89,14 @@ def sniff(
     dialect it is written; what is not given there is found.
     """
     filled = [each for each in files if each.size]
-    if not filled:
+    if not filled and format_ != "ndjson":
         raise empty(files[0].path)
     if format_ == "parquet":
         return _typed([parquet_layout(connection, each) for each in filled])
     if format_ == "avro":
         return _avro([avro_columns(connection, each) for each in filled])
     if format_ in ("json", "ndjson"):
-        return _json(connection, filled, format_)
+        return _json(connection, filled or files[:1], format_)
     if format_ == "excel":
         found = seen(connection, filled, declared or placed(connection, filled[0], sheet))
         return Sniffed(found.columns, found.settings, found.warnings)
@@ -158,7 +158,7 @@ def _json(connection: duckdb.DuckDBPyConnection, files: Sequence[Found], format_
     found.warnings += [_ALIKE.format(key=key, other=other) for key, other in alike.items()]
     if not found.columns:
         found.warnings.append(
-            f"{files[0].path} is an empty list, so nothing tells its columns. Discover it once it has rows."
+            f"{files[0].path} has no rows with keys, so nothing tells its columns yet: the first file with rows does."
         )
     lists = [each.name for each in found.columns if each.type.startswith("STRUCT(") and each.type.endswith("[]")]
     if alone and len(lists) == 1:

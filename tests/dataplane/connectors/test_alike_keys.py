@@ -9,6 +9,7 @@ import pytest
 
 from dataplane.connectors.files.alike import apart
 from dataplane.connectors.schema import Column
+from dataplane.connectors.windows import Mark
 from dataplane.errors import DataError
 from tests.dataplane.steps.files_source import Drop, rows
 
@@ -91,10 +92,14 @@ def test_letters_beyond_ascii_are_different_whatever_their_case(drop: Drop, keys
     assert result.facts["warnings"] == []
 
 
-def test_a_stream_without_columns_cannot_be_read(drop: Drop) -> None:
+def test_a_stream_without_columns_waits_for_rows_and_cannot_be_read_as_a_whole(drop: Drop) -> None:
     drop.write("a.json", "[]")
+    stream = drop.stream()
+    planned = drop.plan(stream)
+    assert (planned.window, planned.reason) == (None, "No file of a has rows yet, which would tell its columns.")
+    whole = drop.connector.plan(stream, "full_refresh", Mark()).window
     with pytest.raises(DataError, match="declares no columns") as failed:
-        drop.extract(drop.stream())
+        drop.extract(stream, whole)
     assert failed.value.code == "column_missing"
 
 

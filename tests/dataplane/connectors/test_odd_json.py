@@ -3,10 +3,12 @@ key."""
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
 
+from dataplane.connectors.schema import Column, StreamConfig
 from dataplane.errors import DataError
 from tests.dataplane.steps.files_source import Drop, rejects, rows
 
@@ -57,16 +59,34 @@ def test_values_that_are_no_objects_are_refused(drop: Drop, text: str) -> None:
         ("a.json", "[null, {}]", 2),
         ("a.json", "{}\n{}", 2),
         ("a.ndjson", "{}\nnull\n", 2),
+        ("a.ndjson", "", 0),
+        ("a.ndjson", "\n \n", 0),
+        ("a.ndjson.gz", "", 0),
     ],
-    ids=["list", "object", "null", "objects", "lines"],
+    ids=["list", "object", "null", "objects", "lines", "nothing", "blank", "packed"],
 )
 def test_a_file_without_a_key_has_rows_without_values(drop: Drop, name: str, text: str, count: int) -> None:
-    drop.write(name, '{"id":1}\n')
+    def write(content: str) -> None:
+        drop.write(name, gzip.compress(content.encode(), mtime=0) if name.endswith(".gz") else content)
+
+    write('{"id":1}\n')
     stream = drop.stream()
-    drop.write(name, text)
+    write(text)
     result = drop.extract(stream)
     assert rows(drop.root, result) == [(None,)] * count
-    assert result.facts["warnings"] == []
+    assert result.facts["warnings"] == [] and [each["rows"] for each in result.facts["files"]] == [count]
+    file = drop.plan(stream).window.files  # type: ignore[union-attr]
+    assert drop.connector.columns_now(stream, file) == stream.columns
+
+
+@pytest.mark.parametrize("content", ["", " \n"], ids=["nothing", "blank"])
+def test_a_file_of_json_with_nothing_in_it_is_no_delivery(drop: Drop, content: str) -> None:
+    drop.write("a.json", "[]")
+    stream = StreamConfig("a", {"pattern": ["a.json"]}, (Column("id", "BIGINT"),))
+    drop.write("a.json", content)
+    with pytest.raises(DataError) as caught:
+        drop.extract(stream)
+    assert caught.value.code == "file_empty"
 
 
 @pytest.mark.parametrize("name", NAMES)
