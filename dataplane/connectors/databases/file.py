@@ -13,17 +13,17 @@ import duckdb
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from dataplane.connectors.base import Capabilities, Connector, Stage
+from dataplane.connectors.base import Capabilities, Connector, Finding, Stage
 from dataplane.connectors.databases import cursors
 from dataplane.connectors.databases.declared import chosen, cursor_changed, no_type
-from dataplane.connectors.databases.server import patience
+from dataplane.connectors.databases.server import in_time, patience
 from dataplane.connectors.databases.stages import staged
 from dataplane.connectors.files.single import allowed_file
 from dataplane.connectors.reading import Part, Reading
 from dataplane.connectors.schema import Column, StreamConfig, StreamInfo
 from dataplane.connectors.windows import FileRef, Mark, Planned, ReadMode, Window
 from dataplane.engine import connector_instance
-from dataplane.errors import ConfigurationError, TransientError
+from dataplane.errors import ConfigurationError, DataError, TransientError
 from dataplane.failures import duckdb_errors
 from dataplane.patience import interrupted_after, within
 from dataplane.relations import identifier
@@ -152,6 +152,20 @@ class DatabaseFile(Connector):
                 return self._offer(duck, path, StreamConfig(stream.name, settings=stream.settings)).columns
 
         return self._in_time(look)
+
+    def preflight(self, streams: Sequence[StreamConfig]) -> list[Finding]:
+        allowed_file(self.params.path, self.roots)
+        return in_time(streams, lambda each: self._in_time(lambda: self._against(each)))
+
+    def _against(self, stream: StreamConfig) -> list[Finding]:
+        try:
+            with self._opened() as (duck, path):
+                columns = self._filtered(duck, path, stream).columns
+                if stream.cursor:
+                    cursors.cursor_of(stream, columns)
+        except (ConfigurationError, DataError) as error:
+            return [Finding(stream.name, error.code, error.message)]
+        return []
 
     def plan(self, stream: StreamConfig, mode: ReadMode, mark: Mark) -> Planned:
         return self._in_time(lambda: self._planned(stream, mode, mark))

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +299,19 @@ def test_what_is_read_is_one_moment(tmp_path: Path, writer: Writer) -> None:
     ):
         (part,) = reading.in_parts()
         assert duck.execute(f"SELECT count(*) FROM ({part.query})").fetchall() == [(125_000,)]
+
+
+def test_what_no_run_could_read_is_told_before(tmp_path: Path, base: sqlite3.Connection) -> None:
+    base.execute("CREATE TABLE t (id INTEGER, at DATE, loose BLOB)")
+    good = StreamConfig("t", cursor="at", row_filter="id > 1")
+    bad = [replace(good, cursor="gone"), replace(good, cursor="loose"), replace(good, row_filter="id >")]
+    against = connector(tmp_path).preflight([StreamConfig("gone"), *bad, good, StreamConfig("t")])
+    assert [(each.stream, each.code) for each in against] == [
+        ("gone", "table_missing"),
+        ("t", "column_missing"),
+        ("t", "cursor_type"),
+        ("t", "sql_syntax"),
+    ]
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, base: sqlite3.Connection) -> None:
