@@ -109,6 +109,13 @@ def fast(value: str, made: str | None, type_: str, *, separator: str = ".", date
     return f"CASE WHEN {differs} THEN {end} ELSE {made} END"
 
 
+def digits(text: str) -> str:
+    """A text as BIGINT, for where numbers beyond those that a DOUBLE tells apart are usual; a query that meets one that
+    does not fit fails."""
+    made, exact = f"CAST({text} AS BIGINT)", f"coalesce({careful(text, 'BIGINT')}, {stop('BIGINT')})"
+    return f"CASE WHEN CAST({made} AS VARCHAR) = {text} THEN {made} WHEN {text} IS NOT NULL THEN {exact} END"
+
+
 def careful(text: str, type_: str, *, separator: str = ".", date_format: str | None = None) -> str:
     """A text as the declared type; NULL when it does not fit exactly."""
     upper, size = type_.upper(), decimal(type_)
